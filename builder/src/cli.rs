@@ -1,0 +1,139 @@
+//! The command line, as clap types only.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+
+/// Makes one golden base.qcow2 and a small seed disk per virtual machine.
+#[derive(Debug, Parser)]
+#[command(name = "imgbuild", version, max_term_width = 100)]
+pub struct Cli {
+    /// Print one JSON object per line on standard output, for programs.
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Write a commented lab.yaml, an image definition and a secrets/ folder to start from.
+    Init(InitArgs),
+    /// Validate the image definition and the lab; change nothing.
+    Check(CheckArgs),
+    /// Make base.qcow2, base.manifest.json and base.qcow2.sha256.
+    Base(BaseArgs),
+    /// Prove from outside that an image is sealed.
+    Audit(AuditArgs),
+    /// Make the seed disk and the run script of virtual machines: vm42/seed.img and vm42/run.sh.
+    Seed(SeedArgs),
+    /// Boot a virtual machine, show its progress, and end with its own verdict.
+    Run(RunArgs),
+}
+
+/// `imgbuild init`
+#[derive(Debug, Args)]
+pub struct InitArgs {
+    /// The folder to write into.
+    #[arg(default_value = ".")]
+    pub folder: PathBuf,
+}
+
+/// `imgbuild check`
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    /// The lab file.
+    #[arg(long, value_name = "FILE", default_value = "lab.yaml")]
+    pub lab: PathBuf,
+    /// The image definition; without it images/base.yaml, or the built-in one where there is none.
+    #[arg(long, value_name = "FILE")]
+    pub definition: Option<PathBuf>,
+}
+
+/// Where the base system comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Source {
+    /// mmdebstrap from a Debian mirror: no root, no virtual machine.
+    Mirror,
+}
+
+/// `imgbuild base`
+#[derive(Debug, Args)]
+pub struct BaseArgs {
+    /// Where the base system comes from.
+    #[arg(long, value_enum, default_value = "mirror")]
+    pub source: Source,
+    /// The image definition; without it images/base.yaml, or the built-in one where there is none.
+    #[arg(long, value_name = "FILE")]
+    pub definition: Option<PathBuf>,
+    /// The Debian mirror; it wins over `mirror:` in the definition and over this host's own.
+    #[arg(long, value_name = "URL")]
+    pub mirror: Option<String>,
+    /// The folder that the three results are moved into.
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    pub output: PathBuf,
+    /// Build even when nothing changed since the last time.
+    #[arg(long)]
+    pub force: bool,
+    /// Keep the temporary folder and say where it is.
+    #[arg(long)]
+    pub keep_work: bool,
+}
+
+/// `imgbuild audit`
+#[derive(Debug, Args)]
+pub struct AuditArgs {
+    /// The image, a qcow2 file.
+    pub image: PathBuf,
+}
+
+/// `imgbuild seed`
+#[derive(Debug, Args)]
+pub struct SeedArgs {
+    /// The virtual machines, by name.
+    #[arg(required_unless_present = "all", conflicts_with = "all")]
+    pub names: Vec<String>,
+    /// Every virtual machine of the lab.
+    #[arg(long)]
+    pub all: bool,
+    /// The lab file.
+    #[arg(long, value_name = "FILE", default_value = "lab.yaml")]
+    pub lab: PathBuf,
+}
+
+/// Which accelerator QEMU uses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Accelerator {
+    /// KVM when a guest runs under it, else software emulation with a warning.
+    Auto,
+    /// KVM or failure.
+    Kvm,
+    /// Software emulation: slow, works everywhere.
+    Tcg,
+}
+
+/// `imgbuild run`
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// The virtual machine; its folder must hold seed.img and run.sh.
+    pub name: String,
+    /// The lab file; the machine's folder is beside it.
+    #[arg(long, value_name = "FILE", default_value = "lab.yaml")]
+    pub lab: PathBuf,
+    /// Use QEMU's user-mode network instead of the bridge (no helper, no libvirt).
+    #[arg(long)]
+    pub user_net: bool,
+    /// With --user-net: forward a port of this host, as tcp:127.0.0.1:2222-:22; may be repeated.
+    #[arg(long, value_name = "RULE", requires = "user_net")]
+    pub forward: Vec<String>,
+    /// The accelerator.
+    #[arg(long, value_enum, default_value = "auto")]
+    pub accel: Accelerator,
+    /// Shut the machine down cleanly after its verdict; without it, it goes on running.
+    #[arg(long)]
+    pub shutdown: bool,
+    /// Give up after this many seconds without a verdict.
+    #[arg(long, value_name = "SECONDS", default_value_t = 900)]
+    pub timeout: u64,
+}

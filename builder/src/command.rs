@@ -1,0 +1,183 @@
+//! Running a program: its full command line and its own words in the error.
+
+use crate::interrupt;
+use anyhow::{Context, Result, bail};
+use std::io::{BufRead, BufReader, Read};
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+/// How many of a program's last lines an error shows.
+const TAIL_LINES: usize = 20;
+/// How long a program may take to clean up after SIGTERM before it is killed.
+const GRACE: Duration = Duration::from_secs(15);
+
+/// Where a program is, or an error that names the Debian package which has it.
+pub fn find(program: &str) -> Result<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    // mke2fs and friends live in sbin, which an ordinary user's PATH on Debian lacks.
+    std::env::split_paths(&path)
+        .chain(["/usr/sbin", "/sbin"].map(PathBuf::from))
+        .map(|folder| folder.join(program))
+        .find(|file| is_executable(file))
+        .with_context(|| match package_of(program) {
+            Some(package) => {
+                format!("{program} is not installed. On Debian: sudo apt install {package}")
+            }
+            None => format!("{program} is not installed"),
+        })
+}
+
+/// The Debian package that ships a program this project calls.
+pub fn package_of(program: &str) -> Option<&'static str> {
+    Some(match program {
+        "mmdebstrap" => "mmdebstrap",
+        "mke2fs" | "e2fsck" => "e2fsprogs",
+        "qemu-img" => "qemu-utils",
+        "qemu-system-x86_64" => "qemu-system-x86",
+        "newuidmap" | "newgidmap" => "uidmap",
+        "fakeroot" => "fakeroot",
+        "tar" => "tar",
+        "gpg" => "gnupg",
+        _ => return None,
+    })
+}
+
+fn is_executable(file: &std::path::Path) -> bool {
+    rustix::fs::access(file, rustix::fs::Access::EXEC_OK).is_ok() && file.is_file()
+}
+
+/// A command line as a shell would take it.
+pub fn shown(command: &Command) -> String {
+    std::iter::once(command.get_program())
+        .chain(command.get_args())
+        .map(|word| quote(&word.to_string_lossy()))
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
+/// Quotes a word for a POSIX shell where it needs it.
+pub fn quote(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,@%+".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
+}
+
+/// Runs a program to its end and returns its standard output. Fails with its command line
+/// and last lines when it does not exit 0.
+pub fn output(command: &mut Command) -> Result<Vec<u8>> {
+    let line = shown(command);
+    let result = command
+        .stdin(Stdio::null())
+        .output()
+        .with_context(|| format!("cannot start: {line}"))?;
+    interrupt::check()?;
+    if !result.status.success() {
+        let words = String::from_utf8_lossy(&result.stderr);
+        bail!(failure(&line, result.status, words.lines()));
+    }
+    Ok(result.stdout)
+}
+
+/// Runs a program in a process group of its own and hands each line it prints (both
+/// streams) to `each`. On Ctrl-C the group gets SIGTERM, then SIGKILL.
+pub fn stream(command: &mut Command, mut each: impl FnMut(&str)) -> Result<()> {
+    let line = shown(command);
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .process_group(0)
+        .spawn()
+        .with_context(|| format!("cannot start: {line}"))?;
+    let (send, receive) = mpsc::channel();
+    let readers = [
+        child.stdout.take().map(|s| read_lines(s, send.clone())),
+        child.stderr.take().map(|s| read_lines(s, send)),
+    ];
+    let mut tail = std::collections::VecDeque::new();
+    loop {
+        match receive.recv_timeout(Duration::from_millis(100)) {
+            Ok(text) => {
+                each(&text);
+                if tail.len() == TAIL_LINES {
+                    tail.pop_front();
+                }
+                tail.push_back(text);
+            }
+            Err(mpsc::RecvTimeoutError::Timeout) => {}
+            Err(mpsc::RecvTimeoutError::Disconnected) => break,
+        }
+        if interrupt::requested() {
+            end_group(&mut child, GRACE);
+            return Err(interrupt::Interrupted.into());
+        }
+    }
+    for reader in readers.into_iter().flatten() {
+        let _ = reader.join();
+    }
+    let status = child
+        .wait()
+        .with_context(|| format!("cannot wait for: {line}"))?;
+    interrupt::check()?;
+    if !status.success() {
+        bail!(failure(&line, status, tail.iter().map(String::as_str)));
+    }
+    Ok(())
+}
+
+/// Ends a child that leads its own process group: SIGTERM, then SIGKILL after `grace`.
+pub fn end_group(child: &mut Child, grace: Duration) {
+    let group = rustix::process::Pid::from_child(child);
+    let _ = rustix::process::kill_process_group(group, rustix::process::Signal::TERM);
+    let deadline = Instant::now() + grace;
+    while Instant::now() < deadline {
+        if !matches!(child.try_wait(), Ok(None)) {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
+    let _ = child.wait();
+}
+
+fn read_lines(
+    stream: impl Read + Send + 'static,
+    send: mpsc::Sender<String>,
+) -> std::thread::JoinHandle<()> {
+    std::thread::spawn(move || {
+        let mut reader = BufReader::new(stream);
+        let mut bytes = Vec::new();
+        while matches!(reader.read_until(b'\n', &mut bytes), Ok(n) if n > 0) {
+            let text = String::from_utf8_lossy(&bytes).trim_end().to_owned();
+            if send.send(text).is_err() {
+                return;
+            }
+            bytes.clear();
+        }
+    })
+}
+
+fn failure<'a>(
+    line: &str,
+    status: ExitStatus,
+    words: impl DoubleEndedIterator<Item = &'a str>,
+) -> String {
+    let mut last: Vec<&str> = words
+        .filter(|l| !l.trim().is_empty())
+        .rev()
+        .take(TAIL_LINES)
+        .collect();
+    last.reverse();
+    let mut text = format!("a program failed ({status}): {line}");
+    for l in last {
+        text.push_str("\n    ");
+        text.push_str(l);
+    }
+    text
+}

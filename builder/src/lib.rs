@@ -1,0 +1,17 @@
+//! `imgbuild`: one golden image, and a small seed disk per virtual machine.
+
+pub mod base;
+pub mod check;
+pub mod cli;
+pub mod command;
+pub mod definition;
+pub mod init;
+pub mod interrupt;
+pub mod lab;
+pub mod qcow2;
+pub mod qemu;
+pub mod report;
+pub mod run;
+pub mod seed;
+pub mod work;
+pub mod yaml;

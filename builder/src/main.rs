@@ -1,0 +1,32 @@
+//! Parse the command line, one match, exit code.
+
+use clap::Parser;
+use imgbuild::cli::{Cli, Command};
+use imgbuild::report::Report;
+use imgbuild::{base, check, init, interrupt, run, seed};
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    interrupt::install();
+    let report = Report::new(cli.json);
+    let result = match &cli.command {
+        Command::Init(args) => init::init(args, &report),
+        Command::Check(args) => check::check(args, &report),
+        Command::Base(args) => base::build(args, &report),
+        Command::Audit(args) => base::audit_command(args, &report),
+        Command::Seed(args) => seed::seed(args, &report),
+        Command::Run(args) => run::run(args, &report),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if error.is::<interrupt::Interrupted>() => {
+            report.error("interrupted; nothing half made was left behind");
+            ExitCode::from(130)
+        }
+        Err(error) => {
+            report.error(&format!("{error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}

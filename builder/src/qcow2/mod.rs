@@ -1,0 +1,1 @@
+//! Reading qcow2 images.

@@ -1,0 +1,1 @@
+//! QEMU: command line, accelerator choice, supervision.

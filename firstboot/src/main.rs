@@ -1,0 +1,2 @@
+//! The guest binary; see the library.
+fn main() {}

@@ -1,0 +1,104 @@
+//! The `network-config` document, version 2 (the part of netplan's format that a node needs).
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// `network-config`, version 2. A version 1 document is converted into it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NetworkConfig {
+    /// Always 2.
+    pub version: u32,
+    /// Network cards, by the name they are to have. A name that begins with `tap` and has
+    /// no card is a persistent tap device (OpenVPN's).
+    #[serde(default)]
+    pub ethernets: BTreeMap<String, Ethernet>,
+    /// Bridges by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub bridges: BTreeMap<String, Bridge>,
+}
+
+/// One network card.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ethernet {
+    /// Which card this is; without it, the one of this name.
+    #[serde(rename = "match", default, skip_serializing_if = "Option::is_none")]
+    pub match_: Option<Match>,
+    /// Whether DHCP for IPv4 is used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dhcp4: Option<bool>,
+    /// Addresses with prefix length, such as `192.168.122.42/24`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub addresses: Vec<String>,
+    /// The old spelling of a default route.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gateway4: Option<std::net::Ipv4Addr>,
+    /// Routes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub routes: Vec<Route>,
+    /// DNS.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nameservers: Option<Nameservers>,
+}
+
+/// How a card is found.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Match {
+    /// By its MAC address, lower-case with colons.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub macaddress: Option<String>,
+}
+
+/// One route.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Route {
+    /// `default` or a network with prefix length.
+    pub to: String,
+    /// The gateway.
+    pub via: std::net::IpAddr,
+}
+
+/// DNS servers and search domains.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Nameservers {
+    /// Servers in order.
+    #[serde(default)]
+    pub addresses: Vec<std::net::IpAddr>,
+    /// Search domains.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub search: Vec<String>,
+}
+
+/// One bridge.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bridge {
+    /// Its ports, by name.
+    #[serde(default)]
+    pub interfaces: Vec<String>,
+    /// Whether DHCP for IPv4 is used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dhcp4: Option<bool>,
+    /// Addresses with prefix length.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub addresses: Vec<String>,
+    /// Routes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub routes: Vec<Route>,
+    /// DNS.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nameservers: Option<Nameservers>,
+    /// Spanning tree and delay.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parameters: Option<BridgeParameters>,
+}
+
+/// Bridge parameters.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct BridgeParameters {
+    /// Spanning tree protocol.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stp: Option<bool>,
+    /// Seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forward_delay: Option<u32>,
+}

@@ -1,0 +1,100 @@
+//! The `user-data` document: `#cloud-config` keys, and two of this project's own.
+
+use super::Secret;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// What the machine should become.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UserData {
+    /// Short host name (cloud-init `hostname`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hostname: Option<String>,
+    /// Fully qualified name (cloud-init `fqdn`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fqdn: Option<String>,
+    /// Time zone name such as `Europe/Paris` (cloud-init `timezone`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timezone: Option<String>,
+    /// cloud-init `disable_root`; firstboot gives the keys to root whatever it says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disable_root: Option<bool>,
+    /// Public keys for root (cloud-init `ssh_authorized_keys`), one line each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ssh_authorized_keys: Vec<String>,
+    /// Passwords (cloud-init `chpasswd`); only `root` is known here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chpasswd: Option<Chpasswd>,
+    /// OpenVPN instances: name → the whole configuration file, keys inline.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub openvpn: BTreeMap<String, Secret>,
+    /// The Proxmox VE part.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proxmox: Option<Proxmox>,
+}
+
+/// cloud-init's `chpasswd` module.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Chpasswd {
+    /// Whether the password must be changed at the first login; cloud-init's default is true.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expire: Option<bool>,
+    /// The users and their passwords.
+    #[serde(default)]
+    pub users: Vec<UserPassword>,
+}
+
+/// One entry of `chpasswd.users`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UserPassword {
+    /// Login name.
+    pub name: String,
+    /// Hash or clear text, as `kind` says.
+    pub password: Secret,
+    /// `hash` (crypt(3) string) or `text`; cloud-init's default is `hash`.
+    #[serde(rename = "type", default)]
+    pub kind: PasswordKind,
+}
+
+/// How a password of `chpasswd.users` is written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PasswordKind {
+    /// A crypt(3) hash, put into `/etc/shadow` as it is.
+    #[default]
+    Hash,
+    /// Clear text, handed to chpasswd(8) on standard input.
+    Text,
+}
+
+/// The project's own `proxmox` key. Unknown keys below it are errors.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Proxmox {
+    /// The cluster to join.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<Cluster>,
+}
+
+/// The cluster that this node joins.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Cluster {
+    /// Members that may be asked to add this node, in order of preference; never empty.
+    pub peers: Vec<Peer>,
+    /// The cluster's root password, for `pvecm add` on standard input.
+    pub password: Secret,
+    /// This node's address on the cluster network (`--link0`); it must be one of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub link0: Option<std::net::IpAddr>,
+}
+
+/// One member of the cluster.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Peer {
+    /// Address or resolvable name.
+    pub address: String,
+    /// SHA-256 of its certificate: 32 pairs of upper-case hex digits with colons.
+    pub fingerprint: String,
+}
