@@ -1,0 +1,129 @@
+//! Everything a base image is made of, gathered and checked before any work.
+
+use super::{firstboot_binary, mirror, provision};
+use crate::cli::{BaseArgs, Source};
+use crate::definition::Definition;
+use anyhow::{Context, Result};
+use serde_json::json;
+use sha2::{Digest, Sha256};
+use std::path::{Path, PathBuf};
+
+/// The inputs of one build.
+#[derive(Debug)]
+pub struct Inputs {
+    /// What goes in.
+    pub definition: Definition,
+    /// `mirror`
+    pub source: &'static str,
+    /// APT lines for the new system; empty means mmdebstrap's own default.
+    pub sources: Vec<String>,
+    /// The guest's binary.
+    pub firstboot: PathBuf,
+    /// File system UUID of the root, derived from the other inputs.
+    pub root_uuid: String,
+    /// The rendered provision script.
+    pub provision: String,
+    /// Digests by name, for the manifest.
+    pub digests: serde_json::Map<String, serde_json::Value>,
+}
+
+impl Inputs {
+    /// Reads the definition and finds the mirror and firstboot.
+    pub fn gather(args: &BaseArgs) -> Result<Self> {
+        let definition = Definition::load(args.definition.as_deref())?;
+        let source = match args.source {
+            Source::Mirror => "mirror",
+        };
+        let chosen = args.mirror.clone().or_else(|| definition.mirror.clone());
+        let sources = mirror::sources(&definition.release, chosen.as_deref())?;
+        let firstboot = firstboot_binary::find()?;
+        let firstboot_digest = digest_file(&firstboot)?;
+
+        let definition_json =
+            serde_json::to_string(&definition).context("cannot write the definition as JSON")?;
+        // Rendered once with a placeholder: the UUID depends on everything else.
+        let script = provision::render(&definition, source, "ROOT-UUID")?;
+        let mut digests = serde_json::Map::new();
+        digests.insert(
+            "definition".into(),
+            json!(digest(definition_json.as_bytes())),
+        );
+        digests.insert(
+            "sources".into(),
+            json!(digest(sources.join("\n").as_bytes())),
+        );
+        digests.insert("provision.sh".into(), json!(digest(script.as_bytes())));
+        digests.insert("seal.sh".into(), json!(digest(provision::SEAL.as_bytes())));
+        digests.insert(
+            "firstboot-local.service".into(),
+            json!(digest(provision::LOCAL_UNIT.as_bytes())),
+        );
+        digests.insert(
+            "firstboot-join.service".into(),
+            json!(digest(provision::JOIN_UNIT.as_bytes())),
+        );
+        digests.insert("firstboot".into(), json!(firstboot_digest));
+        for repository in &definition.repositories {
+            digests.insert(
+                format!("key of {}", repository.name),
+                json!(repository.key_sha256),
+            );
+        }
+        let all = serde_json::Value::Object(digests.clone()).to_string();
+        let root_uuid = uuid_from(&Sha256::digest(all.as_bytes()));
+        let provision = provision::render(&definition, source, &root_uuid)?;
+        Ok(Inputs {
+            definition,
+            source,
+            sources,
+            firstboot,
+            root_uuid,
+            provision,
+            digests,
+        })
+    }
+}
+
+/// SHA-256 of bytes, lower-case hex.
+pub fn digest(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes))
+}
+
+/// SHA-256 of a file, lower-case hex.
+pub fn digest_file(file: &Path) -> Result<String> {
+    let mut hasher = Sha256::new();
+    std::fs::File::open(file)
+        .and_then(|mut opened| std::io::copy(&mut opened, &mut hasher))
+        .with_context(|| format!("cannot read {}", file.display()))?;
+    Ok(hex(&hasher.finalize()))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// A UUID of version 8 (RFC 9562: free for one's own use) out of a digest.
+fn uuid_from(digest: &[u8]) -> String {
+    let mut text = hex(digest.get(..16).unwrap_or(&[0; 16]));
+    text.replace_range(12..13, "8");
+    text.replace_range(16..17, "8");
+    format!(
+        "{}-{}-{}-{}-{}",
+        &text[..8],
+        &text[8..12],
+        &text[12..16],
+        &text[16..20],
+        &text[20..]
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_uuid_has_version_and_variant() {
+        let uuid = uuid_from(&[0xff; 32]);
+        assert_eq!(uuid, "ffffffff-ffff-8fff-8fff-ffffffffffff");
+    }
+}

@@ -1,0 +1,174 @@
+//! `base.manifest.json`: what is in the image, what it was made of, and its digests.
+
+use super::RESULTS;
+use super::audit;
+use super::inputs::{self, Inputs};
+use crate::qcow2::Image;
+use crate::report::Report;
+use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The document.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Manifest {
+    /// The version of imgbuild that made the image.
+    pub imgbuild: String,
+    /// The image.
+    pub image: ImageFacts,
+    /// The guest's program.
+    pub firstboot: FirstbootFacts,
+    /// `mirror`
+    pub source: String,
+    /// Debian's code name.
+    pub release: String,
+    /// APT lines of the system; empty for mmdebstrap's default.
+    pub sources: Vec<String>,
+    /// SHA-256 of each input, by name.
+    pub inputs: serde_json::Map<String, serde_json::Value>,
+    /// Every installed package and its version, read from the image.
+    pub packages: BTreeMap<String, String>,
+}
+
+/// The image file.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct ImageFacts {
+    /// SHA-256 of the file, lower-case hex.
+    pub sha256: String,
+    /// Size of the file in bytes.
+    pub bytes: u64,
+    /// Size of the disk that a guest sees, in bytes.
+    pub virtual_bytes: u64,
+}
+
+/// The guest's program in the image.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct FirstbootFacts {
+    /// Its version.
+    pub version: String,
+    /// SHA-256 of the file in the image, lower-case hex.
+    pub sha256: String,
+}
+
+impl Manifest {
+    /// Reads a finished image.
+    pub fn of(image: &Path, inputs: &Inputs, report: &Report) -> Result<Self> {
+        let stage = report.stage("manifest");
+        let bytes = fs::metadata(image)
+            .with_context(|| format!("cannot read {}", image.display()))?
+            .len();
+        let sha256 = inputs::digest_file(image)?;
+        let opened = Image::open(image)?;
+        let virtual_bytes = opened.size();
+        let root = opened.into_root()?;
+        let file = |path: &str| {
+            audit::read(&root, path)
+                .with_context(|| format!("cannot read {path} in {}", image.display()))?
+                .with_context(|| format!("{} has no {path}", image.display()))
+        };
+        let status = file("/var/lib/dpkg/status")?;
+        let packages = installed_packages(&String::from_utf8_lossy(&status));
+        let firstboot = file("/usr/sbin/firstboot")?;
+        stage.done(&format!("{} packages", packages.len()));
+        Ok(Manifest {
+            imgbuild: env!("CARGO_PKG_VERSION").to_owned(),
+            image: ImageFacts {
+                sha256,
+                bytes,
+                virtual_bytes,
+            },
+            firstboot: FirstbootFacts {
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+                sha256: inputs::digest(&firstboot),
+            },
+            source: inputs.source.to_owned(),
+            release: inputs.definition.release.clone(),
+            sources: inputs.sources.clone(),
+            inputs: inputs.digests.clone(),
+            packages,
+        })
+    }
+
+    /// Writes the manifest and the digest file beside the image; returns the three results
+    /// in the order of [`RESULTS`].
+    pub fn write(&self, image: &Path, work: &Path) -> Result<[PathBuf; 3]> {
+        let manifest = work.join(RESULTS[1]);
+        let mut text =
+            serde_json::to_string_pretty(self).context("cannot write the manifest as JSON")?;
+        text.push('\n');
+        fs::write(&manifest, text)
+            .with_context(|| format!("cannot write {}", manifest.display()))?;
+        let digest = work.join(RESULTS[2]);
+        // The format of sha256sum, so that `sha256sum -c base.qcow2.sha256` works.
+        fs::write(&digest, format!("{}  {}\n", self.image.sha256, RESULTS[0]))
+            .with_context(|| format!("cannot write {}", digest.display()))?;
+        Ok([image.to_owned(), manifest, digest])
+    }
+
+    /// Reads the manifest of a folder; `None` when there is none.
+    pub fn read(folder: &Path) -> Result<Option<Self>> {
+        let file = folder.join(RESULTS[1]);
+        match fs::read(&file) {
+            Ok(bytes) => serde_json::from_slice(&bytes)
+                .map(Some)
+                .with_context(|| format!("{} is no manifest of a base", file.display())),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error).with_context(|| format!("cannot read {}", file.display())),
+        }
+    }
+}
+
+/// Whether the folder holds an image that was made of exactly these inputs.
+pub fn is_up_to_date(folder: &Path, inputs: &Inputs) -> Result<bool> {
+    // A manifest that cannot be read is no reason to fail: a new build replaces it.
+    let Ok(Some(manifest)) = Manifest::read(folder) else {
+        return Ok(false);
+    };
+    let image = folder.join(RESULTS[0]);
+    let same_size = fs::metadata(&image).is_ok_and(|data| data.len() == manifest.image.bytes);
+    let complete = folder.join(RESULTS[2]).is_file();
+    if !(same_size
+        && complete
+        && manifest.source == inputs.source
+        && manifest.inputs == inputs.digests)
+    {
+        return Ok(false);
+    }
+    Ok(inputs::digest_file(&image)? == manifest.image.sha256)
+}
+
+/// Names and versions out of dpkg's status file (deb822 paragraphs).
+fn installed_packages(status: &str) -> BTreeMap<String, String> {
+    status
+        .split("\n\n")
+        .filter_map(|paragraph| {
+            let field = |name: &str| {
+                paragraph
+                    .lines()
+                    .find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
+            };
+            field("Status")?
+                .ends_with(" installed")
+                .then_some(())
+                .and_then(|()| Some((field("Package")?.to_owned(), field("Version")?.to_owned())))
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_installed_packages_count() {
+        let status = "Package: vim\nStatus: install ok installed\nVersion: 2:9.1\nDescription: x\n\n\
+            Package: gone\nStatus: deinstall ok config-files\nVersion: 1\n\n";
+        let packages = installed_packages(status);
+        assert_eq!(
+            packages.into_iter().collect::<Vec<_>>(),
+            [("vim".into(), "2:9.1".into())]
+        );
+    }
+}

@@ -1,0 +1,48 @@
+//! The scripts that run inside the new root, rendered from `templates/`.
+
+use crate::definition::Definition;
+use anyhow::{Context, Result};
+use tera::Tera;
+
+const PROVISION: &str = include_str!("../../../templates/provision.sh");
+/// The seal script, the same for every image.
+pub const SEAL: &str = include_str!("../../../templates/seal.sh");
+/// firstboot's unit before the machine has a name.
+pub const LOCAL_UNIT: &str = include_str!("../../../templates/firstboot-local.service");
+/// firstboot's unit after the network.
+pub const JOIN_UNIT: &str = include_str!("../../../templates/firstboot-join.service");
+
+/// Renders the provision script. `source` is the name of the source, because the mirror
+/// source puts the boot loader in place by itself while an installer does its own.
+pub fn render(definition: &Definition, source: &str, root_uuid: &str) -> Result<String> {
+    let mut context = tera::Context::new();
+    context.insert("source", source);
+    context.insert("root_uuid", root_uuid);
+    context.insert("kernel", &definition.kernel);
+    context.insert("kernel_command_line", &definition.kernel_command_line);
+    context.insert("timezone", &definition.timezone);
+    context.insert("locale", &definition.locale);
+    // C.UTF-8 comes with libc; every other locale is generated.
+    context.insert("generate_locale", &!definition.locale.starts_with("C."));
+    let mut packages = definition.packages.clone();
+    if !definition.locale.starts_with("C.") {
+        packages.push("locales".to_owned());
+    }
+    let repositories: Vec<serde_json::Value> = definition
+        .repositories
+        .iter()
+        .map(|repository| {
+            packages.extend(repository.packages.iter().cloned());
+            serde_json::json!({
+                "name": repository.name,
+                "url": repository.url,
+                "suite": repository.suite,
+                "components": repository.components.join(" "),
+                "keyring": format!("{}-archive-keyring.gpg", repository.name),
+            })
+        })
+        .collect();
+    context.insert("repositories", &repositories);
+    context.insert("packages", &packages.join(" "));
+    Tera::one_off(PROVISION, &context, false).context("cannot render templates/provision.sh")
+}

@@ -1,0 +1,152 @@
+#!/bin/sh
+# Runs inside the new root, as root, whatever the source of the base system is.
+# Rendered by imgbuild from templates/provision.sh; the folder /imgbuild holds its payload.
+set -eu
+export DEBIAN_FRONTEND=noninteractive LC_ALL=C PATH=/usr/sbin:/usr/bin:/sbin:/bin
+payload=/imgbuild
+
+stage() { echo "imgbuild-stage: $1"; }
+install_packages() {
+    apt-get -o Dpkg::Options::=--force-confold -o APT::Install-Recommends=false \
+        -o Acquire::Retries=3 -y install "$@"
+}
+
+# No service may start in here: it would make identity (keys, databases) in the base.
+printf '#!/bin/sh\nexit 101\n' > /usr/sbin/policy-rc.d
+chmod 0755 /usr/sbin/policy-rc.d
+# Proxmox's own postinst scripts start nothing while this file is there.
+touch /proxmox_install_mode
+# The disk is thrown away when anything fails: waiting for each fsync buys nothing.
+echo force-unsafe-io > /etc/dpkg/dpkg.cfg.d/imgbuild
+
+stage "answers for the packages' questions"
+debconf-set-selections <<'ANSWERS'
+grub-pc grub-pc/install_devices multiselect
+grub-pc grub-pc/install_devices_empty boolean true
+postfix postfix/main_mailer_type select Local only
+postfix postfix/mailname string localhost.localdomain
+tzdata tzdata/Areas select Etc
+locales locales/default_environment_locale select {{ locale }}
+{%- if generate_locale %}
+locales locales/locales_to_be_generated multiselect {{ locale }} UTF-8
+{%- endif %}
+ANSWERS
+ln -sf /usr/share/zoneinfo/{{ timezone }} /etc/localtime
+echo {{ timezone }} > /etc/timezone
+echo localhost > /etc/hostname
+cat > /etc/hosts <<'HOSTS'
+127.0.0.1	localhost
+::1		localhost ip6-localhost ip6-loopback
+ff02::1		ip6-allnodes
+ff02::2		ip6-allrouters
+HOSTS
+{%- for repository in repositories %}
+
+stage "repository {{ repository.name }}"
+install -D -m 0644 "$payload/keys/{{ repository.name }}.gpg" /usr/share/keyrings/{{ repository.keyring }}
+cat > /etc/apt/sources.list.d/{{ repository.name }}.sources <<'SOURCE'
+Types: deb
+URIs: {{ repository.url }}
+Suites: {{ repository.suite }}
+{%- if repository.components %}
+Components: {{ repository.components }}
+{%- endif %}
+Signed-By: /usr/share/keyrings/{{ repository.keyring }}
+SOURCE
+{%- endfor %}
+{%- if repositories %}
+
+stage "package lists"
+apt-get -o Acquire::Retries=3 -o APT::Update::Error-Mode=any update
+{%- endif %}
+
+# firstboot's units are there before any package that they are ordered against.
+stage "firstboot"
+install -m 0755 "$payload/firstboot" /usr/sbin/firstboot
+install -m 0644 "$payload/firstboot-local.service" "$payload/firstboot-join.service" /etc/systemd/system/
+mkdir -p /etc/systemd/system/sysinit.target.wants /etc/systemd/system/multi-user.target.wants
+ln -sf /etc/systemd/system/firstboot-local.service /etc/systemd/system/sysinit.target.wants/
+ln -sf /etc/systemd/system/firstboot-join.service /etc/systemd/system/multi-user.target.wants/
+# systemd's interactive wizard must not come up on a machine whose identity is empty.
+ln -sf /dev/null /etc/systemd/system/systemd-firstboot.service
+
+# The status port must be there before udev runs, because firstboot does.
+mkdir -p /etc/initramfs-tools
+cat >> /etc/initramfs-tools/modules <<'MODULES'
+virtio_console
+virtio_rng
+MODULES
+
+# The kernel comes first: grub's hook for kernels would look for the disk under /, and there is none yet.
+stage "kernel"
+install_packages initramfs-tools zstd {{ kernel }}
+stage "boot loader"
+install_packages grub-pc
+stage "packages"
+install_packages systemd-sysv dbus udev kmod ifupdown2 openssh-client {{ packages }}
+{%- if generate_locale %}
+command -v locale-gen >/dev/null && { echo "{{ locale }} UTF-8" > /etc/locale.gen; locale-gen; }
+{%- endif %}
+echo "LANG={{ locale }}" > /etc/default/locale
+
+stage "settings"
+# Both consoles, the same kernel command line for every kernel that comes later.
+cat > /etc/default/grub <<'GRUB'
+# Written by imgbuild. Run update-grub after a change.
+GRUB_DEFAULT=0
+GRUB_TIMEOUT=1
+GRUB_DISTRIBUTOR=Debian
+GRUB_CMDLINE_LINUX="{{ kernel_command_line }}"
+GRUB_CMDLINE_LINUX_DEFAULT=""
+GRUB_TERMINAL="console serial"
+GRUB_SERIAL_COMMAND="serial --unit=0 --speed=115200"
+GRUB_DISABLE_OS_PROBER=true
+GRUB
+# Kernel and boot loader can renew themselves in a clone: every clone's disk is /dev/vda.
+debconf-set-selections <<'ANSWERS'
+grub-pc grub-pc/install_devices multiselect /dev/vda
+grub-pc grub-pc/install_devices_empty boolean false
+ANSWERS
+cat > /etc/fstab <<'FSTAB'
+# noatime: a clone's overlay must not grow because files are read.
+UUID={{ root_uuid }} / ext4 noatime,errors=remount-ro 0 1
+FSTAB
+cat > /etc/network/interfaces <<'INTERFACES'
+auto lo
+iface lo inet loopback
+INTERFACES
+# A node serves when it can: the network of an unconfigured clone must not hold up the login.
+mkdir -p /etc/systemd/system/networking.service.d
+printf '[Service]\nTimeoutStartSec=60\n' > /etc/systemd/system/networking.service.d/timeout.conf
+passwd -l root >/dev/null
+
+{%- if source == "mirror" %}
+
+stage "boot files"
+# What grub-install would do with a disk: its modules, and a core that finds them.
+mkdir -p /boot/grub/i386-pc
+cp /usr/lib/grub/i386-pc/*.mod /usr/lib/grub/i386-pc/*.lst /usr/lib/grub/i386-pc/boot.img /boot/grub/i386-pc/
+grub-mkimage -O i386-pc -p '(hd0,msdos1)/boot/grub' -o /boot/grub/i386-pc/core.img biosdisk part_msdos ext2
+# update-grub replaces this file at the first kernel that a clone installs.
+cat > /boot/grub/grub.cfg <<'CFG'
+serial --unit=0 --speed=115200
+terminal_input console serial
+terminal_output console serial
+set timeout=1
+set default=0
+menuentry "Debian GNU/Linux" {
+    search --no-floppy --fs-uuid --set=root {{ root_uuid }}
+    linux /vmlinuz root=UUID={{ root_uuid }} ro {{ kernel_command_line }}
+    initrd /initrd.img
+}
+menuentry "Debian GNU/Linux (single user)" {
+    search --no-floppy --fs-uuid --set=root {{ root_uuid }}
+    linux /vmlinuz root=UUID={{ root_uuid }} ro single {{ kernel_command_line }}
+    initrd /initrd.img
+}
+CFG
+test -e /vmlinuz -a -e /initrd.img || { echo "the kernel package {{ kernel }} left no /vmlinuz or /initrd.img" >&2; exit 1; }
+{%- endif %}
+
+rm -f /usr/sbin/policy-rc.d /proxmox_install_mode /etc/dpkg/dpkg.cfg.d/imgbuild
+stage "provisioned"

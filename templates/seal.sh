@@ -1,0 +1,46 @@
+#!/bin/sh
+# Removes all identity from the base, so that every clone makes its own. The points are
+# virt-sysprep's and those of a Proxmox VE node; `imgbuild audit` proves each one afterwards.
+set -eu
+export LC_ALL=C PATH=/usr/sbin:/usr/bin:/sbin:/bin
+echo "imgbuild-stage: seal"
+
+empty_folder() { [ ! -d "$1" ] || find "$1" -mindepth 1 -delete; }
+
+# Identity
+rm -f /etc/ssh/ssh_host_* /etc/ssh/ssh_known_hosts /etc/hostid
+rm -f /root/.ssh/id_* /root/.ssh/known_hosts
+[ ! -L /root/.ssh/authorized_keys ] || rm -f /root/.ssh/authorized_keys
+# Empty, not absent: an absent one, or "uninitialized", is a first boot for systemd.
+: > /etc/machine-id
+rm -f /var/lib/dbus/machine-id
+rm -f /var/lib/systemd/random-seed /var/lib/systemd/credential.secret /var/lib/urandom/random-seed
+[ ! -e /etc/iscsi/initiatorname.iscsi ] || echo GenerateName=yes > /etc/iscsi/initiatorname.iscsi
+rm -f /etc/ssl/private/ssl-cert-snakeoil.key /etc/ssl/certs/ssl-cert-snakeoil.pem
+
+# Cluster
+empty_folder /var/lib/pve-cluster
+empty_folder /etc/pve
+rm -f /etc/corosync/authkey /etc/corosync/corosync.conf
+empty_folder /var/lib/corosync
+empty_folder /var/lib/rrdcached/db
+empty_folder /var/lib/rrdcached/journal
+empty_folder /var/log/pve/tasks
+empty_folder /var/log/pveproxy
+rm -f /etc/network/interfaces.new
+
+# Traces
+find /var/log -type f -delete
+rm -rf /var/log/journal
+rm -f /root/.bash_history /root/.viminfo /root/.lesshst /root/.wget-hsts /root/.python_history
+find /home -mindepth 2 -maxdepth 2 -name '.*history' -delete
+for folder in /var/lib/dhcp /var/lib/dhcpcd /var/lib/chrony /var/spool/mail /var/mail /var/cache/apt/archives \
+    /var/lib/apt/lists /var/cache/man /tmp /var/tmp /var/lib/logrotate /var/lib/systemd/timers; do
+    empty_folder "$folder"
+done
+for queue in active bounce corrupt defer deferred flush hold incoming maildrop saved trace; do
+    empty_folder /var/spool/postfix/$queue
+done
+rm -f /var/cache/apt/pkgcache.bin /var/cache/apt/srcpkgcache.bin /var/cache/debconf/*-old \
+    /var/lib/dpkg/*-old /etc/passwd- /etc/group- /etc/shadow- /etc/gshadow- /etc/subuid- /etc/subgid- /etc/resolv.conf
+find /etc -name '*~' -o -name '*.bak' -o -name '*.orig' | xargs -r rm -f
