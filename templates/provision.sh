@@ -19,7 +19,7 @@ touch /proxmox_install_mode
 # The disk is thrown away when anything fails: waiting for each fsync buys nothing.
 echo force-unsafe-io > /etc/dpkg/dpkg.cfg.d/imgbuild
 
-stage "answers for the packages' questions"
+stage "debconf answers"
 debconf-set-selections <<'ANSWERS'
 grub-pc grub-pc/install_devices multiselect
 grub-pc grub-pc/install_devices_empty boolean true
@@ -148,5 +148,5 @@ CFG
 test -e /vmlinuz -a -e /initrd.img || { echo "the kernel package {{ kernel }} left no /vmlinuz or /initrd.img" >&2; exit 1; }
 {%- endif %}
 
+stage "clean up"
 rm -f /usr/sbin/policy-rc.d /proxmox_install_mode /etc/dpkg/dpkg.cfg.d/imgbuild
-stage "provisioned"

@@ -35,9 +35,11 @@ rm -rf /var/log/journal
 rm -f /root/.bash_history /root/.viminfo /root/.lesshst /root/.wget-hsts /root/.python_history
 find /home -mindepth 2 -maxdepth 2 -name '.*history' -delete
 for folder in /var/lib/dhcp /var/lib/dhcpcd /var/lib/chrony /var/spool/mail /var/mail /var/cache/apt/archives \
-    /var/lib/apt/lists /var/cache/man /tmp /var/tmp /var/lib/logrotate /var/lib/systemd/timers; do
+    /var/lib/apt/lists /var/cache/man /var/tmp /var/lib/logrotate /var/lib/systemd/timers; do
     empty_folder "$folder"
 done
+# mmdebstrap keeps its own settings of APT in /tmp until it has cleaned up, and removes them itself.
+find /tmp -mindepth 1 -maxdepth 1 ! -name 'mmdebstrap.*' -exec rm -rf {} +
 for queue in active bounce corrupt defer deferred flush hold incoming maildrop saved trace; do
     empty_folder /var/spool/postfix/$queue
 done

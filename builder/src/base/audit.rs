@@ -33,7 +33,7 @@ enum Rule {
     Absent(&'static [&'static str]),
     /// Folders with nothing in them (or absent).
     Empty(&'static [&'static str]),
-    /// No regular file anywhere below.
+    /// No file with content anywhere below; an empty one (APT's locks) identifies nobody.
     NoFilesBelow(&'static [&'static str]),
     /// A file that exists and has no byte.
     EmptyFile(&'static str),
@@ -344,7 +344,7 @@ fn first_file_below(root: &Ext4, folder: &str) -> Result<Option<String>, Ext4Err
             if let Some(found) = first_file_below(root, &path)? {
                 return Ok(Some(found));
             }
-        } else if !data.is_symlink() {
+        } else if !data.is_symlink() && data.len() > 0 {
             return Ok(Some(path));
         }
     }

@@ -79,6 +79,7 @@ pub fn unpack_and_format(
         .arg(
             "tar --extract --numeric-owner --preserve-permissions --xattrs '--xattrs-include=*' \
              --file \"$2\" --directory \"$3\"; \
+             mkdir -p \"$3/dev\" \"$3/proc\" \"$3/sys\" \"$3/run\"; \
              \"$1\" -F -q -t ext4 -L root -U \"$4\" -m 1 -J size=64 \
              -E \"offset=$5,lazy_itable_init=0,lazy_journal_init=0,root_owner=0:0\" -d \"$3\" \"$6\" \"$7k\"",
         )

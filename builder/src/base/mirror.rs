@@ -159,20 +159,21 @@ fn host_mirrors() -> (Option<String>, Option<String>) {
     let Ok(apt_get) = command::find("apt-get") else {
         return (None, None);
     };
-    let listed = command::output(Command::new(apt_get).args([
-        "indextargets",
-        "--format",
-        "$(REPO_URI)",
-        "Created-By: Packages",
-    ]))
-    .unwrap_or_default();
+    // Unlike `indextargets`, this needs no package lists: a fresh machine has none.
+    let listed = command::output(Command::new(apt_get).args(["--print-uris", "update"]));
+    let listed = listed.unwrap_or_default();
     let listed = String::from_utf8_lossy(&listed);
+    // 'http://HOST/debian/dists/trixie/InRelease' FILE SIZE
+    let archives: Vec<&str> = listed
+        .lines()
+        .filter_map(|line| line.strip_prefix('\'')?.split_once("/dists/"))
+        .map(|(archive, _)| archive)
+        .collect();
     let ending = |end: &str| {
-        listed
-            .lines()
-            .map(|uri| uri.trim_end_matches('/'))
-            .find(|uri| uri.starts_with("http") && uri.ends_with(end))
-            .map(str::to_owned)
+        archives
+            .iter()
+            .find(|archive| archive.starts_with("http") && archive.ends_with(end))
+            .map(|archive| (*archive).to_owned())
     };
     (ending("/debian"), ending("/debian-security"))
 }
