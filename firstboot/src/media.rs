@@ -1,6 +1,12 @@
 //! Finding the seed disk and reading it. Nothing here writes to a device.
 
-use crate::seed::{Seed, SeedError};
+mod fat;
+mod find;
+mod iso9660;
+
+pub use find::find_in;
+
+use crate::seed::{self, Seed, SeedError};
 use std::io::{self, Read, Seek};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -94,27 +100,105 @@ fn names(devices: &[PathBuf]) -> String {
     names.join(", ")
 }
 
+/// A larger document is no seed; it is not read into memory.
+const LIMIT: u64 = 1024 * 1024;
+
+/// The label of a seed disk; NoCloud takes it in any case.
+fn is_cidata(label: &str) -> bool {
+    label.eq_ignore_ascii_case("cidata")
+}
+
 /// Reads the three documents of a folder (`--seed-dir`).
-pub fn read_folder(_folder: &Path) -> Result<Seed, MediaError> {
-    todo!()
+pub fn read_folder(folder: &Path) -> Result<Seed, MediaError> {
+    let unreadable = |source| MediaError::Unreadable {
+        place: folder.to_owned(),
+        source,
+    };
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(unreadable)? {
+        let entry = entry.map_err(unreadable)?;
+        files.push((entry.file_name(), entry.path()));
+    }
+    files.sort();
+    parse_files(folder, |wanted| {
+        let named = |name: &std::ffi::OsStr| name.eq_ignore_ascii_case(wanted);
+        match files.iter().find(|(name, _)| named(name)) {
+            None => Ok(None),
+            Some((_, path)) => limited(std::fs::File::open(path)?).map(Some),
+        }
+    })
 }
 
 /// Reads a FAT image labelled `CIDATA`; `place` names it in errors. Never writes.
-pub fn read_fat<T: Read + Seek>(_image: T, _place: &Path) -> Result<Seed, MediaError> {
-    todo!()
+pub fn read_fat<T: Read + Seek>(image: T, place: &Path) -> Result<Seed, MediaError> {
+    fat::read(image, place)
+}
+
+/// Reads an ISO 9660 image labelled `cidata`; `place` names it in errors.
+pub fn read_iso9660<T: Read + Seek>(image: T, place: &Path) -> Result<Seed, MediaError> {
+    iso9660::read(image, place)
 }
 
 /// The label of a FAT or ISO 9660 volume; `None` for anything else.
-pub fn volume_label<T: Read + Seek>(_image: T) -> io::Result<Option<Volume>> {
-    todo!()
+pub fn volume_label<T: Read + Seek>(mut image: T) -> io::Result<Option<Volume>> {
+    let (kind, label) = match fat::label(&mut image)? {
+        Some(label) => (VolumeKind::Fat, label),
+        None => match iso9660::label(&mut image)? {
+            Some(label) => (VolumeKind::Iso9660, label),
+            None => return Ok(None),
+        },
+    };
+    Ok(Some(Volume { kind, label }))
 }
 
 /// Looks for the seed disk among the block devices until one is there or `wait` is over.
 pub fn find(wait: Duration) -> Result<Option<Found>, MediaError> {
-    find_in(Path::new("/sys"), Path::new("/dev"), wait)
+    find::find_in(Path::new("/sys"), Path::new("/dev"), wait)
 }
 
-/// [`find`] with other folders for `/sys` and `/dev`.
-pub fn find_in(_sys: &Path, _dev: &Path, _wait: Duration) -> Result<Option<Found>, MediaError> {
-    todo!()
+/// Takes the three documents from a source of files and parses them. The source is asked
+/// for a file by its lower-case name, and gives at most [`LIMIT`] bytes and one.
+fn parse_files(
+    place: &Path,
+    mut file: impl FnMut(&'static str) -> io::Result<Option<Vec<u8>>>,
+) -> Result<Seed, MediaError> {
+    let mut document = |name: &'static str| {
+        let place = || place.to_owned();
+        let bytes = file(name).map_err(|source| MediaError::Unreadable {
+            place: place(),
+            source: io::Error::new(source.kind(), format!("{name}: {source}")),
+        })?;
+        let Some(bytes) = bytes else { return Ok(None) };
+        if bytes.len() as u64 > LIMIT {
+            return Err(MediaError::TooLarge {
+                place: place(),
+                file: name,
+            });
+        }
+        String::from_utf8(bytes)
+            .map(Some)
+            .map_err(|_| MediaError::NotText {
+                place: place(),
+                file: name,
+            })
+    };
+    let missing = |file| MediaError::Missing {
+        place: place.to_owned(),
+        file,
+    };
+    let meta_data = document("meta-data")?.ok_or_else(|| missing("meta-data"))?;
+    // NoCloud requires both; user-data may be empty.
+    let user_data = document("user-data")?.ok_or_else(|| missing("user-data"))?;
+    let network = document("network-config")?;
+    seed::parse(&meta_data, &user_data, network.as_deref()).map_err(|source| MediaError::Invalid {
+        place: place.to_owned(),
+        source,
+    })
+}
+
+/// Reads at most [`LIMIT`] bytes and one, by which a larger file is known.
+fn limited(reader: impl Read) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    reader.take(LIMIT + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
