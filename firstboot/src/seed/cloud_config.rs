@@ -247,7 +247,7 @@ fn openvpn(doc: &mut Document) -> BTreeMap<String, Secret> {
     for name in doc.keys(&path, "instance names with their configurations") {
         let place = path.key(&name);
         if let Err(message) = check::instance_name(&name) {
-            doc.wrong(&place, &message);
+            doc.wrong_key(&place, &message);
         }
         let what = "the text of an OpenVPN configuration (write `|` after the colon)";
         let Some(text) = doc.require::<String>(&place, what) else {

@@ -75,6 +75,12 @@ impl<'t, 'n> Document<'t, 'n> {
         self.push(path, place, message);
     }
 
+    /// Notes a problem with the key that a path ends with.
+    pub fn wrong_key(&mut self, path: &Path, message: &str) {
+        let place = place_of_key(self.text, path);
+        self.push(path, place, message);
+    }
+
     /// Notes something that is left out; not an error.
     pub fn ignore(&mut self, path: &Path, reason: &str) {
         let line = match reason {
@@ -196,10 +202,8 @@ impl<'t, 'n> Document<'t, 'n> {
     /// Notes every key of a mapping that is not among the known ones as a problem.
     pub fn refuse_unknown(&mut self, path: &Path, known: &[&str]) {
         for key in self.unknown(path, known) {
-            let key = path.key(&key);
-            let place = place_of_key(self.text, &key);
             let message = format!("is not known here; known are: {}", known.join(", "));
-            self.push(&key, place, &message);
+            self.wrong_key(&path.key(&key), &message);
         }
     }
 

@@ -51,7 +51,7 @@ pub fn parse(
     let meta = meta_data::read(meta_data, &mut notes);
     let user = cloud_config::read(user_data, &mut notes);
     let network = network_config.and_then(|text| network::read(text, &mut notes));
-    // Not asked of documents that could not be read as a whole: the name may be in there.
+    // Not asked of documents that are wrong themselves: the name or address may be in there.
     let readable = notes.problems.is_empty();
     let seed = Seed {
         meta_data: meta,
@@ -68,16 +68,20 @@ pub fn parse(
             );
         }
     }
-    check_link0(&seed, user_data, &mut notes);
+    if readable {
+        check_link0(&seed, user_data, &mut notes);
+    }
     if notes.problems.is_empty() {
         return Ok(Seed {
             ignored: notes.ignored,
             ..seed
         });
     }
-    Err(SeedError {
-        problems: notes.problems,
-    })
+    // In the order of the documents and, within one, of the text.
+    let order = [meta_data::NAME, cloud_config::NAME, network::NAME];
+    let mut problems = notes.problems;
+    problems.sort_by_key(|p| (order.iter().position(|name| *name == p.document), p.place));
+    Err(SeedError { problems })
 }
 
 /// `pvecm add` refuses a link address that is on no local interface; better to say so here.

@@ -152,10 +152,10 @@ pub(super) fn whole(doc: &mut Document, config: &NetworkConfig, places: &Places)
     let mut seen = BTreeMap::new();
     for (name, path) in &places.interfaces {
         if let Err(message) = check::interface(name) {
-            doc.wrong(path, &message);
+            doc.wrong_key(path, &message);
         }
         if seen.insert(name, path).is_some() {
-            doc.wrong(
+            doc.wrong_key(
                 path,
                 "declares an interface a second time; each name may be there once",
             );

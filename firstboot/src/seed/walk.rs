@@ -55,9 +55,19 @@ impl fmt::Display for Path {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (number, step) in self.0.iter().enumerate() {
             match step {
-                Step::Key(key) if number == 0 => f.write_str(key)?,
-                Step::Key(key) => write!(f, ".{key}")?,
                 Step::Index(index) => write!(f, "[{index}]")?,
+                Step::Key(key) => {
+                    if number > 0 {
+                        f.write_str(".")?;
+                    }
+                    // Anything but a plain word is quoted, so that a message stays on its line.
+                    let plain = |b: u8| b.is_ascii_alphanumeric() || b"_-".contains(&b);
+                    if !key.is_empty() && key.bytes().all(plain) {
+                        f.write_str(key)?;
+                    } else {
+                        write!(f, "{key:?}")?;
+                    }
+                }
             }
         }
         Ok(())
