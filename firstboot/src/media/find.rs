@@ -139,3 +139,168 @@ fn order(name: &str) -> (u8, usize, String) {
     };
     (group, name.len(), name.to_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::fat::tests::{image, seed_image};
+    use super::*;
+    use fatfs::FatType;
+    use std::os::unix::fs::symlink;
+    use tempfile::TempDir;
+
+    /// Folders that stand in for /sys and /dev.
+    struct Machine {
+        folder: TempDir,
+    }
+
+    impl Machine {
+        fn new() -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            for name in ["sys/class/block", "sys/devices", "dev"] {
+                fs::create_dir_all(folder.path().join(name)).unwrap();
+            }
+            Machine { folder }
+        }
+
+        /// A disk with a content; `None` leaves out the device file.
+        fn disk(&self, name: &str, content: Option<&[u8]>) {
+            self.add(name, name, content);
+        }
+
+        fn partition(&self, disk: &str, name: &str, content: &[u8]) {
+            self.add(&format!("{disk}/{name}"), name, Some(content));
+            let folder = self.path("sys/devices").join(disk).join(name);
+            fs::write(folder.join("partition"), "1\n").unwrap();
+        }
+
+        fn add(&self, folder: &str, name: &str, content: Option<&[u8]>) {
+            let device = self.path("sys/devices").join(folder);
+            fs::create_dir_all(&device).unwrap();
+            fs::write(device.join("size"), "2048\n").unwrap();
+            symlink(&device, self.path("sys/class/block").join(name)).unwrap();
+            if let Some(content) = content {
+                fs::write(self.path("dev").join(name), content).unwrap();
+            }
+        }
+
+        fn path(&self, name: &str) -> PathBuf {
+            self.folder.path().join(name)
+        }
+
+        fn find(&self) -> Result<Option<Found>, MediaError> {
+            find_in(&self.path("sys"), &self.path("dev"), Duration::ZERO)
+        }
+    }
+
+    #[test]
+    fn a_machine_without_a_seed_has_none() {
+        let machine = Machine::new();
+        assert!(machine.find().unwrap().is_none());
+        machine.disk("vda", Some(&[0; 70_000]));
+        machine.disk("sr0", None);
+        let other = image(1 << 20, FatType::Fat12, b"USB STICK  ", &[]);
+        machine.disk("sda", Some(&other));
+        assert!(machine.find().unwrap().is_none());
+    }
+
+    #[test]
+    fn the_seed_is_found_among_other_disks() {
+        let machine = Machine::new();
+        machine.disk("vda", Some(&[0; 70_000]));
+        machine.disk("vdb", Some(&seed_image()));
+        let found = machine.find().unwrap().unwrap();
+        assert_eq!(found.device, machine.path("dev/vdb"));
+        assert_eq!(found.seed.hostname(), "vm42");
+    }
+
+    #[test]
+    fn reading_changes_no_byte() {
+        let machine = Machine::new();
+        let before = seed_image();
+        machine.disk("vdb", Some(&before));
+        machine.find().unwrap().unwrap();
+        assert!(fs::read(machine.path("dev/vdb")).unwrap() == before);
+    }
+
+    #[test]
+    fn two_seeds_are_refused_by_name() {
+        let machine = Machine::new();
+        machine.disk("sr0", Some(&seed_image()));
+        machine.disk("vdc", Some(&seed_image()));
+        let error = machine.find().unwrap_err();
+        let (first, second) = (machine.path("dev/vdc"), machine.path("dev/sr0"));
+        assert_eq!(
+            error.to_string(),
+            format!(
+                "several volumes are labelled CIDATA: {}, {}. Attach exactly one seed disk",
+                first.display(),
+                second.display()
+            )
+        );
+    }
+
+    #[test]
+    fn loop_devices_and_empty_ones_are_passed_over() {
+        let machine = Machine::new();
+        machine.disk("loop0", Some(&seed_image()));
+        machine.disk("ram0", Some(&seed_image()));
+        machine.disk("sdb", Some(&seed_image()));
+        fs::write(machine.path("sys/devices/sdb/size"), "0\n").unwrap();
+        assert!(machine.find().unwrap().is_none());
+    }
+
+    #[test]
+    fn a_seed_on_a_partition_is_found() {
+        let machine = Machine::new();
+        machine.disk("sda", Some(&[0; 70_000]));
+        machine.partition("sda", "sda1", &seed_image());
+        let found = machine.find().unwrap().unwrap();
+        assert_eq!(found.device, machine.path("dev/sda1"));
+    }
+
+    /// A hybrid image begins its first partition at its own start.
+    #[test]
+    fn a_disk_and_its_partition_are_one_seed() {
+        let machine = Machine::new();
+        machine.disk("sda", Some(&seed_image()));
+        machine.partition("sda", "sda1", &seed_image());
+        let found = machine.find().unwrap().unwrap();
+        assert_eq!(found.device, machine.path("dev/sda"));
+    }
+
+    #[test]
+    fn a_device_that_fails_is_an_error_only_without_a_seed() {
+        let machine = Machine::new();
+        // Reading a folder fails, for root as well.
+        machine.disk("vda", None);
+        fs::create_dir(machine.path("dev/vda")).unwrap();
+        let error = machine.find().unwrap_err();
+        let shown = error.to_string();
+        let start = format!("cannot read {}: ", machine.path("dev/vda").display());
+        assert!(shown.starts_with(&start), "{shown}");
+        machine.disk("vdb", Some(&seed_image()));
+        assert!(machine.find().unwrap().is_some());
+    }
+
+    #[test]
+    fn a_disk_that_comes_later_is_waited_for() {
+        let machine = Machine::new();
+        std::thread::scope(|scope| {
+            let found = scope.spawn(|| {
+                let wait = Duration::from_secs(60);
+                find_in(&machine.path("sys"), &machine.path("dev"), wait)
+            });
+            // The device file is whole before the device is listed.
+            fs::write(machine.path("dev/vdb"), seed_image()).unwrap();
+            machine.disk("vdb", None);
+            assert!(found.join().unwrap().unwrap().is_some());
+        });
+    }
+
+    #[test]
+    fn devices_come_in_a_stable_order() {
+        let mut names = ["sr0", "sda", "vdaa", "vdb1", "nvme0n1", "vdb"];
+        names.sort_by_key(|name| order(name));
+        assert_eq!(names, ["vdb", "vdaa", "vdb1", "sda", "nvme0n1", "sr0"]);
+    }
+}
