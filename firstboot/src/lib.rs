@@ -3,4 +3,5 @@
 //! The library is shared with the builder in one direction only: `imgbuild seed` reads
 //! back what it wrote with [`seed`], the very code that the guest runs.
 
+pub mod media;
 pub mod seed;

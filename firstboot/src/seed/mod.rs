@@ -4,18 +4,31 @@
 //! `meta-data`, `user-data` and `network-config`. Standard keys keep cloud-init's
 //! spelling and meaning; `openvpn` and `proxmox` in the user-data are this project's own.
 
+mod check;
+mod cloud_config;
+mod document;
 mod meta_data;
 mod network;
+mod network_check;
+mod network_v1;
+mod network_v2;
+mod problem;
 mod secret;
 mod user_data;
+mod walk;
 
 pub use meta_data::MetaData;
 pub use network::{Bridge, BridgeParameters, Ethernet, Match, Nameservers, NetworkConfig, Route};
+pub use problem::{Problem, SeedError};
 pub use secret::Secret;
 pub use user_data::{Chpasswd, Cluster, PasswordKind, Peer, Proxmox, UserData, UserPassword};
 
+use document::{Document, Notes};
+use std::net::IpAddr;
+use walk::Path;
+
 /// One parsed and validated seed disk.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Seed {
     /// Who this machine is.
     pub meta_data: MetaData,
@@ -23,6 +36,111 @@ pub struct Seed {
     pub user_data: UserData,
     /// How it reaches the network; absent on a seed that has no such document.
     pub network: Option<NetworkConfig>,
-    /// Keys that cloud-init knows and firstboot does not: reported, never an error.
+    /// What the documents say and firstboot does not do, such as `user-data: packages`:
+    /// reported, never an error.
     pub ignored: Vec<String>,
+}
+
+/// Parses and validates the three documents. The error holds every problem of all of them.
+pub fn parse(
+    meta_data: &str,
+    user_data: &str,
+    network_config: Option<&str>,
+) -> Result<Seed, SeedError> {
+    let mut notes = Notes::default();
+    let meta = meta_data::read(meta_data, &mut notes);
+    let user = cloud_config::read(user_data, &mut notes);
+    let network = network_config.and_then(|text| network::read(text, &mut notes));
+    // Not asked of documents that are wrong themselves: the name or address may be in there.
+    let readable = notes.problems.is_empty();
+    let seed = Seed {
+        meta_data: meta,
+        user_data: user,
+        network,
+        ignored: Vec::new(),
+    };
+    if readable && seed.hostname().is_empty() {
+        if let Some(mut doc) = Document::new(cloud_config::NAME, user_data, &mut notes) {
+            doc.wrong(
+                &Path::root().key("hostname"),
+                "is missing, and so are `fqdn` and meta-data's `local-hostname`; one of them \
+                 must name this machine",
+            );
+        }
+    }
+    if readable {
+        check_link0(&seed, user_data, &mut notes);
+    }
+    if notes.problems.is_empty() {
+        return Ok(Seed {
+            ignored: notes.ignored,
+            ..seed
+        });
+    }
+    // In the order of the documents and, within one, of the text.
+    let order = [meta_data::NAME, cloud_config::NAME, network::NAME];
+    let mut problems = notes.problems;
+    problems.sort_by_key(|p| (order.iter().position(|name| *name == p.document), p.place));
+    Err(SeedError { problems })
+}
+
+/// `pvecm add` refuses a link address that is on no local interface; better to say so here.
+fn check_link0(seed: &Seed, user_data: &str, notes: &mut Notes) {
+    let (Some(network), Some(proxmox)) = (&seed.network, &seed.user_data.proxmox) else {
+        return;
+    };
+    let Some(link0) = proxmox.cluster.as_ref().and_then(|c| c.link0) else {
+        return;
+    };
+    if network.static_addresses().any(|a| a == link0) {
+        return;
+    }
+    if let Some(mut doc) = Document::new(cloud_config::NAME, user_data, notes) {
+        let path = Path::root().key("proxmox").key("cluster").key("link0");
+        doc.wrong(
+            &path,
+            "must be one of the static addresses in network-config",
+        );
+    }
+}
+
+impl Seed {
+    /// The short host name: user-data's `hostname`, else the first label of its `fqdn`, else
+    /// the first label of meta-data's `local-hostname`. Never empty in what [`parse`] gives.
+    pub fn hostname(&self) -> &str {
+        let name = [
+            &self.user_data.hostname,
+            &self.user_data.fqdn,
+            &self.meta_data.local_hostname,
+        ]
+        .into_iter()
+        .find_map(|name| name.as_deref())
+        .unwrap_or_default();
+        name.split('.').next().unwrap_or_default()
+    }
+
+    /// The fully qualified name: the first with a dot of user-data's `fqdn`, its `hostname`
+    /// and meta-data's `local-hostname` (where that is a name of the same machine).
+    pub fn fqdn(&self) -> Option<&str> {
+        let hostname = self.hostname();
+        let local = self.meta_data.local_hostname.as_deref();
+        let local = local.filter(|name| name.split('.').next() == Some(hostname));
+        let (fqdn, own) = (&self.user_data.fqdn, &self.user_data.hostname);
+        [fqdn.as_deref(), own.as_deref(), local]
+            .into_iter()
+            .flatten()
+            .find(|name| name.contains('.'))
+    }
+}
+
+impl NetworkConfig {
+    /// Every static address of the machine, without prefix lengths.
+    pub fn static_addresses(&self) -> impl Iterator<Item = IpAddr> {
+        let cards = self.ethernets.values().map(|e| &e.addresses);
+        let bridges = self.bridges.values().map(|b| &b.addresses);
+        cards
+            .chain(bridges)
+            .flatten()
+            .filter_map(|a| a.split('/').next()?.parse().ok())
+    }
 }

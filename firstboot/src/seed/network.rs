@@ -1,7 +1,13 @@
 //! The `network-config` document, version 2 (the part of netplan's format that a node needs).
 
+use super::document::{Document, Notes};
+use super::walk::Path;
+use super::{network_v1, network_v2};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+
+/// The document's name.
+pub(super) const NAME: &str = "network-config";
 
 /// `network-config`, version 2. A version 1 document is converted into it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,6 +21,53 @@ pub struct NetworkConfig {
     /// Bridges by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub bridges: BTreeMap<String, Bridge>,
+}
+
+impl NetworkConfig {
+    /// The document, as it goes onto the seed disk.
+    pub fn to_document(&self) -> Result<String, serde_yaml::Error> {
+        serde_yaml::to_string(self)
+    }
+}
+
+/// Reads the document, of either version, with or without the outer `network:`. What it
+/// returns is complete only when no problem was noted.
+pub(super) fn read(text: &str, notes: &mut Notes) -> Option<NetworkConfig> {
+    let mut doc = Document::new(NAME, text, notes)?;
+    let root = Path::root();
+    let outer = root.key("network");
+    let base = if doc.has(&outer) {
+        doc.ignore_unknown(&root, &["network"]);
+        if doc.keys(&outer, "settings").is_empty() {
+            return None;
+        }
+        outer
+    } else {
+        root
+    };
+    if doc.keys(&base, "settings").is_empty() {
+        return None;
+    }
+    // cloud-init's way to say that the network is none of its business.
+    let config = base.key("config");
+    if !doc.is_list(&config) && doc.has(&config) {
+        let word: String = doc.get(&config, "a list")?;
+        if word == "disabled" {
+            doc.ignore(&config, "the network is left as the image has it");
+            return None;
+        }
+    }
+    let version = base.key("version");
+    let what = "1 or 2";
+    let config = match doc.require::<String>(&version, what)?.as_str() {
+        "1" => network_v1::read(&mut doc, &base),
+        "2" => network_v2::read(&mut doc, &base),
+        _ => {
+            doc.wrong(&version, &format!("must be {what}"));
+            return None;
+        }
+    };
+    Some(config)
 }
 
 /// One network card.

@@ -33,6 +33,13 @@ pub struct UserData {
     pub proxmox: Option<Proxmox>,
 }
 
+impl UserData {
+    /// The document with its `#cloud-config` line. It holds the secrets in clear text.
+    pub fn to_document(&self) -> Result<String, serde_yaml::Error> {
+        Ok(format!("#cloud-config\n{}", serde_yaml::to_string(self)?))
+    }
+}
+
 /// cloud-init's `chpasswd` module.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Chpasswd {

@@ -1,0 +1,325 @@
+//! Reading `user-data`: cloud-init's spellings, old and new, become one [`UserData`].
+
+use super::Secret;
+use super::check;
+use super::document::{Document, Notes};
+use super::problem::Problem;
+use super::user_data::{Chpasswd, Cluster, PasswordKind, Peer, Proxmox, UserData, UserPassword};
+use super::walk::Path;
+use std::collections::BTreeMap;
+
+/// The document's name.
+pub(super) const NAME: &str = "user-data";
+const KNOWN: [&str; 11] = [
+    "hostname",
+    "fqdn",
+    "timezone",
+    "disable_root",
+    "ssh_authorized_keys",
+    "chpasswd",
+    "password",
+    "user",
+    "users",
+    "openvpn",
+    "proxmox",
+];
+const ONLY_ROOT: &str = "only root is configured here";
+
+/// Reads the document. What it returns is complete only when no problem was noted.
+pub(super) fn read(text: &str, notes: &mut Notes) -> UserData {
+    if text.trim().is_empty() {
+        return UserData::default();
+    }
+    if let Err(message) = check_first_line(text) {
+        notes.problems.push(Problem {
+            document: NAME,
+            place: Some((1, 1)),
+            message: message.into(),
+        });
+        return UserData::default();
+    }
+    let Some(mut doc) = Document::new(NAME, text, notes) else {
+        return UserData::default();
+    };
+    let root = Path::root();
+    doc.ignore_unknown(&root, &KNOWN);
+    let mut data = UserData {
+        hostname: doc.checked(&root.key("hostname"), check::host),
+        fqdn: doc.checked(&root.key("fqdn"), check::host),
+        timezone: doc.checked(&root.key("timezone"), check::timezone),
+        disable_root: doc.flag(&root.key("disable_root")),
+        ssh_authorized_keys: ssh_keys(&mut doc, &root.key("ssh_authorized_keys")),
+        chpasswd: chpasswd(&mut doc),
+        openvpn: openvpn(&mut doc),
+        proxmox: proxmox(&mut doc),
+    };
+    users(&mut doc, &mut data.ssh_authorized_keys);
+    default_password(&mut doc, &mut data.chpasswd);
+    data
+}
+
+/// cloud-init knows many kinds of user-data by their first line; one is understood here.
+fn check_first_line(text: &str) -> Result<(), &'static str> {
+    let first = text.lines().next().unwrap_or_default().trim_end();
+    let lower = first.to_ascii_lowercase();
+    if first == "#cloud-config" {
+        Ok(())
+    } else if lower.starts_with("content-type:") || lower.starts_with("mime-version:") {
+        Err(
+            "this is a MIME archive, which is not understood here; write the settings as one \
+             document whose first line is `#cloud-config`",
+        )
+    } else if first.starts_with("#!") {
+        Err(
+            "this is a script, and scripts of a seed are never run here; write the settings as \
+             a document whose first line is `#cloud-config`",
+        )
+    } else {
+        Err("the first line must be `#cloud-config`")
+    }
+}
+
+fn ssh_keys(doc: &mut Document, path: &Path) -> Vec<String> {
+    let items = doc.items(path);
+    let keys = items
+        .iter()
+        .filter_map(|item| doc.checked(item, check::ssh_key));
+    keys.collect()
+}
+
+/// `users`: the keys of root; there are no other users here.
+fn users(doc: &mut Document, keys: &mut Vec<String>) {
+    let path = Path::root().key("users");
+    if doc.has(&path) && !doc.is_list(&path) {
+        return doc.ignore(&path, ONLY_ROOT);
+    }
+    for user in doc.items(&path) {
+        if !doc.is_mapping(&user) {
+            doc.ignore(&user, ONLY_ROOT);
+            continue;
+        }
+        let name: Option<String> = doc.get(&user.key("name"), "a login name");
+        if name.as_deref() != Some("root") {
+            doc.ignore(&user, ONLY_ROOT);
+            continue;
+        }
+        // cloud-init still takes the spelling with hyphens.
+        let spellings = ["ssh_authorized_keys", "ssh-authorized-keys"];
+        doc.ignore_unknown(&user, &["name", spellings[0], spellings[1]]);
+        for spelling in spellings {
+            for key in ssh_keys(doc, &user.key(spelling)) {
+                if !keys.contains(&key) {
+                    keys.push(key);
+                }
+            }
+        }
+    }
+}
+
+fn chpasswd(doc: &mut Document) -> Option<Chpasswd> {
+    let path = Path::root().key("chpasswd");
+    if !doc.has(&path) {
+        return None;
+    }
+    if !doc.is_mapping(&path) {
+        doc.wrong(&path, "must be a mapping with `expire` and `users`");
+        return None;
+    }
+    doc.ignore_unknown(&path, &["expire", "users", "list"]);
+    let expire = doc.flag(&path.key("expire"));
+    let mut users = Vec::new();
+    for user in doc.list(&path.key("users"), "users") {
+        users.extend(user_password(doc, &user));
+    }
+    users.extend(password_list(doc, &path.key("list")));
+    if users.len() > 1 {
+        doc.wrong(&path, "gives root more than one password; keep one");
+    }
+    Some(Chpasswd { expire, users })
+}
+
+fn user_password(doc: &mut Document, user: &Path) -> Option<UserPassword> {
+    if !doc.is_mapping(user) {
+        doc.wrong(user, "must be a mapping with `name`, `password` and `type`");
+        return None;
+    }
+    let name: String = doc.require(&user.key("name"), "a login name")?;
+    if name != "root" {
+        doc.ignore(user, ONLY_ROOT);
+        return None;
+    }
+    doc.ignore_unknown(user, &["name", "password", "type"]);
+    let what = "hash or text";
+    let kind = doc.get::<PasswordKind>(&user.key("type"), what);
+    if kind.is_none() && doc.has(&user.key("type")) {
+        return None;
+    }
+    let kind = kind.unwrap_or_default();
+    let check = |text: &str| {
+        let text = check::password(text)?;
+        match kind {
+            PasswordKind::Hash => check::password_hash(&text),
+            PasswordKind::Text => Ok(text),
+        }
+    };
+    let password = doc.require_checked(&user.key("password"), "root's password", check)?;
+    Some(UserPassword {
+        name,
+        password: Secret::new(password),
+        kind,
+    })
+}
+
+/// The old spelling: `user:password` lines, as one text or as a list.
+fn password_list(doc: &mut Document, path: &Path) -> Vec<UserPassword> {
+    let mut users = Vec::new();
+    for item in doc.items(path) {
+        let Some(text) = doc.get::<String>(&item, "`user:password` lines") else {
+            continue;
+        };
+        for line in text.lines().filter(|line| !line.trim().is_empty()) {
+            match line.split_once(':') {
+                None => doc.wrong(&item, "must be `user:password` lines"),
+                Some(("root", password)) => users.extend(listed_password(doc, &item, password)),
+                Some(_) => doc.ignore(&item, ONLY_ROOT),
+            }
+        }
+    }
+    users
+}
+
+/// A password whose kind is told by its first character, as in `chpasswd.list`.
+fn listed_password(doc: &mut Document, path: &Path, password: &str) -> Option<UserPassword> {
+    if ["R", "RANDOM"].contains(&password) {
+        doc.wrong(
+            path,
+            "random passwords are not made here; write the password or its hash",
+        );
+        return None;
+    }
+    let (kind, result) = if password.starts_with('$') {
+        let hash = check::password(password).and_then(|p| check::password_hash(&p));
+        (PasswordKind::Hash, hash)
+    } else {
+        (PasswordKind::Text, check::password(password))
+    };
+    match result {
+        Ok(password) => Some(UserPassword {
+            name: "root".into(),
+            password: Secret::new(password),
+            kind,
+        }),
+        Err(message) => {
+            doc.wrong(path, &format!("root's password {message}"));
+            None
+        }
+    }
+}
+
+/// `password` is the default user's. Here that is root, unless `user` names another.
+fn default_password(doc: &mut Document, chpasswd: &mut Option<Chpasswd>) {
+    let root = Path::root();
+    let path = root.key("password");
+    let other_user = match doc.get::<String>(&root.key("user"), "a login name") {
+        Some(name) if name != "root" => {
+            doc.ignore(&root.key("user"), ONLY_ROOT);
+            true
+        }
+        _ => false,
+    };
+    if !doc.has(&path) {
+        return;
+    }
+    if other_user {
+        return doc.ignore(&path, ONLY_ROOT);
+    }
+    if chpasswd.as_ref().is_some_and(|c| !c.users.is_empty()) {
+        return doc.ignore(&path, "chpasswd gives root's password");
+    }
+    let password: Option<String> = doc.get(&path, "one text");
+    let user = password.and_then(|password| listed_password(doc, &path, &password));
+    chpasswd.get_or_insert_default().users.extend(user);
+}
+
+fn openvpn(doc: &mut Document) -> BTreeMap<String, Secret> {
+    let path = Path::root().key("openvpn");
+    let mut instances = BTreeMap::new();
+    for name in doc.keys(&path, "instance names with their configurations") {
+        let place = path.key(&name);
+        if let Err(message) = check::instance_name(&name) {
+            doc.wrong_key(&place, &message);
+        }
+        let what = "the text of an OpenVPN configuration (write `|` after the colon)";
+        let Some(text) = doc.require::<String>(&place, what) else {
+            continue;
+        };
+        if text.trim().is_empty() || text.contains('\0') {
+            doc.wrong(&place, &format!("must be {what}"));
+        }
+        instances.insert(name, Secret::new(text));
+    }
+    instances
+}
+
+fn proxmox(doc: &mut Document) -> Option<Proxmox> {
+    let path = Path::root().key("proxmox");
+    let known = ["cluster"];
+    if doc.keys(&path, "settings").is_empty() {
+        return None;
+    }
+    doc.refuse_unknown(&path, &known);
+    let cluster = path.key("cluster");
+    if !doc.has(&cluster) {
+        return Some(Proxmox { cluster: None });
+    }
+    if doc.keys(&cluster, "settings").is_empty() && !doc.is_mapping(&cluster) {
+        return None;
+    }
+    doc.refuse_unknown(&cluster, &["peers", "password", "link0"]);
+    let peers = peers(doc, &cluster.key("peers"));
+    let what = "the cluster's root password";
+    let password = doc.require_checked(&cluster.key("password"), what, check::password);
+    let link0 = doc.checked(&cluster.key("link0"), check::address);
+    Some(Proxmox {
+        cluster: Some(Cluster {
+            peers,
+            password: Secret::new(password.unwrap_or_default()),
+            link0,
+        }),
+    })
+}
+
+fn peers(doc: &mut Document, path: &Path) -> Vec<Peer> {
+    let items = doc.list(path, "members of the cluster");
+    if items.is_empty() && (!doc.has(path) || doc.is_list(path)) {
+        doc.wrong(
+            path,
+            "must name at least one member of the cluster, with `address` and `fingerprint`",
+        );
+    }
+    let mut peers = Vec::new();
+    for peer in items {
+        if !doc.is_mapping(&peer) {
+            doc.wrong(&peer, "must be a mapping with `address` and `fingerprint`");
+            continue;
+        }
+        doc.refuse_unknown(&peer, &["address", "fingerprint"]);
+        let address = doc.require_checked(
+            &peer.key("address"),
+            "an IP address or a host name",
+            check::address_or_host,
+        );
+        let fingerprint = doc.require_checked(
+            &peer.key("fingerprint"),
+            "the SHA-256 of the member's certificate",
+            check::fingerprint,
+        );
+        if let (Some(address), Some(fingerprint)) = (address, fingerprint) {
+            peers.push(Peer {
+                address,
+                fingerprint,
+            });
+        }
+    }
+    peers
+}

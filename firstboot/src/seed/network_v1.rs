@@ -1,0 +1,262 @@
+//! Reading `network-config` version 1, which Proxmox writes, into version 2's types.
+
+use super::check;
+use super::document::Document;
+use super::network::{
+    Bridge, BridgeParameters, Ethernet, Match, Nameservers, NetworkConfig, Route,
+};
+use super::network_check::{self, Cidr, Places};
+use super::walk::Path;
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+/// Reads what is below `base`.
+pub(super) fn read(doc: &mut Document, base: &Path) -> NetworkConfig {
+    doc.ignore_unknown(base, &["version", "config"]);
+    let mut config = NetworkConfig {
+        version: 2,
+        ethernets: BTreeMap::new(),
+        bridges: BTreeMap::new(),
+    };
+    let mut places = Places::default();
+    let mut dns = Nameservers::default();
+    for item in doc.list(&base.key("config"), "devices") {
+        if !doc.is_mapping(&item) {
+            doc.wrong(&item, "must be a mapping with `type`");
+            continue;
+        }
+        let what = "physical, bridge or nameserver";
+        let Some(kind) = doc.require::<String>(&item.key("type"), what) else {
+            continue;
+        };
+        match kind.as_str() {
+            "physical" => physical(doc, &item, &mut config, &mut places),
+            "bridge" => bridge(doc, &item, &mut config, &mut places),
+            "nameserver" => {
+                doc.ignore_unknown(&item, &["type", "address", "search"]);
+                servers(doc, &item.key("address"), &mut dns);
+                domains(doc, &item.key("search"), &mut dns);
+            }
+            _ => doc.ignore(&item, "a device of this type is not configured here"),
+        }
+    }
+    network_check::whole(doc, &config, &places);
+    global_nameservers(doc, base, &mut config, dns);
+    config
+}
+
+/// Version 1 has DNS servers of the whole machine; version 2 has them per interface. They
+/// go to the interface with the default route, else to the first one.
+fn global_nameservers(
+    doc: &mut Document,
+    base: &Path,
+    config: &mut NetworkConfig,
+    dns: Nameservers,
+) {
+    if dns == Nameservers::default() {
+        return;
+    }
+    let routed = |routes: &[Route]| routes.iter().any(|r| r.to == "default");
+    let cards = config.ethernets.values_mut();
+    let bridges = config.bridges.values_mut();
+    let mut slots: Vec<(bool, &mut Option<Nameservers>)> = cards
+        .map(|e| (routed(&e.routes), &mut e.nameservers))
+        .chain(bridges.map(|b| (routed(&b.routes), &mut b.nameservers)))
+        .collect();
+    let chosen = slots.iter().position(|(routed, _)| *routed).unwrap_or(0);
+    match slots.get_mut(chosen) {
+        Some((_, slot)) => merge(slot.get_or_insert_default(), dns),
+        None => doc.ignore(&base.key("config"), "nameservers without any interface"),
+    }
+}
+
+fn merge(into: &mut Nameservers, from: Nameservers) {
+    for address in from.addresses {
+        if !into.addresses.contains(&address) {
+            into.addresses.push(address);
+        }
+    }
+    for domain in from.search {
+        if !into.search.contains(&domain) {
+            into.search.push(domain);
+        }
+    }
+}
+
+fn name(doc: &mut Document, item: &Path, places: &mut Places) -> Option<String> {
+    let name: String = doc.require(&item.key("name"), "the name of the interface")?;
+    places.interfaces.push((name.clone(), item.key("name")));
+    Some(name)
+}
+
+fn physical(doc: &mut Document, item: &Path, config: &mut NetworkConfig, places: &mut Places) {
+    doc.ignore_unknown(item, &["type", "name", "mac_address", "subnets"]);
+    let name = name(doc, item, places);
+    let mac = doc.checked(&item.key("mac_address"), check::mac);
+    let subnets = subnets(doc, item, places);
+    let Some(name) = name else { return };
+    config.ethernets.insert(
+        name,
+        Ethernet {
+            match_: mac.map(|mac| Match {
+                macaddress: Some(mac),
+            }),
+            dhcp4: subnets.dhcp4,
+            addresses: subnets.addresses,
+            gateway4: None,
+            routes: subnets.routes,
+            nameservers: subnets.nameservers,
+        },
+    );
+}
+
+fn bridge(doc: &mut Document, item: &Path, config: &mut NetworkConfig, places: &mut Places) {
+    let known = ["type", "name", "bridge_interfaces", "params", "subnets"];
+    doc.ignore_unknown(item, &known);
+    let name = name(doc, item, places);
+    let mut interfaces = Vec::new();
+    for port in doc.list(&item.key("bridge_interfaces"), "ports") {
+        if let Some(name) = doc.get::<String>(&port, "the name of an interface") {
+            places.ports.push((name.clone(), port));
+            interfaces.push(name);
+        }
+    }
+    let at = item.key("params");
+    let parameters = (!doc.keys(&at, "settings").is_empty()).then(|| {
+        doc.ignore_unknown(&at, &["bridge_stp", "bridge_fd"]);
+        BridgeParameters {
+            stp: doc.flag(&at.key("bridge_stp")),
+            forward_delay: doc.checked(&at.key("bridge_fd"), |text| {
+                text.parse()
+                    .map_err(|_| "must be a number of seconds".to_owned())
+            }),
+        }
+    });
+    let subnets = subnets(doc, item, places);
+    let Some(name) = name else { return };
+    config.bridges.insert(
+        name,
+        Bridge {
+            interfaces,
+            dhcp4: subnets.dhcp4,
+            addresses: subnets.addresses,
+            routes: subnets.routes,
+            nameservers: subnets.nameservers,
+            parameters,
+        },
+    );
+}
+
+/// All subnets of one interface together.
+#[derive(Default)]
+struct Subnets {
+    dhcp4: Option<bool>,
+    addresses: Vec<String>,
+    routes: Vec<Route>,
+    nameservers: Option<Nameservers>,
+}
+
+fn subnets(doc: &mut Document, item: &Path, places: &mut Places) -> Subnets {
+    let mut all = Subnets::default();
+    let mut addresses = Vec::new();
+    let mut gateways = Vec::new();
+    let mut dns = Nameservers::default();
+    for subnet in doc.list(&item.key("subnets"), "subnets") {
+        if !doc.is_mapping(&subnet) {
+            doc.wrong(&subnet, "must be a mapping with `type`");
+            continue;
+        }
+        let at = subnet.key("type");
+        let what = "static, dhcp or manual";
+        match doc.require::<String>(&at, what).as_deref() {
+            None => continue,
+            Some("dhcp" | "dhcp4") => all.dhcp4 = Some(true),
+            Some("manual") => {}
+            Some("static" | "static4" | "static6") => {
+                if let Some(cidr) = static_address(doc, &subnet) {
+                    addresses.push(cidr);
+                    places.addresses.push((cidr, subnet.key("address")));
+                }
+            }
+            Some("dhcp6" | "ipv6_dhcpv6-stateful" | "ipv6_dhcpv6-stateless" | "ipv6_slaac") => {
+                doc.ignore(&subnet, "IPv6 is configured here by static addresses only");
+                continue;
+            }
+            Some(_) => {
+                doc.wrong(&at, &format!("must be {what}"));
+                continue;
+            }
+        }
+        let known = [
+            "type",
+            "address",
+            "netmask",
+            "gateway",
+            "dns_nameservers",
+            "dns_search",
+        ];
+        doc.ignore_unknown(&subnet, &known);
+        let at = subnet.key("gateway");
+        if let Some(via) = doc.checked(&at, check::address) {
+            gateways.push((via, at));
+            let to = "default".to_owned();
+            all.routes.push(Route { to, via });
+        }
+        servers(doc, &subnet.key("dns_nameservers"), &mut dns);
+        domains(doc, &subnet.key("dns_search"), &mut dns);
+    }
+    network_check::gateways(doc, &addresses, all.dhcp4.is_some(), &gateways);
+    all.addresses = addresses.iter().map(Cidr::to_string).collect();
+    all.nameservers = (dns != Nameservers::default()).then_some(dns);
+    all
+}
+
+/// `address` with a prefix length, or with `netmask` beside it.
+fn static_address(doc: &mut Document, subnet: &Path) -> Option<Cidr> {
+    let at = subnet.key("address");
+    let mask = subnet.key("netmask");
+    let what = "an address with its prefix length, such as 192.168.122.42/24";
+    if !doc.has(&mask) {
+        return doc.require_checked(&at, what, Cidr::parse);
+    }
+    let prefix = doc.checked(&mask, network_check::netmask);
+    let text: String = doc.require(&at, what)?;
+    if text.contains('/') {
+        return doc.checked(&at, Cidr::parse);
+    }
+    let address: IpAddr = doc.checked(&at, check::address)?;
+    let prefix = prefix?;
+    doc.checked(&at, |_| Cidr::new(address, prefix))
+}
+
+/// The texts of a value that may be a list or one text with several words.
+fn words(doc: &mut Document, path: &Path) -> Vec<(Path, String)> {
+    let mut all = Vec::new();
+    for item in doc.items(path) {
+        if let Some(text) = doc.get::<String>(&item, "one text or a list of texts") {
+            let parts = text.split([' ', '\t', ',']).filter(|word| !word.is_empty());
+            all.extend(parts.map(|word| (item.clone(), word.to_owned())));
+        }
+    }
+    all
+}
+
+fn servers(doc: &mut Document, path: &Path, dns: &mut Nameservers) {
+    for (item, word) in words(doc, path) {
+        match check::address(&word) {
+            Ok(address) if dns.addresses.contains(&address) => {}
+            Ok(address) => dns.addresses.push(address),
+            Err(message) => doc.wrong(&item, &message),
+        }
+    }
+}
+
+fn domains(doc: &mut Document, path: &Path, dns: &mut Nameservers) {
+    for (item, word) in words(doc, path) {
+        match check::domain(&word) {
+            Ok(domain) if dns.search.contains(&domain) => {}
+            Ok(domain) => dns.search.push(domain),
+            Err(message) => doc.wrong(&item, &message),
+        }
+    }
+}

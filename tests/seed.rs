@@ -1,0 +1,267 @@
+//! The seed parser on whole seeds: `tests/cases/seed/good` and `tests/cases/seed/bad`.
+//!
+//! A case is a folder with the three documents and `expected.txt`: the parsed seed as
+//! `Debug` prints it, or the exact text of the error. `UPDATE_GOLDEN=1` rewrites those.
+#![allow(clippy::unwrap_used)]
+
+use firstboot::media::read_folder;
+use firstboot::seed::{
+    Bridge, BridgeParameters, Chpasswd, Cluster, Ethernet, Match, MetaData, Nameservers,
+    NetworkConfig, PasswordKind, Peer, Proxmox, Route, Secret, Seed, SeedError, UserData,
+    UserPassword, parse,
+};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+fn cases(kind: &str) -> Vec<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/cases/seed");
+    let mut cases: Vec<PathBuf> = fs::read_dir(root.join(kind))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    cases.sort();
+    assert!(cases.len() >= 5, "only {} cases in {kind}", cases.len());
+    cases
+}
+
+fn parse_case(case: &Path) -> Result<Seed, SeedError> {
+    let read = |name: &str| fs::read_to_string(case.join(name));
+    let network = read("network-config").ok();
+    parse(
+        &read("meta-data").unwrap(),
+        &read("user-data").unwrap(),
+        network.as_deref(),
+    )
+}
+
+/// Compares with `expected.txt`, or rewrites it; gives back whether they are the same.
+fn compare(case: &Path, got: &str) -> bool {
+    let file = case.join("expected.txt");
+    if std::env::var_os("UPDATE_GOLDEN").is_some_and(|v| v == "1") {
+        fs::write(&file, got).unwrap();
+        return true;
+    }
+    let expected = fs::read_to_string(&file).unwrap_or_default();
+    if got != expected {
+        println!(
+            "{}:\n--- expected\n{expected}\n--- got\n{got}",
+            file.display()
+        );
+    }
+    got == expected
+}
+
+#[test]
+fn good_seeds_are_read() {
+    let mut same = true;
+    for case in cases("good") {
+        let seed = parse_case(&case).unwrap_or_else(|e| panic!("{}:\n{e}", case.display()));
+        let names = format!("hostname: {}\nfqdn: {:?}\n", seed.hostname(), seed.fqdn());
+        same &= compare(&case, &format!("{names}{seed:#?}\n"));
+        assert_eq!(read_folder(&case).unwrap(), seed, "{}", case.display());
+    }
+    assert!(same, "some cases differ, see above");
+}
+
+#[test]
+fn bad_seeds_are_refused_with_every_problem() {
+    let mut same = true;
+    for case in cases("bad") {
+        let error = match parse_case(&case) {
+            Ok(seed) => panic!("{} was accepted: {seed:#?}", case.display()),
+            Err(error) => error,
+        };
+        assert!(!error.problems.is_empty());
+        same &= compare(&case, &format!("{error}\n"));
+    }
+    assert!(same, "some cases differ, see above");
+}
+
+/// What is written is what is read, for every seed that could be read.
+#[test]
+fn good_seeds_survive_being_written() {
+    for case in cases("good") {
+        let seed = parse_case(&case).unwrap();
+        assert_eq!(written_and_read(&seed), seed_without_ignored(&seed));
+    }
+}
+
+#[test]
+fn a_full_seed_survives_being_written() {
+    let seed = full_seed();
+    assert_eq!(written_and_read(&seed), seed);
+}
+
+fn written_and_read(seed: &Seed) -> Seed {
+    let network = seed.network.as_ref().map(|n| n.to_document().unwrap());
+    parse(
+        &seed.meta_data.to_document().unwrap(),
+        &seed.user_data.to_document().unwrap(),
+        network.as_deref(),
+    )
+    .unwrap_or_else(|e| panic!("{e}"))
+}
+
+fn seed_without_ignored(seed: &Seed) -> Seed {
+    Seed {
+        ignored: Vec::new(),
+        ..seed.clone()
+    }
+}
+
+/// Awkward texts for a YAML writer: leading blanks, tabs, `\r\n`, quotes, no newline at the end,
+/// words that YAML takes for numbers, booleans and nulls.
+const AWKWARD: [&str; 10] = [
+    "  indented\n\tkey\n",
+    "dev tap120\r\ndev-type tap\r\n",
+    "# comment\n<ca>\n-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n</ca>\n\n\n",
+    "no newline at the end",
+    "quotes ' \" ` : { } [ ] , & * # ? | - < > = ! % @ \\",
+    "0123",
+    "yes",
+    "null",
+    "~",
+    "1e3",
+];
+
+fn full_seed() -> Seed {
+    let openvpn = AWKWARD
+        .iter()
+        .enumerate()
+        .map(|(number, text)| (format!("vpn-{number}"), Secret::new(*text)));
+    let route = Route {
+        to: "10.0.0.0/8".into(),
+        via: "192.168.122.254".parse().unwrap(),
+    };
+    let dns = Nameservers {
+        addresses: vec!["192.168.122.1".parse().unwrap()],
+        search: vec!["lab.example".into()],
+    };
+    let eth0 = Ethernet {
+        match_: Some(Match {
+            macaddress: Some("52:54:00:00:00:2a".into()),
+        }),
+        dhcp4: Some(false),
+        addresses: vec!["192.168.122.42/24".into()],
+        gateway4: Some("192.168.122.1".parse().unwrap()),
+        routes: vec![route],
+        nameservers: Some(dns.clone()),
+    };
+    let vmbr120 = Bridge {
+        interfaces: vec!["tap120".into()],
+        dhcp4: Some(false),
+        addresses: vec!["10.120.0.42/24".into()],
+        routes: Vec::new(),
+        nameservers: Some(dns),
+        parameters: Some(BridgeParameters {
+            stp: Some(false),
+            forward_delay: Some(0),
+        }),
+    };
+    Seed {
+        meta_data: MetaData {
+            instance_id: "0123456789".into(),
+            local_hostname: Some("vm42".into()),
+        },
+        user_data: UserData {
+            hostname: Some("vm42".into()),
+            fqdn: Some("vm42.lab.example".into()),
+            timezone: Some("Europe/Paris".into()),
+            disable_root: Some(false),
+            ssh_authorized_keys: vec!["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5 admin@pc: it's".into()],
+            chpasswd: Some(Chpasswd {
+                expire: Some(false),
+                users: vec![UserPassword {
+                    name: "root".into(),
+                    password: Secret::new("0x10"),
+                    kind: PasswordKind::Text,
+                }],
+            }),
+            openvpn: openvpn.collect(),
+            proxmox: Some(Proxmox {
+                cluster: Some(Cluster {
+                    peers: vec![Peer {
+                        address: "10.120.0.41".into(),
+                        fingerprint: ["AB"; 32].join(":"),
+                    }],
+                    password: Secret::new("true"),
+                    link0: Some("10.120.0.42".parse().unwrap()),
+                }),
+            }),
+        },
+        network: Some(NetworkConfig {
+            version: 2,
+            ethernets: [("eth0".to_owned(), eth0)].into(),
+            bridges: [("vmbr120".to_owned(), vmbr120)].into(),
+        }),
+        ignored: Vec::new(),
+    }
+}
+
+/// A password in the wrong place is refused without being shown.
+#[test]
+fn no_error_shows_a_secret() {
+    const SECRET: &str = "hunter2-topsecret";
+    let shapes = [
+        "S", "[S]", "{a: S}", "\"S\\n\"", "!!int S", "!S x", "&S [x]", "'S", "- S", "S: S: S", "*S",
+    ];
+    let keys = [
+        "hostname",
+        "fqdn",
+        "timezone",
+        "disable_root",
+        "ssh_authorized_keys",
+        "password",
+        "chpasswd",
+        "chpasswd: {expire",
+        "chpasswd: {list",
+        "chpasswd: {users",
+        "chpasswd: {users: [{name: root, type",
+        "chpasswd: {users: [{name: root, password",
+        "users",
+        "users: [{name: root, ssh_authorized_keys",
+        "openvpn",
+        "openvpn: {vpn",
+        "proxmox",
+        "proxmox: {cluster",
+        "proxmox: {cluster: {password",
+        "proxmox: {cluster: {link0",
+        "proxmox: {cluster: {peers",
+        "proxmox: {cluster: {peers: [{address",
+        "proxmox: {cluster: {peers: [{fingerprint",
+    ];
+    let mut refused = 0;
+    for key in keys {
+        for shape in shapes {
+            let closing: String = key
+                .chars()
+                .rev()
+                .filter_map(|c| match c {
+                    '{' => Some('}'),
+                    '[' => Some(']'),
+                    _ => None,
+                })
+                .collect();
+            let value = shape.replace('S', SECRET);
+            let user = format!("#cloud-config\n{key}: {value}{closing}\n");
+            let meta = "instance-id: i\nlocal-hostname: vm42\n";
+            match parse(meta, &user, None) {
+                Ok(seed) => assert!(
+                    !format!("{seed:?}").contains(SECRET) || shape_is_plain_name(key),
+                    "{user}"
+                ),
+                Err(error) => {
+                    refused += 1;
+                    assert!(!error.to_string().contains(SECRET), "{user}\n{error}");
+                    assert!(!format!("{error:?}").contains(SECRET), "{user}\n{error:?}");
+                }
+            }
+        }
+    }
+    assert!(refused > 150, "only {refused} documents were refused");
+}
+
+/// Host name and time zone may look like that, and are no secrets.
+fn shape_is_plain_name(key: &str) -> bool {
+    ["hostname", "fqdn", "timezone"].contains(&key)
+}
