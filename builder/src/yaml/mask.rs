@@ -20,7 +20,7 @@ pub fn mask_lines(text: &str) -> Vec<String> {
         .map(|line| {
             let (shown, next) = mask_line(line, state);
             state = next;
-            shown
+            mask_credentials(&shown)
         })
         .collect()
 }
@@ -82,6 +82,25 @@ fn mask_line(line: &str, state: State) -> (String, State) {
     }
 }
 
+/// The part of an address that stands before its `@`.
+fn mask_credentials(line: &str) -> String {
+    let mut shown = String::new();
+    let mut rest = line;
+    while let Some(at) = rest.find("://") {
+        let (before, after) = rest.split_at(at + 3);
+        shown.push_str(before);
+        let host = after.split(|c: char| c == '/' || c.is_whitespace()).next();
+        rest = match host.and_then(|host| host.rfind('@')) {
+            Some(end) => {
+                shown.push_str(STARS);
+                &after[end..]
+            }
+            None => after,
+        };
+    }
+    shown + rest
+}
+
 /// The column of the first key that holds a secret, and where its value begins (in bytes).
 fn secret_key(line: &str) -> Option<(usize, usize)> {
     let lower = line.to_ascii_lowercase();
@@ -140,6 +159,11 @@ mod tests {
             (
                 "password_file: a, password: b",
                 "password_file: a, password: ********",
+            ),
+            ("a: http://u:p@h/x@y", "a: http://********@h/x@y"),
+            (
+                "a: http://h/x@y https://u@h",
+                "a: http://h/x@y https://********@h",
             ),
             ("é: ü # plain", "é: ü # plain"),
         ] {
