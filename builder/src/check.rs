@@ -1,10 +1,119 @@
 //! The recipe of `imgbuild check`.
 
 use crate::cli::CheckArgs;
+use crate::definition::Definition;
+use crate::lab::{Lab, Vm};
 use crate::report::Report;
-use anyhow::Result;
+use crate::yaml::{Problems, forms};
+use anyhow::{Error, Result, bail};
+use serde_json::{Value, json};
 
-/// `imgbuild check`.
-pub fn check(_args: &CheckArgs, _report: &Report) -> Result<()> {
-    anyhow::bail!("not yet")
+/// `imgbuild check`: both files are read, whatever is wrong with the first.
+pub fn check(args: &CheckArgs, report: &Report) -> Result<()> {
+    let definition = Definition::load(args.definition.as_deref());
+    let lab = Lab::load(&args.lab);
+    match (definition, lab) {
+        (Ok(definition), Ok(lab)) => {
+            show(&definition, &lab, report);
+            Ok(())
+        }
+        (definition, lab) => {
+            let errors: Vec<Error> = [definition.err(), lab.err()]
+                .into_iter()
+                .flatten()
+                .collect();
+            errors.iter().for_each(|error| show_problems(error, report));
+            let texts: Vec<String> = errors.iter().map(|error| format!("{error:#}")).collect();
+            bail!(texts.join("\n\n"))
+        }
+    }
+}
+
+/// One event per problem, for editors and other programs.
+fn show_problems(error: &Error, report: &Report) {
+    let Some(problems) = error.downcast_ref::<Problems>() else {
+        return;
+    };
+    for problem in problems.list() {
+        report.event(&json!({
+            "event": "problem",
+            "file": problems.file(),
+            "line": problem.place.line,
+            "column": problem.place.column,
+            "message": problem.message,
+            "right": problem.right,
+        }));
+    }
+}
+
+fn show(definition: &Definition, lab: &Lab, report: &Report) {
+    if report.is_json() {
+        let vms: Vec<Value> = lab.vms.iter().map(event).collect();
+        report.event(&json!({"event": "check", "definition": definition, "vms": vms}));
+        return;
+    }
+    let count = |number: usize, one: &str, many: &str| match number {
+        1 => format!("1 {one}"),
+        n => format!("{n} {many}"),
+    };
+    report.line(&format!(
+        "base: Debian {}, disk {}, {}, {}",
+        definition.release,
+        forms::size_text(definition.disk),
+        count(definition.packages.len(), "package", "packages"),
+        count(definition.repositories.len(), "repository", "repositories"),
+    ));
+    let domain = &lab.domain;
+    report.line(&format!(
+        "lab:  {} in {domain}",
+        count(lab.vms.len(), "VM", "VMs")
+    ));
+    report.line("");
+    for line in table(&lab.vms) {
+        report.line(&line);
+    }
+}
+
+fn event(vm: &Vm) -> Value {
+    json!({
+        "name": vm.name,
+        "host": vm.host,
+        "address": vm.address,
+        "vmbr120": vm.vmbr120,
+        "mac": vm.mac,
+        "openvpn": vm.openvpn.as_ref().map(|o| &o.instance),
+        "cluster": vm.cluster.is_some(),
+    })
+}
+
+/// The VMs as lines with aligned columns.
+fn table(vms: &[Vm]) -> Vec<String> {
+    let head = [
+        "name", "host", "address", "vmbr120", "mac", "openvpn", "cluster",
+    ];
+    let mut rows = vec![head.map(str::to_owned)];
+    let dash = || "-".to_owned();
+    rows.extend(vms.iter().map(|vm| {
+        [
+            vm.name.clone(),
+            vm.host.clone().unwrap_or_else(dash),
+            vm.address.to_string(),
+            vm.vmbr120.map_or_else(dash, |a| a.to_string()),
+            vm.mac.clone(),
+            vm.openvpn
+                .as_ref()
+                .map_or_else(dash, |o| o.instance.clone()),
+            if vm.cluster.is_some() { "yes" } else { "no" }.to_owned(),
+        ]
+    }));
+    let widths: Vec<usize> = (0..head.len())
+        .map(|column| rows.iter().map(|row| row[column].len()).max().unwrap_or(0))
+        .collect();
+    rows.iter()
+        .map(|row| {
+            let cells = row.iter().zip(&widths);
+            let line: Vec<String> = cells.map(|(cell, w)| format!("{cell:<w$}")).collect();
+            line.join("  ").trim_end().to_owned()
+        })
+        .collect()
 }

@@ -2,9 +2,162 @@
 
 use crate::cli::InitArgs;
 use crate::report::Report;
-use anyhow::Result;
+use crate::work::{WorkFolder, move_into_place};
+use crate::{command, definition};
+use anyhow::{Context, Result, bail};
+use serde_json::json;
+use std::fs;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
 
-/// `imgbuild init`.
-pub fn init(_args: &InitArgs, _report: &Report) -> Result<()> {
-    anyhow::bail!("not yet")
+/// The lab that is written; `imgbuild check` finds nothing wrong with it.
+pub const LAB: &str = include_str!("../../templates/lab.yaml");
+
+/// The files that are written, with their modes.
+const FILES: [(&str, &str, u32); 3] = [
+    ("lab.yaml", LAB, 0o644),
+    (definition::DEFAULT_FILE, definition::BUILT_IN, 0o644),
+    (
+        "secrets/README",
+        include_str!("../../templates/secrets-README"),
+        0o600,
+    ),
+];
+
+/// The folders that are made, with their modes.
+const FOLDERS: [(&str, u32); 2] = [("images", 0o755), ("secrets", 0o700)];
+
+/// `imgbuild init`: all files or none, and never over one that is there.
+pub fn init(args: &InitArgs, report: &Report) -> Result<()> {
+    let folder = &args.folder;
+    let todo = missing(folder)?;
+    write(folder, &todo)
+        .with_context(|| format!("cannot write a lab into {}", folder.display()))?;
+    warn_of_open_secrets(folder, report);
+    say_next(folder, &todo, report);
+    Ok(())
+}
+
+/// The files to write: those that are not there. A file that is there with the very content
+/// is left alone; any other is a reason to stop.
+fn missing(folder: &Path) -> Result<Vec<(&'static str, &'static str, u32)>> {
+    let mut todo = Vec::new();
+    let mut present = Vec::new();
+    for (name, content, mode) in FILES {
+        let path = folder.join(name);
+        if fs::symlink_metadata(&path).is_err() {
+            todo.push((name, content, mode));
+        } else if name == "lab.yaml" || fs::read(&path).ok().as_deref() != Some(content.as_bytes())
+        {
+            // `.` is the default and would only be noise.
+            let shown = path.strip_prefix(".").unwrap_or(&path);
+            present.push(shown.display().to_string());
+        }
+    }
+    if !present.is_empty() {
+        let (is, s) = match present.len() {
+            1 => ("is", "s"),
+            _ => ("are", ""),
+        };
+        bail!(
+            "nothing was written: {} {is} there already and stay{s} as {}\n  right: another \
+             folder, imgbuild init FOLDER, or move what is there out of the way",
+            present.join(", "),
+            if present.len() == 1 {
+                "it is"
+            } else {
+                "they are"
+            },
+        );
+    }
+    Ok(todo)
+}
+
+/// Writes the files in a work folder, then moves them into place.
+fn write(folder: &Path, todo: &[(&str, &str, u32)]) -> Result<()> {
+    let mut undo = Undo::default();
+    fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    let work = WorkFolder::new(folder, "imgbuild-init", false)?;
+    for (name, mode) in FOLDERS {
+        let path = folder.join(name);
+        if !path.is_dir() {
+            fs::DirBuilder::new()
+                .mode(mode)
+                .create(&path)
+                .with_context(|| format!("cannot make {}", path.display()))?;
+            undo.paths.push(path);
+        }
+    }
+    let mut moves = Vec::new();
+    for (index, (name, content, mode)) in todo.iter().enumerate() {
+        let path = work.path().join(index.to_string());
+        let mut file = fs::OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(*mode)
+            .open(&path)
+            .with_context(|| format!("cannot write {}", path.display()))?;
+        std::io::Write::write_all(&mut file, content.as_bytes())
+            .with_context(|| format!("cannot write {}", path.display()))?;
+        moves.push((path, folder.join(name)));
+    }
+    undo.paths.extend(moves.iter().map(|(_, to)| to.clone()));
+    move_into_place(&moves)?;
+    undo.paths.clear();
+    Ok(())
+}
+
+/// Removes what was made, unless it is emptied when all went well.
+#[derive(Debug, Default)]
+struct Undo {
+    paths: Vec<PathBuf>,
+}
+
+impl Drop for Undo {
+    fn drop(&mut self) {
+        for path in self.paths.iter().rev() {
+            // Not yet moved, or a folder that someone put something into: left alone.
+            let _ = match path.is_dir() {
+                true => fs::remove_dir(path),
+                false => fs::remove_file(path),
+            };
+        }
+    }
+}
+
+/// A folder that was there before keeps its mode; others may read names in it.
+fn warn_of_open_secrets(folder: &Path, report: &Report) {
+    let path = folder.join("secrets");
+    let mode = fs::metadata(&path).map_or(0, |data| data.permissions().mode() & 0o777);
+    if mode & 0o077 != 0 {
+        let quoted = command::quote(&path.to_string_lossy());
+        report.warn(&format!(
+            "{} was there and is open to other users (mode {mode:04o}): chmod 700 {quoted}",
+            path.display()
+        ));
+    }
+}
+
+fn say_next(folder: &Path, todo: &[(&str, &str, u32)], report: &Report) {
+    let files: Vec<&str> = todo.iter().map(|(name, ..)| *name).collect();
+    if report.is_json() {
+        report.event(&json!({"event": "init", "folder": folder, "files": files}));
+        return;
+    }
+    report.line(&format!("wrote {}", files.join(", ")));
+    report.line("");
+    report.line("next:");
+    if folder != Path::new(".") {
+        let quoted = command::quote(&folder.to_string_lossy());
+        report.line(&format!("  cd {quoted}"));
+    }
+    for line in [
+        "  editor lab.yaml        # your VMs; images/base.yaml: what is installed in all of them",
+        "  imgbuild check         # finds every mistake in both, changes nothing",
+        "  imgbuild base          # makes base.qcow2, once",
+        "  imgbuild seed vm42     # makes vm42/seed.img and vm42/run.sh",
+        "  imgbuild run vm42      # boots it and shows how it configures itself",
+    ] {
+        report.line(line);
+    }
 }

@@ -1,0 +1,163 @@
+//! What no VM can tell alone: checks across all VMs of a lab.
+
+use super::machine::Draft;
+use crate::yaml::{Place, Placed, Reader};
+use std::collections::BTreeMap;
+
+/// Notes every problem that two VMs have with each other, or a VM with the lab.
+pub(super) fn check(r: &mut Reader, drafts: &[Draft], domain: Option<&str>) {
+    names(r, drafts);
+    // A VM that is written twice has everything twice; its name says enough.
+    let mut seen = Vec::new();
+    let drafts: Vec<&Draft> = drafts
+        .iter()
+        .filter(|d| match &d.name {
+            Some(name) if seen.contains(&name) => false,
+            Some(name) => {
+                seen.push(name);
+                true
+            }
+            None => false,
+        })
+        .collect();
+    addresses(r, &drafts);
+    twice(
+        &drafts,
+        |d| d.vmbr120.as_ref(),
+        |first, second, place| {
+            let message = format!(
+                "{} and {} both have the vmbr120 address {}",
+                second.vm.name,
+                first.vm.name,
+                second
+                    .vmbr120
+                    .as_ref()
+                    .map_or_else(String::new, |a| a.value.to_string()),
+            );
+            r.problem(
+                place,
+                message,
+                "one address per VM: all VMs share this network",
+            );
+        },
+    );
+    twice(
+        &drafts,
+        |d| d.mac.as_ref(),
+        |first, second, place| {
+            let message = format!(
+                "{} and {} both have the MAC address {}",
+                second.vm.name, first.vm.name, second.vm.mac
+            );
+            r.problem(
+                place,
+                message,
+                "one MAC per VM; give one of them another with `mac:`",
+            );
+        },
+    );
+    twice(
+        &drafts,
+        |d| d.identity.as_ref(),
+        |first, second, place| {
+            let message = format!(
+                "{} and {} have one OpenVPN identity: the server would throw one of them out",
+                second.vm.name, first.vm.name
+            );
+            let right = "a configuration with a certificate of its own for each VM, such as \
+                     secrets/vpn/{name}.ovpn";
+            r.problem(place, message, right);
+        },
+    );
+    for draft in &drafts {
+        peers(r, draft, domain);
+    }
+}
+
+fn names(r: &mut Reader, drafts: &[Draft]) {
+    let mut first: BTreeMap<&str, Place> = BTreeMap::new();
+    for draft in drafts {
+        let Some(name) = draft.name.as_deref() else {
+            continue;
+        };
+        if let Some(place) = first.get(name) {
+            let line = place.line;
+            let message = format!("the name `{name}` is used twice; first in line {line}");
+            r.problem(draft.place, message, "one name per VM");
+        } else {
+            first.insert(name, draft.place);
+        }
+    }
+}
+
+/// Every virbr0 is a NAT of its own: only VMs of one host must differ.
+fn addresses(r: &mut Reader, drafts: &[&Draft]) {
+    let mut by_host: BTreeMap<Option<&str>, Vec<&Draft>> = BTreeMap::new();
+    for draft in drafts {
+        by_host
+            .entry(draft.vm.host.as_deref())
+            .or_default()
+            .push(draft);
+    }
+    for (host, drafts) in by_host {
+        twice(
+            &drafts,
+            |d| d.address.as_ref(),
+            |first, second, place| {
+                let (a, b, address) = (&second.vm.name, &first.vm.name, second.vm.address);
+                let message = match host {
+                    Some(host) => {
+                        format!("{a} and {b} both run on {host} with the address {address}")
+                    }
+                    None => {
+                        format!("{a} and {b} both have the address {address}, and neither a host")
+                    }
+                };
+                let right = match host {
+                    Some(_) => "one address per VM of a host",
+                    None => "one address per VM, or `host:` where they run on different PCs",
+                };
+                r.problem(place, message, right);
+            },
+        );
+    }
+}
+
+/// Hands over each VM whose value an earlier VM has, with that VM and the place of the value.
+fn twice<T: Ord>(
+    drafts: &[&Draft],
+    value: impl Fn(&Draft) -> Option<&Placed<T>>,
+    mut found: impl FnMut(&Draft, &Draft, Place),
+) {
+    let mut first: BTreeMap<&T, &Draft> = BTreeMap::new();
+    for draft in drafts {
+        let Some(placed) = value(draft) else {
+            continue;
+        };
+        match first.get(&placed.value) {
+            Some(earlier) => found(earlier, draft, placed.place),
+            None => {
+                first.insert(&placed.value, draft);
+            }
+        }
+    }
+}
+
+/// A node that joins by asking itself waits for ever.
+fn peers(r: &mut Reader, draft: &Draft, domain: Option<&str>) {
+    let name = &draft.vm.name;
+    let full = domain.map(|domain| format!("{name}.{domain}"));
+    let own = [
+        Some(name.clone()),
+        full,
+        draft.address.as_ref().map(|a| a.value.to_string()),
+        draft.vmbr120.as_ref().map(|a| a.value.to_string()),
+    ];
+    for peer in &draft.peers {
+        if own.iter().flatten().any(|own| *own == peer.value.address) {
+            let message = format!("the peer {} is {name} itself", peer.value.address);
+            let right = "a member of the cluster; `cluster: none` for a VM that joins nothing";
+            r.problem(peer.place, message, right);
+        }
+    }
+}

@@ -1,0 +1,271 @@
+//! One VM: its own keys, the defaults, and what is derived.
+
+use super::network::{self, Networks};
+use super::settings::{self, ClusterWish, OpenVpnWish, Settings, Wish};
+use super::{ClusterJoin, Folder, Ipv4Network, OpenVpn, Vm, secrets, values};
+use crate::yaml::{Fields, Keys, Node, Place, Placed, Reader, forms};
+use firstboot::seed::Peer;
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+
+const KEYS: Keys = &[
+    (
+        "name",
+        "name: a host name, lower-case letters, digits and hyphens, such as vm42",
+    ),
+    (
+        "host",
+        "host: the name of the PC that it runs on, such as pc-07",
+    ),
+    (
+        "address",
+        "address: an address inside the range of `network`",
+    ),
+    (
+        "vmbr120",
+        "vmbr120: an address inside the range of `vmbr120`, or none",
+    ),
+    ("mac", "mac: such as 52:54:00:12:34:56"),
+    settings::MEMORY,
+    settings::CORES,
+    settings::DISK,
+    settings::TIMEZONE,
+    settings::SSH_KEYS,
+    settings::SSH_KEY_FILES,
+    settings::ROOT_PASSWORD_FILE,
+    settings::OPENVPN,
+    settings::CLUSTER,
+];
+
+/// A VM and the places that the checks across VMs point at. What was noted as a problem is
+/// `None` here.
+#[derive(Debug)]
+pub(super) struct Draft {
+    /// The place of its name, or of the whole.
+    pub place: Place,
+    pub name: Option<String>,
+    pub address: Option<Placed<Ipv4Addr>>,
+    pub vmbr120: Option<Placed<Ipv4Addr>>,
+    pub mac: Option<Placed<String>>,
+    /// What identifies it to the OpenVPN server.
+    pub identity: Option<Placed<String>>,
+    pub peers: Vec<Placed<Peer>>,
+    /// Complete only where no problem was noted.
+    pub vm: Vm,
+}
+
+/// Reads one entry of `vms`.
+pub(super) fn read(
+    r: &mut Reader,
+    node: &Node,
+    defaults: &Settings,
+    networks: &Networks,
+    folder: &Folder,
+) -> Draft {
+    let f = r.fields(node, "a VM", KEYS);
+    r.require(&f, "name");
+    let name = r.field(&f, "name", values::vm_name);
+    let settings = Settings::read(r, &f, folder).over(defaults);
+    let address = read_address(r, &f, name.as_ref(), networks);
+    let vmbr120 = read_vmbr120(r, &f, name.as_ref(), networks);
+    let mac = match (r.field(&f, "mac", values::mac), &name) {
+        (None, Some(name)) if !f.has("mac") => Some(Placed {
+            place: name.place,
+            value: values::derived_mac(&name.value),
+        }),
+        (mac, _) => mac,
+    };
+    let host = r.field(&f, "host", forms::domain);
+    let place = name.as_ref().map_or(f.place, |n| n.place);
+    let name = name.map(|n| n.value);
+    let files = Files {
+        name: name.as_deref(),
+        folder,
+    };
+    let (openvpn, identity) = match &settings.openvpn {
+        Wish::Yes(wish) => files.openvpn(r, wish),
+        Wish::No | Wish::Unsaid => (None, None),
+    };
+    let cluster = match &settings.cluster {
+        Wish::Yes(wish) => files.cluster(r, wish),
+        Wish::No | Wish::Unsaid => None,
+    };
+    let peers = match settings.cluster {
+        Wish::Yes(wish) => wish.peers,
+        Wish::No | Wish::Unsaid => Vec::new(),
+    };
+    let root_password_file = settings.root_password_file.as_ref();
+    let vm = Vm {
+        name: name.clone().unwrap_or_default(),
+        host: host.map(|h| h.value),
+        memory_mib: settings.memory_mib.unwrap_or(2048),
+        cores: settings.cores.unwrap_or(2),
+        disk: settings.disk.unwrap_or(32 * forms::GIB),
+        mac: mac.as_ref().map_or_else(String::new, |m| m.value.clone()),
+        address: address.as_ref().map_or(Ipv4Addr::UNSPECIFIED, |a| a.value),
+        vmbr120: vmbr120.as_ref().map(|a| a.value),
+        openvpn,
+        ssh_keys: settings.ssh_keys.unwrap_or_default(),
+        root_password_file: root_password_file.and_then(|file| files.password(r, file)),
+        timezone: settings.timezone,
+        cluster,
+    };
+    Draft {
+        place,
+        name,
+        address,
+        vmbr120,
+        mac,
+        identity,
+        peers,
+        vm,
+    }
+}
+
+fn read_address(
+    r: &mut Reader,
+    f: &Fields<'_>,
+    name: Option<&Placed<String>>,
+    networks: &Networks,
+) -> Option<Placed<Ipv4Addr>> {
+    let range = networks.nat.as_ref().map(|nat| nat.range);
+    let address = given_or_derived(r, f, "address", name, range)?;
+    let gateway = networks.nat.as_ref().map(|nat| nat.gateway);
+    if gateway == Some(address.value) {
+        let message = format!("{} is the gateway's own address", address.value);
+        let right = "another address, given with `address:` or derived from another number";
+        r.problem(address.place, message, right);
+        return None;
+    }
+    Some(address)
+}
+
+fn read_vmbr120(
+    r: &mut Reader,
+    f: &Fields<'_>,
+    name: Option<&Placed<String>>,
+    networks: &Networks,
+) -> Option<Placed<Ipv4Addr>> {
+    let node = f.get("vmbr120");
+    if node.is_some_and(settings::is_none) {
+        return None;
+    }
+    match (networks.vmbr120, node) {
+        (Some(range), _) => given_or_derived(r, f, "vmbr120", name, range),
+        (None, None) => None,
+        (None, Some(node)) => {
+            let message = "an address on vmbr120, but the lab has no such network";
+            let right = "a section `vmbr120: {range: 10.120.0.0/24}` beside `vms`";
+            r.problem(node.place, message, right);
+            None
+        }
+    }
+}
+
+/// The address of a key, else the one with the VM's number. Without a known range an address
+/// is only read.
+fn given_or_derived(
+    r: &mut Reader,
+    f: &Fields<'_>,
+    key: &str,
+    name: Option<&Placed<String>>,
+    range: Option<Ipv4Network>,
+) -> Option<Placed<Ipv4Addr>> {
+    if f.has(key) {
+        let given = r.field(f, key, network::address)?;
+        if let Some(Err(message)) = range.map(|range| range.judge(given.value)) {
+            r.problem(given.place, message, f.right(key));
+            return None;
+        }
+        return Some(given);
+    }
+    let (name, range) = (name?, range?);
+    let Some(number) = values::number_of(&name.value) else {
+        let message = format!(
+            "`{}` does not end with a number, so its `{key}` cannot be derived",
+            name.value
+        );
+        let right = format!(
+            "a name such as {}1, or `{key}:` with an address in {range}",
+            name.value
+        );
+        r.problem(name.place, message, right);
+        return None;
+    };
+    match range.nth(number) {
+        Some(value) => Some(Placed {
+            place: name.place,
+            value,
+        }),
+        None => {
+            let message = format!(
+                "`{}` has a number that gives no address in {range} for its `{key}`",
+                name.value
+            );
+            let right = format!("a smaller number, or `{key}:` with an address in {range}");
+            r.problem(name.place, message, right);
+            None
+        }
+    }
+}
+
+/// The secret files of one VM; they are looked at only when its name is known.
+struct Files<'a> {
+    name: Option<&'a str>,
+    folder: &'a Folder,
+}
+
+impl Files<'_> {
+    /// A path for messages and the absolute one, `{name}` replaced.
+    fn path(&self, file: &Placed<String>) -> Option<(PathBuf, PathBuf)> {
+        let name = self.name?;
+        Some(self.folder.path(&file.value.replace("{name}", name)))
+    }
+
+    fn password(&self, r: &mut Reader, file: &Placed<String>) -> Option<PathBuf> {
+        let (shown, path) = self.path(file)?;
+        if let Err(refusal) = secrets::password(&path, &shown) {
+            r.problem(file.place, refusal.message, refusal.right);
+        }
+        Some(path)
+    }
+
+    fn openvpn(
+        &self,
+        r: &mut Reader,
+        wish: &OpenVpnWish,
+    ) -> (Option<OpenVpn>, Option<Placed<String>>) {
+        settings::require_openvpn(r, wish);
+        let Some(file) = &wish.config else {
+            return (None, None);
+        };
+        let Some((shown, config)) = self.path(file) else {
+            return (None, None);
+        };
+        let identity = match secrets::whole(&config, &shown) {
+            Ok(text) => Some(Placed {
+                place: file.place,
+                value: values::openvpn_identity(text.reveal()),
+            }),
+            Err(refusal) => {
+                r.problem(file.place, refusal.message, refusal.right);
+                None
+            }
+        };
+        let instance = wish.instance.clone();
+        let openvpn = OpenVpn {
+            instance: instance.unwrap_or_else(|| "vpn-interco".to_owned()),
+            config,
+        };
+        (Some(openvpn), identity)
+    }
+
+    fn cluster(&self, r: &mut Reader, wish: &ClusterWish) -> Option<ClusterJoin> {
+        settings::require_cluster(r, wish);
+        let password_file = self.password(r, wish.password_file.as_ref()?)?;
+        Some(ClusterJoin {
+            peers: wish.peers.iter().map(|p| p.value.clone()).collect(),
+            password_file,
+        })
+    }
+}

@@ -1,0 +1,285 @@
+//! `lab.yaml`: types, parsing, validation across VMs.
+
+mod across;
+mod machine;
+mod network;
+mod read;
+mod secrets;
+mod settings;
+mod values;
+
+pub use secrets::{read_secret, read_secret_file};
+
+use crate::command;
+use crate::yaml::{Place, Reader, forms};
+use anyhow::{Context, Result, bail};
+use std::io::ErrorKind;
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+
+/// The user's VMs, their hosts, addresses and cluster; everything is resolved here:
+/// defaults applied, addresses and MACs derived, paths made absolute.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lab {
+    /// The folder of lab.yaml: the VMs' folders are made here.
+    pub folder: PathBuf,
+    /// The base image.
+    pub base: PathBuf,
+    /// DNS domain of the VMs.
+    pub domain: String,
+    /// The NAT network of the hosts' bridge.
+    pub network: NatNetwork,
+    /// The VLAN's network, when the lab has one.
+    pub vmbr120: Option<Ipv4Network>,
+    /// The machines, in the order of the file.
+    pub vms: Vec<Vm>,
+}
+
+/// An IPv4 network such as `192.168.122.0/24`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ipv4Network {
+    /// Its first address.
+    pub network: Ipv4Addr,
+    /// Prefix length.
+    pub prefix: u8,
+}
+
+/// libvirt's NAT bridge as every host has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NatNetwork {
+    /// The bridge, `virbr0`.
+    pub bridge: String,
+    /// Its network.
+    pub range: Ipv4Network,
+    /// The gateway.
+    pub gateway: Ipv4Addr,
+    /// DNS servers.
+    pub dns: Vec<Ipv4Addr>,
+}
+
+/// One virtual machine, with everything derived.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Vm {
+    /// Its short host name.
+    pub name: String,
+    /// The PC that it runs on.
+    pub host: Option<String>,
+    /// Memory in MiB.
+    pub memory_mib: u32,
+    /// Virtual CPUs.
+    pub cores: u32,
+    /// Virtual size of its disk in bytes; never smaller than the base's.
+    pub disk: u64,
+    /// MAC address, lower-case with colons; derived from the name where none is given.
+    pub mac: String,
+    /// Address on the NAT network.
+    pub address: Ipv4Addr,
+    /// Address on vmbr120, inside the lab's network.
+    pub vmbr120: Option<Ipv4Addr>,
+    /// The OpenVPN instance that brings vmbr120.
+    pub openvpn: Option<OpenVpn>,
+    /// Public keys for root.
+    pub ssh_keys: Vec<String>,
+    /// The file that holds root's password.
+    pub root_password_file: Option<PathBuf>,
+    /// Time zone.
+    pub timezone: Option<String>,
+    /// The cluster to join.
+    pub cluster: Option<ClusterJoin>,
+}
+
+/// An OpenVPN instance.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpenVpn {
+    /// Its name, such as `vpn-interco`.
+    pub instance: String,
+    /// The configuration file on this host, keys inline. A secret.
+    pub config: PathBuf,
+}
+
+/// The cluster that a VM joins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClusterJoin {
+    /// Its members that may be asked.
+    pub peers: Vec<firstboot::seed::Peer>,
+    /// The file that holds the cluster's root password.
+    pub password_file: PathBuf,
+}
+
+impl Lab {
+    /// Reads and validates a lab. The error shows every problem with its place.
+    pub fn load(file: &Path) -> Result<Self> {
+        let bytes = match std::fs::read(file) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == ErrorKind::NotFound => bail!(no_lab(file)),
+            Err(error) => {
+                return Err(error)
+                    .with_context(|| format!("cannot read the lab {}", file.display()));
+            }
+        };
+        let (mut r, root) = Reader::from_bytes(&file.display().to_string(), &bytes);
+        let lab = match &root {
+            Some(node) => Some(read::read(&mut r, node, &Folder::of(file)?)),
+            None => {
+                if !r.has_problems() {
+                    r.problem(
+                        Place::START,
+                        "this file is empty",
+                        "at least `domain` and `vms`",
+                    );
+                }
+                None
+            }
+        };
+        r.finish(lab)?
+            .with_context(|| format!("cannot read {}: it has no content", file.display()))
+    }
+
+    /// The VM of this name, or an error that names the nearest ones.
+    pub fn vm(&self, name: &str) -> Result<&Vm> {
+        if let Some(vm) = self.vms.iter().find(|vm| vm.name == name) {
+            return Ok(vm);
+        }
+        let mut near: Vec<(usize, &str)> = self
+            .vms
+            .iter()
+            .map(|vm| {
+                (
+                    strsim::damerau_levenshtein(name, &vm.name),
+                    vm.name.as_str(),
+                )
+            })
+            .filter(|(distance, _)| *distance <= 2)
+            .collect();
+        near.sort_by_key(|(distance, _)| *distance);
+        let near: Vec<&str> = near.into_iter().map(|(_, name)| name).take(5).collect();
+        let shown = forms::shown(name);
+        if !near.is_empty() {
+            bail!(
+                "lab.yaml has no VM named `{shown}`; the nearest: {}",
+                near.join(", ")
+            );
+        }
+        let all: Vec<&str> = self.vms.iter().map(|vm| vm.name.as_str()).collect();
+        match all.len() {
+            0..=8 => bail!(
+                "lab.yaml has no VM named `{shown}`; it has: {}",
+                all.join(", ")
+            ),
+            n => bail!(
+                "lab.yaml has no VM named `{shown}`; it has {n}, such as {}",
+                all[..3].join(", ")
+            ),
+        }
+    }
+}
+
+/// The error of a missing lab; it names the command that makes one, where that would help.
+fn no_lab(file: &Path) -> String {
+    let folder = file.parent().filter(|f| !f.as_os_str().is_empty());
+    if file.file_name() != Some("lab.yaml".as_ref()) {
+        return format!("there is no lab {}", file.display());
+    }
+    match folder {
+        None => "there is no lab.yaml here; make one with: imgbuild init".to_owned(),
+        Some(folder) => format!(
+            "there is no {}; make one with: imgbuild init {}",
+            file.display(),
+            command::quote(&folder.to_string_lossy())
+        ),
+    }
+}
+
+/// The folder of lab.yaml, which relative paths begin at.
+#[derive(Debug)]
+struct Folder {
+    /// As the user wrote it, for messages.
+    shown: PathBuf,
+    /// For everything else.
+    absolute: PathBuf,
+}
+
+impl Folder {
+    fn of(file: &Path) -> Result<Self> {
+        let shown = file.parent().unwrap_or(Path::new("")).to_owned();
+        let absolute = std::path::absolute(file)
+            .with_context(|| format!("cannot tell the folder of {}", file.display()))?;
+        let absolute = absolute.parent().unwrap_or(Path::new("/")).to_owned();
+        Ok(Folder { shown, absolute })
+    }
+
+    /// A path of lab.yaml: for messages and absolute. `~/` is the user's home.
+    fn path(&self, text: &str) -> (PathBuf, PathBuf) {
+        let home = std::env::var_os("HOME").filter(|h| !h.is_empty());
+        if let (Some(rest), Some(home)) = (text.strip_prefix("~/"), home) {
+            let path = Path::new(&home).join(rest);
+            return (path.clone(), path);
+        }
+        (self.shown.join(text), self.absolute.join(text))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lab(names: &[&str]) -> Lab {
+        let vms: String = names.iter().map(|n| format!("- name: {n}\n")).collect();
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("lab.yaml");
+        std::fs::write(&file, format!("domain: example.org\nvms:\n{vms}")).unwrap();
+        Lab::load(&file).unwrap()
+    }
+
+    fn refusal(lab: &Lab, name: &str) -> String {
+        lab.vm(name).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_name_that_is_not_there_brings_the_nearest() {
+        let two = lab(&["web7", "vm41", "vm42"]);
+        assert_eq!(two.vm("vm42").unwrap().name, "vm42");
+        assert_eq!(
+            refusal(&two, "vm4"),
+            "lab.yaml has no VM named `vm4`; the nearest: vm41, vm42"
+        );
+        assert_eq!(
+            refusal(&two, "database"),
+            "lab.yaml has no VM named `database`; it has: web7, vm41, vm42"
+        );
+        let names: Vec<String> = (10..20).map(|n| format!("vm{n}")).collect();
+        let many = lab(&names.iter().map(String::as_str).collect::<Vec<_>>());
+        assert_eq!(
+            refusal(&many, "database"),
+            "lab.yaml has no VM named `database`; it has 10, such as vm10, vm11, vm12"
+        );
+    }
+
+    #[test]
+    fn everything_is_derived_and_absolute() {
+        let lab = lab(&["vm42"]);
+        let vm = &lab.vms[0];
+        assert!(lab.folder.is_absolute());
+        assert_eq!(lab.base, lab.folder.join("base.qcow2"));
+        assert_eq!(vm.address, Ipv4Addr::new(192, 168, 122, 42));
+        assert_eq!(lab.network.gateway, Ipv4Addr::new(192, 168, 122, 1));
+        assert_eq!(lab.network.dns, [lab.network.gateway]);
+        // printf vm42 | sha256sum
+        assert_eq!(vm.mac, "52:54:00:9b:28:50");
+        assert_eq!((vm.memory_mib, vm.cores, vm.disk), (2048, 2, 32 << 30));
+        assert_eq!(vm.vmbr120, None);
+    }
+
+    #[test]
+    fn a_missing_lab_says_how_to_make_one() {
+        let error = |file: &str| Lab::load(Path::new(file)).unwrap_err().to_string();
+        assert_eq!(
+            error("/nonexistent/a b/lab.yaml"),
+            "there is no /nonexistent/a b/lab.yaml; make one with: imgbuild init '/nonexistent/a b'"
+        );
+        assert_eq!(
+            error("/nonexistent/other.yaml"),
+            "there is no lab /nonexistent/other.yaml"
+        );
+    }
+}

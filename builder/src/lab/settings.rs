@@ -1,0 +1,344 @@
+//! What `defaults` and a VM can both say.
+
+use super::{Folder, values};
+use crate::yaml::{Fields, Keys, Kind, Node, Place, Placed, Reader, forms};
+use firstboot::seed::Peer;
+
+type Key = (&'static str, &'static str);
+
+pub(super) const MEMORY: Key = ("memory", "memory: a size from 512M to 1T, such as 2G");
+pub(super) const CORES: Key = ("cores", "cores: a number from 1 to 255");
+pub(super) const DISK: Key = ("disk", "disk: a size from 2G to 2T, such as 32G");
+pub(super) const TIMEZONE: Key = (
+    "timezone",
+    "timezone: a name such as Etc/UTC or Europe/Paris",
+);
+pub(super) const SSH_KEYS: Key = (
+    "ssh_keys",
+    "ssh_keys: a list of public keys, each as in a .pub file: `ssh-ed25519 AAAA… comment`",
+);
+pub(super) const SSH_KEY_FILES: Key = (
+    "ssh_key_files",
+    "ssh_key_files: a list of files with public keys, such as ~/.ssh/id_ed25519.pub",
+);
+pub(super) const ROOT_PASSWORD_FILE: Key = (
+    "root_password_file",
+    "root_password_file: a file with mode 0600, such as secrets/root-password",
+);
+pub(super) const OPENVPN: Key = (
+    "openvpn",
+    "openvpn: {config: secrets/vpn/{name}.ovpn}, or none for a VM without",
+);
+pub(super) const CLUSTER: Key = (
+    "cluster",
+    "cluster: {peers: [{address, fingerprint}], password_file: FILE}, or none for a VM without",
+);
+
+const DEFAULTS_KEYS: Keys = &[
+    MEMORY,
+    CORES,
+    DISK,
+    TIMEZONE,
+    SSH_KEYS,
+    SSH_KEY_FILES,
+    ROOT_PASSWORD_FILE,
+    OPENVPN,
+    CLUSTER,
+];
+const OPENVPN_KEYS: Keys = &[
+    ("instance", "instance: a word such as vpn-interco"),
+    (
+        "config",
+        "config: a file with mode 0600, one per VM, such as secrets/vpn/{name}.ovpn",
+    ),
+];
+const CLUSTER_KEYS: Keys = &[
+    (
+        "peers",
+        "peers: a list of {address, fingerprint}, the members that may be asked",
+    ),
+    (
+        "password_file",
+        "password_file: a file with mode 0600, such as secrets/cluster-password",
+    ),
+];
+const PEER_KEYS: Keys = &[
+    (
+        "address",
+        "address: an IP address or a name that the VM can resolve",
+    ),
+    (
+        "fingerprint",
+        "fingerprint: what the peer prints for: openssl x509 -noout -fingerprint -sha256 \
+         -in /etc/pve/local/pve-ssl.pem (32 pairs of hex digits with colons)",
+    ),
+];
+
+/// A part that a VM can have, drop or leave to the defaults.
+#[derive(Debug, Clone, Default)]
+pub(super) enum Wish<T> {
+    /// Nothing was said.
+    #[default]
+    Unsaid,
+    /// `none`
+    No,
+    /// The part.
+    Yes(T),
+}
+
+/// An OpenVPN part, perhaps incomplete until a VM's own is laid over the default.
+#[derive(Debug, Clone)]
+pub(super) struct OpenVpnWish {
+    pub place: Place,
+    pub instance: Option<String>,
+    pub config: Option<Placed<String>>,
+    /// Whether `config` was written, be it wrong.
+    pub has_config: bool,
+}
+
+/// A cluster part, as [`OpenVpnWish`].
+#[derive(Debug, Clone)]
+pub(super) struct ClusterWish {
+    pub place: Place,
+    pub peers: Vec<Placed<Peer>>,
+    pub has_peers: bool,
+    pub password_file: Option<Placed<String>>,
+    pub has_password_file: bool,
+}
+
+/// One set of settings.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Settings {
+    pub memory_mib: Option<u32>,
+    pub cores: Option<u32>,
+    pub disk: Option<u64>,
+    pub timezone: Option<String>,
+    pub ssh_keys: Option<Vec<String>>,
+    pub root_password_file: Option<Placed<String>>,
+    pub openvpn: Wish<OpenVpnWish>,
+    pub cluster: Wish<ClusterWish>,
+}
+
+impl Settings {
+    /// Reads `defaults` of lab.yaml.
+    pub fn defaults(r: &mut Reader, lab: &Fields<'_>, folder: &Folder) -> Self {
+        match lab.get("defaults") {
+            None => Settings::default(),
+            Some(node) => {
+                let f = r.fields(node, "`defaults`", DEFAULTS_KEYS);
+                Self::read(r, &f, folder)
+            }
+        }
+    }
+
+    /// Reads the settings among the keys of `defaults` or of a VM.
+    pub fn read(r: &mut Reader, f: &Fields<'_>, folder: &Folder) -> Self {
+        let gib = forms::GIB;
+        let memory = r.field_scalar(f, MEMORY.0, |t| forms::size(t, gib / 2, 1024 * gib));
+        let cores = r.field_scalar(f, CORES.0, |t| forms::number(t, 1, 255));
+        let disk = r.field_scalar(f, DISK.0, |t| forms::size(t, 2 * gib, 2048 * gib));
+        Settings {
+            // At most 1T, so the number of MiB fits.
+            memory_mib: memory.map(|m| (m.value / forms::MIB) as u32),
+            cores: cores.map(|c| c.value),
+            disk: disk.map(|d| d.value),
+            timezone: r.field(f, TIMEZONE.0, forms::timezone).map(|t| t.value),
+            ssh_keys: read_ssh_keys(r, f, folder),
+            root_password_file: r.field(f, ROOT_PASSWORD_FILE.0, values::path),
+            openvpn: wish(r, f, OPENVPN.0, read_openvpn),
+            cluster: wish(r, f, CLUSTER.0, read_cluster),
+        }
+    }
+
+    /// These settings, and the defaults where they say nothing.
+    pub fn over(self, defaults: &Settings) -> Self {
+        let defaults = defaults.clone();
+        Settings {
+            memory_mib: self.memory_mib.or(defaults.memory_mib),
+            cores: self.cores.or(defaults.cores),
+            disk: self.disk.or(defaults.disk),
+            timezone: self.timezone.or(defaults.timezone),
+            ssh_keys: self.ssh_keys.or(defaults.ssh_keys),
+            root_password_file: self.root_password_file.or(defaults.root_password_file),
+            openvpn: self
+                .openvpn
+                .over(defaults.openvpn, |own, default| OpenVpnWish {
+                    place: own.place,
+                    instance: own.instance.or(default.instance),
+                    has_config: own.has_config || default.has_config,
+                    config: if own.has_config {
+                        own.config
+                    } else {
+                        default.config
+                    },
+                }),
+            cluster: self
+                .cluster
+                .over(defaults.cluster, |own, default| ClusterWish {
+                    place: own.place,
+                    peers: if own.has_peers {
+                        own.peers
+                    } else {
+                        default.peers
+                    },
+                    has_peers: own.has_peers || default.has_peers,
+                    password_file: if own.has_password_file {
+                        own.password_file
+                    } else {
+                        default.password_file
+                    },
+                    has_password_file: own.has_password_file || default.has_password_file,
+                }),
+        }
+    }
+}
+
+impl<T> Wish<T> {
+    fn over(self, default: Self, both: impl FnOnce(T, T) -> T) -> Self {
+        match (self, default) {
+            (Wish::Unsaid, default) => default,
+            (Wish::Yes(own), Wish::Yes(default)) => Wish::Yes(both(own, default)),
+            (own, _) => own,
+        }
+    }
+}
+
+fn wish<T>(
+    r: &mut Reader,
+    f: &Fields<'_>,
+    key: &str,
+    read: impl FnOnce(&mut Reader, &Node) -> T,
+) -> Wish<T> {
+    match f.get(key) {
+        None => Wish::Unsaid,
+        Some(node) if is_none(node) => Wish::No,
+        Some(node) => Wish::Yes(read(r, node)),
+    }
+}
+
+/// Whether a value is the word `none`.
+pub(super) fn is_none(node: &Node) -> bool {
+    matches!(&node.kind, Kind::Scalar { text, .. } if text == "none")
+}
+
+fn read_openvpn(r: &mut Reader, node: &Node) -> OpenVpnWish {
+    let f = r.fields(node, "`openvpn`", OPENVPN_KEYS);
+    OpenVpnWish {
+        place: f.place,
+        instance: r.field(&f, "instance", values::instance).map(|i| i.value),
+        config: r.field(&f, "config", values::path),
+        has_config: f.has("config") || !f.is_usable(),
+    }
+}
+
+/// Says what an OpenVPN part lacks.
+pub(super) fn require_openvpn(r: &mut Reader, wish: &OpenVpnWish) {
+    if !wish.has_config {
+        r.problem(wish.place, "the key `config` is missing", OPENVPN_KEYS[1].1);
+    }
+}
+
+fn read_cluster(r: &mut Reader, node: &Node) -> ClusterWish {
+    let f = r.fields(node, "`cluster`", CLUSTER_KEYS);
+    let mut peers: Vec<Placed<Peer>> = Vec::new();
+    if let Some(list) = f.get("peers") {
+        let nodes = r.list(list, f.right("peers"));
+        if nodes.is_empty() && matches!(list.kind, Kind::List(_)) {
+            r.problem(list.place, "a cluster without a peer", f.right("peers"));
+        }
+        for node in nodes {
+            let Some(peer) = read_peer(r, node) else {
+                continue;
+            };
+            if let Some(first) = peers.iter().find(|p| p.value.address == peer.value.address) {
+                let message = format!(
+                    "the peer {} is listed twice; first in line {}",
+                    peer.value.address, first.place.line
+                );
+                r.problem(peer.place, message, "each peer once");
+                continue;
+            }
+            peers.push(peer);
+        }
+    }
+    ClusterWish {
+        place: f.place,
+        peers,
+        has_peers: f.has("peers") || !f.is_usable(),
+        password_file: r.field(&f, "password_file", values::path),
+        has_password_file: f.has("password_file") || !f.is_usable(),
+    }
+}
+
+/// Says what a cluster part lacks.
+pub(super) fn require_cluster(r: &mut Reader, wish: &ClusterWish) {
+    for (has, (key, right)) in [wish.has_peers, wish.has_password_file]
+        .iter()
+        .zip(CLUSTER_KEYS)
+    {
+        if !has {
+            r.problem(wish.place, format!("the key `{key}` is missing"), *right);
+        }
+    }
+}
+
+fn read_peer(r: &mut Reader, node: &Node) -> Option<Placed<Peer>> {
+    let f = r.fields(node, "a peer", PEER_KEYS);
+    r.require(&f, "address");
+    r.require(&f, "fingerprint");
+    let address = r.field(&f, "address", values::peer_address);
+    let fingerprint = r.field(&f, "fingerprint", values::fingerprint);
+    let address = address?;
+    Some(Placed {
+        place: address.place,
+        value: Peer {
+            address: address.value,
+            fingerprint: fingerprint?.value,
+        },
+    })
+}
+
+/// The keys written here and those of the files named here; `None` where neither is.
+fn read_ssh_keys(r: &mut Reader, f: &Fields<'_>, folder: &Folder) -> Option<Vec<String>> {
+    if !f.has(SSH_KEYS.0) && !f.has(SSH_KEY_FILES.0) {
+        return None;
+    }
+    let inline = r.field_list(f, SSH_KEYS.0, values::ssh_key);
+    let mut keys: Vec<String> = inline.into_iter().map(|k| k.value).collect();
+    for file in r.field_list(f, SSH_KEY_FILES.0, values::path) {
+        let (shown, path) = folder.path(&file.value);
+        let shown = shown.display();
+        let text = match std::fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) => {
+                let message = format!("cannot read {shown}: {error}");
+                r.problem(file.place, message, SSH_KEY_FILES.1);
+                continue;
+            }
+        };
+        let lines = text.lines().map(str::trim).enumerate();
+        let mut lines = lines
+            .filter(|(_, l)| !l.is_empty() && !l.starts_with('#'))
+            .peekable();
+        if lines.peek().is_none() {
+            r.problem(file.place, format!("{shown} holds no key"), SSH_KEY_FILES.1);
+        }
+        for (index, line) in lines {
+            match values::ssh_key(line) {
+                Ok(key) => keys.push(key),
+                Err(message) => {
+                    let message = format!("{shown}, line {}: {message}", index + 1);
+                    r.problem(file.place, message, SSH_KEY_FILES.1);
+                    break;
+                }
+            }
+        }
+    }
+    let mut unique: Vec<String> = Vec::new();
+    for key in keys {
+        if !unique.contains(&key) {
+            unique.push(key);
+        }
+    }
+    Some(unique)
+}

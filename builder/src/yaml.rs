@@ -1,1 +1,0 @@
-//! YAML with places: every value knows its line and column, and problems are collected.

@@ -1,0 +1,324 @@
+//! The forms that values must have. Each function says what is wrong with a value; what
+//! would be right is said by the key it belongs to.
+
+use super::mask_value;
+use super::problem::printable;
+
+/// How many characters of a value an error repeats.
+const SHOWN: usize = 60;
+/// The bytes of a mebibyte.
+pub const MIB: u64 = 1 << 20;
+/// The bytes of a gibibyte.
+pub const GIB: u64 = 1 << 30;
+
+/// A value as an error may repeat it: without secrets, control characters and much length.
+pub fn shown(text: &str) -> String {
+    let text = mask_value(text);
+    let mut shown: String = text.chars().map(printable).take(SHOWN).collect();
+    if text.chars().nth(SHOWN).is_some() {
+        shown.push('…');
+    }
+    shown
+}
+
+/// `Ok` where `good`, else the value with what is wrong.
+fn check(good: bool, text: &str, wrong: &str) -> Result<(), String> {
+    if good {
+        Ok(())
+    } else {
+        Err(format!("`{}` {wrong}", shown(text)))
+    }
+}
+
+/// A size in bytes: `4G`, `4GiB`, `512M` or a number of bytes, a whole number of MiB.
+pub fn size(text: &str, min: u64, max: u64) -> Result<u64, String> {
+    let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+    let (number, unit) = text.split_at(digits);
+    let shift = match unit.trim_start() {
+        "" => 0,
+        "K" | "KiB" => 10,
+        "M" | "MiB" => 20,
+        "G" | "GiB" => 30,
+        "T" | "TiB" => 40,
+        _ => return Err(format!("`{}` is no size", shown(text))),
+    };
+    check(digits > 0, text, "is no size")?;
+    let number: u64 = number
+        .parse()
+        .map_err(|_| format!("`{}` is out of range", shown(text)))?;
+    let bytes = number.checked_mul(1 << shift).filter(|b| *b <= max);
+    let Some(bytes) = bytes else {
+        return Err(format!("`{}` is more than {}", shown(text), size_text(max)));
+    };
+    check(
+        bytes >= min,
+        text,
+        &format!("is less than {}", size_text(min)),
+    )?;
+    check(bytes % MIB == 0, text, "is not a whole number of MiB")?;
+    Ok(bytes)
+}
+
+/// A size as a person writes it.
+pub fn size_text(bytes: u64) -> String {
+    for (unit, shift) in [("T", 40), ("G", 30), ("M", 20), ("K", 10)] {
+        if bytes != 0 && bytes % (1 << shift) == 0 {
+            return format!("{}{unit}", bytes >> shift);
+        }
+    }
+    bytes.to_string()
+}
+
+/// A whole number within bounds.
+pub fn number(text: &str, min: u32, max: u32) -> Result<u32, String> {
+    let number: u32 = text
+        .parse()
+        .map_err(|_| format!("`{}` is no whole number from {min} to {max}", shown(text)))?;
+    let within = (min..=max).contains(&number);
+    check(within, text, &format!("is not within {min} to {max}"))?;
+    Ok(number)
+}
+
+/// One label of a host name (RFC 1123 section 2.1, RFC 1035 section 2.3.4), lower-case.
+pub fn label(text: &str) -> Result<String, String> {
+    check(
+        !text.contains('.'),
+        text,
+        "has a dot: the short name, without a domain, is wanted",
+    )?;
+    check(
+        !text.contains(|c: char| c.is_ascii_uppercase()),
+        text,
+        "has upper-case letters",
+    )?;
+    check(
+        text.chars()
+            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-'),
+        text,
+        "has characters that no host name may have",
+    )?;
+    check(
+        !text.starts_with('-') && !text.ends_with('-') && !text.is_empty(),
+        text,
+        "begins or ends with a hyphen",
+    )?;
+    check(text.len() <= 63, text, "is longer than 63 characters")?;
+    Ok(text.to_owned())
+}
+
+/// A host name or domain: labels with dots between them, at most 253 characters.
+pub fn domain(text: &str) -> Result<String, String> {
+    for part in text.split('.') {
+        check(!part.is_empty(), text, "has an empty part between its dots")?;
+        label(part)?;
+    }
+    check(text.len() <= 253, text, "is longer than 253 characters")?;
+    Ok(text.to_owned())
+}
+
+/// The name of a Debian package (Debian Policy 5.6.1).
+pub fn package(text: &str) -> Result<String, String> {
+    let good = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "+-.".contains(c);
+    let first = text.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit());
+    check(
+        text.len() >= 2 && first && text.chars().all(good),
+        text,
+        "is no name of a Debian package (lower-case letters, digits, + - .)",
+    )?;
+    Ok(text.to_owned())
+}
+
+/// An `http://` or `https://` address without credentials, without a trailing slash.
+pub fn url(text: &str) -> Result<String, String> {
+    let rest = text
+        .strip_prefix("http://")
+        .or_else(|| text.strip_prefix("https://"));
+    let Some(rest) = rest else {
+        return Err(format!(
+            "`{}` is no http:// or https:// address",
+            shown(text)
+        ));
+    };
+    let host = rest.split('/').next().unwrap_or_default();
+    if host.contains('@') {
+        // Not repeated: what stands before the @ is a password.
+        return Err("the address holds a user name or password".to_owned());
+    }
+    check(
+        host.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '['),
+        text,
+        "names no host",
+    )?;
+    check(
+        text.chars()
+            .all(|c| c.is_ascii_alphanumeric() || "-._~:/[]%+,=".contains(c)),
+        text,
+        "has characters that no repository address has",
+    )?;
+    Ok(text.trim_end_matches('/').to_owned())
+}
+
+/// A time zone's name in the tz database, such as `Europe/Paris`.
+pub fn timezone(text: &str) -> Result<String, String> {
+    let good = |part: &str| {
+        part.starts_with(|c: char| c.is_ascii_alphabetic())
+            && part
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || "_+-".contains(c))
+    };
+    let parts: Vec<&str> = text.split('/').collect();
+    check(
+        parts.len() <= 3 && parts.iter().all(|p| good(p)),
+        text,
+        "is no name of a time zone",
+    )?;
+    // A lone word in lower case is what people guess; the database has none.
+    check(
+        text.starts_with(|c: char| c.is_ascii_uppercase()),
+        text,
+        "is no name of a time zone: those begin with a capital",
+    )?;
+    Ok(text.to_owned())
+}
+
+/// A locale with UTF-8: `C.UTF-8`, `fr_FR.UTF-8`, `ca_ES.UTF-8@valencia`.
+pub fn locale(text: &str) -> Result<String, String> {
+    let (name, rest) = text.split_once('.').unwrap_or((text, ""));
+    let (codeset, modifier) = rest.split_once('@').unwrap_or((rest, "none"));
+    let (language, territory) = name.split_once('_').unwrap_or((name, "XX"));
+    let lower = |s: &str| s.chars().all(|c| c.is_ascii_lowercase());
+    let named = name == "C"
+        || (matches!(language.len(), 2 | 3)
+            && lower(language)
+            && territory.len() == 2
+            && territory.chars().all(|c| c.is_ascii_uppercase()));
+    check(
+        named && !modifier.is_empty() && lower(modifier),
+        text,
+        "is no locale",
+    )?;
+    check(codeset == "UTF-8", text, "has no `.UTF-8`")?;
+    Ok(text.to_owned())
+}
+
+/// Lower-case hex of a SHA-256 digest.
+pub fn sha256(text: &str) -> Result<String, String> {
+    let hex = text.chars().all(|c| c.is_ascii_hexdigit());
+    check(hex, text, "has characters that are no hex digits")?;
+    let digits = text.len();
+    check(digits == 64, text, &format!("has {digits} digits, not 64"))?;
+    Ok(text.to_ascii_lowercase())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes() {
+        let read = |text| size(text, 2 * GIB, 2048 * GIB);
+        for text in ["4G", "4GiB", "4 GiB", "4096M", "4294967296"] {
+            assert_eq!(read(text), Ok(4 * GIB), "{text}");
+        }
+        assert_eq!(read("2T"), Ok(2048 * GIB));
+        for (text, message) in [
+            ("4GB", "`4GB` is no size"),
+            ("G", "`G` is no size"),
+            ("-4G", "`-4G` is no size"),
+            ("4.5G", "`4.5G` is no size"),
+            ("3T", "`3T` is more than 2T"),
+            (
+                "99999999999999999999",
+                "`99999999999999999999` is out of range",
+            ),
+            ("99999999999999T", "`99999999999999T` is more than 2T"),
+            ("1G", "`1G` is less than 2G"),
+            ("4294967297", "`4294967297` is not a whole number of MiB"),
+        ] {
+            assert_eq!(read(text), Err(message.to_owned()));
+        }
+        assert_eq!(size_text(3 * GIB / 2), "1536M");
+        assert_eq!(size_text(0), "0");
+        assert_eq!(size_text(7), "7");
+    }
+
+    #[test]
+    fn names() {
+        assert!(label("pc-07").is_ok() && label(&"a".repeat(63)).is_ok());
+        for bad in ["", "-a", "a-", "A", "a_b", "é", "a.b", &"a".repeat(64)] {
+            assert!(label(bad).is_err(), "{bad}");
+        }
+        assert!(domain("lab.example.org").is_ok());
+        for bad in ["", "a..b", ".a", "a.", &"ab.".repeat(90)] {
+            assert!(domain(bad).is_err(), "{bad}");
+        }
+        assert!(package("g++-14").is_ok() && package("libc6.1").is_ok());
+        for bad in ["", "a", "Vim", "-vim", "vim emacs", "vim=1", "a;b"] {
+            assert!(package(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn addresses() {
+        assert_eq!(
+            url("https://a.example:8080/x/"),
+            Ok("https://a.example:8080/x".into())
+        );
+        for bad in [
+            "ftp://a",
+            "http://",
+            "http:///x",
+            "http://a b",
+            "http://a\"$(x)",
+        ] {
+            assert!(url(bad).is_err(), "{bad}");
+        }
+        let with_password = url("http://me:hunter2@a.example/").unwrap_err();
+        assert!(!with_password.contains("hunter2"));
+    }
+
+    #[test]
+    fn zones_and_locales() {
+        for good in [
+            "Europe/Paris",
+            "Etc/UTC",
+            "Etc/GMT+1",
+            "UTC",
+            "America/Argentina/Ushuaia",
+        ] {
+            assert!(timezone(good).is_ok(), "{good}");
+        }
+        for bad in [
+            "",
+            "/etc/passwd",
+            "Europe/",
+            "../x",
+            "Europe/../x",
+            "utc",
+            "Europe Paris",
+        ] {
+            assert!(timezone(bad).is_err(), "{bad}");
+        }
+        for good in ["C.UTF-8", "fr_FR.UTF-8", "ca_ES.UTF-8@valencia", "eo.UTF-8"] {
+            assert!(locale(good).is_ok(), "{good}");
+        }
+        for bad in [
+            "",
+            "C",
+            "fr_FR",
+            "fr_FR.utf8",
+            "FR_fr.UTF-8",
+            "fr_FR.UTF-8@",
+            "x;y.UTF-8",
+        ] {
+            assert!(locale(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn what_is_repeated_is_short_and_harmless() {
+        assert_eq!(shown(&"x".repeat(61)).chars().count(), 61);
+        assert_eq!(shown("password:hunter2"), "password: ********");
+        assert_eq!(shown("a\u{1b}b"), "a\u{fffd}b");
+    }
+}

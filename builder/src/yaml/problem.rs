@@ -1,0 +1,197 @@
+//! Problems of a file, and how they are shown.
+
+use super::mask_lines;
+use std::fmt;
+
+/// How much of a long line is shown, in characters.
+const WINDOW: usize = 110;
+
+/// A place in a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    /// Line, counted from 1.
+    pub line: usize,
+    /// Column in characters, counted from 1; a tab is one character.
+    pub column: usize,
+    /// How many characters of the line it covers; at least 1.
+    pub width: usize,
+}
+
+impl Place {
+    /// The first character of a file.
+    pub const START: Place = Place {
+        line: 1,
+        column: 1,
+        width: 1,
+    };
+}
+
+/// A value and where it was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Placed<T> {
+    /// Where.
+    pub place: Place,
+    /// What.
+    pub value: T,
+}
+
+/// One thing that is wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// Where.
+    pub place: Place,
+    /// What is wrong.
+    pub message: String,
+    /// What would be right.
+    pub right: String,
+}
+
+/// Every problem of one file, sorted by place; an error that shows all of them.
+#[derive(Debug)]
+pub struct Problems {
+    file: String,
+    /// The file's lines with secrets masked; the text itself is not kept.
+    lines: Vec<String>,
+    list: Vec<Problem>,
+}
+
+impl Problems {
+    /// Sorts the problems and drops those that say the same of the same place.
+    pub fn new(file: &str, text: &str, mut list: Vec<Problem>) -> Self {
+        list.sort_by(|a, b| (a.place, &a.message).cmp(&(b.place, &b.message)));
+        list.dedup();
+        Problems {
+            file: file.to_owned(),
+            lines: mask_lines(text.trim_start_matches('\u{feff}')),
+            list,
+        }
+    }
+
+    /// The file as the user named it.
+    pub fn file(&self) -> &str {
+        &self.file
+    }
+
+    /// The problems, sorted by place.
+    pub fn list(&self) -> &[Problem] {
+        &self.list
+    }
+}
+
+impl std::error::Error for Problems {}
+
+impl fmt::Display for Problems {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let count = self.list.len();
+        let s = if count == 1 { "" } else { "s" };
+        write!(f, "cannot use {}: {count} problem{s}", self.file)?;
+        for problem in &self.list {
+            let Place { line, column, .. } = problem.place;
+            write!(f, "\n{}:{line}:{column}: {}", self.file, problem.message)?;
+            if let Some(text) = self.lines.get(line.saturating_sub(1)) {
+                let gutter = line.to_string();
+                let (shown, caret) = excerpt(text, problem.place);
+                write!(f, "\n   {gutter} | {shown}")?;
+                write!(f, "\n   {} | {caret}", " ".repeat(gutter.len()))?;
+            }
+            write!(f, "\n  right: {}", problem.right)?;
+        }
+        Ok(())
+    }
+}
+
+/// The offending line and the carets below it. Tabs stay tabs in both, so that the carets
+/// stand below their text whatever the terminal's tab stops are.
+fn excerpt(text: &str, place: Place) -> (String, String) {
+    let chars: Vec<char> = text.chars().collect();
+    let at = (place.column - 1).min(chars.len());
+    let start = if chars.len() > WINDOW {
+        at.saturating_sub(WINDOW / 3).min(chars.len() - WINDOW)
+    } else {
+        0
+    };
+    let end = chars.len().min(start + WINDOW);
+    let dots = |cut: bool| if cut { "…" } else { "" };
+    let shown: String = chars[start..end].iter().map(|c| printable(*c)).collect();
+    let shown = format!("{}{shown}{}", dots(start > 0), dots(end < chars.len()));
+    let mut caret: String = chars[start..at]
+        .iter()
+        .map(|c| if *c == '\t' { '\t' } else { ' ' })
+        .collect();
+    if start > 0 {
+        caret.insert(0, ' ');
+    }
+    caret.push_str(&"^".repeat(place.width.clamp(1, (end - at).max(1))));
+    (shown, caret)
+}
+
+/// A terminal must not obey what a file holds.
+pub(super) fn printable(c: char) -> char {
+    if c.is_control() && c != '\t' {
+        '\u{fffd}'
+    } else {
+        c
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place(column: usize, width: usize) -> Place {
+        Place {
+            line: 1,
+            column,
+            width,
+        }
+    }
+
+    #[test]
+    fn carets_stand_below_tabs_and_accents() {
+        assert_eq!(
+            excerpt("\té: x", place(2, 1)),
+            ("\té: x".into(), "\t^".into())
+        );
+        assert_eq!(excerpt("é: x", place(4, 1)), ("é: x".into(), "   ^".into()));
+    }
+
+    #[test]
+    fn carets_end_with_the_line() {
+        assert_eq!(excerpt("ab", place(2, 9)), ("ab".into(), " ^".into()));
+        assert_eq!(excerpt("ab", place(9, 9)), ("ab".into(), "  ^".into()));
+        assert_eq!(excerpt("", place(1, 1)), (String::new(), "^".into()));
+    }
+
+    #[test]
+    fn a_long_line_is_cut_around_its_place() {
+        let text = format!("{}X{}", "a".repeat(300), "b".repeat(300));
+        let (shown, caret) = excerpt(&text, place(301, 1));
+        assert_eq!(shown.chars().count(), WINDOW + 2);
+        assert_eq!(shown.chars().position(|c| c == 'X'), caret.find('^'));
+    }
+
+    #[test]
+    fn control_characters_are_not_printed() {
+        assert_eq!(excerpt("a\u{1b}[2J", place(1, 1)).0, "a\u{fffd}[2J");
+    }
+
+    #[test]
+    fn problems_are_sorted_and_said_once() {
+        let problem = |line, message: &str| Problem {
+            place: Place {
+                line,
+                column: 1,
+                width: 1,
+            },
+            message: message.into(),
+            right: "r".into(),
+        };
+        let list = vec![problem(2, "b"), problem(1, "z"), problem(2, "b")];
+        assert_eq!(
+            Problems::new("f", "x\ny\n", list).to_string(),
+            "cannot use f: 2 problems\n\
+             f:1:1: z\n   1 | x\n     | ^\n  right: r\n\
+             f:2:1: b\n   2 | y\n     | ^\n  right: r"
+        );
+    }
+}

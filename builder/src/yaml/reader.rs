@@ -1,0 +1,349 @@
+//! Walking a tree: each step returns what it found or notes a problem.
+
+use super::parse::{self, Entry, Kind, Node};
+use super::{Place, Placed, Problem, Problems, forms};
+
+/// The keys of a map with what would be right for each.
+pub type Keys = &'static [(&'static str, &'static str)];
+
+/// Reads one file and collects its problems.
+#[derive(Debug)]
+pub struct Reader {
+    file: String,
+    text: String,
+    problems: Vec<Problem>,
+}
+
+/// The entries of a map whose keys were checked.
+#[derive(Debug)]
+pub struct Fields<'a> {
+    /// Where the map begins.
+    pub place: Place,
+    keys: Keys,
+    entries: Vec<&'a Entry>,
+    /// Whether it was a map at all; if not, no key of it is missing.
+    usable: bool,
+}
+
+impl<'a> Fields<'a> {
+    /// The value of a key.
+    pub fn get(&self, name: &str) -> Option<&'a Node> {
+        let entry = self.entries.iter().find(|e| e.key == name)?;
+        (!entry.value.is_null()).then_some(&entry.value)
+    }
+
+    /// Whether the key is written, with a value or without.
+    pub fn has(&self, name: &str) -> bool {
+        self.entries.iter().any(|e| e.key == name)
+    }
+
+    /// Whether it was a map at all; if not, that was noted already.
+    pub fn is_usable(&self) -> bool {
+        self.usable
+    }
+
+    /// What would be right for a key.
+    pub fn right(&self, name: &str) -> &'static str {
+        let known = self.keys.iter().find(|(key, _)| *key == name);
+        known.map_or("", |(_, right)| right)
+    }
+}
+
+impl Reader {
+    /// Parses `text`, which is the content of `file` (as the user named it).
+    pub fn new(file: &str, text: &str) -> (Self, Option<Node>) {
+        let (root, problems) = parse::parse(text);
+        let reader = Reader {
+            file: file.to_owned(),
+            text: text.to_owned(),
+            problems,
+        };
+        (reader, root)
+    }
+
+    /// Parses bytes that may not even be text.
+    pub fn from_bytes(file: &str, bytes: &[u8]) -> (Self, Option<Node>) {
+        match std::str::from_utf8(bytes) {
+            Ok(text) => Self::new(file, text),
+            Err(error) => {
+                let good = String::from_utf8_lossy(&bytes[..error.valid_up_to()]);
+                let line_start = good.rfind('\n').map_or(0, |at| at + 1);
+                let place = Place {
+                    line: good.matches('\n').count() + 1,
+                    column: good[line_start..].chars().count() + 1,
+                    width: 1,
+                };
+                let mut reader = Reader {
+                    file: file.to_owned(),
+                    text: String::from_utf8_lossy(bytes).into_owned(),
+                    problems: Vec::new(),
+                };
+                reader.problem(place, "this is not UTF-8 text", "a text file in UTF-8");
+                (reader, None)
+            }
+        }
+    }
+
+    /// Notes a problem.
+    pub fn problem(&mut self, place: Place, message: impl Into<String>, right: impl Into<String>) {
+        self.problems.push(Problem {
+            place,
+            message: message.into(),
+            right: right.into(),
+        });
+    }
+
+    /// `value` where nothing was wrong, else all problems.
+    pub fn finish<T>(self, value: T) -> Result<T, Problems> {
+        if self.problems.is_empty() {
+            Ok(value)
+        } else {
+            Err(Problems::new(&self.file, &self.text, self.problems))
+        }
+    }
+
+    /// Whether a problem was noted.
+    pub fn has_problems(&self) -> bool {
+        !self.problems.is_empty()
+    }
+
+    /// The entries of the map `what`; unknown, doubled and empty keys are noted.
+    pub fn fields<'a>(&mut self, node: &'a Node, what: &str, keys: Keys) -> Fields<'a> {
+        let mut fields = Fields {
+            place: node.place,
+            keys,
+            entries: Vec::new(),
+            usable: false,
+        };
+        let Kind::Map(entries) = &node.kind else {
+            if !matches!(node.kind, Kind::Broken) {
+                let names: Vec<&str> = keys.iter().map(|(name, _)| *name).collect();
+                self.problem(
+                    node.place,
+                    format!("{what} is {}, not a map of keys", kind_of(node)),
+                    format!("`key: value` lines; known keys: {}", names.join(", ")),
+                );
+            }
+            return fields;
+        };
+        fields.usable = true;
+        for entry in entries {
+            let Some((_, right)) = keys.iter().find(|(name, _)| *name == entry.key) else {
+                self.unknown_key(entry, keys);
+                continue;
+            };
+            if let Some(first) = fields.entries.iter().find(|e| e.key == entry.key) {
+                let message = format!(
+                    "the key `{}` is written twice; first in line {}",
+                    entry.key, first.place.line
+                );
+                self.problem(entry.place, message, "each key once");
+                continue;
+            }
+            if entry.value.is_null() {
+                let message = format!("`{}` has no value", entry.key);
+                self.problem(entry.place, message, format!("{right}; or no such line"));
+            }
+            fields.entries.push(entry);
+        }
+        fields
+    }
+
+    fn unknown_key(&mut self, entry: &Entry, keys: Keys) {
+        let shown = forms::shown(&entry.key);
+        if entry.key.to_lowercase().contains("password") {
+            self.problem(
+                entry.place,
+                format!("unknown key `{shown}`; a password is never written here"),
+                match keys
+                    .iter()
+                    .find(|(name, _)| name.ends_with("password_file"))
+                {
+                    Some((_, right)) => format!("{right}, and the password in that file"),
+                    None => "no password in this file".to_owned(),
+                },
+            );
+            return;
+        }
+        let near = keys
+            .iter()
+            .map(|key| {
+                (
+                    strsim::damerau_levenshtein(&entry.key.to_lowercase(), key.0),
+                    key,
+                )
+            })
+            .min_by_key(|(distance, _)| *distance)
+            .filter(|(distance, (name, _))| *distance <= 1 + name.len() / 4);
+        match near {
+            Some((_, (name, right))) => self.problem(
+                entry.place,
+                format!("unknown key `{shown}`; did you mean `{name}`?"),
+                *right,
+            ),
+            None => {
+                let names: Vec<&str> = keys.iter().map(|(name, _)| *name).collect();
+                let right = format!("one of: {}", names.join(", "));
+                self.problem(entry.place, format!("unknown key `{shown}`"), right);
+            }
+        }
+    }
+
+    /// Notes a key that must be there and is not.
+    pub fn require(&mut self, fields: &Fields<'_>, name: &str) {
+        if fields.usable && !fields.has(name) {
+            let message = format!("the key `{name}` is missing");
+            self.problem(fields.place, message, fields.right(name));
+        }
+    }
+
+    /// The text of a scalar that is no number, no `true` and not empty.
+    pub fn text<'a>(&mut self, node: &'a Node, right: &str) -> Option<&'a str> {
+        match &node.kind {
+            Kind::Scalar { plain: true, text } if means_other_than_text(text) => {
+                let message = format!("`{}` is {}, not text", forms::shown(text), kind_of(node));
+                self.problem(
+                    node.place,
+                    message,
+                    format!("{right} (in quotes if it is meant)"),
+                );
+                None
+            }
+            _ => self.scalar(node, right),
+        }
+    }
+
+    /// The text of any scalar that is not empty; for numbers and sizes.
+    pub fn scalar<'a>(&mut self, node: &'a Node, right: &str) -> Option<&'a str> {
+        match &node.kind {
+            Kind::Broken => None,
+            Kind::Scalar { text, .. } if !text.is_empty() && !node.is_null() => Some(text),
+            _ => {
+                self.problem(node.place, format!("this is {}", kind_of(node)), right);
+                None
+            }
+        }
+    }
+
+    /// The items of a list.
+    pub fn list<'a>(&mut self, node: &'a Node, right: &str) -> &'a [Node] {
+        match &node.kind {
+            Kind::List(nodes) => nodes,
+            Kind::Broken => &[],
+            _ => {
+                let message = format!("this is {}, not a list", kind_of(node));
+                self.problem(node.place, message, right);
+                &[]
+            }
+        }
+    }
+
+    /// Text in a certain form; `form` says what is wrong with it.
+    pub fn formed<T>(
+        &mut self,
+        node: &Node,
+        right: &str,
+        form: impl FnOnce(&str) -> Result<T, String>,
+    ) -> Option<Placed<T>> {
+        let text = self.text(node, right)?;
+        self.judge(node.place, right, form(text))
+    }
+
+    /// A number or size in a certain form.
+    pub fn formed_scalar<T>(
+        &mut self,
+        node: &Node,
+        right: &str,
+        form: impl FnOnce(&str) -> Result<T, String>,
+    ) -> Option<Placed<T>> {
+        let text = self.scalar(node, right)?;
+        self.judge(node.place, right, form(text))
+    }
+
+    fn judge<T>(
+        &mut self,
+        place: Place,
+        right: &str,
+        result: Result<T, String>,
+    ) -> Option<Placed<T>> {
+        match result {
+            Ok(value) => Some(Placed { place, value }),
+            Err(message) => {
+                self.problem(place, message, right);
+                None
+            }
+        }
+    }
+
+    /// The value of a key in a certain form, if the key is there.
+    pub fn field<T>(
+        &mut self,
+        fields: &Fields<'_>,
+        name: &str,
+        form: impl FnOnce(&str) -> Result<T, String>,
+    ) -> Option<Placed<T>> {
+        self.formed(fields.get(name)?, fields.right(name), form)
+    }
+
+    /// As [`Reader::field`], for numbers and sizes.
+    pub fn field_scalar<T>(
+        &mut self,
+        fields: &Fields<'_>,
+        name: &str,
+        form: impl FnOnce(&str) -> Result<T, String>,
+    ) -> Option<Placed<T>> {
+        self.formed_scalar(fields.get(name)?, fields.right(name), form)
+    }
+
+    /// The items of a list below a key, each in a certain form and none twice.
+    pub fn field_list<T: PartialEq>(
+        &mut self,
+        fields: &Fields<'_>,
+        name: &str,
+        form: impl Fn(&str) -> Result<T, String>,
+    ) -> Vec<Placed<T>> {
+        let Some(node) = fields.get(name) else {
+            return Vec::new();
+        };
+        let right = fields.right(name);
+        let mut items: Vec<Placed<T>> = Vec::new();
+        for node in self.list(node, right) {
+            let Some(item) = self.formed(node, right, &form) else {
+                continue;
+            };
+            if let Some(first) = items.iter().find(|i| i.value == item.value) {
+                let message = format!(
+                    "this is in the list twice; first in line {}",
+                    first.place.line
+                );
+                self.problem(item.place, message, "each item once");
+                continue;
+            }
+            items.push(item);
+        }
+        items
+    }
+}
+
+/// What YAML takes a plain scalar for, when it is not text.
+fn means_other_than_text(text: &str) -> bool {
+    let number = text.starts_with(|c: char| c.is_ascii_digit() || "+-.".contains(c))
+        && text.parse::<f64>().is_ok();
+    number || matches!(text, "true" | "True" | "TRUE" | "false" | "False" | "FALSE")
+}
+
+fn kind_of(node: &Node) -> &'static str {
+    match &node.kind {
+        Kind::List(_) => "a list",
+        Kind::Map(_) => "a map",
+        Kind::Broken => "unreadable",
+        Kind::Scalar { .. } if node.is_null() => "empty",
+        Kind::Scalar { text, .. } if text.is_empty() => "empty",
+        Kind::Scalar { text, plain: true } if text.eq_ignore_ascii_case("true") => "a yes/no value",
+        Kind::Scalar { text, plain: true } if text.eq_ignore_ascii_case("false") => {
+            "a yes/no value"
+        }
+        Kind::Scalar { text, plain: true } if means_other_than_text(text) => "a number",
+        Kind::Scalar { .. } => "text",
+    }
+}

@@ -1,0 +1,367 @@
+//! lab.yaml and the image definition as a user meets them: `imgbuild init`, `imgbuild check`,
+//! and the exact text of every refusal. `UPDATE_GOLDEN=1` rewrites the expected texts.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+use clap::CommandFactory;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use tempfile::TempDir;
+
+/// What every secret of the cases holds; no output may ever show it.
+const SECRET: &str = "hunter2";
+
+fn cases(kind: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../tests/cases")
+        .join(kind)
+}
+
+fn imgbuild(folder: &Path, args: &[&str]) -> Output {
+    let output = Command::new(env!("CARGO_BIN_EXE_imgbuild"))
+        .args(args)
+        .current_dir(folder)
+        .env("HOME", folder)
+        .output()
+        .unwrap();
+    for text in [stdout(&output), stderr(&output)] {
+        assert!(!text.contains(SECRET), "a secret is shown:\n{text}");
+    }
+    output
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+fn set_mode(path: &Path, mode: u32) {
+    fs::set_permissions(path, PermissionsExt::from_mode(mode)).unwrap();
+}
+
+fn mode(path: &Path) -> u32 {
+    fs::metadata(path).unwrap().permissions().mode() & 0o7777
+}
+
+/// Copies a folder; git keeps no modes, so every file becomes 0600.
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            fs::write(&target, fs::read(entry.path()).unwrap()).unwrap();
+            set_mode(&target, 0o600);
+        }
+    }
+}
+
+fn sorted(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).unwrap();
+    let mut paths: Vec<PathBuf> = entries.map(|e| e.unwrap().path()).collect();
+    paths.sort();
+    assert!(!paths.is_empty());
+    paths
+}
+
+/// Compares with the expected text; returns what differs.
+fn compare(expected: &Path, found: &str) -> Option<String> {
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        fs::write(expected, found).unwrap();
+        return None;
+    }
+    let wanted = fs::read_to_string(expected).unwrap_or_default();
+    (wanted != found).then(|| {
+        let name = expected.display();
+        format!("== {name}\n-- expected\n{wanted}\n-- found\n{found}\n")
+    })
+}
+
+/// A good case prints its table and exits 0, a bad one prints nothing but its problems and exits 1.
+fn verdict(good: bool, output: &Output) -> Result<String, String> {
+    let (code, out, err) = (output.status.code(), stdout(output), stderr(output));
+    match good {
+        true if code == Some(0) && err.is_empty() => Ok(out),
+        false if code == Some(1) && out.is_empty() => Ok(err),
+        _ => Err(format!("exit {code:?}\n{out}{err}")),
+    }
+}
+
+fn run_lab_cases(good: bool) {
+    let mut failures = Vec::new();
+    for case in sorted(&cases(if good { "lab/good" } else { "lab/bad" })) {
+        let folder = TempDir::new().unwrap();
+        copy(&case, folder.path());
+        if let Ok(modes) = fs::read_to_string(case.join("modes")) {
+            for line in modes.lines() {
+                let (mode, file) = line.split_once(' ').unwrap();
+                let mode = u32::from_str_radix(mode, 8).unwrap();
+                set_mode(&folder.path().join(file), mode);
+            }
+        }
+        let output = imgbuild(folder.path(), &["check"]);
+        match verdict(good, &output) {
+            Ok(text) => failures.extend(compare(&case.join("expected.txt"), &text)),
+            Err(text) => failures.push(format!("== {}: {text}", case.display())),
+        }
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+fn run_definition_cases(good: bool) {
+    let mut failures = Vec::new();
+    let folder = TempDir::new().unwrap();
+    copy(&cases("definition"), folder.path());
+    let kind = if good { "good" } else { "bad" };
+    // The key files are beside the definition.
+    copy(
+        &cases("definition/keys"),
+        &folder.path().join(kind).join("keys"),
+    );
+    for case in sorted(&cases("definition").join(kind)) {
+        if case.extension().is_none_or(|e| e != "yaml") {
+            continue;
+        }
+        let file = format!("{kind}/{}", case.file_name().unwrap().to_str().unwrap());
+        let output = imgbuild(folder.path(), &["check", "--definition", &file]);
+        match verdict(good, &output) {
+            Ok(text) => failures.extend(compare(&case.with_extension("txt"), &text)),
+            Err(text) => failures.push(format!("== {}: {text}", case.display())),
+        }
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+#[test]
+fn good_labs() {
+    run_lab_cases(true);
+}
+
+#[test]
+fn bad_labs() {
+    run_lab_cases(false);
+}
+
+#[test]
+fn good_definitions() {
+    run_definition_cases(true);
+}
+
+#[test]
+fn bad_definitions() {
+    run_definition_cases(false);
+}
+
+#[test]
+fn the_command_line_is_sound() {
+    imgbuild::cli::Cli::command().debug_assert();
+}
+
+#[test]
+fn a_wrong_command_line_exits_2() {
+    let folder = TempDir::new().unwrap();
+    for args in [
+        &["chekc"][..],
+        &[],
+        &["check", "--lba", "x"],
+        &["seed"],
+        &["init", "a", "b"],
+    ] {
+        let output = imgbuild(folder.path(), args);
+        assert_eq!(output.status.code(), Some(2), "{args:?}");
+        assert!(stdout(&output).is_empty(), "{args:?}");
+    }
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn a_missing_lab_says_how_to_make_one() {
+    let folder = TempDir::new().unwrap();
+    let output = imgbuild(folder.path(), &["check"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(
+        stderr(&output),
+        "imgbuild: error: there is no lab.yaml here; make one with: imgbuild init\n"
+    );
+    let output = imgbuild(folder.path(), &["check", "--definition", "none.yaml"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(
+        stderr(&output),
+        "imgbuild: error: cannot read the image definition none.yaml: \
+         No such file or directory (os error 2)\n\n\
+         there is no lab.yaml here; make one with: imgbuild init\n"
+    );
+}
+
+#[test]
+fn problems_are_events_for_programs() {
+    let folder = TempDir::new().unwrap();
+    fs::write(
+        folder.path().join("lab.yaml"),
+        "domain: x\nvms: [{name: VM1}]\n",
+    )
+    .unwrap();
+    let output = imgbuild(folder.path(), &["--json", "check"]);
+    assert_eq!(output.status.code(), Some(1));
+    let out = stdout(&output);
+    let first: serde_json::Value = serde_json::from_str(out.lines().next().unwrap()).unwrap();
+    assert_eq!(
+        first,
+        serde_json::json!({
+            "event": "problem", "file": "lab.yaml", "line": 2, "column": 14,
+            "message": "`VM1` has upper-case letters",
+            "right": "name: a host name, lower-case letters, digits and hyphens, such as vm42",
+        })
+    );
+    fs::write(
+        folder.path().join("lab.yaml"),
+        "domain: x\nvms: [{name: vm1}]\n",
+    )
+    .unwrap();
+    let output = imgbuild(folder.path(), &["--json", "check"]);
+    assert_eq!(
+        output.status.code(),
+        Some(1),
+        "vm1 would have the gateway's address"
+    );
+    fs::write(
+        folder.path().join("lab.yaml"),
+        "domain: x\nvms: [{name: vm2}]\n",
+    )
+    .unwrap();
+    let output = imgbuild(folder.path(), &["--json", "check"]);
+    let event: serde_json::Value = serde_json::from_str(&stdout(&output)).unwrap();
+    assert_eq!(event["vms"][0]["address"], "192.168.122.2");
+    assert_eq!(event["definition"]["release"], "trixie");
+}
+
+#[test]
+fn what_init_writes_checks_clean() {
+    let folder = TempDir::new().unwrap();
+    let output = imgbuild(folder.path(), &["init"]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert_eq!(
+        stdout(&output).lines().next(),
+        Some("wrote lab.yaml, images/base.yaml, secrets/README")
+    );
+    assert_eq!(mode(&folder.path().join("secrets")), 0o700);
+    assert_eq!(mode(&folder.path().join("secrets/README")), 0o600);
+    let mut left: Vec<_> = sorted(folder.path());
+    left.iter_mut()
+        .for_each(|p| *p = p.file_name().unwrap().into());
+    assert_eq!(left, ["images", "lab.yaml", "secrets"].map(PathBuf::from));
+    let output = imgbuild(folder.path(), &["check"]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert!(stdout(&output).contains("\nvm42  -     192.168.122.42  -"));
+}
+
+/// Every commented key of the template is one that the reader knows: uncommented, with the
+/// example keys and secrets filled in, the lab is good too.
+#[test]
+fn the_commented_parts_of_the_template_are_good() {
+    let folder = TempDir::new().unwrap();
+    imgbuild(folder.path(), &["init", "my lab"]);
+    let lab = folder.path().join("my lab/lab.yaml");
+    let text = fs::read_to_string(&lab).unwrap();
+    let key = "AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f";
+    let fingerprint = vec!["AB"; 32].join(":");
+    let text: Vec<String> = text
+        .lines()
+        .filter(|line| !line.contains("none of the default") && !line.contains("ssh_key_files"))
+        .map(|line| match line.split_once("# ") {
+            // Comments that read as YAML: a lower-case key with a colon, or a list item.
+            Some((indent, rest)) if indent.trim().is_empty() && is_yaml(rest) => {
+                format!("{indent}{rest}")
+            }
+            _ => line.to_owned(),
+        })
+        .map(|line| line.replace("AAAA...", key))
+        .map(|line| line.replace("AA:BB:...32 pairs...:FF", &fingerprint))
+        .collect();
+    let text = text.join("\n");
+    for key in [
+        "vmbr120:",
+        "timezone:",
+        "ssh_keys:",
+        "openvpn:",
+        "cluster:",
+        "host:",
+        "mac:",
+    ] {
+        let there = text.lines().any(|line| line.trim_start().starts_with(key));
+        assert!(there, "{key} is not in the template");
+    }
+    fs::write(&lab, text).unwrap();
+    let secrets = folder.path().join("my lab/secrets");
+    fs::create_dir(secrets.join("vpn")).unwrap();
+    for file in ["root-password", "cluster-password", "vpn/vm42.ovpn"] {
+        fs::write(secrets.join(file), SECRET).unwrap();
+        set_mode(&secrets.join(file), 0o600);
+    }
+    let output = imgbuild(folder.path(), &["check", "--lab", "my lab/lab.yaml"]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let line = "vm42  pc-07  192.168.122.42  10.120.0.42  52:54:00:12:34:56  vpn-interco  yes";
+    assert!(stdout(&output).contains(line), "{}", stdout(&output));
+}
+
+fn is_yaml(comment: &str) -> bool {
+    let text = comment.trim_start().trim_start_matches("- ");
+    let word = text.split(':').next().unwrap();
+    let key = !word.is_empty()
+        && word
+            .chars()
+            .all(|c| c.is_ascii_lowercase() || "_120".contains(c));
+    (key && text.len() > word.len()) || text.starts_with("ssh-ed25519")
+}
+
+#[test]
+fn init_writes_over_nothing() {
+    let folder = TempDir::new().unwrap();
+    fs::create_dir(folder.path().join("images")).unwrap();
+    fs::write(folder.path().join("images/base.yaml"), "mine").unwrap();
+    let output = imgbuild(folder.path(), &["init"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(
+        stderr(&output),
+        "imgbuild: error: nothing was written: images/base.yaml is there already and stays as it \
+         is\n  right: another folder, imgbuild init FOLDER, or move what is there out of the way\n"
+    );
+    assert_eq!(
+        fs::read_to_string(folder.path().join("images/base.yaml")).unwrap(),
+        "mine"
+    );
+    assert_eq!(
+        fs::read_dir(folder.path()).unwrap().count(),
+        1,
+        "something was written"
+    );
+    // The same definition is no obstacle: init works in the project's own checkout.
+    let built_in = imgbuild::definition::BUILT_IN;
+    fs::write(folder.path().join("images/base.yaml"), built_in).unwrap();
+    let output = imgbuild(folder.path(), &["init"]);
+    assert!(stdout(&output).starts_with("wrote lab.yaml, secrets/README\n"));
+    let output = imgbuild(folder.path(), &["init"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("nothing was written: lab.yaml is there already"));
+}
+
+#[test]
+fn init_takes_back_what_it_made_when_it_fails() {
+    let folder = TempDir::new().unwrap();
+    // A file where the folder must be.
+    fs::write(folder.path().join("secrets"), "").unwrap();
+    let output = imgbuild(folder.path(), &["init"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(
+        stderr(&output),
+        "imgbuild: error: cannot write a lab into .: cannot make ./secrets: \
+         File exists (os error 17)\n"
+    );
+    assert_eq!(sorted(folder.path()), [folder.path().join("secrets")]);
+}
