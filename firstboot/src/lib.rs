@@ -3,5 +3,41 @@
 //! The library is shared with the builder in one direction only: `imgbuild seed` reads
 //! back what it wrote with [`seed`], the very code that the guest runs.
 
+pub mod args;
+pub mod clock;
+pub mod journal;
 pub mod media;
+pub mod port;
+pub mod root;
+pub mod run;
 pub mod seed;
+pub mod show;
+pub mod status;
+pub mod steps;
+
+use steps::Step;
+
+/// The first stage, in order: before anything has the machine's name.
+pub const LOCAL: &[Step] = &[
+    step("hostname", steps::hostname::run),
+    step("hosts", steps::hosts::run),
+    step("mailname", steps::mailname::run),
+    step("postfix", steps::postfix::run),
+    step("rrd", steps::rrd::run),
+    step("ssh-host-keys", steps::ssh_host_keys::run),
+    step("root-password", steps::root_password::run),
+    step("ssh-keys", steps::ssh_keys::run),
+    step("network", steps::network::run),
+    step("openvpn", steps::openvpn::run),
+    step("timezone", steps::timezone::run),
+];
+
+/// The second stage: after the network.
+pub const JOIN: &[Step] = &[step("join", steps::join::run)];
+
+const fn step(
+    name: &'static str,
+    run: fn(&steps::Context) -> anyhow::Result<steps::Outcome>,
+) -> Step {
+    Step { name, run }
+}

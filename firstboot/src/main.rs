@@ -1,2 +1,52 @@
 //! The guest binary; see the library.
-fn main() {}
+
+use firstboot::args::{self, Args, Command};
+use firstboot::root::Root;
+use firstboot::run::{self, Source};
+use firstboot::{show, status};
+use std::io::Write;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    match args::parse(std::env::args_os().skip(1)) {
+        Ok(args) => ExitCode::from(execute(args)),
+        Err(message) => {
+            let _ = write!(std::io::stderr(), "firstboot: {message}\n\n{}", args::HELP);
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn execute(args: Args) -> u8 {
+    let root = Root::new(args.root);
+    let source = match args.seed_folder {
+        Some(folder) => Source::Folder(folder),
+        None => Source::Disk,
+    };
+    match args.command {
+        Command::Local => u8::from(!run::local(&root, &source)),
+        Command::Join => u8::from(!run::join(&root, &source)),
+        Command::Status { wait, json } => {
+            let state = show::state(&root, wait);
+            let text = match json {
+                true => show::json(state.as_ref()).unwrap_or_default() + "\n",
+                false => show::text(state.as_ref()),
+            };
+            print(&text);
+            show::exit_code(state.as_ref())
+        }
+        Command::Version => {
+            print(&format!("firstboot {}\n", status::VERSION));
+            0
+        }
+        Command::Help => {
+            print(args::HELP);
+            0
+        }
+    }
+}
+
+/// A reader that went away is no error of ours.
+fn print(text: &str) {
+    let _ = std::io::stdout().write_all(text.as_bytes());
+}

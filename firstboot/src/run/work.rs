@@ -1,0 +1,179 @@
+//! One seed being made true: who the machine is, and its steps one after the other.
+
+use super::{step_states, words};
+use crate::journal::{Journal, Loaded, Stage, StepRecord, StepResult};
+use crate::root::Root;
+use crate::seed::Seed;
+use crate::status::Reporter;
+use crate::steps::{Context, Step, hostname, hosts, node_address};
+use anyhow::Result;
+use std::cell::RefCell;
+use std::time::Instant;
+
+/// Corosync's key: a machine that has it is, or is about to be, in a cluster.
+const AUTHKEY: &str = "/etc/corosync/authkey";
+
+/// The work on one instance.
+pub struct Work<'a, 'r> {
+    root: &'a Root,
+    seed: &'a Seed,
+    journal: Journal,
+    kept: Option<String>,
+    reporter: RefCell<&'a mut Reporter<'r>>,
+}
+
+impl<'a, 'r> Work<'a, 'r> {
+    /// Goes on with the journal of this instance, or begins one. The journal is on disk
+    /// before any step runs, because it holds the names that the steps look for.
+    pub fn begin(
+        root: &'a Root,
+        seed: &'a Seed,
+        loaded: &Loaded,
+        reporter: &'a mut Reporter<'r>,
+    ) -> Result<Self> {
+        let instance = &seed.meta_data.instance_id;
+        let current = current_name(root)?;
+        let kept = kept(root, seed, &current)?;
+        let journal = match loaded {
+            Loaded::Found(journal) if journal.instance == *instance => journal.clone(),
+            _ => {
+                let name = match kept {
+                    Some(_) => &current,
+                    None => seed.hostname(),
+                };
+                let old_names = old_names(root, &current, name, loaded)?;
+                let journal = Journal::new(instance, name, old_names);
+                journal.save(root)?;
+                journal
+            }
+        };
+        reporter.identify(&journal.name, instance, step_states(&journal));
+        Ok(Work {
+            root,
+            seed,
+            journal,
+            kept,
+            reporter: RefCell::new(reporter),
+        })
+    }
+
+    /// Reports a remark.
+    pub fn log(&self, text: &str) {
+        self.reporter.borrow_mut().log(text);
+    }
+
+    /// Runs a whole stage and marks it finished. The error is the reason in words.
+    pub fn stage(&mut self, stage: Stage, steps: &[Step]) -> Result<(), String> {
+        self.reporter.borrow_mut().started();
+        let result = self.steps(stage, steps).and_then(|()| {
+            self.journal.stage(stage).finished = true;
+            self.journal.save(self.root).map_err(words)
+        });
+        self.reporter.borrow_mut().ended(result.is_ok());
+        result
+    }
+
+    /// Runs the steps that the journal does not have yet, each recorded when it is done.
+    /// The first that fails ends it.
+    pub fn steps(&mut self, stage: Stage, steps: &[Step]) -> Result<(), String> {
+        for step in steps {
+            if self.journal.stage(stage).is_done(step.name) {
+                continue;
+            }
+            self.reporter.borrow_mut().begin(step.name);
+            let start = Instant::now();
+            let result = self.one(step);
+            let seconds = (start.elapsed().as_secs_f64() * 1000.0).round() / 1000.0;
+            let record = match &result {
+                Ok(outcome) => {
+                    let detail = outcome.detail.clone();
+                    StepRecord::now(step.name, outcome.into(), seconds, detail)
+                }
+                Err(error) => {
+                    let detail = Some(format!("{error:#}"));
+                    StepRecord::now(step.name, StepResult::Failed, seconds, detail)
+                }
+            };
+            self.reporter.borrow_mut().step(&record);
+            self.journal.stage(stage).put(record);
+            let saved = self.journal.save(self.root);
+            // The step's own failure is the one to tell.
+            result.map_err(|error| format!("step {}: {}", step.name, words(error)))?;
+            saved.map_err(words)?;
+        }
+        Ok(())
+    }
+
+    fn one(&self, step: &Step) -> Result<crate::steps::Outcome> {
+        let log = |text: &str| self.reporter.borrow_mut().log(text);
+        let context = Context {
+            root: self.root,
+            seed: self.seed,
+            name: self.journal.name.clone(),
+            fqdn: match self.seed.fqdn() {
+                Some(fqdn) => fqdn.to_owned(),
+                None => self.journal.name.clone(),
+            },
+            old_names: self.journal.old_names.clone(),
+            kept: self.kept.clone(),
+            log: &log,
+        };
+        (step.run)(&context)
+    }
+}
+
+fn current_name(root: &Root) -> Result<String> {
+    let text = root.read_text(hostname::FILE)?.unwrap_or_default();
+    Ok(short(text.trim()).to_owned())
+}
+
+fn short(name: &str) -> &str {
+    name.split('.').next().unwrap_or(name)
+}
+
+/// Why name and address stay, when this machine is in a cluster and the seed asks for others.
+/// The cluster knows it by both, and would take it for a new node.
+fn kept(root: &Root, seed: &Seed, current: &str) -> Result<Option<String>> {
+    if !root.exists(AUTHKEY)? {
+        return Ok(None);
+    }
+    let hosts = root.read_text(hosts::FILE)?.unwrap_or_default();
+    let address = hosts::address_of(&hosts, current);
+    let wanted = (seed.hostname(), node_address(seed));
+    if wanted.0 == current && (wanted.1.is_none() || wanted.1 == address) {
+        return Ok(None);
+    }
+    let has = match address {
+        Some(address) => format!("{current} {address}"),
+        None => current.to_owned(),
+    };
+    let asked = match wanted.1 {
+        Some(address) => format!("{} {address}", wanted.0),
+        None => wanted.0.to_owned(),
+    };
+    Ok(Some(format!(
+        "kept: {has} has joined a cluster ({AUTHKEY} is there), the seed asks for {asked}"
+    )))
+}
+
+/// The short names that may still stand in this machine's files. A run that was cut may have
+/// removed some of them from where they can be read, so an unfinished journal's names count.
+fn old_names(root: &Root, current: &str, name: &str, loaded: &Loaded) -> Result<Vec<String>> {
+    let mut names = vec![current.to_owned()];
+    let hosts = root.read_text(hosts::FILE)?.unwrap_or_default();
+    names.extend(hosts::local_names(&hosts));
+    if let Loaded::Found(journal) = loaded {
+        if !journal.local.finished {
+            names.push(journal.name.clone());
+            names.extend(journal.old_names.iter().cloned());
+        }
+    }
+    let mut old: Vec<String> = Vec::new();
+    for candidate in names {
+        let usable = !["", "localhost", name].contains(&candidate.as_str());
+        if usable && !old.contains(&candidate) {
+            old.push(candidate);
+        }
+    }
+    Ok(old)
+}

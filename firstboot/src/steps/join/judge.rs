@@ -1,0 +1,219 @@
+//! What the output of `pvecm add` means. Its exit code means nothing: it is 0 after every
+//! failure of the worker.
+
+/// What became of one `pvecm add`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// The success line came last. The state must be looked at all the same.
+    Added,
+    /// The peer did not answer, and nothing was asked of it yet: another may.
+    Unreachable(String),
+    /// The connection broke after the request: the cluster may know this node already.
+    Lost(String),
+    /// The peer refused the password.
+    WrongPassword,
+    /// pvecm found no line on its standard input.
+    NoPassword,
+    /// The peer has another certificate; its fingerprint if it was shown.
+    WrongFingerprint(Option<String>),
+    /// A member of this name is there already.
+    NameTaken,
+    /// The peer has no quorum.
+    NoQuorum,
+    /// The peer is in no cluster.
+    NoCluster,
+    /// A lock, here or in the cluster, was not free in time.
+    Locked(String),
+    /// This node's own checks said no; their findings.
+    Refused(Vec<String>),
+    /// It was ended from outside; whether it was waiting for quorum by then.
+    Interrupted {
+        /// The cluster has added the node, but corosync did not come together.
+        waiting_for_quorum: bool,
+    },
+    /// pvecm did not take the command line.
+    Usage(String),
+    /// Something else; the last line.
+    Unknown(String),
+}
+
+/// Reads the whole output (both streams) of a `pvecm add` for the node `name`.
+pub fn judge(output: &str, name: &str) -> Verdict {
+    let lines: Vec<&str> = output
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+        .collect();
+    let last = lines.last().copied().unwrap_or_default();
+    let has = |text: &str| lines.iter().any(|line| line.contains(text));
+    let line_of = |text: &str| lines.iter().find(|line| line.contains(text)).copied();
+
+    if last == format!("successfully added node '{name}' to cluster.") {
+        return Verdict::Added;
+    }
+    if last.ends_with("received interrupt") {
+        let waiting_for_quorum = last.starts_with("waiting for quorum");
+        return Verdict::Interrupted { waiting_for_quorum };
+    }
+    if last.starts_with("waiting for quorum") {
+        return Verdict::Interrupted {
+            waiting_for_quorum: true,
+        };
+    }
+    if has("401 authentication failure") {
+        return Verdict::WrongPassword;
+    }
+    if has("EOF while reading password") {
+        return Verdict::NoPassword;
+    }
+    if has("not verified, abort!") {
+        let shown = line_of("fingerprint '").and_then(|line| line.split('\'').nth(1));
+        return Verdict::WrongFingerprint(shown.map(str::to_owned));
+    }
+    if has("can't add existing node") {
+        return Verdict::NameTaken;
+    }
+    if has("cluster not ready - no quorum?") {
+        return Verdict::NoQuorum;
+    }
+    if has("invalid corosync.conf") {
+        return Verdict::NoCluster;
+    }
+    if let Some(line) = line_of("got lock request timeout").or(line_of("got timeout")) {
+        return Verdict::Locked(line.to_owned());
+    }
+    if has("Check if node may join a cluster failed!") {
+        let findings = lines.iter().filter_map(|line| line.strip_prefix("* "));
+        return Verdict::Refused(findings.map(str::to_owned).collect());
+    }
+    if has("pvecm add <hostname>") || has("Navigate out of /etc/pve") {
+        let words = lines.iter().filter(|line| !line.starts_with("pvecm add"));
+        let words: Vec<&str> = words.copied().collect();
+        return Verdict::Usage(words.join("; "));
+    }
+    if is_server_error(last) {
+        return match has("Request addition of this node") {
+            true => Verdict::Lost(last.to_owned()),
+            false => Verdict::Unreachable(last.to_owned()),
+        };
+    }
+    Verdict::Unknown(last.to_owned())
+}
+
+/// Three digits that begin with 5: what the HTTP client says when it gets no answer (500)
+/// and what Proxmox's proxy says when its own server gives none (595, 596).
+fn is_server_error(line: &str) -> bool {
+    let code = line.split(' ').next().unwrap_or_default();
+    code.len() == 3 && code.starts_with('5') && code.bytes().all(|b| b.is_ascii_digit())
+}
+
+impl Verdict {
+    /// Whether another peer may do better.
+    pub fn try_next_peer(&self) -> bool {
+        matches!(self, Verdict::Unreachable(_))
+    }
+
+    /// The reason in words, for a join through `peer`.
+    pub fn reason(&self, peer: &str, name: &str) -> String {
+        match self {
+            Verdict::Added => format!("{name} was added through {peer}"),
+            Verdict::Unreachable(line) => format!("{peer} does not answer: {line}"),
+            Verdict::Lost(line) => format!(
+                "the connection to {peer} broke after it was asked to add {name}: {line}. The \
+                 cluster may list {name} already"
+            ),
+            Verdict::WrongPassword => format!("{peer} refused root's password"),
+            Verdict::NoPassword => "pvecm was given no password".to_owned(),
+            Verdict::WrongFingerprint(Some(shown)) => format!(
+                "{peer} has another certificate than the seed says: its fingerprint is {shown}"
+            ),
+            Verdict::WrongFingerprint(None) => {
+                format!("the certificate of {peer} was not verified")
+            }
+            Verdict::NameTaken => format!(
+                "the cluster of {peer} has a node {name} already: another machine with this name, \
+                 or an earlier join of this one that was cut"
+            ),
+            Verdict::NoQuorum => {
+                format!("the cluster of {peer} has no quorum: too many of its members are off")
+            }
+            Verdict::NoCluster => format!("{peer} is in no cluster"),
+            Verdict::Locked(line) => format!(
+                "another join is running or left its lock behind (it expires after 120 s): {line}"
+            ),
+            Verdict::Refused(findings) => {
+                let mut text = format!("this node may not join: {}", findings.join("; "));
+                if findings.iter().any(|finding| finding.contains("authkey")) {
+                    text.push_str(". An earlier join was cut half-way");
+                }
+                text
+            }
+            Verdict::Interrupted {
+                waiting_for_quorum: true,
+            } => format!(
+                "{peer} added {name}, but no quorum came in time: is UDP 5405 to all members open, \
+                 and was no other node joining at that moment?"
+            ),
+            Verdict::Interrupted {
+                waiting_for_quorum: false,
+            } => format!("the join through {peer} took too long and was ended"),
+            Verdict::Usage(line) => format!("pvecm did not take its command line: {line}"),
+            Verdict::Unknown(line) if line.is_empty() => "pvecm ended without a word".to_owned(),
+            Verdict::Unknown(line) => format!("pvecm ended with: {line}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    /// Each `NAME.out` is the output of a real `pvecm add`; `NAME.verdict` holds the node's
+    /// name, the verdict as `Debug` shows it, and the reason for the peer `10.99.0.11`.
+    #[test]
+    fn every_recorded_output_has_its_verdict() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/cases/pvecm");
+        let mut count = 0;
+        for entry in std::fs::read_dir(&folder).unwrap() {
+            let file = entry.unwrap().path();
+            if file.extension().is_none_or(|e| e != "out") {
+                continue;
+            }
+            count += 1;
+            let output = std::fs::read_to_string(&file).unwrap();
+            let expected = std::fs::read_to_string(file.with_extension("verdict")).unwrap();
+            let name = expected.lines().next().unwrap();
+            let verdict = judge(&output, name);
+            let reason = verdict.reason("10.99.0.11", name);
+            assert_eq!(
+                format!("{name}\n{verdict:?}\n{reason}\n"),
+                expected,
+                "{}",
+                file.display()
+            );
+        }
+        assert!(
+            count >= 20,
+            "only {count} recorded outputs in {}",
+            folder.display()
+        );
+    }
+
+    #[test]
+    fn success_is_of_this_node_and_last() {
+        let line = "successfully added node 'vm42' to cluster.\n";
+        assert_eq!(judge(line, "vm42"), Verdict::Added);
+        assert_ne!(judge(line, "vm4"), Verdict::Added);
+        assert_ne!(judge(&format!("{line}oops\n"), "vm42"), Verdict::Added);
+    }
+
+    #[test]
+    fn a_connection_that_breaks_after_the_request_is_not_tried_elsewhere() {
+        let output = "Login succeeded.\nRequest addition of this node\n596 Broken pipe\n";
+        let verdict = judge(output, "vm42");
+        assert_eq!(verdict, Verdict::Lost("596 Broken pipe".to_owned()));
+        assert!(!verdict.try_next_peer());
+        assert!(judge("595 Connection refused\n", "vm42").try_next_peer());
+    }
+}

@@ -1,0 +1,121 @@
+//! The steps: each makes one thing true, and says whether it had to change anything.
+
+pub mod hostname;
+pub mod hosts;
+pub mod join;
+pub mod mailname;
+pub mod network;
+pub mod openvpn;
+pub mod postfix;
+pub mod root_password;
+pub mod rrd;
+pub mod ssh_host_keys;
+pub mod ssh_keys;
+pub mod timezone;
+
+use crate::root::Root;
+use crate::seed::Seed;
+use std::net::IpAddr;
+
+/// One step: its name in the journal and on the status port, and what runs it.
+#[derive(Clone, Copy)]
+pub struct Step {
+    /// Its name.
+    pub name: &'static str,
+    /// Makes it true. Reads, compares, writes only a difference.
+    pub run: fn(&Context) -> anyhow::Result<Outcome>,
+}
+
+/// What a step is given.
+pub struct Context<'a> {
+    /// The system that is configured.
+    pub root: &'a Root,
+    /// What it should become.
+    pub seed: &'a Seed,
+    /// The short host name it is to have.
+    pub name: String,
+    /// The full name; the short one when the seed gives no domain.
+    pub fqdn: String,
+    /// Short names that this machine had before, which may still stand in files.
+    pub old_names: Vec<String>,
+    /// Why name and address stay as they are, on a node that has joined a cluster.
+    pub kept: Option<String>,
+    /// Takes a line for the status port: what a program says while it runs.
+    pub log: &'a dyn Fn(&str),
+}
+
+/// How a step ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outcome {
+    /// Whether anything had to be changed.
+    pub changed: bool,
+    /// One line for a human.
+    pub detail: Option<String>,
+}
+
+impl Outcome {
+    /// Something was changed.
+    pub fn changed(detail: impl Into<String>) -> Self {
+        Outcome {
+            changed: true,
+            detail: Some(detail.into()),
+        }
+    }
+
+    /// All was as it should be.
+    pub fn unchanged() -> Self {
+        Outcome {
+            changed: false,
+            detail: None,
+        }
+    }
+
+    /// Nothing was done, for a reason worth saying.
+    pub fn unchanged_because(detail: impl Into<String>) -> Self {
+        Outcome {
+            changed: false,
+            detail: Some(detail.into()),
+        }
+    }
+
+    /// Changed with this detail, or unchanged.
+    pub fn changed_if(changed: bool, detail: impl Into<String>) -> Self {
+        if changed {
+            Outcome::changed(detail)
+        } else {
+            Outcome::unchanged()
+        }
+    }
+}
+
+impl Context<'_> {
+    /// The outcome of a step that must not touch name or address, when this is such a node.
+    pub fn keep(&self) -> Option<Outcome> {
+        let reason = self.kept.as_deref()?;
+        Some(Outcome::unchanged_because(reason))
+    }
+
+    /// The address that the node's name stands for; see [`node_address`].
+    pub fn address(&self) -> Option<IpAddr> {
+        node_address(self.seed)
+    }
+}
+
+/// The address that the node's name stands for: the cluster link if the seed names one,
+/// else the first static address of a network card, else of a bridge. `None` with DHCP only.
+pub fn node_address(seed: &Seed) -> Option<IpAddr> {
+    let cluster = seed
+        .user_data
+        .proxmox
+        .as_ref()
+        .and_then(|p| p.cluster.as_ref());
+    if let Some(link) = cluster.and_then(|c| c.link0) {
+        return Some(link);
+    }
+    let network = seed.network.as_ref()?;
+    let cards = network.ethernets.values().flat_map(|e| &e.addresses);
+    let bridges = network.bridges.values().flat_map(|b| &b.addresses);
+    cards
+        .chain(bridges)
+        .find_map(|address| address.split('/').next()?.parse().ok())
+}

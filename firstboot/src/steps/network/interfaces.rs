@@ -1,0 +1,287 @@
+//! The text of `/etc/network/interfaces` (interfaces(5), ifupdown2).
+
+use super::card::Names;
+use crate::seed::{Bridge, NetworkConfig, Route};
+use std::fmt::Write;
+
+const HEADER: &str = "# Written by firstboot from the network-config of the seed disk. Proxmox VE's own\n\
+                      # editor may change this file; only a new seed makes firstboot write it again.\n\
+                      \n\
+                      auto lo\n\
+                      iface lo inet loopback\n";
+
+/// The file. `cards` gives the real name of a card whose entry is found by its MAC.
+pub fn interfaces(network: &NetworkConfig, cards: &Names) -> String {
+    let mut text = HEADER.to_owned();
+    let taps = taps(network);
+    for (entry, ethernet) in &network.ethernets {
+        if taps.contains(&entry.as_str()) {
+            continue;
+        }
+        let name = cards.get(entry).unwrap_or(entry);
+        let mut routes = ethernet.routes.clone();
+        if let Some(gateway) = ethernet.gateway4 {
+            routes.push(Route {
+                to: "default".to_owned(),
+                via: gateway.into(),
+            });
+        }
+        let dhcp = ethernet.dhcp4 == Some(true);
+        text.push_str(&stanzas(name, dhcp, &ethernet.addresses, &routes, &[]));
+    }
+    for tap in taps {
+        // A persistent tap outlives OpenVPN's restarts; the bridge needs it before that.
+        let _ = write!(
+            text,
+            "\nauto {tap}\niface {tap} inet manual\n    pre-up ip link show dev {tap} \
+             >/dev/null 2>&1 || ip tuntap add dev {tap} mode tap\n"
+        );
+    }
+    for (name, bridge) in &network.bridges {
+        let dhcp = bridge.dhcp4 == Some(true);
+        let options = bridge_options(bridge, cards);
+        text.push_str(&stanzas(
+            name,
+            dhcp,
+            &bridge.addresses,
+            &bridge.routes,
+            &options,
+        ));
+    }
+    text
+}
+
+/// The ports of bridges that are persistent taps, each once, in the order of the bridges.
+pub fn tap_ports(network: &NetworkConfig) -> Vec<&str> {
+    let ports = network.bridges.values().flat_map(|b| &b.interfaces);
+    let mut taps: Vec<&str> = Vec::new();
+    for port in ports.filter(|port| is_tap(network, port)) {
+        if !taps.contains(&port.as_str()) {
+            taps.push(port);
+        }
+    }
+    taps
+}
+
+fn taps(network: &NetworkConfig) -> Vec<&str> {
+    let mut taps = tap_ports(network);
+    for name in network.ethernets.keys() {
+        if is_tap(network, name) && !taps.contains(&name.as_str()) {
+            taps.push(name);
+        }
+    }
+    taps
+}
+
+fn is_tap(network: &NetworkConfig, name: &str) -> bool {
+    let card = network.ethernets.get(name).and_then(|e| e.match_.as_ref());
+    name.starts_with("tap") && card.is_none()
+}
+
+fn bridge_options(bridge: &Bridge, cards: &Names) -> Vec<String> {
+    let ports: Vec<&str> = bridge
+        .interfaces
+        .iter()
+        .map(|port| cards.get(port).unwrap_or(port).as_str())
+        .collect();
+    let ports = match ports.is_empty() {
+        true => "none".to_owned(),
+        false => ports.join(" "),
+    };
+    let parameters = bridge.parameters.clone().unwrap_or_default();
+    let stp = match parameters.stp {
+        Some(true) => "on",
+        _ => "off",
+    };
+    vec![
+        format!("bridge-ports {ports}"),
+        format!("bridge-stp {stp}"),
+        format!("bridge-fd {}", parameters.forward_delay.unwrap_or(0)),
+    ]
+}
+
+/// One stanza for IPv4, and one for IPv6 where there are such addresses.
+fn stanzas(
+    name: &str,
+    dhcp: bool,
+    addresses: &[String],
+    routes: &[Route],
+    options: &[String],
+) -> String {
+    let (v6, v4): (Vec<&String>, Vec<&String>) = addresses.iter().partition(|a| a.contains(':'));
+    let method = match (dhcp, v4.is_empty()) {
+        (true, _) => "dhcp",
+        (false, false) => "static",
+        (false, true) => "manual",
+    };
+    let mut text = format!("\nauto {name}\niface {name} inet {method}\n");
+    for address in &v4 {
+        let line = match dhcp {
+            false => format!("    address {address}\n"),
+            // With DHCP ifupdown2 reads no `address` line.
+            true => format!("    up ip address replace {address} dev {name}\n"),
+        };
+        text.push_str(&line);
+    }
+    let (routes6, routes4): (Vec<&Route>, Vec<&Route>) =
+        routes.iter().partition(|route| route.via.is_ipv6());
+    text.push_str(&route_lines(name, &routes4));
+    for option in options {
+        let _ = writeln!(text, "    {option}");
+    }
+    if !v6.is_empty() {
+        let _ = write!(text, "\niface {name} inet6 static\n");
+        for address in v6 {
+            let _ = writeln!(text, "    address {address}");
+        }
+        text.push_str(&route_lines(name, &routes6));
+    }
+    text
+}
+
+fn route_lines(name: &str, routes: &[&Route]) -> String {
+    let mut text = String::new();
+    let mut gateway = false;
+    for route in routes {
+        let default = matches!(route.to.as_str(), "default" | "0.0.0.0/0" | "::/0");
+        if !default {
+            let (to, via) = (&route.to, route.via);
+            let _ = writeln!(text, "    up ip route replace {to} via {via} dev {name}");
+        } else if !gateway {
+            gateway = true;
+            let _ = writeln!(text, "    gateway {}", route.via);
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::seed::{BridgeParameters, Ethernet, Match};
+
+    fn lines(text: &str) -> String {
+        text.strip_prefix(HEADER).unwrap().to_owned()
+    }
+
+    fn network(
+        ethernets: impl IntoIterator<Item = (&'static str, Ethernet)>,
+        bridges: impl IntoIterator<Item = (&'static str, Bridge)>,
+    ) -> NetworkConfig {
+        let own = |name: &str| name.to_owned();
+        NetworkConfig {
+            version: 2,
+            ethernets: ethernets.into_iter().map(|(n, e)| (own(n), e)).collect(),
+            bridges: bridges.into_iter().map(|(n, b)| (own(n), b)).collect(),
+        }
+    }
+
+    #[test]
+    fn a_node_behind_the_tunnel() {
+        let card = Ethernet {
+            addresses: vec!["192.168.122.42/24".into()],
+            routes: vec![Route {
+                to: "default".into(),
+                via: "192.168.122.1".parse().unwrap(),
+            }],
+            ..Ethernet::default()
+        };
+        let bridge = Bridge {
+            interfaces: vec!["tap120".into()],
+            addresses: vec!["10.120.0.42/24".into()],
+            ..Bridge::default()
+        };
+        let network = network([("eth0", card)], [("vmbr120", bridge)]);
+        assert_eq!(tap_ports(&network), ["tap120"]);
+        assert_eq!(
+            lines(&interfaces(&network, &Names::new())),
+            "
+auto eth0
+iface eth0 inet static
+    address 192.168.122.42/24
+    gateway 192.168.122.1
+
+auto tap120
+iface tap120 inet manual
+    pre-up ip link show dev tap120 >/dev/null 2>&1 || ip tuntap add dev tap120 mode tap
+
+auto vmbr120
+iface vmbr120 inet static
+    address 10.120.0.42/24
+    bridge-ports tap120
+    bridge-stp off
+    bridge-fd 0
+"
+        );
+    }
+
+    #[test]
+    fn a_card_below_a_bridge_has_its_real_name_there() {
+        let card = Ethernet {
+            match_: Some(Match::default()),
+            ..Ethernet::default()
+        };
+        let bridge = Bridge {
+            interfaces: vec!["nic".into()],
+            dhcp4: Some(true),
+            addresses: vec!["10.0.0.2/8".into(), "fd00::2/64".into()],
+            routes: vec![
+                Route {
+                    to: "::/0".into(),
+                    via: "fd00::1".parse().unwrap(),
+                },
+                Route {
+                    to: "10.9.0.0/16".into(),
+                    via: "10.0.0.9".parse().unwrap(),
+                },
+            ],
+            parameters: Some(BridgeParameters {
+                stp: Some(true),
+                forward_delay: Some(4),
+            }),
+            ..Bridge::default()
+        };
+        let names = Names::from([("nic".to_owned(), "eth1".to_owned())]);
+        let network = network([("nic", card)], [("vmbr0", bridge)]);
+        assert_eq!(
+            lines(&interfaces(&network, &names)),
+            "
+auto eth1
+iface eth1 inet manual
+
+auto vmbr0
+iface vmbr0 inet dhcp
+    up ip address replace 10.0.0.2/8 dev vmbr0
+    up ip route replace 10.9.0.0/16 via 10.0.0.9 dev vmbr0
+    bridge-ports eth1
+    bridge-stp on
+    bridge-fd 4
+
+iface vmbr0 inet6 static
+    address fd00::2/64
+    gateway fd00::1
+"
+        );
+    }
+
+    #[test]
+    fn several_addresses_and_the_old_gateway() {
+        let card = Ethernet {
+            addresses: vec!["10.0.0.2/8".into(), "10.0.0.3/8".into()],
+            gateway4: Some("10.0.0.1".parse().unwrap()),
+            ..Ethernet::default()
+        };
+        let text = interfaces(&network([("eth0", card)], []), &Names::new());
+        assert_eq!(
+            lines(&text),
+            "\nauto eth0\niface eth0 inet static\n    address 10.0.0.2/8\n    \
+             address 10.0.0.3/8\n    gateway 10.0.0.1\n"
+        );
+    }
+
+    #[test]
+    fn an_empty_bridge_says_so() {
+        let text = interfaces(&network([], [("vmbr9", Bridge::default())]), &Names::new());
+        assert!(text.contains("iface vmbr9 inet manual\n    bridge-ports none\n"));
+    }
+}

@@ -1,0 +1,147 @@
+//! `openvpn`: the configuration of each instance, and the instance enabled.
+
+use super::{Context, Outcome, network};
+use crate::seed::Secret;
+use anyhow::{Result, bail};
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+
+const UNIT: &str = "/usr/lib/systemd/system/openvpn@.service";
+
+/// Writes the configurations and enables the instances.
+pub fn run(context: &Context) -> Result<Outcome> {
+    let instances = &context.seed.user_data.openvpn;
+    if instances.is_empty() {
+        return Ok(Outcome::unchanged_because("no OpenVPN in the seed"));
+    }
+    let root = context.root;
+    if root.read(UNIT)?.is_none() {
+        bail!("cannot enable OpenVPN: it is not installed ({UNIT} is missing)");
+    }
+    let tap = the_tap(context, instances);
+    let mut done = Vec::new();
+    for (name, configuration) in instances {
+        let text = with_tap(configuration.reveal(), tap);
+        let file = format!("/etc/openvpn/{name}.conf");
+        let service = format!("openvpn@{name}.service");
+        let link = format!("/etc/systemd/system/multi-user.target.wants/{service}");
+        let written = root.ensure(&file, text.as_bytes(), 0o600)?;
+        let enabled = root.symlink(UNIT, &link)?;
+        if !written && !enabled {
+            continue;
+        }
+        if root.is_live() {
+            // systemd has read what is enabled before this ran. Not waiting: the unit starts
+            // after the network, which waits for this very stage.
+            let args = ["start", "--no-block", &service].map(OsStr::new);
+            root.run("systemctl", &args, b"")?;
+        }
+        done.push(name.as_str());
+    }
+    Ok(Outcome::changed_if(!done.is_empty(), done.join(", ")))
+}
+
+/// The tap that OpenVPN is to use: the only one, if only one instance leaves it open.
+fn the_tap<'a>(context: &Context<'a>, instances: &BTreeMap<String, Secret>) -> Option<&'a str> {
+    let open = instances.values().filter(|c| has_open_tap(c.reveal()));
+    if open.count() != 1 {
+        return None;
+    }
+    match network::tap_ports(context.seed.network.as_ref()?)[..] {
+        [tap] => Some(tap),
+        _ => None,
+    }
+}
+
+/// Whether the configuration says `dev tap`, which makes OpenVPN take any new tap.
+fn has_open_tap(configuration: &str) -> bool {
+    let mut block = Block::default();
+    configuration
+        .lines()
+        .any(|line| !block.holds(line) && words(line)[..] == ["dev", "tap"])
+}
+
+/// The configuration with the persistent `tap` for an open `dev tap`. A device that is
+/// written out is left alone.
+pub fn with_tap<'a>(configuration: &'a str, tap: Option<&str>) -> Cow<'a, str> {
+    let Some(tap) = tap.filter(|_| has_open_tap(configuration)) else {
+        return Cow::Borrowed(configuration);
+    };
+    let mut block = Block::default();
+    let mut text = String::with_capacity(configuration.len() + 32);
+    for line in configuration.split_inclusive('\n') {
+        match words(line)[..] {
+            _ if block.holds(line) => text.push_str(line),
+            ["dev", "tap"] => text.push_str(&format!("dev {tap}\ndev-type tap\n")),
+            ["dev-type", ..] => {}
+            _ => text.push_str(line),
+        }
+    }
+    Cow::Owned(text)
+}
+
+fn words(line: &str) -> Vec<&str> {
+    let text = line.split(['#', ';']).next().unwrap_or_default();
+    text.split_whitespace().collect()
+}
+
+/// An inline file such as `<ca>` … `</ca>`, whose lines are no options.
+#[derive(Default)]
+struct Block {
+    end: Option<String>,
+}
+
+impl Block {
+    fn holds(&mut self, line: &str) -> bool {
+        let line = line.trim();
+        if let Some(end) = &self.end {
+            if line == end {
+                self.end = None;
+            }
+            return true;
+        }
+        if let Some(tag) = line.strip_prefix('<').and_then(|l| l.strip_suffix('>')) {
+            self.end = Some(format!("</{tag}>"));
+            return true;
+        }
+        false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CONF: &str =
+        "client\ndev tap # the bridge\nremote vpn.lab 1194\n<ca>\ndev tap\n</ca>\nnobind";
+
+    #[test]
+    fn an_open_tap_becomes_the_bridge_port() {
+        assert_eq!(
+            with_tap(CONF, Some("tap120")),
+            "client\ndev tap120\ndev-type tap\nremote vpn.lab 1194\n<ca>\ndev tap\n</ca>\nnobind"
+        );
+    }
+
+    #[test]
+    fn a_second_device_type_is_not_added() {
+        assert_eq!(
+            with_tap("dev-type tap\ndev tap\n", Some("tap120")),
+            "dev tap120\ndev-type tap\n"
+        );
+    }
+
+    #[test]
+    fn a_device_that_is_written_out_stays() {
+        for conf in [
+            "dev tap7\n",
+            "dev tun\n",
+            ";dev tap\n",
+            "<key>\ndev tap\n</key>\n",
+        ] {
+            assert_eq!(with_tap(conf, Some("tap120")), conf);
+        }
+        assert_eq!(with_tap(CONF, None), CONF);
+    }
+}
