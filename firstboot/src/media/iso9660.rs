@@ -29,9 +29,9 @@ struct Entry {
 
 /// Reads the documents of a volume labelled `cidata`.
 pub(super) fn read<T: Read + Seek>(mut image: T, place: &Path) -> Result<Seed, MediaError> {
-    let unreadable = |source| MediaError::Unreadable {
+    let unreadable = |reason| MediaError::Unreadable {
         place: place.to_owned(),
-        source,
+        reason,
     };
     let descriptors = descriptors(&mut image).map_err(unreadable)?;
     let Some(primary) = descriptors.iter().find(|d| d[0] == 1) else {
