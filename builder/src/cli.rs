@@ -136,4 +136,12 @@ pub struct RunArgs {
     /// Give up after this many seconds without a verdict.
     #[arg(long, value_name = "SECONDS", default_value_t = 900)]
     pub timeout: u64,
+    /// Give up after this many seconds without a byte on the console or the status port. The
+    /// longest honest silence is the kernel's unpacking of its initramfs: 20 s in emulation.
+    #[arg(long, hide = true, value_name = "SECONDS", default_value_t = 55)]
+    pub silence: u64,
+    /// Under KVM, go on with software emulation after this many seconds without a word from
+    /// the kernel. Firmware and boot loader, menu included, need fewer than ten.
+    #[arg(long, hide = true, value_name = "SECONDS", default_value_t = 20)]
+    pub firmware: u64,
 }

@@ -122,6 +122,17 @@ impl Stage<'_> {
         }
     }
 
+    /// A line that stays, above the spinner on a terminal; not printed with `--json`.
+    pub fn line(&self, text: &str) {
+        match &self.bar {
+            Some(bar) => bar.println(format!("       {text}")),
+            None if self.report.is_json() => {}
+            None => {
+                let _ = writeln!(std::io::stderr().lock(), "       {text}");
+            }
+        }
+    }
+
     /// How far it is, in units of the caller's choice.
     pub fn progress(&self, done: u64, total: u64) {
         if let Some(bar) = &self.bar {

@@ -1,0 +1,216 @@
+//! The recipe of `imgbuild run`: what run.sh does, with progress, up to the guest's verdict.
+
+mod console;
+mod status;
+mod tell;
+mod watch;
+
+use crate::cli::{Accelerator, RunArgs};
+use crate::lab::{Lab, Vm};
+use crate::qemu::{self, Machine};
+use crate::report::Report;
+use crate::{command, interrupt};
+use anyhow::{Result, bail};
+use console::Fatal;
+use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
+use watch::{End, Seen};
+
+/// How long a guest may take to shut down before its power is taken away.
+const SHUT_DOWN: Duration = Duration::from_secs(120);
+
+/// How long things may take.
+#[derive(Debug)]
+struct Limits {
+    /// From the start to the verdict.
+    verdict: Duration,
+    /// Without a byte on the console or the status port.
+    silence: Duration,
+    /// Under KVM, without a word from the kernel; only looked at with `kvm_fallback`.
+    firmware: Duration,
+    /// Whether software emulation may be tried instead of KVM.
+    kvm_fallback: bool,
+}
+
+/// One VM and its files.
+struct Target<'a> {
+    vm: &'a Vm,
+    folder: PathBuf,
+}
+
+impl Target<'_> {
+    fn file(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
+    fn overlay(&self) -> PathBuf {
+        self.file(&format!("{}.qcow2", self.vm.name))
+    }
+}
+
+/// `imgbuild run`. Ends well only when firstboot says that the machine is configured.
+pub fn run(args: &RunArgs, report: &Report) -> Result<()> {
+    let lab = Lab::load(&args.lab)?;
+    let target = Target {
+        vm: lab.vm(&args.name)?,
+        folder: lab.folder.join(&args.name),
+    };
+    check(&target)?;
+    let had_overlay = target.overlay().symlink_metadata().is_ok();
+    let mut seen = Seen::default();
+    let result = boot(args, &target, report, &mut seen);
+    match result {
+        Ok((machine, End::Configured)) => {
+            tell::steps(&args.name, &seen, report);
+            finish(args, &target, machine, report)?;
+            tell::configured(&args.name, report);
+            Ok(())
+        }
+        Ok((machine, End::Failed(reason))) => {
+            tell::steps(&args.name, &seen, report);
+            finish(args, &target, machine, report)?;
+            bail!(tell::failed(&target, &reason, &seen))
+        }
+        Ok((mut machine, end)) => {
+            machine.end();
+            tidy(&target, had_overlay, &seen, report);
+            bail!(tell::trouble(&target, &end, &seen))
+        }
+        Err(error) => {
+            tidy(&target, had_overlay, &seen, report);
+            Err(error)
+        }
+    }
+}
+
+/// What can be known before anything is started. run.sh checks the rest, and says so itself.
+fn check(target: &Target) -> Result<()> {
+    let name = &target.vm.name;
+    for file in ["seed.img", "run.sh"] {
+        let file = target.file(file);
+        if !file.is_file() {
+            bail!(
+                "{name} has no seed: {} is not there. Make it with: imgbuild seed {name}",
+                file.display()
+            );
+        }
+    }
+    if let Some(pid) = qemu::running(&target.folder) {
+        bail!("{name} is running already, as process {pid}");
+    }
+    command::find("qemu-img")?;
+    command::find("qemu-system-x86_64")?;
+    Ok(())
+}
+
+/// Boots the machine, again without KVM where KVM runs no guest, and once more where emulation
+/// had a bad day. A machine that is not returned has been ended.
+fn boot(
+    args: &RunArgs,
+    target: &Target,
+    report: &Report,
+    seen: &mut Seen,
+) -> Result<(Machine, End)> {
+    let name = &args.name;
+    let mut accelerator = args.accel;
+    let mut second_try = false;
+    loop {
+        let limits = Limits {
+            verdict: Duration::from_secs(args.timeout),
+            silence: Duration::from_secs(args.silence),
+            firmware: Duration::from_secs(args.firmware),
+            kvm_fallback: accelerator == Accelerator::Auto,
+        };
+        *seen = Seen::default();
+        let log = target.file("run.log");
+        let mut machine = Machine::start(&target.folder, &arguments(args, accelerator), &log)?;
+        let end = watch::watch(name, &mut machine, &target.folder, &limits, report, seen)?;
+        match end {
+            End::KvmSilent => {
+                machine.end();
+                report.warn(
+                    "KVM runs no guest on this PC: going on with software emulation, until this \
+                     PC is started again",
+                );
+                remember(report);
+                accelerator = Accelerator::Tcg;
+            }
+            End::Fatal(Fatal::Int3)
+                if seen.accelerator == Some(Accelerator::Tcg) && !seen.firstboot && !second_try =>
+            {
+                machine.end();
+                report.warn(&format!(
+                    "{name}: software emulation stumbled at the start of the kernel: once more"
+                ));
+                second_try = true;
+            }
+            end => return Ok((machine, end)),
+        }
+    }
+}
+
+fn arguments(args: &RunArgs, accelerator: Accelerator) -> Vec<String> {
+    let how = match accelerator {
+        Accelerator::Auto => "auto",
+        Accelerator::Kvm => "kvm",
+        Accelerator::Tcg => "tcg",
+    };
+    let mut words = vec!["--console=log".to_owned(), format!("--accel={how}")];
+    if args.user_net {
+        words.push("--user-net".into());
+    }
+    words.extend(args.forward.iter().map(|rule| format!("--forward={rule}")));
+    words
+}
+
+/// Only a convenience for the next start: that it fails is worth a warning.
+fn remember(report: &Report) {
+    if let Some(file) = qemu::no_kvm_file()
+        && let Err(error) = qemu::remember_no_kvm(&file)
+    {
+        report.warn(&format!("the next start tries KVM again: {error:#}"));
+    }
+}
+
+/// After the verdict: the machine goes on, or is shut down.
+fn finish(args: &RunArgs, target: &Target, mut machine: Machine, report: &Report) -> Result<()> {
+    if !args.shutdown {
+        tell::running(args, target, machine.release(), report);
+        return Ok(());
+    }
+    let stage = report.stage(&format!("{}: shut down", args.name));
+    let by_itself = machine.shut_down(SHUT_DOWN);
+    interrupt::check()?;
+    if by_itself? {
+        stage.done("");
+    } else {
+        stage.done("the guest did not do it: its power was taken away");
+    }
+    Ok(())
+}
+
+/// After a machine was ended without a verdict: a disk that this run made, and on which
+/// firstboot never got to work, is removed. Any other is kept, because firstboot goes on where
+/// it stopped.
+fn tidy(target: &Target, had_overlay: bool, seen: &Seen, report: &Report) {
+    let (name, overlay) = (&target.vm.name, target.overlay());
+    if had_overlay || !overlay.is_file() {
+        return;
+    }
+    if seen.firstboot {
+        report.warn(&format!(
+            "{} is kept: firstboot had begun, and goes on where it stopped at the next start",
+            overlay.display()
+        ));
+        return;
+    }
+    let record = target.file(&format!("{name}.qcow2.base"));
+    match fs::remove_file(&overlay).and_then(|()| fs::remove_file(record)) {
+        Ok(()) => report.warn(&format!(
+            "{} was removed again: nothing was on it yet",
+            overlay.display()
+        )),
+        Err(e) => report.warn(&format!("cannot remove {}: {e}", overlay.display())),
+    }
+}

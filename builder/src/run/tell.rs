@@ -1,0 +1,221 @@
+//! The words of `imgbuild run`: the table of steps, what comes next, what went wrong.
+
+use super::Target;
+use super::status::Step;
+use super::watch::{End, Seen};
+use crate::cli::RunArgs;
+use crate::report::Report;
+use serde_json::json;
+use std::fmt::Write;
+use std::path::Path;
+
+/// The table of steps with their times.
+pub fn steps(name: &str, seen: &Seen, report: &Report) {
+    if report.is_json() {
+        let steps: Vec<_> = seen
+            .steps
+            .iter()
+            .map(|step| {
+                json!({
+                    "step": step.name, "result": step.result, "seconds": step.seconds,
+                    "detail": step.detail,
+                })
+            })
+            .collect();
+        report.event(&json!({"event": "steps", "vm": name, "steps": steps}));
+        return;
+    }
+    // A machine that was configured before has nothing to do.
+    if seen.steps.is_empty() {
+        return;
+    }
+    for line in table(seen) {
+        report.line(&line);
+    }
+}
+
+fn table(seen: &Seen) -> Vec<String> {
+    let width = seen.steps.iter().map(|step| step.name.len()).max();
+    let width = width.unwrap_or(0).max("step".len());
+    let mut lines = vec![format!(
+        "{:<width$}  {:<9}  {:>8}",
+        "step", "result", "time"
+    )];
+    lines.extend(seen.steps.iter().map(|found| step(found, width)));
+    lines
+}
+
+/// One step as a line of the table.
+pub fn step(step: &Step, width: usize) -> String {
+    let detail = step.detail.lines().next().unwrap_or_default();
+    let line = format!(
+        "{:<width$}  {:<9}  {:>6.1} s  {detail}",
+        step.name, step.result, step.seconds
+    );
+    line.trim_end().to_owned()
+}
+
+/// The verdict, as the last line.
+pub fn configured(name: &str, report: &Report) {
+    if report.is_json() {
+        report.event(&json!({"event": "verdict", "vm": name, "configured": true}));
+    } else {
+        report.line(&format!("{name} is configured"));
+    }
+}
+
+/// How to reach a machine that goes on running.
+pub fn running(args: &RunArgs, target: &Target, pid: u32, report: &Report) {
+    let name = &target.vm.name;
+    if report.is_json() {
+        report.event(&json!({"event": "running", "vm": name, "pid": pid}));
+        return;
+    }
+    report.line(&format!("{name} is running, as process {pid}"));
+    let login = if !args.user_net {
+        Some(format!("ssh root@{}", target.vm.address))
+    } else {
+        args.forward.iter().find_map(|rule| forwarded_ssh(rule))
+    };
+    match login {
+        Some(line) => {
+            report.line(&format!("  log in:     {line}"));
+            report.line(&format!("  shut down:  {line} poweroff"));
+        }
+        None => {
+            report.line("  no port leads to its ssh: --forward tcp:127.0.0.1:2222-:22 makes one");
+            report.line(&format!(
+                "  power off:  kill {pid}  (like pulling the plug; the disk survives it)"
+            ));
+        }
+    }
+    report.line(&format!(
+        "  console:    {}",
+        target.file("console.log").display()
+    ));
+}
+
+/// The ssh command for a rule such as `tcp:127.0.0.1:2222-:22`.
+fn forwarded_ssh(rule: &str) -> Option<String> {
+    let (host, guest) = rule.strip_prefix("tcp:")?.split_once('-')?;
+    let (_, guest_port) = guest.rsplit_once(':')?;
+    let (address, port) = host.rsplit_once(':')?;
+    let address = match address {
+        "" | "0.0.0.0" => "127.0.0.1",
+        other => other,
+    };
+    (guest_port == "22").then(|| format!("ssh -p {port} root@{address}"))
+}
+
+/// The error after firstboot's own refusal.
+pub fn failed(target: &Target, reason: &str, seen: &Seen) -> String {
+    let name = &target.vm.name;
+    let mut text = format!("{name} is not configured");
+    match seen.steps.iter().rev().find(|step| step.result == "failed") {
+        Some(step) => {
+            let _ = write!(text, ": the step {} failed: {}", step.name, step.detail);
+        }
+        None => {
+            let _ = write!(text, ": {reason}");
+        }
+    }
+    console(&mut text, target, seen);
+    text
+}
+
+/// The error after a start without a verdict.
+pub fn trouble(target: &Target, end: &End, seen: &Seen) -> String {
+    let name = &target.vm.name;
+    let mut text = match end {
+        End::Fatal(fatal) => format!("{name}: {}", fatal.text()),
+        End::Silent(limit) => format!(
+            "{name} is silent: no word on the console or from firstboot for {} s",
+            limit.as_secs()
+        ),
+        End::Late(limit) => format!(
+            "{name} gave no verdict within {} s (--timeout gives it longer)",
+            limit.as_secs()
+        ),
+        End::Exited(status) if seen.accelerator.is_some() => {
+            format!("{name} ended before its verdict ({status})")
+        }
+        End::Exited(_) => return format!("{name} did not start{}", said(target)),
+        End::Configured | End::Failed(_) | End::KvmSilent => format!("{name}: {end:?}"),
+    };
+    if matches!(end, End::Exited(_)) {
+        text.push_str(&said(target));
+    }
+    console(&mut text, target, seen);
+    text
+}
+
+/// What run.sh and QEMU said.
+fn said(target: &Target) -> String {
+    let words = std::fs::read_to_string(target.file("run.log")).unwrap_or_default();
+    indented(words.lines().filter(|line| !line.trim().is_empty()))
+}
+
+fn console(text: &mut String, target: &Target, seen: &Seen) {
+    let file = target.file("console.log");
+    if seen.console.is_empty() {
+        let _ = write!(text, "\nthe console is empty: {}", file.display());
+    } else {
+        let _ = write!(
+            text,
+            "\nthe last lines of the console, {}:",
+            Path::display(&file)
+        );
+        text.push_str(&indented(seen.console.iter().map(String::as_str)));
+    }
+}
+
+fn indented<'a>(lines: impl Iterator<Item = &'a str>) -> String {
+    lines.map(|line| format!("\n    {line}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn table_of_steps() {
+        let step = |name: &str, result: &str, seconds, detail: &str| Step {
+            name: name.into(),
+            result: result.into(),
+            seconds,
+            detail: detail.into(),
+        };
+        let seen = Seen {
+            steps: vec![
+                step("hostname", "changed", 0.04, "vm42"),
+                step("ssh host keys", "unchanged", 12.34, ""),
+            ],
+            ..Seen::default()
+        };
+        assert_eq!(
+            table(&seen),
+            [
+                "step           result         time",
+                "hostname       changed       0.0 s  vm42",
+                "ssh host keys  unchanged    12.3 s",
+            ]
+        );
+    }
+
+    #[test]
+    fn ssh_through_a_forwarded_port() {
+        let cases = [
+            ("tcp:127.0.0.1:2222-:22", Some("ssh -p 2222 root@127.0.0.1")),
+            (
+                "tcp::2222-192.168.122.42:22",
+                Some("ssh -p 2222 root@127.0.0.1"),
+            ),
+            ("tcp:127.0.0.1:8006-:8006", None),
+            ("udp:127.0.0.1:22-:22", None),
+            ("nonsense", None),
+        ];
+        for (rule, expected) in cases {
+            assert_eq!(forwarded_ssh(rule).as_deref(), expected, "{rule}");
+        }
+    }
+}

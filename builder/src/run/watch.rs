@@ -1,0 +1,279 @@
+//! Watching a started machine until firstboot's verdict, or until it is clear that none comes.
+
+use super::Limits;
+use super::console::{Console, Fatal};
+use super::status::{Event, Lines, Step, event};
+use crate::cli::Accelerator;
+use crate::interrupt;
+use crate::qemu::Machine;
+use crate::report::{Report, Stage};
+use anyhow::{Context, Result};
+use serde_json::json;
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
+use std::time::{Duration, Instant};
+
+/// How often console and status are looked at.
+const POLL: Duration = Duration::from_millis(100);
+/// How long a guest may still print after a panic, so that the reason is whole.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// Width of a step's name while the others are not known yet.
+const STEP_WIDTH: usize = 15;
+
+/// How watching ended.
+#[derive(Debug, PartialEq)]
+pub enum End {
+    /// firstboot says that the machine is configured.
+    Configured,
+    /// firstboot says that it is not, and why.
+    Failed(String),
+    /// The guest cannot go on.
+    Fatal(Fatal),
+    /// Neither console nor status port said anything for this long.
+    Silent(Duration),
+    /// KVM was used, and no guest ran under it.
+    KvmSilent,
+    /// No verdict within this time.
+    Late(Duration),
+    /// run.sh or QEMU ended by itself.
+    Exited(ExitStatus),
+}
+
+/// What was seen meanwhile.
+#[derive(Debug, Default)]
+pub struct Seen {
+    /// firstboot's steps in order.
+    pub steps: Vec<Step>,
+    /// The last lines of the console.
+    pub console: Vec<String>,
+    /// Whether firstboot has said anything: from then on the disk is worth keeping.
+    pub firstboot: bool,
+    /// The accelerator that was used.
+    pub accelerator: Option<Accelerator>,
+}
+
+/// Watches until the end. On Ctrl-C the error is [`interrupt::Interrupted`]. `seen` is filled
+/// in either way.
+pub fn watch(
+    name: &str,
+    machine: &mut Machine,
+    folder: &Path,
+    limits: &Limits,
+    report: &Report,
+    seen: &mut Seen,
+) -> Result<End> {
+    let mut watch = Watch {
+        name,
+        report,
+        limits,
+        console: Console::default(),
+        console_file: Tail::new(folder.join("console.log")),
+        status_lines: Lines::default(),
+        status_file: Tail::new(folder.join("status.jsonl")),
+        stage: Some(report.stage(&format!("{name}: start"))),
+        asked: Instant::now(),
+        started: None,
+        last_word: Instant::now(),
+        joining: false,
+        silence_told: false,
+        fatal_since: None,
+    };
+    let end = watch.run(machine, seen);
+    seen.console = watch.console.last_lines();
+    // The stage that is still open is a failure unless the verdict came in it.
+    if matches!(end, Ok(End::Configured))
+        && let Some(stage) = watch.stage.take()
+    {
+        stage.done("");
+    }
+    end
+}
+
+struct Watch<'a> {
+    name: &'a str,
+    report: &'a Report,
+    limits: &'a Limits,
+    console: Console,
+    console_file: Tail,
+    status_lines: Lines,
+    status_file: Tail,
+    stage: Option<Stage<'a>>,
+    asked: Instant,
+    /// When QEMU took over from run.sh, which may have had a large base to check.
+    started: Option<Instant>,
+    last_word: Instant,
+    joining: bool,
+    silence_told: bool,
+    fatal_since: Option<Instant>,
+}
+
+impl Watch<'_> {
+    fn run(&mut self, machine: &mut Machine, seen: &mut Seen) -> Result<End> {
+        loop {
+            interrupt::check()?;
+            // Asked first: what a process said before its end is read below.
+            let exited = machine.exited()?;
+            if self.started.is_none() {
+                self.look_for_start(machine, seen);
+            }
+            if let Some(end) = self.read(seen)? {
+                return Ok(end);
+            }
+            if let Some(status) = exited {
+                return Ok(match self.console.fatal() {
+                    Some(fatal) => End::Fatal(fatal),
+                    None => End::Exited(status),
+                });
+            }
+            if let Some(end) = self.judge(seen) {
+                return Ok(end);
+            }
+            std::thread::sleep(POLL);
+        }
+    }
+
+    fn look_for_start(&mut self, machine: &Machine, seen: &mut Seen) {
+        let Some(accelerator) = machine.accelerator() else {
+            return;
+        };
+        seen.accelerator = Some(accelerator);
+        self.started = Some(Instant::now());
+        self.last_word = Instant::now();
+        let detail = match accelerator {
+            Accelerator::Kvm => "with KVM",
+            _ => "with software emulation: slow, one CPU",
+        };
+        self.next_stage("boot", detail);
+    }
+
+    /// Reads what is new; the end, when firstboot has given its verdict.
+    fn read(&mut self, seen: &mut Seen) -> Result<Option<End>> {
+        let bytes = self.console_file.read()?;
+        if !bytes.is_empty() {
+            self.last_word = Instant::now();
+            self.console.feed(&bytes);
+            self.silence_told = false;
+            if let Some(line) = self.console.last_line() {
+                self.note(line);
+            }
+        }
+        let bytes = self.status_file.read()?;
+        if !bytes.is_empty() {
+            self.last_word = Instant::now();
+            self.silence_told = false;
+        }
+        for line in self.status_lines.feed(&bytes) {
+            self.report
+                .event(&json!({"event": "firstboot", "vm": self.name, "status": line}));
+            seen.firstboot = true;
+            match event(&line) {
+                Event::StageStarted(stage) => {
+                    self.joining = stage == "join";
+                    self.next_stage(&format!("firstboot, {stage}"), "");
+                }
+                // The services start between the two stages.
+                Event::StageEnded(true) => self.next_stage("boot on", ""),
+                // Dropped without `done`, it is shown as failed.
+                Event::StageEnded(false) => self.stage = None,
+                Event::Step(step) => self.step(step, seen),
+                Event::Log(text) => self.note(&text),
+                Event::Configured => return Ok(Some(End::Configured)),
+                Event::Failed(reason) => return Ok(Some(End::Failed(reason))),
+                Event::Other => {}
+            }
+        }
+        Ok(None)
+    }
+
+    fn step(&mut self, step: Step, seen: &mut Seen) {
+        if let Some(stage) = &self.stage {
+            stage.line(&super::tell::step(&step, STEP_WIDTH));
+        }
+        seen.steps.push(step);
+    }
+
+    fn note(&self, text: &str) {
+        if let Some(stage) = &self.stage {
+            stage.note(text);
+        }
+    }
+
+    /// Ends what is shown and begins the next.
+    fn next_stage(&mut self, name: &str, detail: &str) {
+        if let Some(stage) = self.stage.take() {
+            stage.done(detail);
+        }
+        self.stage = Some(self.report.stage(&format!("{}: {name}", self.name)));
+    }
+
+    /// A join may wait long for an answer of the cluster: only the time limit ends it.
+    fn tell_silence(&mut self) {
+        if !self.silence_told {
+            self.silence_told = true;
+            self.report.warn(&format!(
+                "{}: no word for {} s; the join may be waiting for the cluster, so this goes on",
+                self.name,
+                self.limits.silence.as_secs()
+            ));
+        }
+    }
+
+    /// Whether waiting on makes no sense.
+    fn judge(&mut self, seen: &Seen) -> Option<End> {
+        if let Some(fatal) = self.console.fatal() {
+            let since = *self.fatal_since.get_or_insert_with(Instant::now);
+            return (since.elapsed() >= LAST_WORDS).then_some(End::Fatal(fatal));
+        }
+        if let Some(started) = self.started {
+            let alive = self.console.kernel_seen() || seen.firstboot;
+            if seen.accelerator == Some(Accelerator::Kvm)
+                && self.limits.kvm_fallback
+                && !alive
+                && started.elapsed() >= self.limits.firmware
+            {
+                return Some(End::KvmSilent);
+            }
+            if self.last_word.elapsed() >= self.limits.silence {
+                if !self.joining {
+                    return Some(End::Silent(self.limits.silence));
+                }
+                self.tell_silence();
+            }
+        }
+        (self.asked.elapsed() >= self.limits.verdict).then_some(End::Late(self.limits.verdict))
+    }
+}
+
+/// Reads what was appended to a file since the last time; a file that is not there yet is empty.
+struct Tail {
+    path: PathBuf,
+    file: Option<File>,
+}
+
+impl Tail {
+    fn new(path: PathBuf) -> Self {
+        Tail { path, file: None }
+    }
+
+    fn read(&mut self) -> Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        let mut read = || -> std::io::Result<()> {
+            if self.file.is_none() {
+                self.file = match File::open(&self.path) {
+                    Ok(file) => Some(file),
+                    Err(e) if e.kind() == std::io::ErrorKind::NotFound => None,
+                    Err(e) => return Err(e),
+                };
+            }
+            if let Some(file) = &mut self.file {
+                file.read_to_end(&mut bytes)?;
+            }
+            Ok(())
+        };
+        read().with_context(|| format!("cannot read {}", self.path.display()))?;
+        Ok(bytes)
+    }
+}

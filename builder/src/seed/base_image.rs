@@ -1,0 +1,169 @@
+//! What a seed needs to know about the base image, from the manifest beside it.
+
+use anyhow::{Context, Result, bail};
+use serde::Deserialize;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The base image that VMs are made from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BaseImage {
+    /// SHA-256 of the file, lower-case hex.
+    pub sha256: String,
+    /// Size of the file in bytes.
+    pub bytes: u64,
+    /// Virtual size of the disk in bytes.
+    pub virtual_bytes: u64,
+    /// The version of firstboot inside.
+    pub firstboot: String,
+}
+
+#[derive(Deserialize)]
+struct Manifest {
+    image: Image,
+    firstboot: Firstboot,
+}
+
+#[derive(Deserialize)]
+struct Image {
+    sha256: String,
+    bytes: u64,
+    virtual_bytes: u64,
+}
+
+#[derive(Deserialize)]
+struct Firstboot {
+    version: String,
+}
+
+impl BaseImage {
+    /// Reads the manifest beside `base` and compares the size of the file with it. The digest
+    /// is compared by run.sh, once, before it makes an overlay.
+    pub fn read(base: &Path) -> Result<Self> {
+        let size = match fs::metadata(base) {
+            Ok(found) if found.is_file() => found.len(),
+            Ok(_) => bail!("the base image {} is no file", base.display()),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => bail!(
+                "the base image {} is not there. Make it with: imgbuild base",
+                base.display()
+            ),
+            Err(e) => {
+                return Err(e)
+                    .with_context(|| format!("cannot look at the base image {}", base.display()));
+            }
+        };
+        let file = manifest_of(base);
+        let text = match fs::read_to_string(&file) {
+            Ok(text) => text,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => bail!(
+                "{} is not there, so it is not known what {} is. Copy it there too, or make both \
+                 with: imgbuild base",
+                file.display(),
+                base.display()
+            ),
+            Err(e) => return Err(e).with_context(|| format!("cannot read {}", file.display())),
+        };
+        let manifest: Manifest = serde_json::from_str(&text).with_context(|| {
+            format!(
+                "{} is not a manifest that this imgbuild knows (make it again with: imgbuild base)",
+                file.display()
+            )
+        })?;
+        let Image {
+            sha256,
+            bytes,
+            virtual_bytes,
+        } = manifest.image;
+        // It goes into a shell script.
+        if sha256.len() != 64
+            || !sha256
+                .bytes()
+                .all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+        {
+            bail!("{}: image.sha256 is no SHA-256 digest", file.display());
+        }
+        if size != bytes {
+            bail!(
+                "{} is not the image that {} describes: found {size} bytes, expected {bytes}. \
+                 Copy both again, or make them with: imgbuild base",
+                base.display(),
+                file.display()
+            );
+        }
+        Ok(BaseImage {
+            sha256,
+            bytes,
+            virtual_bytes,
+            firstboot: manifest.firstboot.version,
+        })
+    }
+}
+
+/// `base.manifest.json` beside `base.qcow2`.
+pub fn manifest_of(base: &Path) -> PathBuf {
+    base.with_extension("manifest.json")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(content: Option<&[u8]>, manifest: Option<&str>) -> String {
+        let folder = tempfile::tempdir().unwrap();
+        let base = folder.path().join("base.qcow2");
+        if let Some(content) = content {
+            fs::write(&base, content).unwrap();
+        }
+        if let Some(manifest) = manifest {
+            fs::write(manifest_of(&base), manifest).unwrap();
+        }
+        let error = BaseImage::read(&base).unwrap_err();
+        format!("{error:#}").replace(&folder.path().display().to_string(), "LAB")
+    }
+
+    fn manifest(sha256: &str, bytes: u64) -> String {
+        format!(
+            r#"{{"image": {{"sha256": "{sha256}", "bytes": {bytes}, "virtual_bytes": 99}},
+                "firstboot": {{"version": "0.1.0", "sha256": "x"}}, "packages": []}}"#
+        )
+    }
+
+    #[test]
+    fn reads_what_is_right() {
+        let folder = tempfile::tempdir().unwrap();
+        let base = folder.path().join("base.qcow2");
+        fs::write(&base, b"12345").unwrap();
+        fs::write(manifest_of(&base), manifest(&"ab".repeat(32), 5)).unwrap();
+        let read = BaseImage::read(&base).unwrap();
+        assert_eq!(read.sha256, "ab".repeat(32));
+        assert_eq!((read.bytes, read.virtual_bytes), (5, 99));
+        assert_eq!(read.firstboot, "0.1.0");
+    }
+
+    #[test]
+    fn refuses_with_the_remedy() {
+        assert_eq!(
+            refusal(None, None),
+            "the base image LAB/base.qcow2 is not there. Make it with: imgbuild base"
+        );
+        assert_eq!(
+            refusal(Some(b"12345"), None),
+            "LAB/base.manifest.json is not there, so it is not known what LAB/base.qcow2 is. Copy \
+             it there too, or make both with: imgbuild base"
+        );
+        assert_eq!(
+            refusal(Some(b"12345"), Some(&manifest(&"ab".repeat(32), 6))),
+            "LAB/base.qcow2 is not the image that LAB/base.manifest.json describes: found 5 bytes, \
+             expected 6. Copy both again, or make them with: imgbuild base"
+        );
+        assert_eq!(
+            refusal(Some(b"12345"), Some(&manifest("$(reboot)", 5))),
+            "LAB/base.manifest.json: image.sha256 is no SHA-256 digest"
+        );
+        assert_eq!(
+            refusal(Some(b"12345"), Some("{}")),
+            "LAB/base.manifest.json is not a manifest that this imgbuild knows (make it again \
+             with: imgbuild base): missing field `image` at line 1 column 2"
+        );
+    }
+}

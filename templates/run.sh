@@ -1,0 +1,309 @@
+#!/bin/sh
+# Starts {{ name }}. Made by imgbuild: changes are lost at the next "imgbuild seed {{ name }}".
+# Needs qemu-img, qemu-system-x86_64 (QEMU 5.2 or newer) and coreutils, nothing else.
+set -eu
+# The logs hold what the guest prints; they are as private as its disk.
+umask 077
+
+name={{ name }}
+overlay={{ name }}.qcow2
+overlay_base={{ name }}.qcow2.base
+disk_bytes={{ disk_bytes }}
+base={{ base }}
+base_bytes={{ base_bytes }}
+base_sha256={{ base_sha256 }}
+memory_mib={{ memory_mib }}
+cores={{ cores }}
+mac={{ mac }}
+bridge={{ bridge }}
+# For --user-net: QEMU plays the gateway and the DNS server of the lab's network. Its own
+# address must be another one. Rules without a guest address go to where DHCP would start.
+user_net='net={{ range }},dns={{ gateway }},host={{ user_net_host }},dhcpstart={{ address }},ipv6=off'
+# Where this PC keeps things.
+kvm={{ kvm }}
+boot_id_file={{ boot_id }}
+net_folder={{ net }}
+bridge_conf={{ bridge_conf }}
+helper_first={{ helpers[0] }}
+helper_second={{ helpers[1] }}
+
+usage() {
+    cat <<END
+Usage: run.sh [--user-net [--forward RULE]...] [--accel auto|kvm|tcg] [--console terminal|log]
+
+Boots $name. Its disk $overlay is made beside this script when it is not there.
+
+  --user-net        QEMU's own network instead of the bridge $bridge: no helper, no libvirt
+  --forward RULE    with --user-net: a port of this PC, such as tcp:127.0.0.1:2222-:22
+  --accel HOW       auto: KVM when it is usable, else software emulation (the default)
+  --console WHERE   terminal: the serial console is here, and in console.log
+                    log: only in console.log; chosen when there is no terminal
+END
+}
+
+say() {
+    printf '%s/run.sh: %s\n' "$name" "$*" >&2
+}
+
+die() {
+    say "error: $*"
+    exit 1
+}
+
+usage_error() {
+    say "error: $*"
+    usage >&2
+    exit 2
+}
+
+parse() {
+    network=bridge
+    forwards=
+    accel=auto
+    console=
+    while [ $# -gt 0 ]; do
+        case $1 in
+            --help | -h) usage; exit 0 ;;
+            --user-net) network=user; shift; continue ;;
+            --forward=* | --accel=* | --console=*)
+                option=${1%%=*}
+                value=${1#*=}
+                shift
+                set -- "$option" "$value" "$@"
+                ;;
+        esac
+        case $1 in
+            --forward | --accel | --console) [ $# -ge 2 ] || usage_error "$1 needs a value" ;;
+            *) usage_error "unknown argument: $1" ;;
+        esac
+        case $1:$2 in
+            --forward:*,*) usage_error "--forward takes one rule without a comma: $2" ;;
+            --forward:tcp:*-* | --forward:udp:*-*) forwards="$forwards,hostfwd=$2" ;;
+            --accel:auto | --accel:kvm | --accel:tcg) accel=$2 ;;
+            --console:terminal | --console:log) console=$2 ;;
+            *) usage_error "$1 does not take this value: $2" ;;
+        esac
+        shift 2
+    done
+    if [ -n "$forwards" ] && [ "$network" != user ]; then
+        usage_error "--forward needs --user-net"
+    fi
+    if [ -z "$console" ]; then
+        console=log
+        if [ -t 0 ] && [ -t 1 ]; then console=terminal; fi
+    fi
+}
+
+check_tools() {
+    command -v qemu-img >/dev/null ||
+        die "qemu-img is not installed. On Debian: sudo apt install qemu-utils"
+    command -v qemu-system-x86_64 >/dev/null ||
+        die "qemu-system-x86_64 is not installed. On Debian: sudo apt install qemu-system-x86"
+}
+
+check_seed() {
+    [ -f seed.img ] || die "seed.img is not there. Make it with: imgbuild seed $name"
+    if [ ! -r seed.img ] || [ ! -w seed.img ]; then
+        die "no permission to read and write seed.img: it belongs to $(stat -c %U seed.img)"
+    fi
+}
+
+# A pid file can be older than the last power cut, and its number another program's by now.
+check_not_running() {
+    [ -r qemu.pid ] || return 0
+    read -r pid <qemu.pid || return 0
+    [ -r "/proc/${pid:-none}/comm" ] || return 0
+    read -r comm <"/proc/$pid/comm" || return 0
+    # The kernel keeps 15 characters of the name.
+    [ "$comm" = qemu-system-x86 ] || return 0
+    cwd=$(readlink "/proc/$pid/cwd" 2>/dev/null) || cwd=$PWD
+    if [ "$cwd" = "$PWD" ]; then
+        die "$name is running already, as process $pid"
+    fi
+}
+
+check_base() {
+    if [ ! -f "$base" ]; then
+        die "$base is not there, and $overlay is nothing without it." \
+            "Copy it there, or make it with: imgbuild base"
+    fi
+    found=$(stat -L -c %s -- "$base")
+    if [ "$found" != "$base_bytes" ]; then
+        die "$base is not the image that this seed was made for:" \
+            "found $found bytes, expected $base_bytes." \
+            "Copy the right one there, or run: imgbuild seed $name"
+    fi
+}
+
+# The digest takes seconds, so it is compared once; afterwards the size has to do.
+make_overlay() {
+    say "checking $base, only this once"
+    found=$(sha256sum <"$base")
+    found=${found%% *}
+    if [ "$found" != "$base_sha256" ]; then
+        die "$base is not the image that this seed was made for:" \
+            "found SHA-256 $found, expected $base_sha256." \
+            "Copy the right one there, or run: imgbuild seed $name"
+    fi
+    new=.$overlay.$$
+    trap 'rm -f -- "$new" "$new.base"' EXIT
+    trap 'exit 129' HUP
+    trap 'exit 130' INT
+    trap 'exit 143' TERM
+    qemu-img create -q -f qcow2 -F qcow2 -b "$base" "$new" "$disk_bytes" ||
+        die "cannot make $overlay"
+    printf '%s\n' "$base_sha256" >"$new.base"
+    mv -f -- "$new.base" "$overlay_base"
+    mv -n -- "$new" "$overlay"
+    if [ -e "$new" ]; then die "$overlay appeared meanwhile; it was left as it is"; fi
+    trap - EXIT HUP INT TERM
+}
+
+# An overlay on another base than its own is a broken disk.
+check_overlay() {
+    [ -r "$overlay_base" ] || return 0
+    read -r found <"$overlay_base" || return 0
+    if [ "$found" != "$base_sha256" ]; then
+        die "$overlay was made on another base: SHA-256 $found, now expected $base_sha256." \
+            "Put that base back and seed again, or start afresh: rm $overlay $overlay_base"
+    fi
+}
+
+kvm_refused_before() {
+    state=${XDG_STATE_HOME:-${HOME:-}/.local/state}/imgbuild/no-kvm
+    if [ ! -r "$state" ] || [ ! -r "$boot_id_file" ]; then return 1; fi
+    read -r boot <"$boot_id_file" || return 1
+    while read -r line; do
+        if [ "$line" = "$boot" ]; then return 0; fi
+    done <"$state"
+    return 1
+}
+
+choose_accelerator() {
+    why=
+    if [ ! -e "$kvm" ]; then
+        why="$kvm is not there (virtualisation is switched off in the firmware setup?)"
+    elif [ ! -r "$kvm" ] || [ ! -w "$kvm" ]; then
+        why="no permission for $kvm (sudo adduser $(id -un) kvm, then log in again)"
+    fi
+    case $accel in
+        kvm) [ -z "$why" ] || die "KVM is not usable: $why" ;;
+        auto)
+            accel=kvm
+            if [ -z "$why" ] && kvm_refused_before; then
+                why="no guest ran under it since this PC was started"
+            fi
+            if [ -n "$why" ]; then
+                accel=tcg
+                say "warning: KVM is not usable: $why"
+            fi
+            ;;
+    esac
+    if [ "$accel" = tcg ]; then
+        # Emulation with several threads makes guest kernels panic now and then (QEMU 7).
+        say "warning: software emulation: about ten times slower, and one CPU only"
+    fi
+}
+
+problem() {
+    say "error: $*"
+    problems=yes
+}
+
+bridge_allowed() {
+    # Its helper can read it even when this user cannot.
+    if [ -e "$bridge_conf" ] && [ ! -r "$bridge_conf" ]; then return 0; fi
+    if [ ! -e "$bridge_conf" ]; then return 1; fi
+    while read -r word value _ || [ -n "$word" ]; do
+        case $word:$value in
+            "allow:$bridge" | allow:all | include:*) return 0 ;;
+        esac
+        word=
+    done <"$bridge_conf"
+    return 1
+}
+
+helper_may() {
+    if [ -u "$helper" ] || [ "$(id -u)" = 0 ]; then return 0; fi
+    case $(PATH=$PATH:/usr/sbin:/sbin getcap "$helper" 2>/dev/null) in
+        *cap_net_admin*) return 0 ;;
+    esac
+    return 1
+}
+
+check_bridge() {
+    problems=
+    if [ ! -e "$net_folder/$bridge" ]; then
+        problem "this PC has no bridge $bridge." \
+            "An administrator can start it: sudo virsh net-start default"
+    fi
+    helper=
+    for file in "$helper_second" "$helper_first"; do
+        if [ -x "$file" ]; then helper=$file; fi
+    done
+    if [ -z "$helper" ]; then
+        problem "qemu-bridge-helper is neither $helper_first nor $helper_second." \
+            "On Debian: sudo apt install qemu-system-common"
+    elif ! helper_may; then
+        problem "$helper may not open a bridge: it is not setuid root. An administrator can" \
+            "change that: sudo dpkg-statoverride --update --add root root 4755 $helper"
+    fi
+    if ! bridge_allowed; then
+        problem "$bridge_conf does not allow $bridge." \
+            "An administrator can add the line: allow $bridge"
+    fi
+    [ -z "$problems" ] || die "the bridge is not usable. The other way: $name/run.sh --user-net"
+}
+
+parse "$@"
+folder=$(dirname -- "$(readlink -f -- "$0")")
+cd -- "$folder"
+PWD=$(pwd -P)
+check_tools
+check_seed
+check_not_running
+check_base
+choose_accelerator
+if [ "$network" = bridge ]; then check_bridge; fi
+if [ -e "$overlay" ] || [ -L "$overlay" ]; then check_overlay; else make_overlay; fi
+
+set -- -name "$name" -nodefaults -display none -pidfile qemu.pid -m "$memory_mib"
+if [ "$accel" = kvm ]; then
+    set -- "$@" -accel kvm -cpu host -smp "$cores"
+else
+    set -- "$@" -accel tcg,thread=single -cpu max -smp 1
+fi
+# The first disk boots; the seed can be written to, because the guest wipes it in the end.
+set -- "$@" \
+    -drive "if=none,id=disk,file=$overlay,format=qcow2,cache=writeback,discard=unmap" \
+    -device virtio-blk-pci,drive=disk,bootindex=0 \
+    -drive if=none,id=seed,file=seed.img,format=raw,cache=writeback \
+    -device virtio-blk-pci,drive=seed \
+    -object rng-random,id=rng,filename=/dev/urandom \
+    -device virtio-rng-pci,rng=rng \
+    -device virtio-balloon-pci,free-page-reporting=on
+if [ "$network" = bridge ]; then
+    set -- "$@" -netdev "bridge,id=net,br=$bridge,helper=$helper"
+else
+    set -- "$@" -netdev "user,id=net,$user_net$forwards"
+fi
+set -- "$@" -device "virtio-net-pci,netdev=net,mac=$mac"
+if [ "$console" = terminal ]; then
+    set -- "$@" -machine q35 -serial chardev:console -mon chardev=console,mode=readline \
+        -chardev stdio,id=console,mux=on,signal=off,logfile=console.log,logappend=off
+else
+    # Without graphics the firmware, too, speaks on the serial line.
+    set -- "$@" -machine q35,graphics=off -serial chardev:console \
+        -chardev file,id=console,path=console.log
+fi
+# The control socket has a short name because a socket's path may have 108 bytes.
+set -- "$@" -qmp unix:qmp.sock,server=on,wait=off \
+    -device virtio-serial-pci -chardev file,id=status,path=status.jsonl \
+    -device virtserialport,chardev=status,name=org.imgbuild.firstboot
+
+if [ "$console" = terminal ]; then
+    say "Ctrl-A x switches the machine off (inside screen: Ctrl-A a x); console.log has a copy"
+else
+    say "the console goes to $PWD/console.log"
+fi
+exec qemu-system-x86_64 "$@"
