@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use clap::CommandFactory;
+use imgbuild::lab::Lab;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -156,6 +157,52 @@ fn good_definitions() {
 #[test]
 fn bad_definitions() {
     run_definition_cases(false);
+}
+
+/// However a lab is cut or damaged, reading it ends with an answer that has a place and
+/// shows no secret.
+#[test]
+fn damaged_labs_are_refused_with_a_place() {
+    let folder = TempDir::new().unwrap();
+    copy(&cases("lab/good/full"), folder.path());
+    let file = folder.path().join("lab.yaml");
+    let text = fs::read_to_string(&file).unwrap();
+    let text = text.replace(
+        "  memory: 4GiB\n",
+        "  password: \"hunter2\"\n  memory: 4GiB\n",
+    );
+    // Every seventh character: 7 divides no common indentation, so all kinds of places come up.
+    let mut refused = 0;
+    let mut load = |damaged: String| {
+        fs::write(&file, &damaged).unwrap();
+        let Err(error) = Lab::load(&file) else {
+            return;
+        };
+        refused += 1;
+        let error = format!("{error:#}");
+        assert!(error.contains("lab.yaml:"), "no place:\n{damaged}\n{error}");
+        assert!(
+            !error.contains(SECRET),
+            "a secret is shown:\n{damaged}\n{error}"
+        );
+    };
+    for (at, c) in text.char_indices().step_by(7) {
+        load(text[..at].to_owned());
+        let rest = &text[at + c.len_utf8()..];
+        // Nothing, and what means something to YAML, in place of each character; not inside
+        // the password's own line, where the key would become another.
+        let line = text[..at].matches('\n').count();
+        if text.lines().nth(line).is_none_or(|l| l.contains(SECRET)) {
+            continue;
+        }
+        for new in ["", ":", "\t", "\"", "{", "é"] {
+            load(format!("{}{new}{rest}", &text[..at]));
+        }
+    }
+    assert!(
+        refused > text.len(),
+        "only {refused} of the damaged labs were refused"
+    );
 }
 
 #[test]

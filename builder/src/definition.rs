@@ -149,7 +149,12 @@ impl Definition {
 }
 
 fn read_root(r: &mut Reader, node: &Node, folder: &Path) -> Definition {
-    let f = r.fields(node, "the image definition", KEYS);
+    let f = r.fields(
+        node,
+        "the image definition",
+        "at least `release` and `disk`",
+        KEYS,
+    );
     r.require(&f, "release");
     r.require(&f, "disk");
     // A default stands in for what is absent and for what was noted as a problem; with a
@@ -179,7 +184,12 @@ fn read_repositories(r: &mut Reader, f: &Fields<'_>, folder: &Path) -> Vec<Repos
     let mut names: Vec<Placed<String>> = Vec::new();
     let mut repositories = Vec::new();
     for node in r.list(node, f.right("repositories")) {
-        let f = r.fields(node, "a repository", REPOSITORY_KEYS);
+        let f = r.fields(
+            node,
+            "a repository",
+            f.right("repositories"),
+            REPOSITORY_KEYS,
+        );
         let name = r.field(&f, "name", repository_name);
         if let Some(name) = &name {
             if let Some(first) = names.iter().find(|n| n.value == name.value) {
@@ -210,7 +220,7 @@ fn read_repository(
     if let Some(suite) = &suite {
         // sources.list(5): a suite that ends with a slash is a folder and has no components.
         match (suite.value.ends_with('/'), components.first()) {
-            (false, None) if !f.has("components") => r.require(f, "components"),
+            (false, None) if !f.accounted("components") => r.require(f, "components"),
             (true, Some(first)) => r.problem(
                 first.place,
                 format!(
