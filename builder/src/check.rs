@@ -14,6 +14,7 @@ pub fn check(args: &CheckArgs, report: &Report) -> Result<()> {
     let lab = Lab::load(&args.lab);
     match (definition, lab) {
         (Ok(definition), Ok(lab)) => {
+            disks_hold_the_base(&definition, &lab)?;
             show(&definition, &lab, report);
             Ok(())
         }
@@ -27,6 +28,23 @@ pub fn check(args: &CheckArgs, report: &Report) -> Result<()> {
             bail!(texts.join("\n\n"))
         }
     }
+}
+
+/// An overlay smaller than its base would cut the root file system.
+fn disks_hold_the_base(definition: &Definition, lab: &Lab) -> Result<()> {
+    let small = lab.vms.iter().filter(|vm| vm.disk < definition.disk);
+    let small: Vec<String> = small
+        .map(|vm| format!("{} ({})", vm.name, forms::size_text(vm.disk)))
+        .collect();
+    if !small.is_empty() {
+        bail!(
+            "the disks of these VMs are smaller than the base's, which has {base}: {}\n  right: \
+             `disk: {base}` or more in the lab, or a smaller `disk` in the image definition",
+            small.join(", "),
+            base = forms::size_text(definition.disk),
+        );
+    }
+    Ok(())
 }
 
 /// One event per problem, for editors and other programs.

@@ -62,14 +62,19 @@ pub(super) fn read(
     networks: &Networks,
     folder: &Folder,
 ) -> Draft {
-    let f = r.fields(node, "a VM", KEYS);
+    let f = r.fields(
+        node,
+        "a VM",
+        "`- name: vm42`, and what is not as in `defaults`",
+        KEYS,
+    );
     r.require(&f, "name");
     let name = r.field(&f, "name", values::vm_name);
     let settings = Settings::read(r, &f, folder).over(defaults);
     let address = read_address(r, &f, name.as_ref(), networks);
     let vmbr120 = read_vmbr120(r, &f, name.as_ref(), networks);
     let mac = match (r.field(&f, "mac", values::mac), &name) {
-        (None, Some(name)) if !f.has("mac") => Some(Placed {
+        (None, Some(name)) if !f.accounted("mac") => Some(Placed {
             place: name.place,
             value: values::derived_mac(&name.value),
         }),
@@ -171,7 +176,7 @@ fn given_or_derived(
     name: Option<&Placed<String>>,
     range: Option<Ipv4Network>,
 ) -> Option<Placed<Ipv4Addr>> {
-    if f.has(key) {
+    if f.accounted(key) {
         let given = r.field(f, key, network::address)?;
         if let Some(Err(message)) = range.map(|range| range.judge(given.value)) {
             r.problem(given.place, message, f.right(key));

@@ -112,7 +112,7 @@ impl Networks {
     pub fn read(r: &mut Reader, lab: &Fields<'_>) -> Self {
         let (nat_range, nat) = read_nat(r, lab);
         let vmbr120 = lab.get("vmbr120").map(|node| {
-            let f = r.fields(node, "`vmbr120`", VMBR120_KEYS);
+            let f = r.fields(node, "`vmbr120`", lab.right("vmbr120"), VMBR120_KEYS);
             r.require(&f, "range");
             let range = r.field(&f, "range", Ipv4Network::parse)?;
             if nat_range.is_some_and(|nat| nat.overlaps(&range.value)) {
@@ -143,11 +143,11 @@ fn read_nat(r: &mut Reader, lab: &Fields<'_>) -> (Option<Ipv4Network>, Option<Na
         };
         return (Some(standard), Some(nat));
     };
-    let f = r.fields(node, "`network`", NAT_KEYS);
+    let f = r.fields(node, "`network`", lab.right("network"), NAT_KEYS);
     let bridge = r.field(&f, "bridge", bridge);
     let range = match r.field(&f, "range", Ipv4Network::parse) {
         Some(range) => Some(range.value),
-        None => (!f.has("range")).then_some(standard),
+        None => (!f.accounted("range")).then_some(standard),
     };
     let gateway = r.field(&f, "gateway", address);
     let dns = r.field_list(&f, "dns", address);

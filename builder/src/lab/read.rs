@@ -30,7 +30,7 @@ const KEYS: Keys = &[
 
 /// Reads the document; complete only where no problem was noted.
 pub(super) fn read(r: &mut Reader, node: &Node, folder: &Folder) -> Lab {
-    let f = r.fields(node, "the lab", KEYS);
+    let f = r.fields(node, "the lab", "at least `domain` and `vms`", KEYS);
     r.require(&f, "domain");
     r.require(&f, "vms");
     let domain = r.field(&f, "domain", forms::domain).map(|d| d.value);

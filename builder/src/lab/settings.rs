@@ -27,7 +27,7 @@ pub(super) const ROOT_PASSWORD_FILE: Key = (
 );
 pub(super) const OPENVPN: Key = (
     "openvpn",
-    "openvpn: {config: secrets/vpn/{name}.ovpn}, or none for a VM without",
+    "openvpn: {config: \"secrets/vpn/{name}.ovpn\"}, or none for a VM without",
 );
 pub(super) const CLUSTER: Key = (
     "cluster",
@@ -92,7 +92,7 @@ pub(super) struct OpenVpnWish {
     pub place: Place,
     pub instance: Option<String>,
     pub config: Option<Placed<String>>,
-    /// Whether `config` was written, be it wrong.
+    /// Whether `config` was written, be it wrong: it is then not missing.
     pub has_config: bool,
 }
 
@@ -125,7 +125,7 @@ impl Settings {
         match lab.get("defaults") {
             None => Settings::default(),
             Some(node) => {
-                let f = r.fields(node, "`defaults`", DEFAULTS_KEYS);
+                let f = r.fields(node, "`defaults`", lab.right("defaults"), DEFAULTS_KEYS);
                 Self::read(r, &f, folder)
             }
         }
@@ -222,12 +222,12 @@ pub(super) fn is_none(node: &Node) -> bool {
 }
 
 fn read_openvpn(r: &mut Reader, node: &Node) -> OpenVpnWish {
-    let f = r.fields(node, "`openvpn`", OPENVPN_KEYS);
+    let f = r.fields(node, "`openvpn`", OPENVPN.1, OPENVPN_KEYS);
     OpenVpnWish {
         place: f.place,
         instance: r.field(&f, "instance", values::instance).map(|i| i.value),
         config: r.field(&f, "config", values::path),
-        has_config: f.has("config") || !f.is_usable(),
+        has_config: f.accounted("config"),
     }
 }
 
@@ -239,7 +239,7 @@ pub(super) fn require_openvpn(r: &mut Reader, wish: &OpenVpnWish) {
 }
 
 fn read_cluster(r: &mut Reader, node: &Node) -> ClusterWish {
-    let f = r.fields(node, "`cluster`", CLUSTER_KEYS);
+    let f = r.fields(node, "`cluster`", CLUSTER.1, CLUSTER_KEYS);
     let mut peers: Vec<Placed<Peer>> = Vec::new();
     if let Some(list) = f.get("peers") {
         let nodes = r.list(list, f.right("peers"));
@@ -264,9 +264,9 @@ fn read_cluster(r: &mut Reader, node: &Node) -> ClusterWish {
     ClusterWish {
         place: f.place,
         peers,
-        has_peers: f.has("peers") || !f.is_usable(),
+        has_peers: f.accounted("peers"),
         password_file: r.field(&f, "password_file", values::path),
-        has_password_file: f.has("password_file") || !f.is_usable(),
+        has_password_file: f.accounted("password_file"),
     }
 }
 
@@ -283,7 +283,7 @@ pub(super) fn require_cluster(r: &mut Reader, wish: &ClusterWish) {
 }
 
 fn read_peer(r: &mut Reader, node: &Node) -> Option<Placed<Peer>> {
-    let f = r.fields(node, "a peer", PEER_KEYS);
+    let f = r.fields(node, "a peer", CLUSTER_KEYS[0].1, PEER_KEYS);
     r.require(&f, "address");
     r.require(&f, "fingerprint");
     let address = r.field(&f, "address", values::peer_address);

@@ -55,7 +55,10 @@ impl Node {
 /// Reads one document. Without a tree (an empty file, a syntax error) the first part is `None`.
 pub(super) fn parse(text: &str) -> (Option<Node>, Vec<Problem>) {
     let text = text.trim_start_matches('\u{feff}');
-    let mut tree = Tree::default();
+    let mut tree = Tree {
+        lines: text.lines().collect(),
+        ..Tree::default()
+    };
     let mut parser = Parser::new_from_str(text);
     while let Some(event) = parser.next_event() {
         match event {
@@ -109,7 +112,8 @@ fn tab_in_indentation(text: &str, line: usize) -> Option<Place> {
 }
 
 #[derive(Default)]
-struct Tree {
+struct Tree<'a> {
+    lines: Vec<&'a str>,
     root: Option<Node>,
     documents: usize,
     open: Vec<Open>,
@@ -122,7 +126,7 @@ enum Open {
     Map(Place, Vec<Entry>, Option<Node>),
 }
 
-impl Tree {
+impl Tree<'_> {
     /// Takes one event; `false` when reading on makes no sense.
     fn take(&mut self, event: Event<'_>, span: Span) -> bool {
         let place = place_of(span);
@@ -159,7 +163,7 @@ impl Tree {
                 });
             }
             Event::Scalar(text, style, _, _) => self.add(Node {
-                place,
+                place: self.without_comment(place, style),
                 kind: Kind::Scalar {
                     text: text.into_owned(),
                     plain: style == ScalarStyle::Plain,
@@ -212,6 +216,26 @@ impl Tree {
                 }
             },
         }
+    }
+
+    /// The parser's span of a quoted scalar takes in what follows it up to the next token.
+    fn without_comment(&self, place: Place, style: ScalarStyle) -> Place {
+        let quote = match style {
+            ScalarStyle::SingleQuoted => '\'',
+            ScalarStyle::DoubleQuoted => '"',
+            _ => return place,
+        };
+        let line = self.lines.get(place.line - 1).copied().unwrap_or_default();
+        let mut inside = line.chars().skip(place.column).enumerate();
+        while let Some((index, c)) = inside.next() {
+            if c == '\\' && quote == '"' {
+                inside.next();
+            } else if c == quote {
+                let width = (index + 2).min(place.width.max(2));
+                return Place { width, ..place };
+            }
+        }
+        place
     }
 
     fn problem(&mut self, place: Place, message: &str, right: &str) {
@@ -276,6 +300,12 @@ mod tests {
             "{@2:1 é@2:1= ü@2:4+3 vms@3:1= [@4:3 {@4:5 name@4:5= vm1@4:11+3 \
              keys@5:5= [@5:11 a@5:12+1 {@5:15 b@5:16= c@5:19+1"
         );
+    }
+
+    #[test]
+    fn a_quoted_value_ends_with_its_quote() {
+        assert_eq!(places("a: \"b\\\"c\"   # d\n"), "{@1:1 a@1:1= b\"c@1:4+6");
+        assert_eq!(places("a: 'b'   # 'd'\n"), "{@1:1 a@1:1= b@1:4+3");
     }
 
     #[test]

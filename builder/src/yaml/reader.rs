@@ -21,6 +21,8 @@ pub struct Fields<'a> {
     pub place: Place,
     keys: Keys,
     entries: Vec<&'a Entry>,
+    /// Keys that were meant by unknown ones; to call them missing too would say it twice.
+    meant: Vec<&'static str>,
     /// Whether it was a map at all; if not, no key of it is missing.
     usable: bool,
 }
@@ -37,9 +39,10 @@ impl<'a> Fields<'a> {
         self.entries.iter().any(|e| e.key == name)
     }
 
-    /// Whether it was a map at all; if not, that was noted already.
-    pub fn is_usable(&self) -> bool {
-        self.usable
+    /// Whether no problem about this key's absence is due: it is written, or meant by an
+    /// unknown key, or there is no map.
+    pub fn accounted(&self, name: &str) -> bool {
+        !self.usable || self.has(name) || self.meant.contains(&name)
     }
 
     /// What would be right for a key.
@@ -107,29 +110,33 @@ impl Reader {
         !self.problems.is_empty()
     }
 
-    /// The entries of the map `what`; unknown, doubled and empty keys are noted.
-    pub fn fields<'a>(&mut self, node: &'a Node, what: &str, keys: Keys) -> Fields<'a> {
+    /// The entries of the map `what`; unknown, doubled and empty keys are noted. `right` is
+    /// what would be right where it is no map.
+    pub fn fields<'a>(
+        &mut self,
+        node: &'a Node,
+        what: &str,
+        right: &str,
+        keys: Keys,
+    ) -> Fields<'a> {
         let mut fields = Fields {
             place: node.place,
             keys,
             entries: Vec::new(),
+            meant: Vec::new(),
             usable: false,
         };
         let Kind::Map(entries) = &node.kind else {
             if !matches!(node.kind, Kind::Broken) {
-                let names: Vec<&str> = keys.iter().map(|(name, _)| *name).collect();
-                self.problem(
-                    node.place,
-                    format!("{what} is {}, not a map of keys", kind_of(node)),
-                    format!("`key: value` lines; known keys: {}", names.join(", ")),
-                );
+                let message = format!("{what} is {}, not a map of keys", kind_of(node));
+                self.problem(node.place, message, right);
             }
             return fields;
         };
         fields.usable = true;
         for entry in entries {
             let Some((_, right)) = keys.iter().find(|(name, _)| *name == entry.key) else {
-                self.unknown_key(entry, keys);
+                fields.meant.extend(self.unknown_key(entry, keys));
                 continue;
             };
             if let Some(first) = fields.entries.iter().find(|e| e.key == entry.key) {
@@ -149,49 +156,43 @@ impl Reader {
         fields
     }
 
-    fn unknown_key(&mut self, entry: &Entry, keys: Keys) {
+    /// Notes a key that is not known; returns the one that was meant.
+    fn unknown_key(&mut self, entry: &Entry, keys: Keys) -> Option<&'static str> {
         let shown = forms::shown(&entry.key);
-        if entry.key.to_lowercase().contains("password") {
-            self.problem(
-                entry.place,
-                format!("unknown key `{shown}`; a password is never written here"),
-                match keys
-                    .iter()
-                    .find(|(name, _)| name.ends_with("password_file"))
-                {
-                    Some((_, right)) => format!("{right}, and the password in that file"),
-                    None => "no password in this file".to_owned(),
-                },
-            );
-            return;
+        let lower = entry.key.to_lowercase();
+        if lower.contains("password") {
+            let file_key = keys
+                .iter()
+                .find(|(name, _)| *name == format!("{lower}_file"));
+            let right = match file_key {
+                Some((_, right)) => format!("{right}, and the password in that file"),
+                None => "no password in this file; lab.yaml names files that hold them, by keys \
+                         that end with password_file"
+                    .to_owned(),
+            };
+            let message = format!("unknown key `{shown}`; a password is never written here");
+            self.problem(entry.place, message, right);
+            return file_key.map(|(name, _)| *name);
         }
         let near = keys
             .iter()
-            .map(|key| {
-                (
-                    strsim::damerau_levenshtein(&entry.key.to_lowercase(), key.0),
-                    key,
-                )
-            })
+            .map(|key| (strsim::damerau_levenshtein(&lower, key.0), key))
             .min_by_key(|(distance, _)| *distance)
             .filter(|(distance, (name, _))| *distance <= 1 + name.len() / 4);
-        match near {
-            Some((_, (name, right))) => self.problem(
-                entry.place,
-                format!("unknown key `{shown}`; did you mean `{name}`?"),
-                *right,
-            ),
-            None => {
-                let names: Vec<&str> = keys.iter().map(|(name, _)| *name).collect();
-                let right = format!("one of: {}", names.join(", "));
-                self.problem(entry.place, format!("unknown key `{shown}`"), right);
-            }
+        if let Some((_, (name, right))) = near {
+            let message = format!("unknown key `{shown}`; did you mean `{name}`?");
+            self.problem(entry.place, message, *right);
+            return Some(name);
         }
+        let names: Vec<&str> = keys.iter().map(|(name, _)| *name).collect();
+        let right = format!("one of: {}", names.join(", "));
+        self.problem(entry.place, format!("unknown key `{shown}`"), right);
+        None
     }
 
     /// Notes a key that must be there and is not.
     pub fn require(&mut self, fields: &Fields<'_>, name: &str) {
-        if fields.usable && !fields.has(name) {
+        if !fields.accounted(name) {
             let message = format!("the key `{name}` is missing");
             self.problem(fields.place, message, fields.right(name));
         }
@@ -201,12 +202,9 @@ impl Reader {
     pub fn text<'a>(&mut self, node: &'a Node, right: &str) -> Option<&'a str> {
         match &node.kind {
             Kind::Scalar { plain: true, text } if means_other_than_text(text) => {
-                let message = format!("`{}` is {}, not text", forms::shown(text), kind_of(node));
-                self.problem(
-                    node.place,
-                    message,
-                    format!("{right} (in quotes if it is meant)"),
-                );
+                let (shown, kind) = (forms::shown(text), kind_of(node));
+                let message = format!("`{shown}` is {kind}, not text (quotes make it text)");
+                self.problem(node.place, message, right);
                 None
             }
             _ => self.scalar(node, right),
@@ -219,7 +217,12 @@ impl Reader {
             Kind::Broken => None,
             Kind::Scalar { text, .. } if !text.is_empty() && !node.is_null() => Some(text),
             _ => {
-                self.problem(node.place, format!("this is {}", kind_of(node)), right);
+                let wanted = match node.kind {
+                    Kind::Scalar { .. } => "",
+                    _ => ", not a single value",
+                };
+                let message = format!("this is {}{wanted}", kind_of(node));
+                self.problem(node.place, message, right);
                 None
             }
         }

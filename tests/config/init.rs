@@ -1,0 +1,131 @@
+//! `imgbuild init`, and that what it writes is good.
+
+use super::{SECRET, imgbuild, mode, set_mode, sorted, stderr, stdout};
+use std::fs;
+use std::path::PathBuf;
+use tempfile::TempDir;
+
+#[test]
+fn what_init_writes_checks_clean() {
+    let folder = TempDir::new().unwrap();
+    let output = imgbuild(folder.path(), &["init"]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert_eq!(
+        stdout(&output).lines().next(),
+        Some("wrote lab.yaml, images/base.yaml, secrets/README")
+    );
+    assert_eq!(mode(&folder.path().join("secrets")), 0o700);
+    assert_eq!(mode(&folder.path().join("secrets/README")), 0o600);
+    let mut left: Vec<_> = sorted(folder.path());
+    left.iter_mut()
+        .for_each(|p| *p = p.file_name().unwrap().into());
+    assert_eq!(left, ["images", "lab.yaml", "secrets"].map(PathBuf::from));
+    let output = imgbuild(folder.path(), &["check"]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert!(stdout(&output).contains("\nvm42  -     192.168.122.42  -"));
+}
+
+/// Every commented key of the template is one that the reader knows: uncommented, with the
+/// example keys and secrets filled in, the lab is good too.
+#[test]
+fn the_commented_parts_of_the_template_are_good() {
+    let folder = TempDir::new().unwrap();
+    imgbuild(folder.path(), &["init", "my lab"]);
+    let lab = folder.path().join("my lab/lab.yaml");
+    let text = fs::read_to_string(&lab).unwrap();
+    let key = "AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f";
+    let fingerprint = vec!["AB"; 32].join(":");
+    let text: Vec<String> = text
+        .lines()
+        .filter(|line| !line.contains("none of the default") && !line.contains("ssh_key_files"))
+        .map(|line| match line.split_once("# ") {
+            // Comments that read as YAML: a lower-case key with a colon, or a list item.
+            Some((indent, rest)) if indent.trim().is_empty() && is_yaml(rest) => {
+                format!("{indent}{rest}")
+            }
+            _ => line.to_owned(),
+        })
+        .map(|line| line.replace("AAAA...", key))
+        .map(|line| line.replace("AA:BB:...32 pairs...:FF", &fingerprint))
+        .collect();
+    let text = text.join("\n");
+    for key in [
+        "vmbr120:",
+        "timezone:",
+        "ssh_keys:",
+        "openvpn:",
+        "cluster:",
+        "host:",
+        "mac:",
+    ] {
+        let there = text.lines().any(|line| line.trim_start().starts_with(key));
+        assert!(there, "{key} is not in the template");
+    }
+    fs::write(&lab, text).unwrap();
+    let secrets = folder.path().join("my lab/secrets");
+    fs::create_dir(secrets.join("vpn")).unwrap();
+    for file in ["root-password", "cluster-password", "vpn/vm42.ovpn"] {
+        fs::write(secrets.join(file), SECRET).unwrap();
+        set_mode(&secrets.join(file), 0o600);
+    }
+    let output = imgbuild(folder.path(), &["check", "--lab", "my lab/lab.yaml"]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let line = "vm42  pc-07  192.168.122.42  10.120.0.42  52:54:00:12:34:56  vpn-interco  yes";
+    assert!(stdout(&output).contains(line), "{}", stdout(&output));
+}
+
+fn is_yaml(comment: &str) -> bool {
+    let text = comment.trim_start().trim_start_matches("- ");
+    let word = text.split(':').next().unwrap();
+    let key = !word.is_empty()
+        && word
+            .chars()
+            .all(|c| c.is_ascii_lowercase() || "_120".contains(c));
+    (key && text.len() > word.len()) || text.starts_with("ssh-ed25519")
+}
+
+#[test]
+fn init_writes_over_nothing() {
+    let folder = TempDir::new().unwrap();
+    fs::create_dir(folder.path().join("images")).unwrap();
+    fs::write(folder.path().join("images/base.yaml"), "mine").unwrap();
+    let output = imgbuild(folder.path(), &["init"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(
+        stderr(&output),
+        "imgbuild: error: nothing was written: images/base.yaml is there already and stays as it \
+         is\n  right: another folder, imgbuild init FOLDER, or move what is there out of the way\n"
+    );
+    assert_eq!(
+        fs::read_to_string(folder.path().join("images/base.yaml")).unwrap(),
+        "mine"
+    );
+    assert_eq!(
+        fs::read_dir(folder.path()).unwrap().count(),
+        1,
+        "something was written"
+    );
+    // The same definition is no obstacle: init works in the project's own checkout.
+    let built_in = imgbuild::definition::BUILT_IN;
+    fs::write(folder.path().join("images/base.yaml"), built_in).unwrap();
+    let output = imgbuild(folder.path(), &["init"]);
+    assert!(stdout(&output).starts_with("wrote lab.yaml, secrets/README\n"));
+    let output = imgbuild(folder.path(), &["init"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("nothing was written: lab.yaml is there already"));
+}
+
+#[test]
+fn init_takes_back_what_it_made_when_it_fails() {
+    let folder = TempDir::new().unwrap();
+    // A file where the folder must be.
+    fs::write(folder.path().join("secrets"), "").unwrap();
+    let output = imgbuild(folder.path(), &["init"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(
+        stderr(&output),
+        "imgbuild: error: cannot write a lab into .: cannot make ./secrets: \
+         File exists (os error 17)\n"
+    );
+    assert_eq!(sorted(folder.path()), [folder.path().join("secrets")]);
+}
