@@ -153,6 +153,7 @@ impl<'a> Reporter<'a> {
         self.state.name = name.to_owned();
         self.state.instance = instance.to_owned();
         self.state.steps = steps;
+        self.save();
     }
 
     /// The stage begins.
@@ -271,7 +272,7 @@ impl<'a> Reporter<'a> {
         }
         let _ = std::io::stdout().write_all(lines.as_bytes());
         if let Some(console) = &mut self.console {
-            let _ = console.write_all(lines.replace('\n', "\r\n").as_bytes());
+            let _ = console.write_all(lines.as_bytes());
         }
     }
 }
