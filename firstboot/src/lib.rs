@@ -5,6 +5,7 @@
 
 pub mod args;
 pub mod clock;
+pub mod console;
 pub mod journal;
 pub mod media;
 pub mod port;

@@ -3,15 +3,16 @@
 //! Every path here is absolute inside that system. Symbolic links are followed as the
 //! system itself would follow them, so none leads out of the root folder.
 
+mod program;
+#[cfg(test)]
+mod tests;
+
 use anyhow::{Context, Result, bail};
 use rustix::fs::{Gid, Mode, OFlags, Uid};
-use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Component, Path, PathBuf};
-use std::process::{Command, Stdio};
 
 /// How many symbolic links one path may go through, as in the kernel.
 const MAX_LINKS: usize = 40;
@@ -270,42 +271,6 @@ impl Root {
             .with_context(|| format!("cannot write {path} to disk"))
     }
 
-    /// Runs a program of this process's system to its end and returns what it printed on
-    /// standard output. `stdin` is for secrets, which have no place on a command line; the
-    /// error shows the command line and what the program said.
-    pub fn run(&self, program: &str, args: &[&OsStr], stdin: &[u8]) -> Result<String> {
-        let words = std::iter::once(OsStr::new(program)).chain(args.iter().copied());
-        let line = words
-            .map(|word| String::from_utf8_lossy(word.as_bytes()).into_owned())
-            .collect::<Vec<_>>()
-            .join(" ");
-        let mut child = Command::new(program)
-            .args(args)
-            .env("LC_ALL", "C")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .with_context(|| format!("cannot start: {line}"))?;
-        if let Some(mut pipe) = child.stdin.take() {
-            // A program that never reads its input is judged by its exit status below.
-            let _ = pipe.write_all(stdin);
-        }
-        let output = child
-            .wait_with_output()
-            .with_context(|| format!("cannot wait for: {line}"))?;
-        if !output.status.success() {
-            let said = String::from_utf8_lossy(&output.stderr);
-            let also = String::from_utf8_lossy(&output.stdout);
-            bail!(
-                "a program failed ({}): {line}\n{}",
-                output.status,
-                format!("{also}{said}").trim_end()
-            );
-        }
-        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
-    }
-
     fn make_folders(&self, path: &str) -> Result<bool> {
         let target = self.resolve(path, true)?;
         if target.is_dir() {
@@ -406,6 +371,3 @@ fn sync_folder_of(path: &Path) -> std::io::Result<()> {
         None => Ok(()),
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -64,10 +64,10 @@ fn local_stage(root: &Root, source: &Source, reporter: &mut Reporter) -> Result<
     }
     let mut work = Work::begin(root, &seed, &loaded, reporter).map_err(words)?;
     if let Loaded::Corrupt(why) = &loaded {
-        work.log(&format!("{why}: all steps run again"));
+        work.remark(format!("{why}: all steps run again"));
     }
     for key in &seed.ignored {
-        work.log(&format!(
+        work.remark(format!(
             "the seed's key {key} is not known here and has no effect"
         ));
     }

@@ -1,7 +1,8 @@
 //! `firstboot status`: the state of this boot, for a human or a program.
 
+use crate::console::step_line;
 use crate::root::Root;
-use crate::status::{FILE, State, Verdict, step_line};
+use crate::status::{FILE, State, Verdict};
 use std::fmt::Write;
 use std::time::{Duration, Instant};
 

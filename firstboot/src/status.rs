@@ -1,14 +1,11 @@
 //! What the outside is told: the console, the status port, `/run/firstboot/status.json`.
 
 use crate::clock;
+use crate::console::{Console, alarm, step_line};
 use crate::journal::{Stage, StepRecord, StepResult};
 use crate::port::Port;
 use crate::root::Root;
-use rustix::fs::{Mode, OFlags};
 use serde::{Deserialize, Serialize};
-use std::fmt::Write as _;
-use std::fs::File;
-use std::io::{IsTerminal, Write};
 use std::time::Duration;
 
 /// The whole state of this boot, for `firstboot status`.
@@ -122,7 +119,7 @@ enum Event<'a> {
 pub struct Reporter<'a> {
     root: &'a Root,
     port: Port<'a>,
-    console: Option<File>,
+    console: Console,
     stage: Stage,
     step: &'static str,
     state: State,
@@ -136,7 +133,7 @@ impl<'a> Reporter<'a> {
         Reporter {
             root,
             port: Port::new(root),
-            console: console(root),
+            console: Console::new(root),
             stage,
             step: "seed",
             state,
@@ -153,6 +150,7 @@ impl<'a> Reporter<'a> {
         self.state.name = name.to_owned();
         self.state.instance = instance.to_owned();
         self.state.steps = steps;
+        self.save();
     }
 
     /// The stage begins.
@@ -190,7 +188,7 @@ impl<'a> Reporter<'a> {
 
     /// A step has ended.
     pub fn step(&mut self, record: &StepRecord) {
-        self.say(&step_line(record));
+        self.console.say(&step_line(record));
         self.state
             .steps
             .retain(|s| s.stage != self.stage || s.record.step != record.step);
@@ -211,7 +209,7 @@ impl<'a> Reporter<'a> {
 
     /// A line that a program said, or a remark.
     pub fn log(&mut self, text: &str) {
-        self.say(&format!("{}: {text}", self.step));
+        self.console.say(&format!("{}: {text}", self.step));
         self.send(&Event::Log {
             stage: self.stage,
             step: self.step,
@@ -227,12 +225,14 @@ impl<'a> Reporter<'a> {
         let (name, instance) = (self.state.name.clone(), self.state.instance.clone());
         if !quiet {
             match verdict {
-                Verdict::Failed => self.say(&alarm(self.stage, reason.unwrap_or("no reason"))),
-                Verdict::Unconfigured => self.say(
+                Verdict::Failed => self
+                    .console
+                    .say(&alarm(self.stage, reason.unwrap_or("no reason"))),
+                Verdict::Unconfigured => self.console.say(
                     "no seed disk (a volume labelled CIDATA) was found: this machine is not \
                      configured",
                 ),
-                Verdict::Configured => self.say(&format!("{name} is configured")),
+                Verdict::Configured => self.console.say(&format!("{name} is configured")),
                 Verdict::Running => {}
             }
         }
@@ -262,55 +262,6 @@ impl<'a> Reporter<'a> {
             let _ = self.root.write(FILE, &text, 0o644);
         }
     }
-
-    /// Each line to standard output (the system's journal) and to the console.
-    fn say(&mut self, text: &str) {
-        let mut lines = String::new();
-        for line in text.lines() {
-            let _ = writeln!(lines, "firstboot: {line}");
-        }
-        let _ = std::io::stdout().write_all(lines.as_bytes());
-        if let Some(console) = &mut self.console {
-            let _ = console.write_all(lines.replace('\n', "\r\n").as_bytes());
-        }
-    }
-}
-
-/// The machine's console, unless a human runs this in a terminal and sees it anyway.
-fn console(root: &Root) -> Option<File> {
-    if !root.is_live() || std::io::stdout().is_terminal() {
-        return None;
-    }
-    let flags = OFlags::WRONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let console = rustix::fs::open("/dev/console", flags, Mode::empty()).ok()?;
-    Some(File::from(console))
-}
-
-/// One step as a line for a human.
-pub fn step_line(record: &StepRecord) -> String {
-    let detail = record.detail.as_deref().unwrap_or_default();
-    let first = detail.lines().next().unwrap_or_default();
-    let line = format!(
-        "{:<15} {:<9} {:>4.1} s  {first}",
-        record.step,
-        record.result.name(),
-        record.seconds
-    );
-    line.trim_end().to_owned()
-}
-
-fn alarm(stage: Stage, reason: &str) -> String {
-    let rule = "*".repeat(66);
-    let stage = stage.name();
-    let mut text = format!("{rule}\nFAILED: this machine is not configured (stage {stage})\n");
-    for line in reason.lines() {
-        let _ = writeln!(text, "    {line}");
-    }
-    let _ = write!(
-        text,
-        "It goes on booting. More: firstboot status; journalctl -u firstboot-{stage}\n{rule}"
-    );
-    text
 }
 
 #[cfg(test)]
@@ -326,24 +277,6 @@ mod tests {
             uptime: 4.5,
             time: 1,
         }
-    }
-
-    #[test]
-    fn a_step_is_one_line() {
-        let line = step_line(&record(StepResult::Changed, Some("vm41 -> vm42")));
-        assert_eq!(line, "hostname        changed    0.1 s  vm41 -> vm42");
-        let line = step_line(&record(StepResult::Failed, Some("cannot\nbecause")));
-        assert_eq!(line, "hostname        failed     0.1 s  cannot");
-        let line = step_line(&record(StepResult::Unchanged, None));
-        assert_eq!(line, "hostname        unchanged  0.1 s");
-    }
-
-    #[test]
-    fn a_failure_is_loud_and_whole() {
-        let text = alarm(Stage::Local, "step network: cannot write\ncaused by: full");
-        assert!(text.contains("FAILED"));
-        assert!(text.contains("\n    step network: cannot write\n    caused by: full\n"));
-        assert!(text.contains("journalctl -u firstboot-local"));
     }
 
     #[test]

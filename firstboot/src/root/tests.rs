@@ -1,4 +1,5 @@
 use super::*;
+use std::ffi::OsStr;
 
 fn tree() -> (tempfile::TempDir, Root) {
     let folder = tempfile::tempdir().unwrap();

@@ -19,6 +19,7 @@ pub struct Work<'a, 'r> {
     seed: &'a Seed,
     journal: Journal,
     kept: Option<String>,
+    remarks: Vec<String>,
     reporter: RefCell<&'a mut Reporter<'r>>,
 }
 
@@ -53,18 +54,22 @@ impl<'a, 'r> Work<'a, 'r> {
             seed,
             journal,
             kept,
+            remarks: Vec::new(),
             reporter: RefCell::new(reporter),
         })
     }
 
-    /// Reports a remark.
-    pub fn log(&self, text: &str) {
-        self.reporter.borrow_mut().log(text);
+    /// Keeps a remark for when the stage has begun.
+    pub fn remark(&mut self, text: String) {
+        self.remarks.push(text);
     }
 
     /// Runs a whole stage and marks it finished. The error is the reason in words.
     pub fn stage(&mut self, stage: Stage, steps: &[Step]) -> Result<(), String> {
         self.reporter.borrow_mut().started();
+        for text in std::mem::take(&mut self.remarks) {
+            self.reporter.borrow_mut().log(&text);
+        }
         let result = self.steps(stage, steps).and_then(|()| {
             self.journal.stage(stage).finished = true;
             self.journal.save(self.root).map_err(words)

@@ -4,7 +4,7 @@
 //! before is gone: the join stage runs this step's work again.
 
 use super::{Context, Outcome};
-use crate::root::Kind;
+use crate::root::{Kind, Root};
 use anyhow::{Result, bail};
 
 const FOLDER: &str = "/root/.ssh";
@@ -22,7 +22,7 @@ pub fn run(context: &Context) -> Result<Outcome> {
     let mut changed = root.ensure_folder(FOLDER, 0o700)?;
     let before = root.read_text(FILE)?.unwrap_or_default();
     let (text, added) = authorized_keys(&before, keys);
-    let target = root.read_link(FILE)?.filter(|t| t.starts_with(PVE));
+    let target = link_into_pve(root)?;
     if let Some(target) = target {
         let folder = target.rsplit_once('/').map_or(PVE, |(folder, _)| folder);
         if root.kind(folder)? != Some(Kind::Folder) {
@@ -45,6 +45,15 @@ pub fn run(context: &Context) -> Result<Outcome> {
         changed,
         format!("{added} of {} added", keys.len()),
     ))
+}
+
+/// Whether root's keys are kept in the cluster's file system.
+pub fn are_in_pve(root: &Root) -> Result<bool> {
+    Ok(link_into_pve(root)?.is_some())
+}
+
+fn link_into_pve(root: &Root) -> Result<Option<String>> {
+    Ok(root.read_link(FILE)?.filter(|t| t.starts_with(PVE)))
 }
 
 /// The file with each key in it, and how many had to be added. A key counts as there when

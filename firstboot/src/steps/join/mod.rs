@@ -34,7 +34,7 @@ const AUTHKEY: &str = "/etc/corosync/authkey";
 pub fn run(context: &Context) -> Result<Outcome> {
     let proxmox = context.seed.user_data.proxmox.as_ref();
     let Some(cluster) = proxmox.and_then(|p| p.cluster.as_ref()) else {
-        return Ok(Outcome::unchanged_because("no cluster in the seed"));
+        return no_cluster(context);
     };
     if !context.root.is_live() {
         bail!("cannot join a cluster: this needs the running machine, not a root folder");
@@ -59,6 +59,20 @@ pub fn run(context: &Context) -> Result<Outcome> {
     Ok(Outcome::changed(format!(
         "member of {name}, through {peer}"
     )))
+}
+
+/// Nothing to join. The keys of a node that has joined before may still have to go into its
+/// cluster's file system, which the local stage cannot reach.
+fn no_cluster(context: &Context) -> Result<Outcome> {
+    let mut changed = false;
+    if context.root.is_live() && ssh_keys::are_in_pve(context.root)? {
+        wait_for_pmxcfs(context)?;
+        changed = tidy(context)?;
+    }
+    Ok(Outcome {
+        changed,
+        detail: Some("no cluster in the seed".to_owned()),
+    })
 }
 
 fn wait_for_pmxcfs(context: &Context) -> Result<()> {
