@@ -77,6 +77,71 @@ fn bad_seeds_are_refused_with_every_problem() {
     assert!(same, "some cases differ, see above");
 }
 
+/// The golden files do not show passwords, so they are looked at here.
+#[test]
+fn passwords_are_read_in_every_spelling() {
+    let cases = [
+        ("password: pw:1", "pw:1", PasswordKind::Text),
+        ("password: 0123", "0123", PasswordKind::Text),
+        ("user: root\npassword: $6$s$h", "$6$s$h", PasswordKind::Hash),
+        ("chpasswd: {list: 'root:pw:1'}", "pw:1", PasswordKind::Text),
+        (
+            "chpasswd: {list: ['a:b', 'root:$y$h']}",
+            "$y$h",
+            PasswordKind::Hash,
+        ),
+        (
+            "chpasswd:\n  list: |\n    a:b\n    root:pw\npassword: other",
+            "pw",
+            PasswordKind::Text,
+        ),
+        (
+            "chpasswd: {users: [{name: a, password: b}, {name: root, password: $6$s$h}]}",
+            "$6$s$h",
+            PasswordKind::Hash,
+        ),
+        (
+            "chpasswd: {users: [{name: root, password: 1e3, type: text}]}",
+            "1e3",
+            PasswordKind::Text,
+        ),
+    ];
+    for (text, password, kind) in cases {
+        let document = format!("#cloud-config\nhostname: vm42\n{text}\n");
+        let seed = parse("instance-id: i", &document, None).unwrap_or_else(|e| panic!("{e}"));
+        let users = seed.user_data.chpasswd.unwrap().users;
+        assert_eq!(users.len(), 1, "{text}");
+        assert_eq!(users[0].name, "root");
+        assert_eq!(users[0].password.reveal(), password, "{text}");
+        assert_eq!(users[0].kind, kind, "{text}");
+    }
+}
+
+/// A password for another user is none for root.
+#[test]
+fn passwords_of_others_are_left_out() {
+    let document = "#cloud-config\nhostname: vm42\nuser: debian\npassword: pw\n";
+    let seed = parse("instance-id: i", document, None).unwrap();
+    assert_eq!(seed.user_data.chpasswd, None);
+    assert_eq!(
+        seed.ignored,
+        [
+            "user-data: user (only root is configured here)",
+            "user-data: password (only root is configured here)"
+        ]
+    );
+}
+
+#[test]
+fn an_openvpn_configuration_keeps_every_byte() {
+    let document = "#cloud-config\nhostname: vm42\nopenvpn:\n  vpn: |\n    dev tap120\n    <ca>\n    x\n    </ca>\n";
+    let seed = parse("instance-id: i", document, None).unwrap();
+    assert_eq!(
+        seed.user_data.openvpn["vpn"].reveal(),
+        "dev tap120\n<ca>\nx\n</ca>\n"
+    );
+}
+
 /// What is written is what is read, for every seed that could be read.
 #[test]
 fn good_seeds_survive_being_written() {

@@ -42,12 +42,12 @@ pub enum VolumeKind {
 #[derive(Debug, thiserror::Error)]
 pub enum MediaError {
     /// A device or file cannot be read.
-    #[error("cannot read {}: {source}", .place.display())]
+    #[error("cannot read {}: {reason}", .place.display())]
     Unreadable {
         /// The device, image or folder.
         place: PathBuf,
-        /// Why.
-        source: io::Error,
+        /// Why; a part of the message, so it is no `source` that a caller would print again.
+        reason: io::Error,
     },
     /// The volume is not labelled `CIDATA`.
     #[error("{} is no seed disk: it is no FAT or ISO 9660 volume labelled CIDATA", .place.display())]
@@ -86,12 +86,12 @@ pub enum MediaError {
         devices: Vec<PathBuf>,
     },
     /// The documents are wrong; every problem is on a line of its own.
-    #[error("the seed on {} is not valid:\n{source}", .place.display())]
+    #[error("the seed on {} is not valid:\n{problems}", .place.display())]
     Invalid {
         /// The device, image or folder.
         place: PathBuf,
-        /// Every problem.
-        source: SeedError,
+        /// Every problem; a part of the message.
+        problems: SeedError,
     },
 }
 
@@ -110,9 +110,9 @@ fn is_cidata(label: &str) -> bool {
 
 /// Reads the three documents of a folder (`--seed-dir`).
 pub fn read_folder(folder: &Path) -> Result<Seed, MediaError> {
-    let unreadable = |source| MediaError::Unreadable {
+    let unreadable = |reason| MediaError::Unreadable {
         place: folder.to_owned(),
-        source,
+        reason,
     };
     let mut files = Vec::new();
     for entry in std::fs::read_dir(folder).map_err(unreadable)? {
@@ -164,9 +164,9 @@ fn parse_files(
 ) -> Result<Seed, MediaError> {
     let mut document = |name: &'static str| {
         let place = || place.to_owned();
-        let bytes = file(name).map_err(|source| MediaError::Unreadable {
+        let bytes = file(name).map_err(|reason| MediaError::Unreadable {
             place: place(),
-            source: io::Error::new(source.kind(), format!("{name}: {source}")),
+            reason: io::Error::new(reason.kind(), format!("{name}: {reason}")),
         })?;
         let Some(bytes) = bytes else { return Ok(None) };
         if bytes.len() as u64 > LIMIT {
@@ -190,9 +190,11 @@ fn parse_files(
     // NoCloud requires both; user-data may be empty.
     let user_data = document("user-data")?.ok_or_else(|| missing("user-data"))?;
     let network = document("network-config")?;
-    seed::parse(&meta_data, &user_data, network.as_deref()).map_err(|source| MediaError::Invalid {
-        place: place.to_owned(),
-        source,
+    seed::parse(&meta_data, &user_data, network.as_deref()).map_err(|problems| {
+        MediaError::Invalid {
+            place: place.to_owned(),
+            problems,
+        }
     })
 }
 

@@ -13,9 +13,9 @@ const SIGNATURE_32: usize = 66;
 
 /// Reads the documents of a volume labelled `CIDATA`.
 pub(super) fn read<T: Read + Seek>(mut image: T, place: &Path) -> Result<Seed, MediaError> {
-    let unreadable = |source| MediaError::Unreadable {
+    let unreadable = |reason| MediaError::Unreadable {
         place: place.to_owned(),
-        source,
+        reason,
     };
     match label(&mut image).map_err(unreadable)? {
         Some(label) if is_cidata(&label) => {}

@@ -40,10 +40,10 @@ fn look(sys: &Path, dev: &Path) -> Result<Option<Found>, MediaError> {
             Ok(Some(volume)) if is_cidata(&volume.label) => seeds.push((device, volume.kind)),
             Ok(_) => {}
             Err(error) if is_empty_drive(&error) => {}
-            Err(source) => {
+            Err(reason) => {
                 failure.get_or_insert(MediaError::Unreadable {
                     place: device.node,
-                    source,
+                    reason,
                 });
             }
         }
@@ -60,9 +60,9 @@ fn look(sys: &Path, dev: &Path) -> Result<Option<Found>, MediaError> {
 }
 
 fn read(device: PathBuf, kind: VolumeKind) -> Result<Found, MediaError> {
-    let image = File::open(&device).map_err(|source| MediaError::Unreadable {
+    let image = File::open(&device).map_err(|reason| MediaError::Unreadable {
         place: device.clone(),
-        source,
+        reason,
     })?;
     let seed = match kind {
         VolumeKind::Fat => read_fat(image, &device)?,
@@ -90,9 +90,9 @@ struct Device {
 }
 
 fn devices(class: &Path, dev: &Path) -> Result<Vec<Device>, MediaError> {
-    let unreadable = |source| MediaError::Unreadable {
+    let unreadable = |reason| MediaError::Unreadable {
         place: class.to_owned(),
-        source,
+        reason,
     };
     let mut devices = Vec::new();
     for entry in fs::read_dir(class).map_err(unreadable)? {

@@ -109,7 +109,15 @@ impl<'t, 'n> Document<'t, 'n> {
     pub fn get<T: Deserialize<'t>>(&mut self, path: &Path, what: &str) -> Option<T> {
         self.node(path)?;
         match value_at(self.text, path) {
-            Ok(value) => value,
+            Ok(Some(value)) => Some(value),
+            Ok(None) => {
+                // `0x10:` is 16 to YAML: the name in the text is another than the one read.
+                self.wrong(
+                    path,
+                    "has a key that YAML reads as a number; put it in quotes",
+                );
+                None
+            }
             Err(error) => {
                 let place = error.location().map(|l| (l.line(), l.column()));
                 self.push(path, place, &format!("must be {what}"));

@@ -25,8 +25,10 @@ pub(super) fn read(doc: &mut Document, base: &Path) -> NetworkConfig {
     let section = base.key("ethernets");
     for id in doc.keys(&section, "network cards") {
         let path = section.key(&id);
-        let new_name: Option<String> = doc.get(&path.key("set-name"), "an interface name");
-        let name = new_name.unwrap_or_else(|| id.clone());
+        let new_name = doc.get(&path.key("set-name"), "an interface name");
+        let name = new_name
+            .or_else(|| plain_name(doc, &path))
+            .unwrap_or_else(|| id.clone());
         renamed.insert(id, name.clone());
         places.interfaces.push((name.clone(), path.clone()));
         let ethernet = ethernet(doc, &path, &mut places);
@@ -41,6 +43,18 @@ pub(super) fn read(doc: &mut Document, base: &Path) -> NetworkConfig {
     }
     network_check::whole(doc, &config, &places);
     config
+}
+
+/// The name in `match`, when it is one name and no pattern of several cards.
+fn plain_name(doc: &mut Document, path: &Path) -> Option<String> {
+    let path = path.key("match").key("name");
+    let name: String = doc.get(&path, "an interface name")?;
+    if name.contains(['*', '?', '[']) {
+        let reason = "cards are found here by macaddress or by one plain name";
+        doc.ignore(&path, reason);
+        return None;
+    }
+    Some(name)
 }
 
 /// What cards and bridges have in common.
@@ -68,11 +82,12 @@ fn ethernet(doc: &mut Document, path: &Path, places: &mut Places) -> Ethernet {
     doc.ignore_unknown(path, &[&COMMON[..], &["match", "set-name"]].concat());
     let by = path.key("match");
     let match_ = (!doc.keys(&by, "ways to find the card").is_empty()).then(|| {
-        doc.ignore_unknown(&by, &["macaddress"]);
+        doc.ignore_unknown(&by, &["macaddress", "name"]);
         Match {
             macaddress: doc.checked(&by.key("macaddress"), check::mac),
         }
     });
+    let match_ = match_.filter(|by| by.macaddress.is_some());
     let common = common(doc, path, places);
     Ethernet {
         match_,
