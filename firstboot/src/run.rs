@@ -67,9 +67,7 @@ fn local_stage(root: &Root, source: &Source, reporter: &mut Reporter) -> Result<
         work.remark(format!("{why}: all steps run again"));
     }
     for key in &seed.ignored {
-        work.remark(format!(
-            "the seed's key {key} is not known here and has no effect"
-        ));
+        work.remark(format!("ignored in the seed: {key}"));
     }
     work.stage(Stage::Local, crate::LOCAL)
 }

@@ -49,7 +49,10 @@ fn set_text(context: &Context, entry: &UserPassword, expire: bool) -> Result<Out
     let base = root.path("/")?;
     let mut args = Vec::new();
     if !root.is_live() {
+        // Without -c it would ask PAM, whose modules the tree may lack.
+        let hash = [OsStr::new("-c"), OsStr::new("SHA512")];
         args.extend([OsStr::new("-R"), base.as_os_str()]);
+        args.extend(hash);
     }
     let line = format!("root:{}\n", entry.password.reveal());
     root.run("chpasswd", &args, line.as_bytes())?;

@@ -15,7 +15,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Finds the cards. An entry with a MAC means the card that has it. Where no such card is
 /// seen, a single entry means its own name: the base image has `net.ifnames=0`, so one card
-/// is always called the same.
+/// is always called the same. A single entry without a MAC means the only card.
 pub fn names(root: &Root, network: &NetworkConfig) -> Result<Names> {
     let deadline = Instant::now() + PATIENCE;
     loop {
@@ -48,7 +48,15 @@ fn assign(network: &NetworkConfig, cards: &[(String, String)]) -> (Names, Option
     let mut missing = None;
     for (entry, ethernet) in &network.ethernets {
         let wanted = ethernet.match_.as_ref().and_then(|m| m.macaddress.as_ref());
-        let Some(wanted) = wanted else { continue };
+        let Some(wanted) = wanted else {
+            // Seeds made elsewhere call the card as it is called elsewhere.
+            if let ([(card, _)], 1) = (cards, network.ethernets.len()) {
+                if card != entry && !entry.starts_with("tap") {
+                    names.insert(entry.clone(), card.clone());
+                }
+            }
+            continue;
+        };
         match cards
             .iter()
             .find(|(_, mac)| mac.eq_ignore_ascii_case(wanted))
@@ -135,6 +143,15 @@ mod tests {
         let (_folder, root) = system(&[]);
         let network = network(&[("eth0", Some("52:54:00:00:00:01"))]);
         assert!(names(&root, &network).unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_single_entry_means_the_only_card() {
+        let (_folder, root) = system(&[("eth0", "52:54:00:00:00:01", true)]);
+        let foreign = names(&root, &network(&[("ens3", None)])).unwrap();
+        assert_eq!(foreign["ens3"], "eth0");
+        let two = network(&[("ens3", None), ("ens4", None)]);
+        assert!(names(&root, &two).unwrap().is_empty());
     }
 
     #[test]
