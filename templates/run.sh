@@ -20,12 +20,12 @@ bridge={{ bridge }}
 # address must be another one. Rules without a guest address go to where DHCP would start.
 user_net='net={{ range }},dns={{ gateway }},host={{ user_net_host }},dhcpstart={{ address }},ipv6=off'
 # Where this PC keeps things.
-kvm={{ kvm }}
-boot_id_file={{ boot_id }}
-net_folder={{ net }}
-bridge_conf={{ bridge_conf }}
-helper_first={{ helpers[0] }}
-helper_second={{ helpers[1] }}
+kvm=/dev/kvm
+boot_id_file=/proc/sys/kernel/random/boot_id
+net_folder=/sys/class/net
+bridge_conf=/etc/qemu/bridge.conf
+helper_first=/usr/lib/qemu/qemu-bridge-helper
+helper_second=/usr/libexec/qemu-bridge-helper
 
 usage() {
     cat <<END
@@ -287,7 +287,8 @@ if [ "$network" = bridge ]; then
 else
     set -- "$@" -netdev "user,id=net,$user_net$forwards"
 fi
-set -- "$@" -device "virtio-net-pci,netdev=net,mac=$mac"
+# Without a boot ROM: what is on the network never boots in place of a broken disk.
+set -- "$@" -device "virtio-net-pci,netdev=net,mac=$mac,romfile="
 if [ "$console" = terminal ]; then
     set -- "$@" -machine q35 -serial chardev:console -mon chardev=console,mode=readline \
         -chardev stdio,id=console,mux=on,signal=off,logfile=console.log,logappend=off

@@ -176,11 +176,12 @@ impl Machine {
         }
     }
 
-    /// The process itself, too: in its first moments it does not lead its session yet.
+    /// In its first moments it does not lead a group of its own yet.
     fn signal(&self, signal: Signal) {
         let pid = Pid::from_child(&self.child);
-        let _ = kill_process_group(pid, signal);
-        let _ = kill_process(pid, signal);
+        if kill_process_group(pid, signal).is_err() {
+            let _ = kill_process(pid, signal);
+        }
     }
 }
 

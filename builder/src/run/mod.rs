@@ -166,9 +166,10 @@ fn arguments(args: &RunArgs, accelerator: Accelerator) -> Vec<String> {
 
 /// Only a convenience for the next start: that it fails is worth a warning.
 fn remember(report: &Report) {
-    if let Some(file) = qemu::no_kvm_file()
-        && let Err(error) = qemu::remember_no_kvm(&file)
-    {
+    let Some(file) = qemu::no_kvm_file() else {
+        return;
+    };
+    if let Err(error) = qemu::remember_no_kvm(&file) {
         report.warn(&format!("the next start tries KVM again: {error:#}"));
     }
 }

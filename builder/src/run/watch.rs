@@ -84,10 +84,8 @@ pub fn watch(
     let end = watch.run(machine, seen);
     seen.console = watch.console.last_lines();
     // The stage that is still open is a failure unless the verdict came in it.
-    if matches!(end, Ok(End::Configured))
-        && let Some(stage) = watch.stage.take()
-    {
-        stage.done("");
+    if matches!(end, Ok(End::Configured)) {
+        watch.end_stage("");
     }
     end
 }
@@ -201,11 +199,15 @@ impl Watch<'_> {
         }
     }
 
-    /// Ends what is shown and begins the next.
-    fn next_stage(&mut self, name: &str, detail: &str) {
+    fn end_stage(&mut self, detail: &str) {
         if let Some(stage) = self.stage.take() {
             stage.done(detail);
         }
+    }
+
+    /// Ends what is shown and begins the next.
+    fn next_stage(&mut self, name: &str, detail: &str) {
+        self.end_stage(detail);
         self.stage = Some(self.report.stage(&format!("{}: {name}", self.name)));
     }
 

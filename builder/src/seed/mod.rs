@@ -9,7 +9,7 @@ mod script;
 
 pub use base_image::{BaseImage, manifest_of};
 pub use documents::{Documents, Secrets};
-pub use script::{HostPaths, render};
+pub use script::render;
 
 use crate::cli::SeedArgs;
 use crate::lab::{self, Lab, Vm};
@@ -104,7 +104,8 @@ fn all_well(mut problems: Vec<Error>) -> Result<()> {
         count => {
             let mut text = format!("{count} problems, nothing was changed:");
             for problem in &problems {
-                text.push_str(&format!("\n  {problem:#}").replace('\n', "\n  "));
+                text.push_str("\n  ");
+                text.push_str(&format!("{problem:#}").replace('\n', "\n  "));
             }
             Err(anyhow!(text))
         }
@@ -126,7 +127,7 @@ fn prepare<'a>(lab: &Lab, vm: &'a Vm, base: &BaseImage, work: &Path) -> Result<P
     );
     let documents = Documents::new(lab, vm, &read_secrets(vm)?)?;
     let image = disk::image(&documents)?;
-    let script = render(lab, vm, base, &HostPaths::default())?;
+    let script = render(lab, vm, base)?;
 
     let folder = work.join(&vm.name);
     fs::create_dir(&folder).with_context(|| format!("cannot make {}", folder.display()))?;

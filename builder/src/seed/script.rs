@@ -9,48 +9,16 @@ use std::path::{Path, PathBuf};
 
 const TEMPLATE: &str = include_str!("../../../templates/run.sh");
 
-/// Where the PC that runs the VM keeps what run.sh looks at.
-#[derive(Debug, Clone)]
-pub struct HostPaths {
-    /// KVM's device.
-    pub kvm: PathBuf,
-    /// The file with the number of this boot of the PC.
-    pub boot_id: PathBuf,
-    /// The folder that has an entry for each network interface.
-    pub net: PathBuf,
-    /// The bridge helper's allow-list.
-    pub bridge_conf: PathBuf,
-    /// Where the bridge helper may be; the first that is there is used.
-    pub helpers: [PathBuf; 2],
-}
-
-impl Default for HostPaths {
-    fn default() -> Self {
-        HostPaths {
-            kvm: "/dev/kvm".into(),
-            boot_id: crate::qemu::BOOT_ID.into(),
-            net: "/sys/class/net".into(),
-            bridge_conf: "/etc/qemu/bridge.conf".into(),
-            helpers: [
-                "/usr/lib/qemu/qemu-bridge-helper".into(),
-                "/usr/libexec/qemu-bridge-helper".into(),
-            ],
-        }
-    }
-}
-
 /// The script of one VM. It holds no secret.
-pub fn render(lab: &Lab, vm: &Vm, base: &BaseImage, host: &HostPaths) -> Result<String> {
-    let text = |path: &Path| -> Result<String> {
-        let text = path
-            .to_str()
-            .with_context(|| format!("the path {} is not UTF-8 text", path.display()))?;
-        Ok(quote(text))
-    };
+pub fn render(lab: &Lab, vm: &Vm, base: &BaseImage) -> Result<String> {
+    let base_path = base_path(lab);
+    let base_path = base_path
+        .to_str()
+        .with_context(|| format!("the path {} is not UTF-8 text", base_path.display()))?;
     let mut context = tera::Context::new();
     context.insert("name", &vm.name);
     context.insert("disk_bytes", &vm.disk);
-    context.insert("base", &text(&base_path(lab))?);
+    context.insert("base", &quote(base_path));
     context.insert("base_bytes", &base.bytes);
     context.insert("base_sha256", &base.sha256);
     context.insert("memory_mib", &vm.memory_mib);
@@ -68,12 +36,6 @@ pub fn render(lab: &Lab, vm: &Vm, base: &BaseImage, host: &HostPaths) -> Result<
         )
     })?;
     context.insert("user_net_host", &own);
-    context.insert("kvm", &text(&host.kvm)?);
-    context.insert("boot_id", &text(&host.boot_id)?);
-    context.insert("net", &text(&host.net)?);
-    context.insert("bridge_conf", &text(&host.bridge_conf)?);
-    let helpers = [text(&host.helpers[0])?, text(&host.helpers[1])?];
-    context.insert("helpers", &helpers);
     tera::Tera::one_off(TEMPLATE, &context, false).context("cannot render run.sh")
 }
 
@@ -114,7 +76,7 @@ mod tests {
     #[test]
     fn script_is_the_expected_one() {
         let lab = example::lab();
-        let script = render(&lab, &lab.vms[0], &base(), &HostPaths::default()).unwrap();
+        let script = render(&lab, &lab.vms[0], &base()).unwrap();
         let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/cases/run/vm42-run.sh");
         if std::env::var_os("UPDATE_GOLDEN").is_some() {
             std::fs::write(&file, &script).unwrap();
@@ -127,10 +89,10 @@ mod tests {
     fn paths_reach_the_shell_as_they_are() {
         let mut lab = example::lab();
         lab.base = "/srv/the lab's/base $(x).qcow2".into();
-        let script = render(&lab, &lab.vms[0], &base(), &HostPaths::default()).unwrap();
+        let script = render(&lab, &lab.vms[0], &base()).unwrap();
         assert!(script.contains("\nbase='/srv/the lab'\\''s/base $(x).qcow2'\n"));
         lab.base = "/lab/images/base.qcow2".into();
-        let script = render(&lab, &lab.vms[0], &base(), &HostPaths::default()).unwrap();
+        let script = render(&lab, &lab.vms[0], &base()).unwrap();
         assert!(script.contains("\nbase=../images/base.qcow2\n"));
     }
 

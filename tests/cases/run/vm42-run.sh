@@ -287,7 +287,8 @@ if [ "$network" = bridge ]; then
 else
     set -- "$@" -netdev "user,id=net,$user_net$forwards"
 fi
-set -- "$@" -device "virtio-net-pci,netdev=net,mac=$mac"
+# Without a boot ROM: what is on the network never boots in place of a broken disk.
+set -- "$@" -device "virtio-net-pci,netdev=net,mac=$mac,romfile="
 if [ "$console" = terminal ]; then
     set -- "$@" -machine q35 -serial chardev:console -mon chardev=console,mode=readline \
         -chardev stdio,id=console,mux=on,signal=off,logfile=console.log,logappend=off

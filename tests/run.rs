@@ -1,0 +1,335 @@
+//! `imgbuild run` as a whole, with a program that stands in for QEMU and plays the guest.
+
+#![allow(clippy::unwrap_used)]
+
+mod vm_folder;
+
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+use std::time::{Duration, Instant};
+use vm_folder::{CONFIGURED, LabFolder, RUN};
+
+const PANIC: &str = r#"
+console '[    0.000000] Linux version 6.12' '[    1.0] Kernel panic - not syncing: VFS'
+"#;
+
+/// Waits for something that another process does; a test that waits in vain fails.
+fn wait_for(what: &str, mut ready: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !ready() {
+        assert!(Instant::now() < deadline, "in vain: {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Which files the VM's folder has, without those of the stand-in.
+fn files(lab: &LabFolder) -> Vec<String> {
+    let mut names: Vec<String> = fs::read_dir(lab.path("vm42"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| !["fake.log", "qemu.args", "scenario", "qemu.pid"].contains(&name.as_str()))
+        .collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn a_configured_machine_goes_on_running() {
+    let lab = LabFolder::new(&["vm42"]);
+    lab.seeded("vm42", CONFIGURED);
+    let done = lab.run(&["--forward", "tcp:127.0.0.1:2222-:22"]);
+    assert_eq!(done.code, Some(0), "{}", done.err);
+    let pid = imgbuild::qemu::running(&lab.path("vm42")).unwrap();
+    assert_eq!(
+        done.out,
+        format!(
+            "step      result         time\n\
+             hostname  changed       0.2 s  vm42\n\
+             network   unchanged     1.5 s\n\
+             vm42 is running, as process {pid}\n  \
+             log in:     ssh -p 2222 root@127.0.0.1\n  \
+             shut down:  ssh -p 2222 root@127.0.0.1 poweroff\n  \
+             console:    LAB/vm42/console.log\n\
+             vm42 is configured\n"
+        )
+    );
+    assert_eq!(lab.read("vm42/fake.log"), "started\n");
+    // A second start of a running machine is refused, by both ways.
+    let again = lab.run(&[]);
+    assert_eq!(
+        again.err,
+        format!("imgbuild: error: vm42 is running already, as process {pid}\n")
+    );
+    let again = lab.run_sh("vm42", &["--user-net"]);
+    assert_eq!(
+        (again.code, again.err),
+        (
+            Some(1),
+            format!("vm42/run.sh: error: vm42 is running already, as process {pid}\n")
+        )
+    );
+    let seed = lab.imgbuild(&["seed", "vm42"]);
+    assert_eq!(
+        seed.err,
+        format!(
+            "imgbuild: error: cannot seed vm42: it is running, as process {pid}. Shut it down first\n"
+        )
+    );
+}
+
+#[test]
+fn json_passes_the_guests_events_on() {
+    let lab = LabFolder::new(&["vm42"]);
+    lab.seeded("vm42", CONFIGURED);
+    let done = lab.run(&["--json"]);
+    assert_eq!(done.code, Some(0), "{}", done.err);
+    let events: Vec<serde_json::Value> = done
+        .out
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let passed: Vec<_> = events
+        .iter()
+        .filter(|e| e["event"] == "firstboot")
+        .collect();
+    assert_eq!(passed.len(), 7);
+    assert_eq!(passed[1]["status"]["step"], "hostname");
+    let last = events.last().unwrap();
+    assert_eq!(
+        (&last["event"], &last["configured"]),
+        (&"verdict".into(), &true.into())
+    );
+}
+
+#[test]
+fn a_failed_step_is_told_and_the_machine_left_for_a_look() {
+    let lab = LabFolder::new(&["vm42"]);
+    lab.seeded(
+        "vm42",
+        r#"
+console 'firstboot: FAILED'
+status '{"event":"stage","stage":"local","state":"started","name":"vm42"}'
+status '{"event":"step","stage":"local","step":"network","result":"failed","seconds":0.1,"detail":"no card has 52:54"}'
+status '{"event":"stage","stage":"local","state":"failed","name":"vm42"}'
+status '{"event":"verdict","result":"failed","reason":"network: no card has 52:54"}'
+"#,
+    );
+    let done = lab.run(&[]);
+    assert_eq!(done.code, Some(1));
+    let error = done.err.split_once("imgbuild: error: ").unwrap().1;
+    assert_eq!(
+        error,
+        "vm42 is not configured: the step network failed: no card has 52:54\n\
+         the last lines of the console, LAB/vm42/console.log:\n    \
+         firstboot: FAILED\n"
+    );
+    assert!(imgbuild::qemu::running(&lab.path("vm42")).is_some());
+}
+
+#[test]
+fn a_panic_ends_the_machine_and_leaves_nothing_half_made() {
+    let lab = LabFolder::new(&["vm42"]);
+    lab.seeded("vm42", PANIC);
+    let done = lab.run(&[]);
+    assert_eq!(done.code, Some(1));
+    let (progress, error) = done.err.split_once("imgbuild: error: ").unwrap();
+    assert_eq!(
+        error,
+        "vm42: the guest's kernel panicked\n\
+         the last lines of the console, LAB/vm42/console.log:\n    \
+         [    0.000000] Linux version 6.12\n    \
+         [    1.0] Kernel panic - not syncing: VFS\n"
+    );
+    assert!(
+        progress.ends_with(
+            "imgbuild: warning: LAB/vm42/vm42.qcow2 was removed again: nothing was on it yet\n"
+        ),
+        "{progress}"
+    );
+    assert_eq!(lab.read("vm42/fake.log"), "started\nended\n");
+    assert_eq!(
+        files(&lab),
+        ["console.log", "run.log", "run.sh", "seed.img"]
+    );
+}
+
+#[test]
+fn a_disk_on_which_firstboot_has_begun_is_kept() {
+    let lab = LabFolder::new(&["vm42"]);
+    let begun = r#"status '{"event":"stage","stage":"local","state":"started"}'"#;
+    lab.seeded("vm42", &format!("{begun}\nsleep 1\n{PANIC}"));
+    let done = lab.run(&[]);
+    assert!(
+        done.err.contains(
+            "LAB/vm42/vm42.qcow2 is kept: firstboot had begun, and goes on where it stopped at \
+             the next start\n"
+        ),
+        "{}",
+        done.err
+    );
+    assert!(files(&lab).contains(&"vm42.qcow2".to_owned()));
+}
+
+#[test]
+fn a_disk_of_an_earlier_run_is_kept() {
+    let lab = LabFolder::new(&["vm42"]);
+    lab.seeded("vm42", PANIC);
+    lab.write("vm42/vm42.qcow2", "a student's work");
+    let done = lab.run(&[]);
+    assert_eq!(done.code, Some(1));
+    assert_eq!(lab.read("vm42/vm42.qcow2"), "a student's work");
+}
+
+#[test]
+fn silence_is_told_with_the_last_words() {
+    let lab = LabFolder::new(&["vm42"]);
+    lab.seeded("vm42", "console 'Loading Linux' 'Loading initial ramdisk'");
+    let done = lab.run(&["--silence=2"]);
+    assert_eq!(done.code, Some(1));
+    assert_eq!(
+        done.err.split_once("imgbuild: error: ").unwrap().1,
+        "vm42 is silent: no word on the console or from firstboot for 2 s\n\
+         the last lines of the console, LAB/vm42/console.log:\n    \
+         Loading Linux\n    Loading initial ramdisk\n"
+    );
+    assert_eq!(lab.read("vm42/fake.log"), "started\nended\n");
+}
+
+#[test]
+fn a_silent_join_is_waited_for() {
+    let lab = LabFolder::new(&["vm42"]);
+    let verdict = r#"status '{"event":"verdict","result":"configured"}'"#;
+    let join = r#"status '{"event":"stage","stage":"join","state":"started"}'"#;
+    // The verdict comes when the test has seen the warning's cause: four quiet seconds.
+    lab.seeded("vm42", &format!("{join}\nsleep 4\n{verdict}"));
+    let done = lab.run(&["--silence=1"]);
+    assert_eq!(done.code, Some(0), "{}", done.err);
+    assert_eq!(
+        done.err
+            .matches("vm42: no word for 1 s; the join may be waiting")
+            .count(),
+        1,
+        "{}",
+        done.err
+    );
+}
+
+#[test]
+fn no_verdict_in_time() {
+    let lab = LabFolder::new(&["vm42"]);
+    lab.seeded("vm42", "console 'vm42 login:'");
+    let done = lab.run(&["--timeout=2"]);
+    assert_eq!(
+        done.err.split_once("imgbuild: error: ").unwrap().1,
+        "vm42 gave no verdict within 2 s (--timeout gives it longer)\n\
+         the last lines of the console, LAB/vm42/console.log:\n    vm42 login:\n"
+    );
+}
+
+#[test]
+fn a_machine_that_ends_by_itself() {
+    let lab = LabFolder::new(&["vm42"]);
+    lab.seeded(
+        "vm42",
+        "console 'reboot: Power down'; sleep 1; echo 'qemu: bad day' >&2; rm qemu.pid; exit 3",
+    );
+    let done = lab.run(&[]);
+    assert_eq!(
+        done.err.split_once("imgbuild: error: ").unwrap().1,
+        "vm42 ended before its verdict (exit status: 3)\n    \
+         vm42/run.sh: warning: KVM is not usable: LAB/kvm is not there (virtualisation is switched \
+         off in the firmware setup?)\n    \
+         vm42/run.sh: warning: software emulation: about ten times slower, and one CPU only\n    \
+         vm42/run.sh: checking ../base.qcow2, only this once\n    \
+         vm42/run.sh: the console goes to LAB/vm42/console.log\n    \
+         qemu: bad day\n\
+         the last lines of the console, LAB/vm42/console.log:\n    reboot: Power down\n"
+    );
+}
+
+#[test]
+fn ctrl_c_ends_the_machine_too() {
+    let lab = LabFolder::new(&["vm42"]);
+    lab.seeded("vm42", "console 'Linux version'");
+    let program = Path::new(env!("CARGO_BIN_EXE_imgbuild"));
+    let child = lab.command(program, &RUN).spawn().unwrap();
+    wait_for("QEMU", || lab.path("vm42/console.log").exists());
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    let done = lab.finished(child.wait_with_output().unwrap());
+    assert_eq!(done.code, Some(130), "{}", done.err);
+    assert!(
+        done.err
+            .ends_with("imgbuild: error: interrupted; nothing half made was left behind\n"),
+        "{}",
+        done.err
+    );
+    assert_eq!(lab.read("vm42/fake.log"), "started\nended\n");
+    assert_eq!(
+        files(&lab),
+        ["console.log", "run.log", "run.sh", "seed.img"]
+    );
+}
+
+#[test]
+fn shutdown_presses_the_power_button() {
+    let lab = LabFolder::new(&["vm42"]);
+    lab.seeded("vm42", CONFIGURED);
+    let listener = UnixListener::bind(lab.path("vm42/qmp.sock")).unwrap();
+    let off = lab.path("vm42/off");
+    let heard = std::thread::spawn(move || {
+        let (stream, _) = listener.accept().unwrap();
+        let mut reader = BufReader::new(stream);
+        writeln!(reader.get_mut(), r#"{{"QMP": {{}}}}"#).unwrap();
+        let mut orders = Vec::new();
+        for _ in 0..2 {
+            let mut line = String::new();
+            reader.read_line(&mut line).unwrap();
+            orders.push(line.trim().to_owned());
+            writeln!(reader.get_mut(), r#"{{"return": {{}}}}"#).unwrap();
+        }
+        fs::write(off, "").unwrap();
+        orders
+    });
+    let done = lab.run(&["--shutdown"]);
+    assert_eq!(done.code, Some(0), "{}", done.err);
+    assert!(done.out.ends_with("vm42 is configured\n") && !done.out.contains("is running"));
+    let orders = heard.join().unwrap();
+    assert_eq!(
+        orders,
+        [
+            r#"{"execute":"qmp_capabilities"}"#,
+            r#"{"execute":"system_powerdown"}"#
+        ]
+    );
+}
+
+#[test]
+fn what_is_missing_is_said_before_anything_starts() {
+    let lab = LabFolder::new(&["vm42"]);
+    let done = lab.run(&[]);
+    assert_eq!(
+        (done.code, done.err.as_str()),
+        (
+            Some(1),
+            "imgbuild: error: vm42 has no seed: LAB/vm42/seed.img is not there. Make it with: \
+             imgbuild seed vm42\n"
+        )
+    );
+    let done = lab.imgbuild(&["run", "vm43"]);
+    assert_eq!(
+        done.err,
+        "imgbuild: error: lab.yaml has no VM named `vm43`; the nearest: vm42\n"
+    );
+    lab.seeded("vm42", CONFIGURED);
+    fs::remove_file(lab.path("base.qcow2")).unwrap();
+    let done = lab.run(&[]);
+    assert_eq!(
+        done.err.split_once("imgbuild: error: ").unwrap().1,
+        "vm42 did not start\n    \
+         vm42/run.sh: error: ../base.qcow2 is not there, and vm42.qcow2 is nothing without it. \
+         Copy it there, or make it with: imgbuild base\n"
+    );
+}
