@@ -40,6 +40,35 @@ fn a_silent_kvm_is_given_up_until_the_next_boot() {
 }
 
 #[test]
+fn a_kvm_that_breaks_qemu_is_given_up() {
+    let lab = LabFolder::new(&["vm42"]);
+    lab.seeded(
+        "vm42",
+        &format!("case $(cat qemu.args) in\n*kvm*) kill -ABRT $$ ;;\n*) {CONFIGURED}\n;;\nesac\n"),
+    );
+    lab.write("kvm", "");
+    let done = lab.run(&[]);
+    assert_eq!(done.code, Some(0), "{}", done.err);
+    assert!(
+        done.err.contains("warning: KVM runs no guest on this PC"),
+        "{}",
+        done.err
+    );
+    drop(lab);
+
+    // A refusal that has nothing to do with KVM is shown, not tried again.
+    let lab = LabFolder::new(&["vm42"]);
+    lab.seeded(
+        "vm42",
+        "echo 'Could not set up host forwarding rule' >&2; exit 1",
+    );
+    lab.write("kvm", "");
+    let done = lab.run(&[]);
+    assert_eq!(done.code, Some(1), "{}", done.err);
+    assert_eq!(lab.read("vm42/fake.log"), "started\n");
+}
+
+#[test]
 fn run_sh_remembers_that_kvm_runs_no_guest() {
     let lab = LabFolder::new(&["vm42"]);
     lab.seeded("vm42", "exit 0");

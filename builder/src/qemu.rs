@@ -55,6 +55,7 @@ fn is_qemu(pid: u32) -> bool {
 pub struct Machine {
     child: Child,
     folder: PathBuf,
+    log: PathBuf,
     kept: bool,
 }
 
@@ -92,6 +93,7 @@ impl Machine {
         Ok(Machine {
             child,
             folder: folder.to_owned(),
+            log: log.to_owned(),
             kept: false,
         })
     }
@@ -99,6 +101,12 @@ impl Machine {
     /// Its process id.
     pub fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// What run.sh and QEMU have said.
+    pub fn words(&self) -> String {
+        let bytes = fs::read(&self.log).unwrap_or_default();
+        String::from_utf8_lossy(&bytes).into_owned()
     }
 
     /// Which accelerator QEMU was started with; `None` while run.sh is still at work.

@@ -68,13 +68,11 @@ fn check_user_namespaces() -> Result<()> {
             );
         }
     }
-    if let Ok(unshare) = command::find("unshare")
-        && let Err(error) = command::output(Command::new(unshare).args(["--user", "true"]))
-    {
-        bail!(
+    if let Ok(unshare) = command::find("unshare") {
+        command::output(Command::new(unshare).args(["--user", "true"])).context(
             "this system gives no user namespace, and without root a base needs one. On Ubuntu: \
-             sudo sysctl kernel.apparmor_restrict_unprivileged_userns=0\n{error:#}"
-        );
+             sudo sysctl kernel.apparmor_restrict_unprivileged_userns=0",
+        )?;
     }
     let uid = rustix::process::getuid().as_raw().to_string();
     let name = std::env::var("USER")
@@ -143,13 +141,10 @@ pub fn sources(release: &str, chosen: Option<&str>) -> Result<Vec<String>> {
         format!("deb {mirror} {release} main"),
         format!("deb {mirror} {release}-updates main"),
     ];
-    if chosen.is_none()
-        && let Some(security) = host_security
-    {
-        lines.push(format!(
-            "deb {} {release}-security main",
-            security.trim_end_matches('/')
-        ));
+    // Another mirror may have its security archive anywhere; this host's is known to work.
+    if let Some(security) = host_security {
+        let security = security.trim_end_matches('/');
+        lines.push(format!("deb {security} {release}-security main"));
     }
     Ok(lines)
 }

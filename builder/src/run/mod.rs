@@ -127,7 +127,7 @@ fn boot(
         let mut machine = Machine::start(&target.folder, &arguments(args, accelerator), &log)?;
         let end = watch::watch(name, &mut machine, &target.folder, &limits, report, seen)?;
         match end {
-            End::KvmSilent => {
+            End::KvmUnusable => {
                 machine.end();
                 report.warn(
                     "KVM runs no guest on this PC: going on with software emulation, until this \

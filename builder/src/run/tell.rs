@@ -140,7 +140,7 @@ pub fn trouble(target: &Target, end: &End, seen: &Seen) -> String {
             format!("{name} ended before its verdict ({status})")
         }
         End::Exited(_) => return format!("{name} did not start{}", said(target)),
-        End::Configured | End::Failed(_) | End::KvmSilent => format!("{name}: {end:?}"),
+        End::Configured | End::Failed(_) | End::KvmUnusable => format!("{name}: {end:?}"),
     };
     if matches!(end, End::Exited(_)) {
         text.push_str(&said(target));

@@ -11,6 +11,7 @@ use anyhow::{Context, Result};
 use serde_json::json;
 use std::fs::File;
 use std::io::Read;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
@@ -34,8 +35,8 @@ pub enum End {
     Fatal(Fatal),
     /// Neither console nor status port said anything for this long.
     Silent(Duration),
-    /// KVM was used, and no guest ran under it.
-    KvmSilent,
+    /// KVM was used, and no guest ran under it: its kernel said nothing, or QEMU gave up.
+    KvmUnusable,
     /// No verdict within this time.
     Late(Duration),
     /// run.sh or QEMU ended by itself.
@@ -123,6 +124,7 @@ impl Watch<'_> {
             if let Some(status) = exited {
                 return Ok(match self.console.fatal() {
                     Some(fatal) => End::Fatal(fatal),
+                    None if self.kvm_broke(status, machine, seen) => End::KvmUnusable,
                     None => End::Exited(status),
                 });
             }
@@ -223,6 +225,18 @@ impl Watch<'_> {
         }
     }
 
+    /// Whether QEMU's end is KVM's fault: before the guest's kernel spoke, it died of a signal
+    /// (a register that the host's KVM does not take ends it by an assertion), or says so.
+    fn kvm_broke(&self, status: ExitStatus, machine: &Machine, seen: &Seen) -> bool {
+        // One that died at once was not seen under its name; a shell does not die like that.
+        let may_be_kvm = seen.accelerator != Some(Accelerator::Tcg);
+        self.limits.kvm_fallback
+            && may_be_kvm
+            && !self.console.kernel_seen()
+            && !seen.firstboot
+            && (status.signal().is_some() || machine.words().contains("failed to initialize kvm"))
+    }
+
     /// Whether waiting on makes no sense.
     fn judge(&mut self, seen: &Seen) -> Option<End> {
         if let Some(fatal) = self.console.fatal() {
@@ -236,7 +250,7 @@ impl Watch<'_> {
                 && !alive
                 && started.elapsed() >= self.limits.firmware
             {
-                return Some(End::KvmSilent);
+                return Some(End::KvmUnusable);
             }
             if self.last_word.elapsed() >= self.limits.silence {
                 if !self.joining {
