@@ -1,0 +1,1 @@
+"""The stand-in for Proxmox VE's cluster programs; see docs/stand-in.md."""

@@ -1,0 +1,102 @@
+"""The joiner's side of the API: HTTPS with a pinned certificate."""
+
+import json
+import socket
+import ssl
+import sys
+
+from . import certs, env, http
+
+
+class ClientError(Exception):
+    """`text` is what pvecm prints."""
+
+    def __init__(self, text):
+        super().__init__(text)
+        self.text = text
+
+
+class Interrupted(Exception):
+    pass
+
+
+class Client:
+    def __init__(self, host, fingerprint, ask):
+        self.host, self.fingerprint, self.ask = host, fingerprint, ask
+        self.ticket = self.csrf = None
+
+    def connect(self):
+        where = "500 Can't connect to %s:%d (%%s)" % (self.host, env.API_PORT)
+        try:
+            plain = socket.create_connection((self.host, env.API_PORT), env.CONNECT_TIMEOUT)
+        except socket.gaierror:
+            raise ClientError(where % "Temporary failure in name resolution")
+        except TimeoutError:
+            raise ClientError(where % "Connection timed out")
+        except Interrupted:
+            raise ClientError("500 received interrupt")
+        except OSError as error:
+            raise ClientError(where % error.strerror)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE  # the fingerprint below is the check
+        try:
+            secure = context.wrap_socket(plain)
+        except OSError:
+            raise ClientError(where % "SSL connect attempt failed")
+        self.check(certs.fingerprint_of_der(secure.getpeercert(binary_form=True)))
+        return secure
+
+    def check(self, seen):
+        if self.fingerprint == seen:
+            return
+        if self.fingerprint:
+            raise ClientError("fingerprint '%s' not verified, abort!" % seen)
+        self.ask(
+            "The authenticity of host '%s' can't be established.\n"
+            "X509 SHA256 key fingerprint is %s.\n"
+            "Are you sure you want to continue connecting (yes/no)? " % (self.host, seen))
+        self.fingerprint = seen
+
+    def request(self, method, path, form=None):
+        """Returns the data of the answer; ClientError holds status and text otherwise."""
+        headers = {}
+        if self.ticket:
+            headers = {"Cookie": "PVEAuthCookie=" + self.ticket, "CSRFPreventionToken": self.csrf}
+        with self.connect() as connection:
+            try:
+                # Adding a node waits for a lock, so the answer may take a while.
+                connection.settimeout(120)
+                connection.sendall(http.request(method, "/api2/json" + path, self.host, headers, form))
+                message = http.receive(connection)
+            except Interrupted:
+                raise ClientError("500 received interrupt")
+            except OSError as error:
+                raise ClientError("500 read failed: %s" % (error.strerror or error))
+        status, _, reason = message.first.partition(" ")[2].partition(" ")
+        payload = json.loads(message.body) if message.body else {}
+        if status != "200":
+            error = ClientError("%s %s" % (status, reason))
+            error.message = payload.get("message")
+            raise error
+        return payload["data"]
+
+    def login(self, password):
+        data = self.request("POST", "/access/ticket", {"username": "root@pam", "password": password})
+        self.ticket, self.csrf = data["ticket"], data["CSRFPreventionToken"]
+
+
+def ask_on_stdin(task):
+    """The question about an unknown fingerprint; anything but yes ends the join."""
+
+    def ask(question):
+        task.say(question, end="")
+        answer = sys.stdin.readline()
+        if not answer:
+            # A Perl warning, part of what the real one prints when standard input ends here.
+            task.say("Use of uninitialized value $answer in pattern match (m//) at"
+                     " /usr/share/perl5/PVE/APIClient/LWP.pm line 256, <STDIN> line 1.")
+        if answer.strip().lower() not in ("y", "yes"):
+            raise ClientError("Fingerprint not verified, abort!")
+
+    return ask

@@ -1,0 +1,281 @@
+"""The corosync stand-in: who is there, and is that a majority?
+
+Each node sends a heartbeat to each node of its nodelist over TCP, on the link
+addresses, and gets one back. A node joins a membership only when everybody in it
+hears everybody, as with the real ring.
+"""
+
+import hashlib
+import hmac
+import json
+import os
+import signal
+import sys
+import threading
+import time
+
+from . import corosync_conf, env, ipc
+
+CONF = "/etc/corosync/corosync.conf"
+AUTHKEY = "/etc/corosync/authkey"
+
+
+def log(text):
+    print(text, file=sys.stderr, flush=True)
+
+
+class Corosync:
+    def __init__(self):
+        self.lock = threading.RLock()
+        self.key = b""
+        self.heard = {}  # node number -> its last heartbeat, with "at"
+        self.sequence = 5
+        self.expected_override = None
+        self.pmxcfs = None  # what the local pmxcfs registered, with "at"
+        self.threads = set()
+        self.leaving = False
+        self.load()
+        self.members = {self.me}
+
+    def load(self):
+        with open(env.path(AUTHKEY), "rb") as key:
+            self.key = key.read()
+        conf = corosync_conf.parse(env.read(env.path(CONF)))
+        nodes = {}
+        mine = None
+        for name, entry in conf["nodelist"].items():
+            number = int(entry["nodeid"])
+            nodes[number] = {"name": name, "address": entry["ring0_addr"], "votes": int(entry.get("quorum_votes", 1))}
+            if name == env.nodename() or (mine is None and env.is_local(entry["ring0_addr"])):
+                mine = number
+        if mine is None:
+            sys.exit("[MAIN  ] this node is not in the nodelist of %s" % CONF)
+        with self.lock:
+            self.nodes, self.me = nodes, mine
+            self.cluster = conf["totem"]["cluster_name"]
+            self.version = corosync_conf.version(conf)
+            self.heard = {number: beat for number, beat in self.heard.items() if number in nodes}
+
+    # -- heartbeats
+
+    def sign(self, body):
+        return hmac.new(self.key, json.dumps(body, sort_keys=True).encode(), hashlib.sha256).hexdigest()
+
+    def packet(self, body):
+        return {"from": self.me, "cluster": self.cluster, "body": body, "mac": self.sign(body)}
+
+    def opened(self, packet):
+        """The body of a packet that a known member signed, else None."""
+        body = packet.get("body")
+        if packet.get("cluster") != self.cluster or packet.get("from") not in self.nodes:
+            return None
+        if not hmac.compare_digest(packet.get("mac", ""), self.sign(body)):
+            return None
+        return body
+
+    def beat(self):
+        with self.lock:
+            return {
+                "beat": True, "version": self.version, "sequence": self.sequence,
+                "hears": sorted(self.fresh() | {self.me}), "members": sorted(self.members),
+                "pmxcfs": self.registered(),
+            }
+
+    def registered(self):
+        if self.pmxcfs and time.monotonic() - self.pmxcfs["at"] < env.SILENCE:
+            return {"ip": self.pmxcfs["ip"], "database": self.pmxcfs["database"]}
+        return None
+
+    def fresh(self):
+        now = time.monotonic()
+        return {number for number, beat in self.heard.items() if now - beat["at"] < env.SILENCE}
+
+    def take(self, number, beat):
+        with self.lock:
+            if number in self.nodes and number != self.me:
+                beat["at"] = time.monotonic()
+                self.heard[number] = beat
+
+    def send_beats(self, number):
+        """Runs as long as the node is in the nodelist."""
+        while number in self.nodes and not self.leaving:
+            try:
+                answer = ipc.call_tcp(self.nodes[number]["address"], env.LINK_PORT, self.packet(self.beat()),
+                                      min(5, env.SILENCE / 2))
+                body = self.opened(answer)
+                if body and answer["from"] == number:
+                    self.take(number, body)
+            except (OSError, ValueError, KeyError):
+                pass  # not there now; silence says it all
+            time.sleep(env.BEAT)
+        self.threads.discard(number)
+
+    # -- membership
+
+    def recompute(self):
+        with self.lock:
+            before = set(self.members)
+            fresh = self.fresh()
+            self.members = {self.me} | (self.members & fresh)
+            for number in sorted(fresh - self.members):
+                self.consider(number, fresh)
+            for number in self.members & fresh:
+                self.sequence = max(self.sequence, self.heard[number]["sequence"])
+            if self.members != before:
+                self.sequence += 4
+                log("[QUORUM] Members[%d]: %s" % (len(self.members), " ".join(map(str, sorted(self.members)))))
+                # More votes than expected: a lowered expectation ends here.
+                if self.expected_override and self.total() > self.expected_override:
+                    self.expected_override = None
+
+    def consider(self, number, fresh):
+        other = self.heard[number]
+        union = self.members | set(other["members"])
+        if not union <= fresh | {self.me}:
+            return
+        for one in union - {self.me}:
+            if not union <= set(self.heard[one]["hears"]):
+                return
+        if other["version"] > self.version:
+            log("[CMAP  ] Received config version (%d) is different than my config version (%d)! Exiting"
+                % (other["version"], self.version))
+            os._exit(1)
+        if other["version"] == self.version:
+            self.members |= union
+
+    def total(self):
+        return sum(self.nodes[number]["votes"] for number in self.members if number in self.nodes)
+
+    def expected(self):
+        configured = sum(node["votes"] for node in self.nodes.values())
+        return max(self.expected_override or configured, self.total())
+
+    def status(self):
+        with self.lock:
+            # A membership that lost somebody must show at once, not at the next tick.
+            self.recompute()
+            expected = self.expected()
+            quorum = expected // 2 + 1
+            members = [dict(self.nodes[number], id=number) for number in sorted(self.members) if number in self.nodes]
+            states = {number: self.heard[number]["pmxcfs"] for number in self.members & self.fresh()
+                      if self.heard[number]["pmxcfs"]}
+            return {
+                "me": self.me, "cluster": self.cluster, "version": self.version, "expected": expected,
+                "quorum": quorum, "total": self.total(), "quorate": self.total() >= quorum,
+                "ring": "%x.%x" % (min(self.members), self.sequence), "members": members,
+                "nodes": {str(number): dict(node, heard=number in self.fresh()) for number, node in self.nodes.items()},
+                "pmxcfs": {str(number): state for number, state in states.items()},
+            }
+
+    # -- requests
+
+    def from_network(self, packet, _peer):
+        body = self.opened(packet)
+        if body is None or self.leaving:
+            return None
+        if body.get("beat"):
+            self.take(packet["from"], body)
+            return self.packet(self.beat())
+        if body.get("leave"):
+            with self.lock:
+                self.heard.pop(packet["from"], None)
+            return self.packet({})
+        if "expected" in body:
+            self.expected_override = body["expected"]
+            return self.packet({})
+        if "pmxcfs" in body:
+            return self.packet(ipc.call(env.run("pmxcfs.sock"), {"op": "peer", "message": body["pmxcfs"]}))
+        return None
+
+    def tell(self, number, body, timeout=10):
+        answer = ipc.call_tcp(self.nodes[number]["address"], env.LINK_PORT, self.packet(body), timeout)
+        return self.opened(answer)
+
+    def from_local(self, message, _peer):
+        op = message["op"]
+        if op == "status":
+            if "register" in message:
+                self.pmxcfs = dict(message["register"], at=time.monotonic())
+            return self.status()
+        if op == "reload":
+            self.load()
+            self.start_senders()
+            return {}
+        if op == "expected":
+            if message["votes"] < self.total():
+                return {"error": "Unable to set expected votes: CS_ERR_INVALID_PARAM"}
+            self.expected_override = message["votes"]
+            for number in self.members - {self.me}:
+                try:
+                    self.tell(number, {"expected": message["votes"]})
+                except OSError:
+                    pass
+            return {}
+        if op == "pmxcfs":
+            try:
+                return {"answer": self.tell(message["to"], {"pmxcfs": message["message"]}, 30)}
+            except OSError as error:
+                return {"error": str(error)}
+        return {"error": "unknown request %r" % op}
+
+    def start_senders(self):
+        for number in self.nodes:
+            if number != self.me and number not in self.threads:
+                self.threads.add(number)
+                threading.Thread(target=self.send_beats, args=(number,), daemon=True).start()
+
+    def leave(self):
+        self.leaving = True
+        for number in self.members - {self.me}:
+            try:
+                self.tell(number, {"leave": True}, 1)
+            except OSError:
+                pass
+
+
+def listen(address):
+    """Binds the link address, waiting for it to appear on an interface."""
+    import socket
+    said = False
+    while True:
+        listener = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((address, env.LINK_PORT))
+            listener.listen(32)
+            return listener
+        except OSError as error:
+            listener.close()
+            if not said:
+                log("[TOTEM ] cannot bind %s:%d yet: %s" % (address, env.LINK_PORT, error.strerror))
+                said = True
+            time.sleep(1)
+
+
+def main():
+    from . import daemon
+    if not os.path.exists(env.path(CONF)):
+        sys.exit("Can't read file %s: No such file or directory" % CONF)
+    try:
+        corosync = Corosync()
+    except (OSError, ValueError, KeyError) as error:
+        sys.exit("[MAIN  ] cannot read the configuration: %s" % error)
+    socket_file = env.run("corosync.sock")
+    stopping = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda _signal, _frame: stopping.set())
+
+    def network():
+        ipc.serve_forever(listen(corosync.nodes[corosync.me]["address"]), corosync.from_network)
+
+    threading.Thread(target=network, daemon=True).start()
+    ipc.serve_in_background(ipc.listen_unix(socket_file), corosync.from_local)
+    corosync.start_senders()
+    daemon.write_pid("corosync")
+    daemon.notify_ready()
+    log("[MAIN  ] Corosync Cluster Engine stand-in ready, node %d of %s" % (corosync.me, corosync.cluster))
+    while not stopping.wait(env.BEAT):
+        corosync.recompute()
+    corosync.leave()
+    daemon.remove(socket_file, daemon.pid_file("corosync"))
+    os._exit(0)

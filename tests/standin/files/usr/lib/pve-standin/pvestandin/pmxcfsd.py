@@ -1,0 +1,304 @@
+"""The pmxcfs stand-in: /etc/pve, kept the same on all nodes that have quorum."""
+
+import os
+import subprocess
+import sys
+import threading
+import time
+
+from . import corosync_conf, daemon, env, ipc
+from .store import MOUNT, Store
+
+COROSYNC_CONF = "/etc/corosync/corosync.conf"
+LOCK_LIFE = 120
+
+
+def log(text):
+    print(text, file=sys.stderr, flush=True)
+
+
+class Pmxcfs:
+    def __init__(self, name, address):
+        self.name, self.address = name, address
+        # `lock` guards the state and is never held while another node is asked;
+        # `turn` lets one tick run at a time.
+        self.lock, self.turn = threading.RLock(), threading.Lock()
+        self.store = Store()
+        self.started = int(time.time())
+        self.known = {}  # node name -> address, once it was seen
+        self.view, self.view_version = None, 0
+        self.status = None  # corosync's last answer; False after it was lost
+        self.unpublished = set()  # names that the other nodes do not have yet
+        imported = self.import_database()
+        # A database imported a moment ago knows nothing of the cluster yet.
+        self.fresh = self.clustered and imported
+        self.quorate = not self.clustered
+
+    def import_database(self):
+        """The first start of a node with a corosync.conf takes that over; later ones do not look."""
+        imported = not self.store.load()
+        if imported:
+            if os.path.exists(env.path(COROSYNC_CONF)):
+                self.store.put("corosync.conf", env.read(env.path(COROSYNC_CONF)), [0, 0])
+            self.store.save()
+        self.clustered = self.store.text("corosync.conf") is not None
+        self.push_corosync_conf()
+        return imported
+
+    def mount(self):
+        os.makedirs(self.store.top, exist_ok=True)
+        if os.geteuid() == 0 and not env.ROOT:
+            if os.path.ismount(MOUNT):
+                subprocess.run(["umount", "-l", MOUNT], check=False)
+            subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=0755,nosuid,nodev", "pve-standin", MOUNT], check=True)
+            self.store.own(MOUNT)
+        self.store.clear()
+        self.store.materialise()
+        self.store.set_modes(self.quorate)
+        self.store.link("local", "nodes/" + self.name)
+        for folder in ("lxc", "openvz", "qemu-server"):
+            self.store.link(folder, "nodes/%s/%s" % (self.name, folder))
+        self.store.plugin(".debug", "0\n", 0o640)
+        self.store.plugin(".rrd", "")
+        self.store.plugin(".vmlist", '{\n"version": 1\n}\n')
+        self.store.plugin(".clusterlog", '{\n"data": [\n]\n}\n')
+        self.show()
+
+    def unmount(self):
+        if os.geteuid() == 0 and not env.ROOT:
+            subprocess.run(["umount", "-l", MOUNT], check=False)
+        else:
+            self.store.clear()
+
+    # -- what others see
+
+    def show(self):
+        """Writes .members and .version when they changed."""
+        view = self.members_body()
+        if view == self.view:
+            return
+        self.view_version = self.view_version + 1 if view else 0
+        self.view = view
+        self.store.plugin(".members", '{\n"nodename": "%s",\n"version": %d%s\n}\n' % (self.name, self.view_version, view))
+        self.store.plugin(".version", '{\n"starttime": %d,\n"clinfo": %d,\n"vmlist": 1,\n"corosync.conf": %d,\n"kvstore": {\n}\n}\n'
+                          % (self.started, self.view_version, self.store.counter()))
+
+    def members_body(self):
+        """The part of .members after the version; empty outside a cluster and before corosync was seen."""
+        if not self.clustered or self.status is None:
+            return ""
+        conf = self.conf()
+        online = self.online()
+        rows = []
+        for name, entry in sorted(conf["nodelist"].items(), key=lambda item: int(item[1]["nodeid"])):
+            number = int(entry["nodeid"])
+            if number in online:
+                self.known[name] = online[number]["ip"]
+            address = ', "ip": "%s"' % self.known[name] if name in self.known else ""
+            rows.append('  "%s": { "id": %d, "online": %d%s}' % (name, number, number in online, address))
+        return ',\n"cluster": { "name": "%s", "version": %d, "nodes": %d, "quorate": %d },\n"nodelist": {\n%s\n  }' % (
+            conf["totem"]["cluster_name"], corosync_conf.version(conf), len(rows), self.quorate, ",\n".join(rows))
+
+    def conf(self):
+        return corosync_conf.parse(self.store.text("corosync.conf"))
+
+    def my_id(self):
+        if not self.clustered:
+            return 0
+        return int(self.conf()["nodelist"].get(self.name, {}).get("nodeid", 0))
+
+    def online(self):
+        """The nodes whose pmxcfs takes part, this one included: number -> address and digest."""
+        states = {int(number): state for number, state in (self.status or {}).get("pmxcfs", {}).items()}
+        states[self.my_id()] = {"ip": self.address, "database": self.store.digest()}
+        return states
+
+    def others(self):
+        return {number: state for number, state in self.online().items() if number != self.my_id()}
+
+    # -- the cluster
+
+    def tick(self):
+        """One look at corosync, at the own files and at the other nodes."""
+        with self.turn:
+            self.publish()
+            if self.clustered:
+                self.look_at_corosync()
+            with self.lock:
+                if not self.quorate and self.store.pending():
+                    log("[dcdb] notice: no quorum, what was written below /etc/pve is undone")
+                    self.store.materialise()
+                    self.store.set_modes(False)
+                self.show()
+
+    def take_writes(self):
+        """Takes over what was written here; `lock` is held."""
+        changed = self.store.scan(self.my_id())
+        self.unpublished |= changed
+        if "corosync.conf" in changed:
+            self.push_corosync_conf()
+
+    def publish(self):
+        """Hands what was written here to the other nodes.
+
+        Also after the quorum went, which a new node in corosync.conf alone can do: it was
+        there when the files were written.
+        """
+        with self.lock:
+            if self.quorate:
+                self.take_writes()
+            if not self.unpublished:
+                return
+            names, self.unpublished = self.unpublished, set()
+            targets = self.others() if self.clustered else {}
+            entries = {name: self.store.entries[name] for name in names}
+        for number in targets:
+            if self.ask(number, {"put": entries}) is None:
+                with self.lock:
+                    self.unpublished |= names
+
+    def look_at_corosync(self):
+        register = {"ip": self.address, "database": self.store.digest()}
+        try:
+            status = ipc.call(env.run("corosync.sock"), {"op": "status", "register": register})
+        except (OSError, ValueError):
+            status = None if self.status is None else False
+        with self.lock:
+            self.status = status
+            quorate = bool(status and status["quorate"])
+            mine = self.store.digest()
+            differing = [number for number, state in self.others().items() if state["database"] != mine]
+        if quorate:
+            for number in differing:
+                self.adopt(self.ask(number, {"get": True}))
+        with self.lock:
+            quorate = quorate and not self.fresh
+            if quorate != self.quorate:
+                log("[status] notice: node %s quorum" % ("has" if quorate else "lost"))
+                self.quorate = quorate
+                self.store.set_modes(quorate)
+
+    def ask(self, number, message):
+        """Sends a message to another node's pmxcfs; None when it does not answer."""
+        try:
+            reply = ipc.call(env.run("corosync.sock"), {"op": "pmxcfs", "to": number, "message": message})
+        except (OSError, ValueError) as error:
+            reply = {"error": str(error)}
+        if reply.get("error"):
+            log("[dcdb] crit: node %d does not answer: %s" % (number, reply["error"]))
+        return reply.get("answer")
+
+    def adopt(self, answer):
+        """Merges what another node has."""
+        if not answer or "entries" not in answer:
+            return
+        with self.lock:
+            if self.quorate:
+                # What was written here meanwhile must not be lost below.
+                self.take_writes()
+            changed = self.store.merge(answer["entries"])
+            if answer.get("complete"):
+                self.fresh = False
+            if "corosync.conf" in changed:
+                self.push_corosync_conf()
+            if changed:
+                log("[dcdb] notice: all data is up to date")
+            self.show()
+
+    def push_corosync_conf(self):
+        """/etc/corosync/corosync.conf follows the cluster's, and corosync is told."""
+        text = self.store.text("corosync.conf")
+        file = env.path(COROSYNC_CONF)
+        if text is None:
+            return
+        if not os.path.exists(file) or env.read(file) != text:
+            env.write(file, text)
+        try:
+            ipc.call(env.run("corosync.sock"), {"op": "reload"})
+        except OSError:
+            pass  # corosync is not running; it reads the file at its start
+
+    # -- requests
+
+    def request(self, message, _peer):
+        op = message["op"]
+        if op == "lock" or op == "unlock":
+            return self.cluster_lock(message)
+        if op == "peer":
+            return self.from_peer(message["message"])
+        if op == "sync":
+            self.tick()
+        with self.lock:
+            return {"quorate": self.quorate, "clustered": self.clustered, "address": self.address}
+
+    def from_peer(self, message):
+        if "lock" in message:
+            return self.local_lock(message["lock"], message["take"])
+        with self.lock:
+            if message.get("get"):
+                return {"entries": self.store.entries, "complete": not self.fresh}
+            if "put" in message:
+                if not self.fresh:
+                    self.adopt({"entries": message["put"]})
+                return {}
+        return {"error": "unknown request"}
+
+    def cluster_lock(self, message):
+        """A lock for the whole cluster lives on the online node with the lowest number."""
+        leader = min(self.online()) if self.clustered else None
+        if leader is None or leader == self.my_id():
+            return self.local_lock(message["name"], message["op"] == "lock")
+        return self.ask(leader, {"lock": message["name"], "take": message["op"] == "lock"}) or {"taken": False}
+
+    def local_lock(self, name, take):
+        """A folder below priv/lock, as the real one; it expires after two minutes."""
+        folder = self.store.full("priv/lock/" + name)
+        try:
+            if not take:
+                os.rmdir(folder)
+                return {"taken": False}
+            os.makedirs(os.path.dirname(folder), exist_ok=True)
+            try:
+                os.mkdir(folder)
+                return {"taken": True}
+            except FileExistsError:
+                if time.time() - os.stat(folder).st_mtime > LOCK_LIFE:
+                    os.rmdir(folder)
+                return {"taken": False}
+        except OSError:
+            return {"taken": False}
+
+
+def main():
+    foreground = "-f" in sys.argv[1:]
+    name = env.nodename()
+    address = env.node_address(name)
+    if address is None:
+        log("[main] crit: Unable to resolve node name '%s' to a non-loopback IP address"
+            " - missing entry in '/etc/hosts' or DNS?" % name)
+        return 255
+    log("[main] notice: resolved node name '%s' to '%s' for default node IP address" % (name, address))
+    if daemon.running_pid("pmxcfs"):
+        log("[main] crit: Unable to get lock - another pmxcfs runs")
+        return 255
+    ready = (lambda: daemon.write_pid("pmxcfs")) if foreground else daemon.background("pmxcfs")
+    pmxcfs = Pmxcfs(name, address)
+    pmxcfs.mount()
+    socket_file = env.run("pmxcfs.sock")
+    stopping = threading.Event()
+    import signal
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda _signal, _frame: stopping.set())
+    ipc.serve_in_background(ipc.listen_unix(socket_file), pmxcfs.request)
+    # Registers with a corosync that runs, so that the others see this node at once.
+    pmxcfs.tick()
+    ready()
+    while not stopping.wait(env.POLL):
+        pmxcfs.tick()
+    daemon.remove(socket_file)
+    with pmxcfs.lock:
+        if pmxcfs.quorate:
+            pmxcfs.store.scan(pmxcfs.my_id())
+        pmxcfs.unmount()
+        daemon.remove(daemon.pid_file("pmxcfs"))
+        os._exit(0)

@@ -1,0 +1,159 @@
+"""Several stand-in nodes on this machine, and the transcripts of the real ones.
+
+Each node is a root folder and an address of 127.99.0.0/24; nothing needs to be root.
+"""
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+USR = os.path.join(HERE, "files/usr")
+TRANSCRIPTS = os.path.join(HERE, "transcripts")
+NET = "127.99.0."
+PASSWORD = "example-secret"
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def transcript(name, number=0):
+    """Exit code and output of one block of a file in transcripts/."""
+    with open(os.path.join(TRANSCRIPTS, name + ".txt"), encoding="utf-8") as file:
+        block = re.split(r"\n\n(?=# )", file.read())[number]
+    header, output = [], []
+    for line in block.splitlines(keepends=True):
+        (header if line.startswith("# ") and not output else output).append(line)
+    code = int(re.search(r"# exit code: (\d+)", "".join(header)).group(1))
+    return code, "".join(output)
+
+
+def normal(text):
+    """Replaces what differs from run to run; transcripts/README.md names each."""
+    text = text.replace("10.99.0.", "NET.").replace(NET, "NET.")
+    text = re.sub(r"(?:[0-9A-F]{2}:){31}[0-9A-F]{2}", "FINGERPRINT", text)
+    text = re.sub(r"config-\d+\.sql\.gz", "config-TIME.sql.gz", text)
+    text = re.sub(r"(NET\.\d+):\d+", r"\1:PORT", text)
+    text = re.sub(r"(?m)^(Date: +).*$", r"\1DATE", text)
+    text = re.sub(r"(?m)^(Ring ID: +).*$", r"\1RING", text)
+    text = re.sub(r'(?m)^"version": [1-9]\d*', '"version": VIEW', text)
+    return text.rstrip("\n") + "\n"
+
+
+class Node:
+    def __init__(self, rig, name, last, hosts=None):
+        self.rig, self.name, self.address = rig, name, NET + str(last)
+        self.root = os.path.join(rig.folder, "%s-%d" % (name, last))
+        for folder in ("etc/ssh", "root/.ssh", "run/pve-standin", "var/lock"):
+            os.makedirs(os.path.join(self.root, folder))
+        self.write("/etc/shadow", "root:%s:20000:0:99999:7:::\n" % rig.password_hash)
+        self.write("/etc/ssh/ssh_host_rsa_key.pub", "ssh-rsa AAAA%s root@%s\n" % (name, name))
+        self.hosts(hosts or "%s %s.lab.test %s\n" % (self.address, name, name))
+        self.environment = dict(
+            os.environ, PVE_STANDIN_ROOT=self.root, PVE_STANDIN_NODE=name, PVE_STANDIN_NET=NET,
+            PVE_STANDIN_ADDRESSES=self.address, PVE_STANDIN_API_ADDRESS=self.address,
+            PVE_STANDIN_API_PORT=str(rig.api_port), PVE_STANDIN_LINK_PORT=str(rig.link_port),
+            PVE_STANDIN_AUTH_DELAY="0.1", PVE_STANDIN_LOCK_TIMEOUT="0.5", PVE_STANDIN_BEAT="0.1",
+            PVE_STANDIN_SILENCE="4", PVE_STANDIN_POLL="0.1")
+
+    def path(self, name):
+        return self.root + name
+
+    def write(self, name, text):
+        os.makedirs(os.path.dirname(self.path(name)), exist_ok=True)
+        with open(self.path(name), "w", encoding="utf-8") as file:
+            file.write(text)
+
+    def read(self, name):
+        with open(self.path(name), encoding="utf-8") as file:
+            return file.read()
+
+    def exists(self, name):
+        return os.path.lexists(self.path(name))
+
+    def hosts(self, text):
+        self.write("/etc/hosts", "127.0.0.1 localhost\n" + text)
+
+    def command(self, program, *words):
+        folder = "sbin" if program.startswith("corosync") else "bin"
+        return [sys.executable, os.path.join(USR, folder, program), *words]
+
+    def run(self, program, *words, stdin="", cwd=None):
+        """Exit code and output, both streams in one, as the transcripts have them."""
+        done = subprocess.run(self.command(program, *words), input=stdin, env=self.environment, cwd=cwd,
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=120)
+        return done.returncode, done.stdout
+
+    def spawn(self, program, *words):
+        return subprocess.Popen(self.command(program, *words), env=self.environment, stdin=subprocess.PIPE,
+                                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+    def service(self, verb, *units):
+        code = "import sys; from pvestandin import services; services.systemctl(*sys.argv[1:])"
+        subprocess.run([sys.executable, "-c", code, verb, *units], check=True, cwd=self.root,
+                       env=dict(self.environment, PYTHONPATH=os.path.join(USR, "lib/pve-standin")))
+
+    def boot(self):
+        """What the units do, in their order; pveproxy's unit runs updatecerts first."""
+        self.service("start", "pve-cluster", "corosync")
+        self.run("pvecm", "updatecerts", "--silent")
+        self.service("start", "pvedaemon", "pveproxy")
+        return self
+
+    def shut_down(self):
+        for unit in ("pveproxy", "pvedaemon", "corosync", "pve-cluster"):
+            self.service("stop", unit)
+
+    def fingerprint(self):
+        text = subprocess.run(
+            ["openssl", "x509", "-noout", "-fingerprint", "-sha256", "-in", self.path("/etc/pve/local/pve-ssl.pem")],
+            check=True, capture_output=True, text=True).stdout
+        return text.strip().partition("=")[2]
+
+    def add(self, peer, *more, password=PASSWORD, link=True, pin=True, stdin=None, cwd=None):
+        """`pvecm add`, with the pinned fingerprint and --link0 unless told otherwise."""
+        words = ["add", peer.address]
+        if pin:
+            words += ["--fingerprint", peer.fingerprint()]
+        if link:
+            words += ["--link0", self.address]
+        return self.run("pvecm", *words, *more, stdin=password + "\n" if stdin is None else stdin, cwd=cwd)
+
+
+class Rig:
+    def __init__(self):
+        self.folder = tempfile.mkdtemp(prefix="standin-")
+        self.api_port, self.link_port = free_port(), free_port()
+        self.password_hash = subprocess.run(
+            ["openssl", "passwd", "-6", "-stdin"], input=PASSWORD + "\n", check=True, capture_output=True,
+            text=True).stdout.strip()
+        self.nodes = []
+
+    def node(self, name, last, hosts=None):
+        node = Node(self, name, last, hosts)
+        self.nodes.append(node)
+        return node
+
+    def close(self):
+        for node in self.nodes:
+            node.shut_down()
+        shutil.rmtree(self.folder)
+
+
+def wait_for(what, seconds=60):
+    """Polls until `what()` is true; the time limit is only there so that a test ends."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        value = what()
+        if value:
+            return value
+        time.sleep(0.05)
+    raise AssertionError("it did not happen within %d s" % seconds)
