@@ -1,0 +1,243 @@
+//! The whole way, for real: a base from the mirror with the stand-in's repository, two
+//! machines seeded from one lab and booted in QEMU, vm42 joins the cluster of vm41.
+//!
+//! Takes minutes, a Debian mirror and QEMU, so `scripts/test` runs it, and not every `cargo test`.
+
+#![allow(clippy::unwrap_used)]
+
+#[path = "whole_way/guest.rs"]
+mod guest;
+#[path = "whole_way/lab.rs"]
+mod lab;
+
+use guest::{Guest, Root};
+use lab::{Lab, PASSWORD};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// The overlay of the recipe by hand, in bytes.
+const OVERLAY_BY_HAND: u64 = 25_000_000;
+
+#[test]
+#[ignore = "boots virtual machines; scripts/test runs it"]
+fn from_the_mirror_to_two_nodes_of_one_cluster() {
+    let lab = Lab::new(&Path::new(env!("CARGO_TARGET_TMPDIR")).join("whole-way"));
+    timed("base", || {
+        lab.imgbuild(&["base", "--source", "mirror"]);
+    });
+    let again = lab.imgbuild(&["base", "--source", "mirror"]);
+    assert!(again.contains("is up to date"), "{again}");
+    lab.imgbuild(&["audit", "base.qcow2"]);
+    lab.imgbuild(&["check"]);
+    timed("two seeds", || {
+        lab.imgbuild(&["seed", "--all"]);
+    });
+
+    let vm41 = boot(
+        &lab,
+        "vm41",
+        Some(format!("tcp:127.0.0.1:{}-:1194", lab.tunnel_port)),
+    );
+    vm41.wait_for(
+        "pvecm status | grep -q 'Quorate: *Yes'",
+        Duration::from_secs(180),
+    );
+    let vm42 = boot(&lab, "vm42", None);
+
+    inside(&vm41, &vm42);
+    let started = Instant::now();
+    vm42.power_off();
+    vm41.power_off();
+    println!(
+        "time: both shut down: {:.1} s",
+        started.elapsed().as_secs_f64()
+    );
+    from_outside(&lab);
+
+    // A configured machine boots on without a change.
+    let second = lab.imgbuild(&["run", "vm42", "--user-net", "--shutdown"]);
+    assert!(second.contains("vm42 is configured"), "{second}");
+    assert!(!second.contains("  changed  "), "{second}");
+
+    // What a clone has become is no base any more, and the audit says by which paths.
+    let (code, words) = lab.imgbuild_says(&["audit", "vm42/vm42.qcow2"]);
+    assert_eq!(code, Some(1));
+    for path in [
+        "/etc/ssh/ssh_host_",
+        "/etc/machine-id is not empty",
+        "/var/lib/firstboot is there",
+    ] {
+        assert!(words.contains(path), "{path}: {words}");
+    }
+}
+
+fn timed(what: &str, work: impl FnOnce()) {
+    let started = Instant::now();
+    work();
+    println!("time: {what}: {:.1} s", started.elapsed().as_secs_f64());
+}
+
+/// Boots a machine up to its verdict and leaves it running.
+fn boot<'a>(lab: &'a Lab, name: &'static str, forward: Option<String>) -> Guest<'a> {
+    let ssh_port = lab::free_port();
+    let ssh = format!("tcp:127.0.0.1:{ssh_port}-:22");
+    let mut words = vec!["run", name, "--user-net", "--forward", &ssh];
+    if let Some(rule) = &forward {
+        words.extend(["--forward", rule]);
+    }
+    timed(&format!("{name}, boot to configured"), || {
+        let said = lab.imgbuild(&words);
+        assert!(said.contains(&format!("{name} is configured")), "{said}");
+    });
+    Guest {
+        lab,
+        name,
+        ssh_port,
+    }
+}
+
+fn inside(vm41: &Guest, vm42: &Guest) {
+    assert_eq!(
+        vm42.ssh("hostname; hostname --fqdn; cat /etc/mailname"),
+        "vm42\nvm42.lab.test\nvm42.lab.test\n"
+    );
+    assert_eq!(vm42.ssh("postconf -h myhostname"), "vm42.lab.test\n");
+    assert!(
+        vm42.ssh("ip -4 -o addr show dev vmbr120 up")
+            .contains(" 10.120.0.42/24 ")
+    );
+    assert!(
+        vm42.ssh("ip -4 -o addr show dev eth0 up")
+            .contains(" 192.168.122.42/24 ")
+    );
+    vm42.ssh("test -d /sys/class/net/tap120/brport");
+    assert_eq!(
+        vm42.ssh("systemctl is-enabled openvpn@vpn-interco"),
+        "enabled\n"
+    );
+    assert_eq!(
+        vm42.ssh("systemctl is-active openvpn@vpn-interco"),
+        "active\n"
+    );
+    vm42.ssh("ping -c 1 -W 10 10.120.0.41");
+    assert!(
+        vm42.ssh("timedatectl show -p Timezone")
+            .contains("Europe/Paris")
+    );
+    assert!(vm42.ssh("firstboot status").contains("configured"));
+    let status: serde_json::Value =
+        serde_json::from_str(&vm42.ssh("firstboot status --json")).unwrap();
+    assert_eq!(status["name"], "vm42", "{status}");
+    // The login is at hand on the console, whatever the join did.
+    assert!(vm42.lab.read("vm42/console.log").contains("vm42 login:"));
+
+    // The cluster lists vm42, seen from the other node.
+    let nodes = vm41.ssh("pvecm nodes");
+    assert!(
+        nodes.lines().any(|line| line.trim_end().ends_with(" vm42")),
+        "{nodes}"
+    );
+    let members: serde_json::Value =
+        serde_json::from_str(&vm41.ssh("cat /etc/pve/.members")).unwrap();
+    assert_eq!(members["nodelist"]["vm42"]["online"], 1, "{members}");
+    assert_eq!(
+        members["nodelist"]["vm42"]["ip"], "10.120.0.42",
+        "{members}"
+    );
+
+    // Two clones of one image share no identity.
+    for file in [
+        "/etc/machine-id",
+        "/etc/ssh/ssh_host_ed25519_key.pub",
+        "/etc/ssh/ssh_host_rsa_key.pub",
+    ] {
+        let command = format!("cat {file}");
+        assert_ne!(vm41.ssh(&command), vm42.ssh(&command), "{file}");
+    }
+    for machine in [vm41, vm42] {
+        assert_eq!(
+            machine.ssh("tr -d '\\n' < /etc/machine-id | wc -c").trim(),
+            "32"
+        );
+        let failed = machine.ssh("systemctl --failed --no-legend --plain");
+        assert_eq!(failed, "", "failed units of {}", machine.name);
+        // Neither the password nor a part of it is in what can be read later.
+        let found = machine.ssh(&format!(
+            "journalctl --no-pager | grep -c -- {PASSWORD}; ps -eo args | grep -v grep | grep -c -- {PASSWORD}; true"
+        ));
+        assert_eq!(found, "0\n0\n", "{}", machine.name);
+    }
+}
+
+fn from_outside(lab: &Lab) {
+    for name in ["vm41", "vm42"] {
+        for file in ["console.log", "status.jsonl", "run.log", "run.sh"] {
+            assert!(
+                !lab.read(&format!("{name}/{file}")).contains(PASSWORD),
+                "{name}/{file}"
+            );
+        }
+        let root = Root::of(lab, name);
+        let number = &name[2..];
+        assert_eq!(root.text("/etc/hostname"), format!("{name}\n"));
+        assert_eq!(root.text("/etc/mailname"), format!("{name}.lab.test\n"));
+        let hosts = root.text("/etc/hosts");
+        assert!(!hosts.contains("127.0.1.1"), "{hosts}");
+        let own = if name == "vm42" {
+            "10.120.0.42"
+        } else {
+            "192.168.122.41"
+        };
+        assert!(
+            hosts.lines().any(|line| line.split_whitespace().eq([
+                own,
+                &format!("{name}.lab.test"),
+                name
+            ])),
+            "{hosts}"
+        );
+        let postfix = root.text("/etc/postfix/main.cf");
+        assert!(
+            postfix.contains(&format!("myhostname = {name}.lab.test")),
+            "{postfix}"
+        );
+        let interfaces = root.text("/etc/network/interfaces");
+        for line in [
+            &format!("address 192.168.122.{number}/24"),
+            "gateway 192.168.122.1",
+            "auto tap120",
+            &format!("address 10.120.0.{number}/24"),
+            "bridge-ports tap120",
+        ] {
+            assert!(
+                interfaces.lines().any(|l| l.trim() == line),
+                "{line}: {interfaces}"
+            );
+        }
+        assert_eq!(root.mode("/etc/openvpn/vpn-interco.conf"), 0o600);
+        assert_eq!(root.mode("/etc/ssh/ssh_host_ed25519_key"), 0o600);
+        assert_eq!(root.mode("/etc/shadow"), 0o640);
+        assert_eq!(root.mode("/var/lib/firstboot/journal.json"), 0o600);
+        let journal = root.text("/var/lib/firstboot/journal.json");
+        assert!(!journal.contains(PASSWORD));
+        let journal: serde_json::Value = serde_json::from_str(&journal).unwrap();
+        assert_eq!(journal["name"], name, "{journal}");
+
+        let overlay =
+            std::fs::metadata(lab.folder.join(name).join(format!("{name}.qcow2"))).unwrap();
+        let bytes = overlay.blocks() * 512;
+        println!(
+            "size: {name}.qcow2 after its first boot: {:.1} MB",
+            bytes as f64 / 1e6
+        );
+        assert!(bytes < OVERLAY_BY_HAND, "{bytes}");
+    }
+    let vm42 = Root::of(lab, "vm42");
+    assert_eq!(vm42.mode("/etc/corosync/authkey"), 0o400);
+    assert!(
+        vm42.text("/etc/corosync/corosync.conf")
+            .contains("name: vm42")
+    );
+    assert!(vm42.exists("/etc/systemd/system/multi-user.target.wants/openvpn@vpn-interco.service"));
+}

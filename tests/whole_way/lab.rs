@@ -1,0 +1,274 @@
+//! The lab of the whole way: a repository that stands in for Proxmox VE's, a definition
+//! that adds it, two machines with a tunnel between them.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+
+/// Root's password in both machines and so of the cluster. It must not be seen anywhere.
+pub const PASSWORD: &str = "Korrekt-Pferd-Batterie";
+
+/// A folder with everything, and the server of the repository.
+pub struct Lab {
+    pub folder: PathBuf,
+    server: Child,
+    /// Host port that leads to OpenVPN in vm41.
+    pub tunnel_port: u16,
+}
+
+impl Lab {
+    /// Makes repository, definition, secrets and lab.yaml in an empty folder.
+    pub fn new(folder: &Path) -> Lab {
+        let _ = fs::remove_dir_all(folder);
+        fs::create_dir_all(folder).unwrap();
+        let repository = folder.join("repository");
+        let make = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/standin/make-repo");
+        must(Command::new(make).arg(&repository));
+        let (server, repository_port) = serve(&repository);
+        let lab = Lab {
+            folder: folder.to_owned(),
+            server,
+            tunnel_port: free_port(),
+        };
+        lab.definition(&repository, repository_port);
+        lab.secrets();
+        lab.lab_yaml(&repository);
+        lab
+    }
+
+    /// The built-in definition with the stand-in's repository, as an admin would add one.
+    fn definition(&self, repository: &Path, port: u16) {
+        let key = fs::read(repository.join("key.gpg")).unwrap();
+        let sha256 = sha256(&key);
+        fs::create_dir(self.folder.join("images")).unwrap();
+        fs::write(self.folder.join("images/stand-in.gpg"), key).unwrap();
+        let built_in = include_str!("../../images/base.yaml");
+        fs::write(
+            self.folder.join("images/base.yaml"),
+            format!(
+                "{built_in}
+repositories:
+  - name: stand-in
+    url: http://127.0.0.1:{port}/
+    suite: trixie
+    components: [main]
+    key: stand-in.gpg
+    key_sha256: {sha256}
+    packages: [proxmox-ve, pve-standin-creator]
+"
+            ),
+        )
+        .unwrap();
+    }
+
+    /// Passwords, root's ssh key, and an OpenVPN configuration for each end of the tunnel.
+    fn secrets(&self) {
+        let secrets = self.folder.join("secrets");
+        fs::DirBuilder::new().mode(0o700).create(&secrets).unwrap();
+        self.secret("root-password", &format!("{PASSWORD}\n"));
+        must(
+            Command::new("ssh-keygen")
+                .args(["-q", "-t", "ed25519", "-N", "", "-C", "test", "-f"])
+                .arg(secrets.join("id")),
+        );
+        let identity = |name: &str| {
+            let (key, cert) = (
+                secrets.join(format!("{name}.key")),
+                secrets.join(format!("{name}.pem")),
+            );
+            must(
+                Command::new("openssl")
+                    .args([
+                        "req",
+                        "-x509",
+                        "-newkey",
+                        "ec",
+                        "-pkeyopt",
+                        "ec_paramgen_curve:prime256v1",
+                    ])
+                    .args([
+                        "-nodes",
+                        "-days",
+                        "30",
+                        "-subj",
+                        &format!("/CN={name}"),
+                        "-keyout",
+                    ])
+                    .arg(&key)
+                    .arg("-out")
+                    .arg(&cert),
+            );
+            let out = must(
+                Command::new("openssl")
+                    .args(["x509", "-noout", "-fingerprint", "-sha256", "-in"])
+                    .arg(&cert),
+            );
+            let out = String::from_utf8(out.stdout).unwrap();
+            let fingerprint = out.trim().rsplit_once('=').unwrap().1.to_owned();
+            let read = |file| fs::read_to_string(file).unwrap();
+            (
+                format!(
+                    "<key>\n{}</key>\n<cert>\n{}</cert>\n",
+                    read(key),
+                    read(cert)
+                ),
+                fingerprint,
+            )
+        };
+        let (vm41, fingerprint41) = identity("vm41");
+        let (vm42, fingerprint42) = identity("vm42");
+        let common = "dev tap120\ndev-type tap\nkeepalive 10 60\nverb 3\n";
+        self.secret(
+            "vm41.ovpn",
+            &format!(
+                "{common}proto tcp-server\nport 1194\ntls-server\ndh none\n\
+                 peer-fingerprint {fingerprint42}\n{vm41}"
+            ),
+        );
+        self.secret(
+            "vm42.ovpn",
+            &format!(
+                "{common}proto tcp-client\nremote 192.168.122.254 {}\nconnect-retry 2 5\ntls-client\n\
+                 peer-fingerprint {fingerprint41}\n{vm42}",
+                self.tunnel_port
+            ),
+        );
+    }
+
+    fn secret(&self, name: &str, text: &str) {
+        let file = self.folder.join("secrets").join(name);
+        fs::write(&file, text).unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+    }
+
+    fn lab_yaml(&self, repository: &Path) {
+        let fingerprint = fs::read_to_string(repository.join("creator.fingerprint")).unwrap();
+        let key = fs::read_to_string(self.folder.join("secrets/id.pub")).unwrap();
+        fs::write(
+            self.folder.join("lab.yaml"),
+            format!(
+                "domain: lab.test
+vmbr120:
+  range: 10.120.0.0/24
+defaults:
+  memory: 1G
+  cores: 1
+  timezone: Europe/Paris
+  ssh_keys:
+    - {}
+  root_password_file: secrets/root-password
+  openvpn:
+    instance: vpn-interco
+    config: \"secrets/{{name}}.ovpn\"
+vms:
+  - name: vm41
+  - name: vm42
+    cluster:
+      peers:
+        - address: 10.120.0.41
+          fingerprint: \"{}\"
+      password_file: secrets/root-password
+",
+                key.trim(),
+                fingerprint.trim()
+            ),
+        )
+        .unwrap();
+    }
+
+    /// Runs imgbuild in the lab's folder, shows what it says, and wants it to end well.
+    pub fn imgbuild(&self, words: &[&str]) -> String {
+        let (code, text) = self.imgbuild_says(words);
+        assert_eq!(code, Some(0), "imgbuild {}", words.join(" "));
+        text
+    }
+
+    /// Runs imgbuild in the lab's folder and returns its exit code and both outputs.
+    pub fn imgbuild_says(&self, words: &[&str]) -> (Option<i32>, String) {
+        println!("$ imgbuild {}", words.join(" "));
+        let output = Command::new(env!("CARGO_BIN_EXE_imgbuild"))
+            .args(words)
+            .current_dir(&self.folder)
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        let text = both(&output);
+        println!("{text}");
+        (output.status.code(), text)
+    }
+
+    /// A file of the lab.
+    pub fn read(&self, name: &str) -> String {
+        String::from_utf8_lossy(&fs::read(self.folder.join(name)).unwrap()).into_owned()
+    }
+}
+
+impl Drop for Lab {
+    /// Ends the repository's server, and the machines of a test that failed.
+    fn drop(&mut self) {
+        let _ = self.server.kill();
+        let _ = self.server.wait();
+        for name in ["vm41", "vm42"] {
+            if let Some(pid) = imgbuild::qemu::running(&self.folder.join(name)) {
+                let pid = rustix::process::Pid::from_raw(pid as i32).unwrap();
+                let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+            }
+        }
+    }
+}
+
+/// Runs a program that must succeed.
+pub fn must(command: &mut Command) -> Output {
+    let output = command.stdin(Stdio::null()).output().unwrap();
+    assert!(output.status.success(), "{command:?}\n{}", both(&output));
+    output
+}
+
+/// A port of the loopback that nobody uses.
+pub fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().port()
+}
+
+fn both(output: &Output) -> String {
+    let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
+    text(&output.stdout) + &text(&output.stderr)
+}
+
+/// A web server on the loopback, on a port of its own choice.
+fn serve(folder: &Path) -> (Child, u16) {
+    let mut child = Command::new("python3")
+        .args([
+            "-u",
+            "-m",
+            "http.server",
+            "--bind",
+            "127.0.0.1",
+            "--directory",
+        ])
+        .arg(folder)
+        .arg("0")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    // Serving HTTP on 127.0.0.1 port 43211 (http://127.0.0.1:43211/) ...
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap())
+        .read_line(&mut line)
+        .unwrap();
+    let port = line.split(' ').nth(5).and_then(|word| word.parse().ok());
+    (child, port.unwrap_or_else(|| panic!("no port in `{line}`")))
+}
+
+fn sha256(bytes: &[u8]) -> String {
+    use sha2::{Digest, Sha256};
+    Sha256::digest(bytes)
+        .iter()
+        .map(|b| format!("{b:02x}"))
+        .collect()
+}
