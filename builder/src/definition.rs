@@ -40,7 +40,9 @@ pub struct Repository {
     pub suite: String,
     /// Components; none where the suite ends with a slash.
     pub components: Vec<String>,
-    /// The public key, a file beside the definition (absolute here).
+    /// The public key, a file beside the definition (absolute here). Its place is no part of
+    /// what goes into an image; its digest is.
+    #[serde(skip)]
     pub key: PathBuf,
     /// SHA-256 of the key file, lower-case hex. The digest is checked before anything is installed.
     pub key_sha256: String,

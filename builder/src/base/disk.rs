@@ -6,7 +6,7 @@
 //! and without a loop device.
 
 use super::inputs::Inputs;
-use super::mirror::is_root;
+use super::requirements::is_root;
 use crate::command;
 use crate::report::Report;
 use anyhow::{Context, Result, bail};

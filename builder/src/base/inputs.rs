@@ -1,6 +1,6 @@
 //! Everything a base image is made of, gathered and checked before any work.
 
-use super::{firstboot_binary, mirror, provision};
+use super::{apt_sources, firstboot_binary, provision};
 use crate::cli::{BaseArgs, Source};
 use crate::definition::Definition;
 use anyhow::{Context, Result};
@@ -35,7 +35,7 @@ impl Inputs {
             Source::Mirror => "mirror",
         };
         let chosen = args.mirror.clone().or_else(|| definition.mirror.clone());
-        let sources = mirror::sources(&definition.release, chosen.as_deref())?;
+        let sources = apt_sources::choose(&definition.release, chosen.as_deref())?;
         let firstboot = firstboot_binary::find()?;
         let firstboot_digest = digest_file(&firstboot)?;
 

@@ -1,5 +1,6 @@
 //! The recipe of `imgbuild base`.
 
+mod apt_sources;
 mod audit;
 mod disk;
 mod firstboot_binary;
@@ -7,6 +8,7 @@ mod inputs;
 mod manifest;
 mod mirror;
 mod provision;
+mod requirements;
 
 pub use audit::{Finding, audit_image};
 pub use manifest::Manifest;
@@ -33,8 +35,8 @@ pub fn build(args: &BaseArgs, report: &Report) -> Result<()> {
         ));
         return Ok(());
     }
-    mirror::check_tools()?;
-    mirror::check_space(&args.output, inputs.definition.packages.len())?;
+    requirements::check_tools()?;
+    requirements::check_space(&args.output)?;
 
     let work = WorkFolder::new(&args.output, "imgbuild-base", args.keep_work)?;
     if args.keep_work {

@@ -1,0 +1,148 @@
+//! What a build needs of this machine, checked before any work.
+
+use crate::command;
+use anyhow::{Context, Result, bail};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Bytes that a build needs for the unpacked system, the disk and the image.
+const SPACE_OUTPUT: u64 = 4 << 30;
+/// Bytes that mmdebstrap needs in its temporary folder.
+const SPACE_TEMPORARY: u64 = 2 << 30;
+
+/// Whether this process is root: mmdebstrap then needs no user namespace, mke2fs no fakeroot.
+pub fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+/// Checks every program and the user namespaces before any work.
+pub fn check_tools() -> Result<()> {
+    let mut needed = vec!["mmdebstrap", "tar", "mke2fs", "qemu-img"];
+    if !is_root() {
+        needed.extend(["fakeroot", "newuidmap", "newgidmap"]);
+    }
+    let missing: Vec<&str> = needed
+        .into_iter()
+        .filter(|program| command::find(program).is_err())
+        .collect();
+    if !missing.is_empty() {
+        let packages: Vec<&str> = missing
+            .iter()
+            .filter_map(|program| command::package_of(program))
+            .collect();
+        bail!(
+            "programs are missing: {}. On Debian: sudo apt install {}",
+            missing.join(", "),
+            packages.join(" ")
+        );
+    }
+    if is_root() {
+        Ok(())
+    } else {
+        check_user_namespaces()
+    }
+}
+
+/// Asks the kernel for a user namespace, and `/etc/subuid` for its numbers.
+fn check_user_namespaces() -> Result<()> {
+    check_switches(Path::new("/proc/sys"))?;
+    if let Ok(unshare) = command::find("unshare") {
+        command::output(Command::new(unshare).args(["--user", "true"])).context(
+            "this system gives no user namespace, and without root a base needs one. On Ubuntu: \
+             sudo sysctl kernel.apparmor_restrict_unprivileged_userns=0",
+        )?;
+    }
+    let uid = rustix::process::getuid().as_raw().to_string();
+    let name = std::env::var("USER")
+        .or_else(|_| std::env::var("LOGNAME"))
+        .unwrap_or_default();
+    for file in ["/etc/subuid", "/etc/subgid"] {
+        let has_range = fs::read_to_string(file)
+            .unwrap_or_default()
+            .lines()
+            .any(|line| {
+                let owner = line.split(':').next().unwrap_or_default();
+                owner == uid || (!name.is_empty() && owner == name)
+            });
+        if !has_range {
+            bail!(
+                "{file} has no range for this user, and a user namespace needs one. Add it: \
+                 sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {}",
+                if name.is_empty() { &uid } else { &name }
+            );
+        }
+    }
+    Ok(())
+}
+
+/// The kernel's switches for user namespaces, below `/proc/sys`.
+fn check_switches(sys: &Path) -> Result<()> {
+    for (file, remedy) in [
+        ("user/max_user_namespaces", "user.max_user_namespaces=15000"),
+        (
+            "kernel/unprivileged_userns_clone",
+            "kernel.unprivileged_userns_clone=1",
+        ),
+    ] {
+        let file = sys.join(file);
+        if fs::read_to_string(&file).is_ok_and(|text| text.trim() == "0") {
+            bail!(
+                "user namespaces are switched off ({} is 0), and without root a base needs them. \
+                 Switch them on: sudo sysctl {remedy}",
+                file.display()
+            );
+        }
+    }
+    Ok(())
+}
+
+/// Refuses early when a build cannot fit.
+pub fn check_space(output: &Path) -> Result<()> {
+    for (folder, needed) in [
+        (output.to_owned(), SPACE_OUTPUT),
+        (temporary(), SPACE_TEMPORARY),
+    ] {
+        let stat = rustix::fs::statvfs(&folder)
+            .with_context(|| format!("cannot look at the folder {}", folder.display()))?;
+        let free = stat.f_bavail.saturating_mul(stat.f_frsize);
+        if free < needed {
+            bail!(
+                "not enough space in {}: {} MB are free and a base needs about {} MB there while it is made",
+                folder.display(),
+                free / 1_000_000,
+                needed / 1_000_000
+            );
+        }
+    }
+    Ok(())
+}
+
+/// Where mmdebstrap unpacks: `/var/tmp`, because `/tmp` is often memory.
+pub fn temporary() -> PathBuf {
+    std::env::var_os("TMPDIR").map_or_else(|| PathBuf::from("/var/tmp"), PathBuf::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn switched_off_user_namespaces_are_named_with_the_switch() {
+        let sys = tempfile::tempdir().unwrap();
+        check_switches(sys.path()).unwrap();
+        fs::create_dir(sys.path().join("user")).unwrap();
+        let file = sys.path().join("user/max_user_namespaces");
+        fs::write(&file, "96365\n").unwrap();
+        check_switches(sys.path()).unwrap();
+        fs::write(&file, "0\n").unwrap();
+        assert_eq!(
+            check_switches(sys.path()).unwrap_err().to_string(),
+            format!(
+                "user namespaces are switched off ({} is 0), and without root a base needs them. \
+                 Switch them on: sudo sysctl user.max_user_namespaces=15000",
+                file.display()
+            )
+        );
+    }
+}
