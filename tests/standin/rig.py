@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import unittest
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 USR = os.path.join(HERE, "files/usr")
@@ -157,3 +158,31 @@ def wait_for(what, seconds=60):
             return value
         time.sleep(0.05)
     raise AssertionError("it did not happen within %d s" % seconds)
+
+
+def quorate(node):
+    return '"quorate": 1' in node.read("/etc/pve/.members")
+
+
+def online(node, name):
+    """Whether a node shows another as online in its .members."""
+    return any('"%s"' % name in line and '"online": 1' in line for line in node.read("/etc/pve/.members").splitlines())
+
+
+class Case(unittest.TestCase):
+    maxDiff = None
+
+    def same(self, got, name, number=0):
+        """Compares exit code and output with a transcript."""
+        code, text = transcript(name, number)
+        self.assertEqual(normal(text), normal(got[1]))
+        self.assertEqual(code, got[0])
+
+    def last_task(self, node):
+        return node.read("/var/log/pve/tasks/index").splitlines()[-1].split(" ", 2)[2]
+
+    def untouched(self, node):
+        """Nothing of a refused join is left."""
+        self.assertFalse(node.exists("/etc/corosync/authkey"))
+        self.assertFalse(node.exists("/etc/corosync/corosync.conf"))
+        self.assertFalse(node.exists("/etc/pve/corosync.conf"))

@@ -2,49 +2,17 @@
 
     python3 -m unittest discover -s tests/standin
 
-No virtual machine, no root, no network. What is compared is in transcripts/.
+No virtual machine, no root, no network. What is compared is in transcripts/. Here are the
+refusals; test_members.py has the joins, test_api.py what the API answers.
 """
 
 import fcntl
-import json
 import os
 import signal
-import ssl
-import subprocess
+import socket
 import unittest
-import urllib.error
-import urllib.parse
-import urllib.request
 
-from rig import PASSWORD, Rig, normal, transcript, wait_for
-
-
-def quorate(node):
-    return '"quorate": 1' in node.read("/etc/pve/.members")
-
-
-def online(node, name):
-    """Whether a node shows another as online in its .members."""
-    return any('"%s"' % name in line and '"online": 1' in line for line in node.read("/etc/pve/.members").splitlines())
-
-
-class Case(unittest.TestCase):
-    maxDiff = None
-
-    def same(self, got, name, number=0):
-        """Compares exit code and output with a transcript."""
-        code, text = transcript(name, number)
-        self.assertEqual(normal(text), normal(got[1]))
-        self.assertEqual(code, got[0])
-
-    def last_task(self, node):
-        return node.read("/var/log/pve/tasks/index").splitlines()[-1].split(" ", 2)[2]
-
-    def untouched(self, node):
-        """Nothing of a refused join is left."""
-        self.assertFalse(node.exists("/etc/corosync/authkey"))
-        self.assertFalse(node.exists("/etc/corosync/corosync.conf"))
-        self.assertFalse(node.exists("/etc/pve/corosync.conf"))
+from rig import PASSWORD, Case, Rig, quorate, wait_for
 
 
 class Refusals(Case):
@@ -94,6 +62,27 @@ class Refusals(Case):
         code, text = self.gamma.add(self.theta)
         self.theta.service("start", "pvedaemon")
         self.same((code, text.replace(self.theta.address, self.alpha.address)), "08b-peer-pvedaemon-stopped")
+
+    def test_killed_while_connecting(self):
+        """19: TERM and INT, while a peer takes the connection and says nothing."""
+        with socket.create_server(("127.99.0.98", self.rig.api_port)):
+            for block, number in enumerate((signal.SIGTERM, signal.SIGINT)):
+                process = self.gamma.spawn("pvecm", "add", "127.99.0.98", "--fingerprint", self.alpha.fingerprint(),
+                                           "--link0", self.gamma.address)
+                process.stdin.write(PASSWORD + "\n")
+                process.stdin.flush()
+                first = process.stdout.readline()
+                process.send_signal(number)
+                text = first + process.communicate(timeout=60)[0]
+                self.same((process.returncode, text), "19-pvecm-add-killed", block)
+
+    def test_output_closed(self):
+        """A reader that went away does not change the exit code."""
+        process = self.gamma.spawn("pvecm", "add", self.alpha.address, "--fingerprint", self.alpha.fingerprint())
+        process.stdout.close()
+        process.stdin.write("wrong\n")
+        process.stdin.close()
+        self.assertEqual(process.wait(timeout=60), 0)
 
     def test_authkey_present(self):
         self.gamma.write("/etc/corosync/authkey", "left behind")
@@ -162,291 +151,6 @@ class NoName(Case):
         self.same(zeta.run("pmxcfs", "-f"), "25-hostname-does-not-resolve", 0)
         status, nodes = zeta.run("pvecm", "status"), zeta.run("pvecm", "nodes")
         self.same((0, "%src=%d\n%src=%d\n" % (status[1], status[0], nodes[1], nodes[0])), "25-hostname-does-not-resolve", 1)
-
-
-class Members(Case):
-    """A cluster per test, because these change it."""
-
-    def setUp(self):
-        self.rig = Rig()
-        self.addCleanup(self.rig.close)
-        self.alpha = self.rig.node("alpha", 11).boot()
-        self.alpha.run("pvecm", "create", "labcluster", "--link0", self.alpha.address)
-        wait_for(lambda: quorate(self.alpha))
-
-    def joined(self, name, last):
-        node = self.rig.node(name, last).boot()
-        code, text = node.add(self.alpha)
-        self.assertTrue(text.endswith("successfully added node '%s' to cluster.\n" % name), text)
-        self.assertEqual(code, 0)
-        wait_for(lambda: online(self.alpha, name) and online(node, "alpha"))
-        return node
-
-    def assert_certificate(self, node):
-        """The node's certificate is the cluster's and is the one that its API shows."""
-        done = subprocess.run(["openssl", "verify", "-CAfile", node.path("/etc/pve/pve-root-ca.pem"),
-                               node.path("/etc/pve/local/pve-ssl.pem")], capture_output=True, text=True)
-        self.assertEqual(done.returncode, 0, done.stderr)
-        self.assertEqual(node.read("/etc/pve/pve-root-ca.pem"), self.alpha.read("/etc/pve/pve-root-ca.pem"))
-        shown = ssl.get_server_certificate((node.address, self.rig.api_port))
-        self.assertEqual(shown.strip(), node.read("/etc/pve/local/pve-ssl.pem").strip())
-
-    def test_join(self):
-        beta = self.rig.node("beta", 12).boot()
-        self.same(beta.add(self.alpha), "02-pvecm-add-success")
-        wait_for(lambda: online(self.alpha, "beta") and online(beta, "alpha"))
-        self.same((0, beta.read("/etc/pve/.members")), "20-joined-files", 0)
-        self.same((0, beta.read("/etc/pve/corosync.conf")), "20-joined-files", 1)
-        for node in (self.alpha, beta):
-            self.assertEqual(node.read("/etc/corosync/corosync.conf"), self.alpha.read("/etc/pve/corosync.conf"))
-        self.assertEqual(os.stat(beta.path("/etc/corosync/authkey")).st_mode & 0o777, 0o644)
-        self.assertEqual(os.stat(self.alpha.path("/etc/corosync/authkey")).st_mode & 0o777, 0o400)
-        self.assertEqual(os.readlink(beta.path("/root/.ssh/authorized_keys")), "/etc/pve/priv/authorized_keys")
-        self.assertEqual(os.readlink(beta.path("/etc/pve/local")), "nodes/beta")
-        backups = os.listdir(beta.path("/var/lib/pve-cluster/backup"))
-        self.assertRegex(" ".join(backups), r"^config-\d+\.sql\.gz$")
-        self.assertEqual(self.last_task(beta), "OK")
-        self.assert_certificate(beta)
-
-        name = "22-pvecm-status-joined-quorate"
-        wait_for(lambda: "Nodes:            2" in self.alpha.run("pvecm", "status")[1])
-        for at, words in enumerate((["pvecm", "status"], ["pvecm", "nodes"], ["corosync-quorumtool", "-s"],
-                                    ["corosync-cfgtool", "-s"], )):
-            self.same(beta.run(*words), name, at)
-        self.same(self.alpha.run("pvecm", "status"), name, 4)
-        self.same(self.alpha.run("pvecm", "nodes"), name, 5)
-        self.same(beta.add(self.alpha), "09-already-member")
-
-        # A second machine of the same name.
-        other = self.rig.node("beta", 14).boot()
-        self.same(other.add(self.alpha), "10-name-taken")
-        self.untouched(other)
-
-    def test_join_with_a_yes(self):
-        self.joined("beta", 12)
-        gamma = self.rig.node("gamma", 13).boot()
-        got = gamma.add(self.alpha, pin=False, link=False, stdin=PASSWORD + "\nyes\n")
-        self.same(got, "02b-pvecm-add-success-no-fingerprint")
-        self.assert_certificate(gamma)
-
-    def test_no_quorum(self):
-        beta = self.joined("beta", 12)
-        gamma = self.rig.node("gamma", 13).boot()
-        beta.shut_down()
-        wait_for(lambda: not quorate(self.alpha) and not online(self.alpha, "beta"))
-        self.same(gamma.add(self.alpha), "14-cluster-without-quorum")
-        self.untouched(gamma)
-
-        name = "22-pvecm-status-joined-inquorate"
-        # The real cluster had seen more changes by then.
-        for at, words in enumerate((["pvecm", "status"], ["pvecm", "nodes"], ["corosync-quorumtool", "-s"],
-                                    ["corosync-quorumtool", "-l"])):
-            code, text = self.alpha.run(*words)
-            self.same((code, text.replace("Config Version:   2", "Config Version:   6")), name, at)
-        self.assertEqual(os.stat(self.alpha.path("/etc/pve/corosync.conf")).st_mode & 0o777, 0o440)
-        # What is written without quorum does not stay.
-        os.chmod(self.alpha.path("/etc/pve/priv"), 0o700)
-        self.alpha.write("/etc/pve/priv/x", "x")
-        wait_for(lambda: not self.alpha.exists("/etc/pve/priv/x"))
-
-        self.assertEqual(self.alpha.run("pvecm", "expected", "1"), (0, ""))
-        wait_for(lambda: quorate(self.alpha))
-        # Power on again: the database survived, and what changed meanwhile arrives.
-        self.alpha.write("/etc/pve/storage.cfg", "nfs: ct\n")
-        beta.boot()
-        wait_for(lambda: online(self.alpha, "beta") and beta.exists("/etc/pve/storage.cfg"))
-        self.assertEqual(beta.read("/etc/pve/storage.cfg"), "nfs: ct\n")
-
-    def test_files_follow(self):
-        beta = self.joined("beta", 12)
-        beta.write("/etc/pve/user.cfg", "from beta\n")
-        wait_for(lambda: self.alpha.exists("/etc/pve/user.cfg"))
-        self.assertEqual(self.alpha.read("/etc/pve/user.cfg"), "from beta\n")
-        os.unlink(self.alpha.path("/etc/pve/user.cfg"))
-        wait_for(lambda: not beta.exists("/etc/pve/user.cfg"))
-
-    def test_half_joined_is_repaired_by_force(self):
-        """24, 24b: the join died after authkey was written; after a boot the next joiner gets no quorum."""
-        self.joined("beta", 12)
-        epsilon = self.rig.node("epsilon", 15).boot()
-        # What the peer answers, and nothing else of the join.
-        self.alpha.write("/etc/pve/corosync.conf", self.alpha.read("/etc/pve/corosync.conf").replace(
-            "config_version: 2", "config_version: 3").replace(
-            "nodelist {\n", "nodelist {\n  node {\n    name: epsilon\n    nodeid: 3\n    quorum_votes: 1\n"
-            "    ring0_addr: %s\n  }\n" % epsilon.address))
-        wait_for(lambda: "epsilon" in self.alpha.read("/etc/corosync/corosync.conf"))
-        with open(self.alpha.path("/etc/corosync/authkey"), "rb") as key:
-            authkey = key.read()
-        os.makedirs(epsilon.path("/etc/corosync"))
-        with open(epsilon.path("/etc/corosync/authkey"), "wb") as key:
-            key.write(authkey)
-        epsilon.write("/etc/corosync/corosync.conf", self.alpha.read("/etc/corosync/corosync.conf"))
-        epsilon.shut_down()
-        epsilon.boot()
-        wait_for(lambda: "epsilon" in self.alpha.run("pvecm", "nodes")[1])
-        self.assertIn('"version": 0', epsilon.read("/etc/pve/.members"))
-        self.assertFalse(online(self.alpha, "epsilon"))
-        self.assertEqual(epsilon.run("pvecm", "status")[0], 2)
-
-        theta = self.rig.node("theta", 18).boot()
-        waiting = theta.spawn("pvecm", "add", self.alpha.address, "--fingerprint", self.alpha.fingerprint(),
-                              "--link0", theta.address)
-        waiting.stdin.write(PASSWORD + "\n")
-        waiting.stdin.flush()
-        wait_for(lambda: theta.exists("/etc/pve/.members") and '"theta"' in self.alpha.read("/etc/pve/.members")
-                 and '"cluster"' in theta.read("/etc/pve/.members"))
-        self.assertFalse(quorate(theta))
-        waiting.send_signal(signal.SIGTERM)
-        text = waiting.communicate(timeout=60)[0]
-        self.assertEqual(normal(text), normal(transcript("19b-corosync-udp-blocked")[1]))
-        self.assertEqual(waiting.returncode, 0)
-        self.assertEqual(self.last_task(theta), "received interrupt")
-
-        # Epsilon goes off: theta gets its quorum by itself, and updatecerts does the rest.
-        epsilon.shut_down()
-        wait_for(lambda: quorate(theta))
-        self.assertEqual(theta.run("pvecm", "updatecerts"), (0, "(re)generate node files\n"))
-        theta.service("reload-or-restart", "pveproxy")
-        wait_for(lambda: ssl.get_server_certificate((theta.address, self.rig.api_port)).strip()
-                 == theta.read("/etc/pve/local/pve-ssl.pem").strip())
-
-        epsilon.boot()
-        refused = epsilon.add(self.alpha)
-        self.assertIn("* authentication key '/etc/corosync/authkey' already exists\n", refused[1])
-        code, text = epsilon.add(self.alpha, "--force")
-        self.assertTrue(text.endswith("successfully added node 'epsilon' to cluster.\n"), text)
-        self.assertEqual(code, 0)
-        wait_for(lambda: online(self.alpha, "epsilon"))
-        self.assert_certificate(epsilon)
-
-    def test_an_older_configuration_makes_corosync_exit(self):
-        """16c: the loser of a race."""
-        beta = self.joined("beta", 12)
-        beta.service("stop", "corosync")
-        older = beta.read("/etc/corosync/corosync.conf").replace("config_version: 2", "config_version: 1")
-        beta.service("stop", "pve-cluster")
-        beta.write("/etc/corosync/corosync.conf", older)
-        beta.service("start", "corosync")
-        log = "/run/pve-standin/corosync.log"
-        wait_for(lambda: "Received config version (2) is different than my config version (1)! Exiting" in beta.read(log))
-        wait_for(lambda: beta.run("corosync-quorumtool", "-s")[0] == 1)
-
-    def test_two_joins_at_once(self):
-        """16b, 16c: each gets in or loses its corosync, and --force repairs the loser."""
-        beta = self.joined("beta", 12)
-        joiners = [self.rig.node("zeta", 16).boot(), self.rig.node("eta", 17).boot()]
-        running = []
-        for node, peer in zip(joiners, (self.alpha, beta)):
-            process = node.spawn("pvecm", "add", peer.address, "--fingerprint", peer.fingerprint(), "--link0", node.address)
-            process.stdin.write(PASSWORD + "\n")
-            process.stdin.flush()
-            running.append(process)
-        for node, process in zip(joiners, running):
-            log = "/run/pve-standin/corosync.log"
-            wait_for(lambda: process.poll() is not None or (node.exists(log) and "Exiting" in node.read(log)))
-            process.terminate()
-            text = process.communicate(timeout=60)[0]
-            self.assertEqual(process.returncode, 0)
-            won = "successfully added node '%s' to cluster." % node.name
-            if won not in text:
-                self.assertTrue(text.endswith("waiting for quorum...received interrupt\n"), text)
-                # The other one may still be needed for the majority.
-                wait_for(lambda: quorate(self.alpha))
-                self.assertIn(won, node.add(self.alpha, "--force")[1])
-        everybody = ["alpha", "beta", "zeta", "eta"]
-        wait_for(lambda: all(online(node, name) for node in self.rig.nodes for name in everybody))
-        # Nobody's write got lost: root's key of each node is in the list of each.
-        for node in self.rig.nodes:
-            wait_for(lambda: node.read("/etc/pve/priv/authorized_keys").count("\n") == 4)
-            self.assert_certificate(node)
-
-    def test_missing_host_key(self):
-        beta = self.rig.node("beta", 12).boot()
-        os.unlink(beta.path("/etc/ssh/ssh_host_rsa_key.pub"))
-        code, text = beta.add(self.alpha)
-        self.assertEqual(code, 0)
-        self.assertIn("merge authorized SSH keys\n", text)
-        self.assertNotIn("successfully added", text)
-
-    def test_delnode(self):
-        beta = self.joined("beta", 12)
-        self.joined("gamma", 13)
-        beta.shut_down()
-        wait_for(lambda: not online(self.alpha, "beta"))
-        code, text = self.alpha.run("pvecm", "delnode", "beta")
-        self.assertEqual(code, 0)
-        self.assertEqual(sorted(text.splitlines()), ["Could not kill node (error = CS_ERR_NOT_EXIST)", "Killing node 2"])
-        self.assertNotIn("name: beta", self.alpha.read("/etc/corosync/corosync.conf"))
-
-
-class Api(Case):
-    """23: what a program sees of the API."""
-
-    @classmethod
-    def setUpClass(cls):
-        cls.rig = Rig()
-        cls.addClassCleanup(cls.rig.close)
-        cls.alpha = cls.rig.node("alpha", 11).boot()
-        cls.alpha.run("pvecm", "create", "labcluster", "--link0", cls.alpha.address)
-        cls.beta = cls.rig.node("beta", 12).boot()
-        cls.beta.add(cls.alpha)
-        cls.gamma = cls.rig.node("gamma", 13).boot()
-
-    def ask(self, node, path, form=None, ticket=""):
-        context = ssl.create_default_context(cafile=node.path("/etc/pve/pve-root-ca.pem"))
-        request = urllib.request.Request(
-            "https://%s:%d/api2/json%s" % (node.address, self.rig.api_port, path),
-            data=urllib.parse.urlencode(form).encode() if form else None,
-            headers={"Cookie": "PVEAuthCookie=" + ticket} if ticket else {})
-        try:
-            with urllib.request.urlopen(request, context=context, timeout=60) as answer:
-                return answer.status, answer.reason, json.load(answer)
-        except urllib.error.HTTPError as error:
-            body = error.read()
-            return error.code, error.reason, json.loads(body) if body else None
-
-    def ticket(self, node):
-        return self.ask(node, "/access/ticket", {"username": "root@pam", "password": PASSWORD})[2]["data"]["ticket"]
-
-    def same_shape(self, got, expected):
-        """The same keys and kinds all the way down; the order of lists of nodes is nobody's business."""
-        self.assertIs(type(got), type(expected))
-        if isinstance(got, dict):
-            self.assertEqual(sorted(got), sorted(expected))
-            for key in got:
-                self.same_shape(got[key], expected[key])
-        elif isinstance(got, list):
-            self.assertEqual(len(got), len(expected))
-            by_name = lambda entry: entry["name"]  # noqa: E731
-            for one, other in zip(sorted(got, key=by_name), sorted(expected, key=by_name)):
-                self.same_shape(one, other)
-
-    def test_answers(self):
-        lines = []
-        for block in range(4):
-            lines += transcript("23-api-cluster-config", block)[1].splitlines()
-        recorded = [json.loads(line) for line in lines[::2]]
-        codes = [int(line.removeprefix("HTTP ")) for line in lines[1::2]]
-        asked = [(self.alpha, "/cluster/config/nodes"), (self.alpha, "/cluster/config/join"),
-                 (self.gamma, "/cluster/config/nodes"), (self.gamma, "/cluster/config/join"),
-                 (self.alpha, "/cluster/config/apiversion"), (self.alpha, "/cluster/config/totem")]
-        self.assertEqual(len(asked), len(recorded))
-        for (node, path), expected, code in zip(asked, recorded, codes):
-            status, _, body = self.ask(node, path, ticket=self.ticket(node))
-            self.assertEqual(status, code, path)
-            self.same_shape(body, expected)
-            if path.endswith(("totem", "apiversion")) or node is self.gamma:
-                self.assertEqual(body, expected)
-
-    def test_no_ticket(self):
-        self.assertEqual(self.ask(self.alpha, "/cluster/config/nodes"), (401, "No ticket", None))
-        stale = self.ticket(self.alpha)
-        changed = stale[:-1] + ("0" if stale[-1] != "0" else "1")
-        self.assertEqual(self.ask(self.alpha, "/cluster/config/nodes", ticket=changed)[0], 401)
-
-    def test_posting_needs_the_token(self):
-        status, _, _ = self.ask(self.alpha, "/cluster/config/nodes/x", {"link0": "127.99.0.99"}, ticket=self.ticket(self.alpha))
-        self.assertEqual(status, 401)
 
 
 if __name__ == "__main__":

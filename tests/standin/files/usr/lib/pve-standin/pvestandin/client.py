@@ -16,10 +16,6 @@ class ClientError(Exception):
         self.text = text
 
 
-class Interrupted(Exception):
-    pass
-
-
 class Client:
     def __init__(self, host, fingerprint, ask):
         self.host, self.fingerprint, self.ask = host, fingerprint, ask
@@ -33,8 +29,6 @@ class Client:
             raise ClientError(where % "Temporary failure in name resolution")
         except TimeoutError:
             raise ClientError(where % "Connection timed out")
-        except Interrupted:
-            raise ClientError("500 received interrupt")
         except OSError as error:
             raise ClientError(where % error.strerror)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -69,8 +63,6 @@ class Client:
                 connection.settimeout(120)
                 connection.sendall(http.request(method, "/api2/json" + path, self.host, headers, form))
                 message = http.receive(connection)
-            except Interrupted:
-                raise ClientError("500 received interrupt")
             except OSError as error:
                 raise ClientError("500 read failed: %s" % (error.strerror or error))
         status, _, reason = message.first.partition(" ")[2].partition(" ")

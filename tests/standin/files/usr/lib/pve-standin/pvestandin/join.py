@@ -8,12 +8,16 @@ import sys
 import time
 
 from . import api, env, ipc, nodefiles, quorumtool, services, store
-from .client import Client, ClientError, Interrupted, ask_on_stdin
+from .client import Client, ClientError, ask_on_stdin
 
 AUTHKEY = "/etc/corosync/authkey"
 LOCAL_CONF = "/etc/corosync/corosync.conf"
 LOCK = "/var/lock/pvecm.lock"
 BACKUP = "/var/lib/pve-cluster/backup"
+
+
+class Interrupted(Exception):
+    """SIGTERM or SIGINT came."""
 
 
 class Stop(Exception):
@@ -46,10 +50,12 @@ def run(task, options, node, address):
     except (OSError, RuntimeError, ValueError) as failed:
         error = str(failed)
     if error is not None:
-        try:
-            os.write(1, (error + "\n").encode())
-        except BrokenPipeError:
-            os.write(2, b"broken pipe \n")
+        for stream, text in ((1, error + "\n"), (2, "broken pipe \n")):
+            try:
+                os.write(stream, text.encode())
+                break
+            except BrokenPipeError:
+                continue  # nobody reads; the task log has it
     task.finish(error)
 
 
@@ -130,9 +136,12 @@ def join(task, options, node, address, password):
         nodefiles.make_folders(node)
         nodefiles.setup_root_ssh(node)
     host = options["hostname"]
-    task.say("Establishing API connection with host '%s'" % host)
     client = Client(host, options.get("fingerprint"), ask_on_stdin(task))
-    client.login(password)
+    try:
+        task.say("Establishing API connection with host '%s'" % host)
+        client.login(password)
+    except Interrupted:
+        raise ClientError("500 received interrupt")
     task.say("Login succeeded.")
     task.say("check cluster join API version")
     client.request("GET", "/cluster/config/apiversion")

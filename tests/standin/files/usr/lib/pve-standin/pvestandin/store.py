@@ -25,6 +25,9 @@ def is_private(name):
 
 
 def mode_of(name, writable):
+    if name == "priv/lock/":
+        # Whoever took a lock must be able to give it back, whatever became of the quorum.
+        return 0o700
     if name.endswith("/"):
         mode = 0o700 if is_private(name) else 0o755
     else:
@@ -114,7 +117,8 @@ class Store:
         os.symlink(target, self.full(name))
 
     def clear(self):
-        """Empties the mount point."""
+        """Empties the mount point, also one that an ordinary user left read-only."""
+        self.set_modes(True)
         for name in os.listdir(self.top):
             file = os.path.join(self.top, name)
             if os.path.isdir(file) and not os.path.islink(file):
