@@ -115,9 +115,17 @@ cat > /etc/network/interfaces <<'INTERFACES'
 auto lo
 iface lo inet loopback
 INTERFACES
-# A node serves when it can: the network of an unconfigured clone must not hold up the login.
+# Debian's ifupdown2 says nothing about the targets that everything else waits for, so
+# network-online.target was reached before the network was even begun. The limit keeps a
+# network that hangs from holding up the login prompt.
 mkdir -p /etc/systemd/system/networking.service.d
-printf '[Service]\nTimeoutStartSec=60\n' > /etc/systemd/system/networking.service.d/timeout.conf
+cat > /etc/systemd/system/networking.service.d/imgbuild.conf <<'UNIT'
+[Unit]
+After=network-pre.target
+Before=network.target network-online.target
+[Service]
+TimeoutStartSec=180
+UNIT
 passwd -l root >/dev/null
 
 {%- if source == "mirror" %}
