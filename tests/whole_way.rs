@@ -55,10 +55,21 @@ fn from_the_mirror_to_two_nodes_of_one_cluster() {
     );
     from_outside(&lab);
 
-    // A configured machine boots on without a change.
-    let second = lab.imgbuild(&["run", "vm42", "--user-net", "--shutdown"]);
-    assert!(second.contains("vm42 is configured"), "{second}");
-    assert!(!second.contains("  changed  "), "{second}");
+    // Configured machines boot on without a change, vm41 with the boot loader that it put
+    // on its disk itself.
+    std::thread::scope(|scope| {
+        for name in ["vm41", "vm42"] {
+            let lab = &lab;
+            scope.spawn(move || {
+                let second = lab.imgbuild(&["run", name, "--user-net", "--shutdown"]);
+                assert!(
+                    second.contains(&format!("{name} is configured")),
+                    "{second}"
+                );
+                assert!(!second.contains("  changed  "), "{second}");
+            });
+        }
+    });
 
     // What a clone has become is no base any more, and the audit says by which paths.
     let (code, words) = lab.imgbuild_says(&["audit", "vm42/vm42.qcow2"]);
@@ -131,6 +142,24 @@ fn inside(vm41: &Guest, vm42: &Guest) {
     assert_eq!(status["name"], "vm42", "{status}");
     // The login is at hand on the console, whatever the join did.
     assert!(vm42.lab.read("vm42/console.log").contains("vm42 login:"));
+
+    // The targets that services wait for come after the network.
+    let times = vm42.ssh(
+        "systemctl show --value -p ActiveEnterTimestampMonotonic networking.service network-online.target",
+    );
+    let times: Vec<u64> = times
+        .split_whitespace()
+        .map(|t| t.parse().unwrap())
+        .collect();
+    assert!(
+        times.len() == 2 && times[0] > 0 && times[0] <= times[1],
+        "{times:?}"
+    );
+
+    // A clone can renew its kernel and boot loader by itself.
+    vm41.ssh("grub-install /dev/vda && update-grub && grep -q ttyS0 /boot/grub/grub.cfg");
+    let devices = vm41.ssh("debconf-show grub-pc | grep ' grub-pc/install_devices:'");
+    assert!(devices.contains("/dev/vda"), "{devices}");
 
     // The cluster lists vm42, seen from the other node.
     let nodes = vm41.ssh("pvecm nodes");
@@ -227,10 +256,8 @@ fn from_outside(lab: &Lab) {
         let overlay =
             std::fs::metadata(lab.folder.join(name).join(format!("{name}.qcow2"))).unwrap();
         let bytes = overlay.blocks() * 512;
-        println!(
-            "size: {name}.qcow2 after its first boot: {:.1} MB",
-            bytes as f64 / 1e6
-        );
+        let megabytes = bytes as f64 / 1e6;
+        println!("size: {name}.qcow2 after first boot and shutdown: {megabytes:.1} MB");
         assert!(bytes < OVERLAY_BY_HAND, "{bytes}");
     }
     let vm42 = Root::of(lab, "vm42");
