@@ -83,7 +83,8 @@ install_packages initramfs-tools zstd {{ kernel }}
 stage "boot loader"
 install_packages grub-pc
 stage "packages"
-install_packages systemd-sysv dbus udev kmod ifupdown2 openssh-client {{ packages }}
+# fdisk and e2fsprogs: firstboot grows the root file system of a VM whose disk is larger.
+install_packages systemd-sysv dbus udev kmod fdisk e2fsprogs ifupdown2 openssh-client {{ packages }}
 {%- if generate_locale %}
 command -v locale-gen >/dev/null && { echo "{{ locale }} UTF-8" > /etc/locale.gen; locale-gen; }
 {%- endif %}
@@ -126,6 +127,10 @@ Before=network.target network-online.target
 [Service]
 TimeoutStartSec=180
 UNIT
+# A clone without a seed has no keys and no name: these would fail, and it boots on without them.
+mkdir -p /etc/systemd/system/ssh.service.d /etc/systemd/system/pve-cluster.service.d
+printf '[Unit]\nConditionPathExistsGlob=/etc/ssh/ssh_host_*_key\n' > /etc/systemd/system/ssh.service.d/firstboot.conf
+printf '[Unit]\nConditionPathExists=/var/lib/firstboot/journal.json\n' > /etc/systemd/system/pve-cluster.service.d/firstboot.conf
 passwd -l root >/dev/null
 
 {%- if source == "mirror" %}

@@ -295,6 +295,39 @@ fn missing_host_keys_are_made_once() {
 }
 
 #[test]
+fn an_openvpn_instance_goes_with_the_seed_that_brought_it() {
+    let case = cases().join("fresh-clone");
+    let folder = begin(&case);
+    firstboot(folder.path(), &case.join("seed"), "local");
+    let conf = folder.path().join("etc/openvpn/vpn-interco.conf");
+    let link = "etc/systemd/system/multi-user.target.wants/openvpn@vpn-interco.service";
+    let link = folder.path().join(link);
+    assert!(conf.exists() && link.is_symlink());
+    let by_hand = folder.path().join("etc/openvpn/by-hand.conf");
+    fs::write(&by_hand, "client\n").unwrap();
+
+    let other = tempfile::tempdir().unwrap();
+    fs::write(other.path().join("meta-data"), "instance-id: other\n").unwrap();
+    fs::write(other.path().join("user-data"), "#cloud-config\n").unwrap();
+    let output = firstboot(folder.path(), other.path(), "local");
+    assert!(output.status.success(), "{}", text(&output));
+    let words = outcome(folder.path());
+    assert!(
+        words.contains("openvpn changed removed vpn-interco\n"),
+        "{words}"
+    );
+    assert!(!conf.exists() && !link.is_symlink());
+    assert!(by_hand.exists());
+    assert!(!folder.path().join("var/lib/firstboot/openvpn").exists());
+
+    // Cut between the two removals.
+    firstboot(folder.path(), &case.join("seed"), "local");
+    fs::remove_file(&link).unwrap();
+    firstboot(folder.path(), other.path(), "local");
+    assert!(!conf.exists());
+}
+
+#[test]
 fn wrong_command_lines_end_with_2() {
     for arguments in [&[][..], &["lokal"], &["--root", "/nowhere", "local"]] {
         let output = Command::new(env!("CARGO_BIN_EXE_firstboot"))

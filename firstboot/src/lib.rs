@@ -31,6 +31,7 @@ pub const LOCAL: &[Step] = &[
     step("network", steps::network::run),
     step("openvpn", steps::openvpn::run),
     step("timezone", steps::timezone::run),
+    step("root-size", steps::root_size::run),
 ];
 
 /// The second stage: after the network.

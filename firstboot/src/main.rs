@@ -8,6 +8,12 @@ use std::io::Write;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    // The place only: the message may quote what was being read, and so a secret.
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string);
+        let place = place.unwrap_or_else(|| "an unknown place".to_owned());
+        let _ = writeln!(std::io::stderr(), "firstboot: panic at {place}");
+    }));
     match args::parse(std::env::args_os().skip(1)) {
         Ok(args) => ExitCode::from(execute(args)),
         Err(message) => {

@@ -4,12 +4,11 @@ mod fat;
 mod find;
 mod iso9660;
 
-pub use find::find_in;
+pub use find::{Patience, find_in};
 
 use crate::seed::{self, Seed, SeedError};
 use std::io::{self, Read, Seek};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 /// A seed and where it was found.
 #[derive(Debug)]
@@ -151,9 +150,9 @@ pub fn volume_label<T: Read + Seek>(mut image: T) -> io::Result<Option<Volume>> 
     Ok(Some(Volume { kind, label }))
 }
 
-/// Looks for the seed disk among the block devices until one is there or `wait` is over.
-pub fn find(wait: Duration) -> Result<Option<Found>, MediaError> {
-    find::find_in(Path::new("/sys"), Path::new("/dev"), wait)
+/// Looks for the seed disk among the block devices until one is there or the patience is over.
+pub fn find(patience: Patience) -> Result<Option<Found>, MediaError> {
+    find::find_in(Path::new("/sys"), Path::new("/dev"), patience)
 }
 
 /// Takes the three documents from a source of files and parses them. The source is asked

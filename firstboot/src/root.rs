@@ -10,7 +10,7 @@ mod tests;
 use anyhow::{Context, Result, bail};
 use rustix::fs::{Gid, Mode, OFlags, Uid};
 use std::fs::{self, File};
-use std::io::{ErrorKind, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Component, Path, PathBuf};
 
@@ -60,6 +60,15 @@ impl Root {
             Err(e) if is_missing(&e) => Ok(None),
             Err(e) => Err(e).with_context(|| format!("cannot read {path}")),
         }
+    }
+
+    /// The first `length` bytes of a file or device; fewer when it is shorter.
+    pub fn read_first(&self, path: &str, length: usize) -> Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        File::open(self.resolve(path, true)?)
+            .and_then(|file| file.take(length as u64).read_to_end(&mut bytes))
+            .with_context(|| format!("cannot read {path}"))?;
+        Ok(bytes)
     }
 
     /// As [`Root::read`], for a file that must be text.

@@ -3,7 +3,7 @@
 mod work;
 
 use crate::journal::{Journal, Loaded, Stage};
-use crate::media;
+use crate::media::{self, MediaError, Patience};
 use crate::root::Root;
 use crate::seed::Seed;
 use crate::status::{Reporter, StepState, Verdict};
@@ -12,10 +12,24 @@ use std::time::Duration;
 
 pub use work::Work;
 
-/// How long the seed disk may take to appear on a machine that needs it.
+/// The longest that a seed disk may take to appear.
 const DISK_WAIT: Duration = Duration::from_secs(10);
-/// The same on a configured machine, which boots on without one: no longer than this.
-const DISK_WAIT_CONFIGURED: Duration = Duration::from_secs(1);
+/// Where the seed is known to be needed.
+const NEEDED: Patience = Patience {
+    most: DISK_WAIT,
+    quiet: DISK_WAIT,
+};
+/// On a machine that has never seen one. A CD-ROM drive comes a moment after its controller;
+/// an unconfigured clone is to boot on without a delay that anybody notices.
+const UNKNOWN: Patience = Patience {
+    most: DISK_WAIT,
+    quiet: Duration::from_millis(1500),
+};
+/// On a configured machine, which boots on without one.
+const NOT_NEEDED: Patience = Patience {
+    most: DISK_WAIT,
+    quiet: Duration::from_millis(200),
+};
 /// How long the last lines may wait for a host that is slow to read. The first run does not
 /// wait, because the boot waits for it; the second run sends what it left.
 const PORT_WAIT: Duration = Duration::from_secs(2);
@@ -31,17 +45,49 @@ pub enum Source {
 
 impl Source {
     /// The seed, `None` when there is no seed disk, or why it cannot be used.
-    fn read(&self, wait: Duration) -> Result<Option<Seed>, String> {
+    fn read(&self, loaded: &Loaded) -> Result<Option<Seed>, String> {
+        let (patience, needed) = match loaded {
+            Loaded::Found(journal) if journal.is_finished() => (NOT_NEEDED, false),
+            Loaded::Found(_) | Loaded::Corrupt(_) => (NEEDED, true),
+            Loaded::Missing => (UNKNOWN, true),
+        };
         let seed = match self {
-            Source::Disk => media::find(wait).map(|found| found.map(|found| found.seed)),
+            Source::Disk => media::find(patience).map(|found| found.map(|found| found.seed)),
             Source::Folder(folder) => media::read_folder(folder).map(Some),
         };
-        seed.map_err(|error| error.to_string())
+        match seed {
+            // Some disk of a configured machine is broken: that is not for firstboot to say.
+            Err(MediaError::Unreadable { .. }) if !needed => Ok(None),
+            other => other.map_err(|error| error.to_string()),
+        }
     }
 }
 
 /// The first stage. Returns whether all is well; everything else has been reported.
 pub fn local(root: &Root, source: &Source) -> bool {
+    guarded(root, Stage::Local, || local_reported(root, source))
+}
+
+/// Runs a stage; a panic in it is a failure that is told like any other.
+fn guarded(root: &Root, stage: Stage, run: impl FnOnce() -> bool) -> bool {
+    let panic = match std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)) {
+        Ok(well) => return well,
+        Err(panic) => panic,
+    };
+    // A message with values in it may quote a secret, so only fixed words are told. The place
+    // goes to standard error and so to the system's journal.
+    let words = panic.downcast_ref::<&str>().copied();
+    let reason = format!(
+        "firstboot itself broke, which is an error in it: {}",
+        words.unwrap_or("see its unit's journal")
+    );
+    let mut reporter = Reporter::new(root, stage);
+    reporter.verdict(Verdict::Failed, Some(&reason), false);
+    reporter.close(PORT_WAIT);
+    false
+}
+
+fn local_reported(root: &Root, source: &Source) -> bool {
     let mut reporter = Reporter::new(root, Stage::Local);
     let result = local_stage(root, source, &mut reporter);
     if let Err(reason) = &result {
@@ -53,7 +99,7 @@ pub fn local(root: &Root, source: &Source) -> bool {
 
 fn local_stage(root: &Root, source: &Source, reporter: &mut Reporter) -> Result<(), String> {
     let loaded = load(root)?;
-    let Some(seed) = source.read(disk_wait(&loaded))? else {
+    let Some(seed) = source.read(&loaded)? else {
         return local_without_seed(&loaded, reporter);
     };
     if let Loaded::Found(journal) = &loaded {
@@ -65,6 +111,9 @@ fn local_stage(root: &Root, source: &Source, reporter: &mut Reporter) -> Result<
     let mut work = Work::begin(root, &seed, &loaded, reporter).map_err(words)?;
     if let Loaded::Corrupt(why) = &loaded {
         work.remark(format!("{why}: all steps run again"));
+    }
+    if seed.meta_data.is_derived() {
+        work.remark("the seed has no instance-id: one was made from its content".to_owned());
     }
     for key in &seed.ignored {
         work.remark(format!("ignored in the seed: {key}"));
@@ -89,13 +138,18 @@ fn local_without_seed(loaded: &Loaded, reporter: &mut Reporter) -> Result<(), St
 
 /// The second stage. Returns whether all is well; everything else has been reported.
 pub fn join(root: &Root, source: &Source) -> bool {
+    guarded(root, Stage::Join, || join_reported(root, source))
+}
+
+fn join_reported(root: &Root, source: &Source) -> bool {
     let mut reporter = Reporter::new(root, Stage::Join);
     let result = join_stage(root, source, &mut reporter);
     match &result {
         Ok(quiet) if reporter.state().state != Verdict::Unconfigured => {
             reporter.verdict(Verdict::Configured, None, *quiet);
         }
-        Ok(_) => {}
+        // Said once more, because the first time was long before the login prompt.
+        Ok(_) => reporter.verdict(Verdict::Unconfigured, None, false),
         Err(reason) => reporter.verdict(Verdict::Failed, Some(reason), false),
     }
     reporter.close(PORT_WAIT);
@@ -109,10 +163,10 @@ fn join_stage(root: &Root, source: &Source, reporter: &mut Reporter) -> Result<b
         Loaded::Corrupt(why) => return Err(not_after_local(&why)),
         Loaded::Missing if reporter.state().state == Verdict::Unconfigured => return Ok(true),
         Loaded::Missing => {
-            if source.read(DISK_WAIT)?.is_some() {
+            if source.read(&Loaded::Missing)?.is_some() {
                 return Err(not_after_local("it has not run"));
             }
-            reporter.verdict(Verdict::Unconfigured, None, false);
+            reporter.unconfigured();
             return Ok(true);
         }
     };
@@ -127,11 +181,8 @@ fn join_stage(root: &Root, source: &Source, reporter: &mut Reporter) -> Result<b
             None => "it did not finish".to_owned(),
         }));
     }
-    let wait = match journal.join.finished {
-        true => DISK_WAIT_CONFIGURED,
-        false => DISK_WAIT,
-    };
-    match source.read(wait)? {
+    let loaded = Loaded::Found(journal.clone());
+    match source.read(&loaded)? {
         Some(seed) if seed.meta_data.instance_id != journal.instance => {
             let id = seed.meta_data.instance_id;
             Err(not_after_local(&format!(
@@ -141,7 +192,6 @@ fn join_stage(root: &Root, source: &Source, reporter: &mut Reporter) -> Result<b
         _ if journal.join.finished => Ok(true),
         None => Err(unfinished_without_seed(&journal)),
         Some(seed) => {
-            let loaded = Loaded::Found(journal);
             let mut work = Work::begin(root, &seed, &loaded, reporter).map_err(words)?;
             work.stage(Stage::Join, crate::JOIN)?;
             Ok(false)
@@ -151,13 +201,6 @@ fn join_stage(root: &Root, source: &Source, reporter: &mut Reporter) -> Result<b
 
 fn load(root: &Root) -> Result<Loaded, String> {
     Journal::load(root).map_err(words)
-}
-
-fn disk_wait(loaded: &Loaded) -> Duration {
-    match loaded {
-        Loaded::Found(journal) if journal.is_finished() => DISK_WAIT_CONFIGURED,
-        _ => DISK_WAIT,
-    }
 }
 
 fn introduce(journal: &Journal, reporter: &mut Reporter) {
@@ -193,4 +236,21 @@ fn unfinished_without_seed(journal: &Journal) -> String {
 fn words(error: anyhow::Error) -> String {
     let causes: Vec<String> = error.chain().map(ToString::to_string).collect();
     causes.join("\ncaused by: ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::status::State;
+
+    #[test]
+    fn a_panic_is_a_failure_that_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = Root::new(folder.path());
+        assert!(!guarded(&root, Stage::Local, || panic!("out of thin air")));
+        let state = State::load(&root).unwrap();
+        assert_eq!(state.state, Verdict::Failed);
+        let reason = "firstboot itself broke, which is an error in it: out of thin air";
+        assert_eq!(state.reason.as_deref(), Some(reason));
+    }
 }

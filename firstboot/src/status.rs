@@ -217,6 +217,11 @@ impl<'a> Reporter<'a> {
         });
     }
 
+    /// Notes that there is no seed; the verdict tells it.
+    pub fn unconfigured(&mut self) {
+        self.state.state = Verdict::Unconfigured;
+    }
+
     /// The last word. A machine that was configured before says nothing on the console.
     pub fn verdict(&mut self, verdict: Verdict, reason: Option<&str>, quiet: bool) {
         self.state.state = verdict;

@@ -9,22 +9,61 @@ use std::time::{Duration, Instant};
 
 /// How long to wait before the devices are looked at again.
 const PAUSE: Duration = Duration::from_millis(100);
+/// udev keeps this file while it has events to work on (`udevadm settle` watches it, too).
+const UDEV_QUEUE: &str = "/run/udev/queue";
+/// udev's control socket: there once it runs.
+const UDEV_CONTROL: &str = "/run/udev/control";
+
+/// How long a seed disk is waited for.
+#[derive(Debug, Clone, Copy)]
+pub struct Patience {
+    /// The longest.
+    pub most: Duration,
+    /// Enough, once udev has nothing to do and no device has come for this long.
+    pub quiet: Duration,
+}
 
 /// [`super::find`] with other folders for `/sys` and `/dev`.
 ///
 /// Whole disks and partitions are looked at, virtio disks first, CD-ROM drives last.
 /// An empty drive is passed over; a device that fails otherwise is an error only when no
 /// other device has the seed.
-pub fn find_in(sys: &Path, dev: &Path, wait: Duration) -> Result<Option<Found>, MediaError> {
-    let deadline = Instant::now() + wait;
+pub fn find_in(sys: &Path, dev: &Path, patience: Patience) -> Result<Option<Found>, MediaError> {
+    let idle = || !Path::new(UDEV_QUEUE).exists() && Path::new(UDEV_CONTROL).exists();
+    find_while(sys, dev, patience, &idle)
+}
+
+fn find_while(
+    sys: &Path,
+    dev: &Path,
+    patience: Patience,
+    idle: &dyn Fn() -> bool,
+) -> Result<Option<Found>, MediaError> {
+    let start = Instant::now();
+    let mut quiet_since = start;
+    let mut known = Vec::new();
     loop {
+        let names = names(sys);
+        if names != known || !idle() {
+            quiet_since = Instant::now();
+            known = names;
+        }
         let result = look(sys, dev);
         let nothing = matches!(result, Ok(None) | Err(MediaError::Unreadable { .. }));
-        if !nothing || Instant::now() >= deadline {
+        let over = start.elapsed() >= patience.most || quiet_since.elapsed() >= patience.quiet;
+        if !nothing || over {
             return result;
         }
         sleep(PAUSE);
     }
+}
+
+/// The kernel's names of all block devices; what cannot be listed is said by [`look`].
+fn names(sys: &Path) -> Vec<std::ffi::OsString> {
+    let entries = fs::read_dir(sys.join("class/block")).into_iter().flatten();
+    let mut names: Vec<_> = entries.flatten().map(|entry| entry.file_name()).collect();
+    names.sort();
+    names
 }
 
 fn look(sys: &Path, dev: &Path) -> Result<Option<Found>, MediaError> {
@@ -188,7 +227,11 @@ mod tests {
         }
 
         fn find(&self) -> Result<Option<Found>, MediaError> {
-            find_in(&self.path("sys"), &self.path("dev"), Duration::ZERO)
+            let none = Patience {
+                most: Duration::ZERO,
+                quiet: Duration::ZERO,
+            };
+            find_in(&self.path("sys"), &self.path("dev"), none)
         }
     }
 
@@ -287,14 +330,37 @@ mod tests {
         let machine = Machine::new();
         std::thread::scope(|scope| {
             let found = scope.spawn(|| {
-                let wait = Duration::from_secs(60);
-                find_in(&machine.path("sys"), &machine.path("dev"), wait)
+                let patience = Patience {
+                    most: Duration::from_secs(60),
+                    quiet: Duration::from_secs(60),
+                };
+                find_in(&machine.path("sys"), &machine.path("dev"), patience)
             });
             // The device file is whole before the device is listed.
             fs::write(machine.path("dev/vdb"), seed_image()).unwrap();
             machine.disk("vdb", None);
             assert!(found.join().unwrap().unwrap().is_some());
         });
+    }
+
+    #[test]
+    fn nothing_is_waited_for_once_udev_is_quiet() {
+        let machine = Machine::new();
+        machine.disk("vda", Some(b"no seed"));
+        // Busy at first.
+        let looks = std::cell::Cell::new(0);
+        let idle = || {
+            looks.set(looks.get() + 1);
+            looks.get() >= 3
+        };
+        let patience = Patience {
+            most: Duration::from_secs(86_400),
+            quiet: Duration::from_millis(1),
+        };
+        let (sys, dev) = (machine.path("sys"), machine.path("dev"));
+        let found = find_while(&sys, &dev, patience, &idle).unwrap();
+        assert!(found.is_none());
+        assert!(looks.get() >= 3);
     }
 
     #[test]

@@ -13,6 +13,9 @@ use std::time::Instant;
 /// Corosync's key: a machine that has it is, or is about to be, in a cluster.
 const AUTHKEY: &str = "/etc/corosync/authkey";
 
+/// What stands for no name of its own in `/etc/hostname`.
+const NO_NAMES: [&str; 2] = ["", "localhost"];
+
 /// The work on one instance.
 pub struct Work<'a, 'r> {
     root: &'a Root,
@@ -38,9 +41,9 @@ impl<'a, 'r> Work<'a, 'r> {
         let journal = match loaded {
             Loaded::Found(journal) if journal.instance == *instance => journal.clone(),
             _ => {
-                let name = match kept {
-                    Some(_) => &current,
-                    None => seed.hostname(),
+                let name = match (&kept, seed.hostname()) {
+                    (None, name) if !name.is_empty() => name,
+                    _ => &current,
                 };
                 let old_names = old_names(root, &current, name, loaded)?;
                 let journal = Journal::new(instance, name, old_names);
@@ -115,15 +118,32 @@ impl<'a, 'r> Work<'a, 'r> {
             root: self.root,
             seed: self.seed,
             name: self.journal.name.clone(),
-            fqdn: match self.seed.fqdn() {
-                Some(fqdn) => fqdn.to_owned(),
-                None => self.journal.name.clone(),
-            },
+            fqdn: self.fqdn()?,
             old_names: self.journal.old_names.clone(),
+            unnamed: self.seed.hostname().is_empty()
+                && NO_NAMES.contains(&self.journal.name.as_str()),
             kept: self.kept.clone(),
             log: &log,
         };
         (step.run)(&context)
+    }
+}
+
+impl Work<'_, '_> {
+    /// The seed's full name; where it names no machine, the one that the machine has.
+    fn fqdn(&self) -> Result<String> {
+        let name = &self.journal.name;
+        if let Some(fqdn) = self.seed.fqdn() {
+            return Ok(fqdn.to_owned());
+        }
+        let own = match self.seed.hostname() {
+            "" => {
+                let hosts = self.root.read_text(hosts::FILE)?.unwrap_or_default();
+                hosts::full_name(&hosts, name)
+            }
+            _ => None,
+        };
+        Ok(own.unwrap_or_else(|| name.clone()))
     }
 }
 
@@ -144,7 +164,11 @@ fn kept(root: &Root, seed: &Seed, current: &str) -> Result<Option<String>> {
     }
     let hosts = root.read_text(hosts::FILE)?.unwrap_or_default();
     let address = hosts::address_of(&hosts, current);
-    let wanted = (seed.hostname(), node_address(seed));
+    let name = match seed.hostname() {
+        "" => current,
+        name => name,
+    };
+    let wanted = (name, node_address(seed));
     if wanted.0 == current && (wanted.1.is_none() || wanted.1 == address) {
         return Ok(None);
     }
@@ -175,7 +199,7 @@ fn old_names(root: &Root, current: &str, name: &str, loaded: &Loaded) -> Result<
     }
     let mut old: Vec<String> = Vec::new();
     for candidate in names {
-        let usable = !["", "localhost", name].contains(&candidate.as_str());
+        let usable = !NO_NAMES.contains(&candidate.as_str()) && candidate != name;
         if usable && !old.contains(&candidate) {
             old.push(candidate);
         }

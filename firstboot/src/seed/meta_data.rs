@@ -4,15 +4,18 @@ use super::check;
 use super::document::{Document, Notes};
 use super::walk::Path;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 /// The document's name.
 pub(super) const NAME: &str = "meta-data";
+/// What the instance-id of a seed without one begins with.
+const DERIVED: &str = "nocloud-";
 
 /// `meta-data` of NoCloud: the identity of this instance.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct MetaData {
-    /// Unique per machine and per change of its seed.
+    /// Unique per machine and per change of its seed. Never empty in what [`super::parse`] gives.
     pub instance_id: String,
     /// The short host name; user-data's `hostname` wins over it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -20,10 +23,31 @@ pub struct MetaData {
 }
 
 impl MetaData {
+    /// Whether the seed gives no instance-id, so that one was made from its content.
+    pub fn is_derived(&self) -> bool {
+        self.instance_id.starts_with(DERIVED)
+    }
+
     /// The document, as it goes onto the seed disk.
     pub fn to_document(&self) -> Result<String, serde_yaml::Error> {
         serde_yaml::to_string(self)
     }
+}
+
+/// The instance-id of a seed that has none, such as virt-install's, whose meta-data is empty.
+///
+/// cloud-init calls every such seed `nocloud`. A seed that was changed would then go
+/// unnoticed, because only the id is compared; so a digest of the content is a part of it.
+pub(super) fn derived_id(documents: [&str; 3]) -> String {
+    let mut digest = Sha256::new();
+    for text in documents {
+        // With its length, so that no text can pass from one document to the next unseen.
+        digest.update((text.len() as u64).to_le_bytes());
+        digest.update(text);
+    }
+    let digits = digest.finalize();
+    let digits: String = digits.iter().take(8).map(|b| format!("{b:02x}")).collect();
+    format!("{DERIVED}{digits}")
 }
 
 /// Reads the document. What it returns is complete only when no problem was noted.
@@ -37,13 +61,15 @@ pub(super) fn read(text: &str, notes: &mut Notes) -> MetaData {
     };
     let root = Path::root();
     doc.ignore_unknown(&root, &["instance-id", "local-hostname"]);
-    let what = "a text that is unique to this machine and to this seed";
-    let id = doc.require_checked(&root.key("instance-id"), what, |id| {
+    let id = doc.checked(&root.key("instance-id"), |id| {
         // It is one word of the journal and of messages.
-        if id.trim().is_empty() || id.chars().any(char::is_control) {
-            return Err(format!("must be {what}, on one line"));
+        match id.chars().any(char::is_control) {
+            true => Err(
+                "must be a text that is unique to this machine and to this seed, on one line"
+                    .to_owned(),
+            ),
+            false => Ok(id.trim().to_owned()),
         }
-        Ok(id.to_owned())
     });
     data.instance_id = id.unwrap_or_default();
     data.local_hostname = doc.checked(&root.key("local-hostname"), check::host);

@@ -48,7 +48,11 @@ pub fn parse(
     network_config: Option<&str>,
 ) -> Result<Seed, SeedError> {
     let mut notes = Notes::default();
-    let meta = meta_data::read(meta_data, &mut notes);
+    let mut meta = meta_data::read(meta_data, &mut notes);
+    if meta.instance_id.is_empty() {
+        let network = network_config.unwrap_or_default();
+        meta.instance_id = meta_data::derived_id([meta_data, user_data, network]);
+    }
     let user = cloud_config::read(user_data, &mut notes);
     let network = network_config.and_then(|text| network::read(text, &mut notes));
     // Not asked of documents that are wrong themselves: the name or address may be in there.
@@ -59,12 +63,17 @@ pub fn parse(
         network,
         ignored: Vec::new(),
     };
-    if readable && seed.hostname().is_empty() {
+    let joins = seed
+        .user_data
+        .proxmox
+        .as_ref()
+        .is_some_and(|p| p.cluster.is_some());
+    if readable && joins && seed.hostname().is_empty() {
         if let Some(mut doc) = Document::new(cloud_config::NAME, user_data, &mut notes) {
             doc.wrong(
                 &Path::root().key("hostname"),
                 "is missing, and so are `fqdn` and meta-data's `local-hostname`; one of them \
-                 must name this machine",
+                 must name a machine that joins a cluster",
             );
         }
     }
@@ -106,7 +115,8 @@ fn check_link0(seed: &Seed, user_data: &str, notes: &mut Notes) {
 
 impl Seed {
     /// The short host name: user-data's `hostname`, else the first label of its `fqdn`, else
-    /// the first label of meta-data's `local-hostname`. Never empty in what [`parse`] gives.
+    /// the first label of meta-data's `local-hostname`. Empty when none of them is there: the
+    /// machine then keeps the name that it has.
     pub fn hostname(&self) -> &str {
         let name = [
             &self.user_data.hostname,

@@ -8,7 +8,7 @@ pub const FILE: &str = "/etc/hostname";
 
 /// Makes the short name this machine's own.
 pub fn run(context: &Context) -> Result<Outcome> {
-    if let Some(kept) = context.keep() {
+    if let Some(kept) = context.keep_name() {
         return Ok(kept);
     }
     let before = context.root.read_text(FILE)?.unwrap_or_default();

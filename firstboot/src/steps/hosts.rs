@@ -15,7 +15,7 @@ const NO_ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 1, 1));
 
 /// Makes the name stand for the node's address.
 pub fn run(context: &Context) -> Result<Outcome> {
-    if let Some(kept) = context.keep() {
+    if let Some(kept) = context.keep_name() {
         return Ok(kept);
     }
     let before = context.root.read_text(FILE)?;
@@ -36,6 +36,16 @@ pub fn address_of(hosts: &str, name: &str) -> Option<IpAddr> {
     hosts.lines().find_map(|line| {
         let (address, names) = parse(line)?;
         (names.contains(&name) && !address.is_loopback()).then_some(address)
+    })
+}
+
+/// The full name on a line that gives a short name an address.
+pub fn full_name(hosts: &str, name: &str) -> Option<String> {
+    let is_full = |full: &&str| full.split_once('.').is_some_and(|(short, _)| short == name);
+    hosts.lines().find_map(|line| {
+        let (_, names) = parse(line)?;
+        let full = names.iter().copied().find(is_full)?;
+        names.contains(&name).then(|| full.to_owned())
     })
 }
 
@@ -203,5 +213,7 @@ mod tests {
         assert_eq!(local_names(hosts), ["a", "a"]);
         assert_eq!(address_of(hosts, "vm42"), "10.0.0.1".parse().ok());
         assert_eq!(address_of(hosts, "a"), None);
+        assert_eq!(full_name(hosts, "vm42").as_deref(), Some("vm42.lab"));
+        assert_eq!(full_name(hosts, "vm4"), None);
     }
 }

@@ -7,7 +7,7 @@ const FILE: &str = "/etc/mailname";
 
 /// Makes the mail name the full name.
 pub fn run(context: &Context) -> Result<Outcome> {
-    if let Some(kept) = context.keep() {
+    if let Some(kept) = context.keep_name() {
         return Ok(kept);
     }
     let text = format!("{}\n", context.fqdn);

@@ -8,6 +8,7 @@ pub mod network;
 pub mod openvpn;
 pub mod postfix;
 pub mod root_password;
+pub mod root_size;
 pub mod rrd;
 pub mod ssh_host_keys;
 pub mod ssh_keys;
@@ -38,6 +39,8 @@ pub struct Context<'a> {
     pub fqdn: String,
     /// Short names that this machine had before, which may still stand in files.
     pub old_names: Vec<String>,
+    /// Whether neither the seed nor the machine itself has a name.
+    pub unnamed: bool,
     /// Why name and address stay as they are, on a node that has joined a cluster.
     pub kept: Option<String>,
     /// Takes a line for the status port: what a program says while it runs.
@@ -93,6 +96,15 @@ impl Context<'_> {
     pub fn keep(&self) -> Option<Outcome> {
         let reason = self.kept.as_deref()?;
         Some(Outcome::unchanged_because(reason))
+    }
+
+    /// The outcome of a step about the name, when there is a reason to leave the name alone.
+    pub fn keep_name(&self) -> Option<Outcome> {
+        let unnamed = || {
+            let why = "the seed gives no name, and this machine has none";
+            self.unnamed.then(|| Outcome::unchanged_because(why))
+        };
+        self.keep().or_else(unnamed)
     }
 
     /// The address that the node's name stands for; see [`node_address`].

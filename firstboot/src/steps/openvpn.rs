@@ -1,45 +1,112 @@
 //! `openvpn`: the configuration of each instance, and the instance enabled.
+//!
+//! An instance that an earlier seed brought and this one does not is stopped and disabled, and
+//! its configuration removed: its keys are no longer this machine's, and Debian's openvpn
+//! starts whatever lies in `/etc/openvpn`. One that an admin made by hand is left alone.
 
 use super::{Context, Outcome, network};
+use crate::root::Root;
 use crate::seed::Secret;
 use anyhow::{Result, bail};
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 
 const UNIT: &str = "/usr/lib/systemd/system/openvpn@.service";
 
-/// Writes the configurations and enables the instances.
+/// The instances that seeds brought, one a line. It is written before their files are made and
+/// after they are removed, so a cut leaves no file that nobody knows.
+const BROUGHT: &str = "/var/lib/firstboot/openvpn";
+
+/// Writes the configurations, enables the instances, and removes those of an earlier seed.
 pub fn run(context: &Context) -> Result<Outcome> {
     let instances = &context.seed.user_data.openvpn;
-    if instances.is_empty() {
+    let root = context.root;
+    let brought = brought(root)?;
+    if instances.is_empty() && brought.is_empty() {
         return Ok(Outcome::unchanged_because("no OpenVPN in the seed"));
     }
-    let root = context.root;
-    if root.read(UNIT)?.is_none() {
+    if !instances.is_empty() && root.read(UNIT)?.is_none() {
         bail!("cannot enable OpenVPN: it is not installed ({UNIT} is missing)");
     }
-    let tap = the_tap(context, instances);
+    let names: BTreeSet<String> = instances.keys().cloned().collect();
+    record(root, &(&names | &brought))?;
     let mut done = Vec::new();
+    for name in &brought - &names {
+        if remove(root, &name)? {
+            done.push(format!("removed {name}"));
+        }
+    }
+    let tap = the_tap(context, instances);
     for (name, configuration) in instances {
         let text = with_tap(configuration.reveal(), tap);
-        let file = format!("/etc/openvpn/{name}.conf");
-        let service = format!("openvpn@{name}.service");
-        let link = format!("/etc/systemd/system/multi-user.target.wants/{service}");
-        let written = root.ensure(&file, text.as_bytes(), 0o600)?;
-        let enabled = root.symlink(UNIT, &link)?;
+        let written = root.ensure(&file(name), text.as_bytes(), 0o600)?;
+        let enabled = root.symlink(UNIT, &link(name))?;
         if !written && !enabled {
             continue;
         }
-        if root.is_live() {
-            // systemd has read what is enabled before this ran. Not waiting: the unit starts
-            // after the network, which waits for this very stage.
-            let args = ["start", "--no-block", &service].map(OsStr::new);
-            root.run("systemctl", &args, b"")?;
-        }
-        done.push(name.as_str());
+        // systemd has read what is enabled before this ran.
+        systemctl(root, "start", name)?;
+        done.push(name.clone());
     }
+    record(root, &names)?;
     Ok(Outcome::changed_if(!done.is_empty(), done.join(", ")))
+}
+
+fn file(name: &str) -> String {
+    format!("/etc/openvpn/{name}.conf")
+}
+
+fn service(name: &str) -> String {
+    format!("openvpn@{name}.service")
+}
+
+fn link(name: &str) -> String {
+    format!(
+        "/etc/systemd/system/multi-user.target.wants/{}",
+        service(name)
+    )
+}
+
+fn remove(root: &Root, name: &str) -> Result<bool> {
+    let disabled = root.remove_file(&link(name))?;
+    let removed = root.remove_file(&file(name))?;
+    if disabled || removed {
+        // Its start is waiting already, and would fail without the file.
+        systemctl(root, "stop", name)?;
+    }
+    Ok(disabled || removed)
+}
+
+/// Not waiting: the units run after the network, which waits for this very stage.
+fn systemctl(root: &Root, verb: &str, name: &str) -> Result<()> {
+    if root.is_live() {
+        let service = service(name);
+        root.run(
+            "systemctl",
+            &[verb, "--no-block", &service].map(OsStr::new),
+            b"",
+        )?;
+    }
+    Ok(())
+}
+
+fn brought(root: &Root) -> Result<BTreeSet<String>> {
+    let text = root.read_text(BROUGHT)?.unwrap_or_default();
+    // What a damaged line names must be no path.
+    let is_name = |line: &&str| !line.is_empty() && !line.contains('/');
+    Ok(text.lines().filter(is_name).map(str::to_owned).collect())
+}
+
+fn record(root: &Root, names: &BTreeSet<String>) -> Result<()> {
+    if names.is_empty() {
+        return root.remove_file(BROUGHT).map(drop);
+    }
+    let text: String = names
+        .iter()
+        .flat_map(|name| [name.as_str(), "\n"])
+        .collect();
+    root.ensure(BROUGHT, text.as_bytes(), 0o600).map(drop)
 }
 
 /// The tap that OpenVPN is to use: the only one, if only one instance leaves it open.

@@ -10,7 +10,7 @@ const FILE: &str = "/etc/postfix/main.cf";
 
 /// Makes mail for and from this machine carry its name.
 pub fn run(context: &Context) -> Result<Outcome> {
-    if let Some(kept) = context.keep() {
+    if let Some(kept) = context.keep_name() {
         return Ok(kept);
     }
     let Some(before) = context.root.read_text(FILE)? else {

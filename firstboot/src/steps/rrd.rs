@@ -10,7 +10,7 @@ const FOLDER: &str = "/var/lib/rrdcached/db";
 
 /// Renames every file and folder of an old name.
 pub fn run(context: &Context) -> Result<Outcome> {
-    if let Some(kept) = context.keep() {
+    if let Some(kept) = context.keep_name() {
         return Ok(kept);
     }
     let mut renamed = Vec::new();
