@@ -144,7 +144,7 @@ fn ctrl_c_leaves_nothing_behind() {
     let mut child = place.command(&[]).stderr(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
     lines
-        .find(|line| line.as_ref().unwrap() == "kernel ...")
+        .find(|line| line.as_ref().unwrap() == "       kernel ...")
         .expect("the stage begins")
         .unwrap();
     let pid = rustix::process::Pid::from_child(&child);

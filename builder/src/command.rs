@@ -1,6 +1,6 @@
 //! Running a program: its full command line and its own words in the error.
 
-use crate::interrupt;
+use crate::{interrupt, text};
 use anyhow::{Context, Result, bail};
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::process::CommandExt;
@@ -28,6 +28,19 @@ pub fn find(program: &str) -> Result<PathBuf> {
             }
             None => format!("{program} is not installed"),
         })
+}
+
+/// A program that gets SIGTERM when this one is killed, and then removes what it has made
+/// outside of the work folder.
+pub fn ending_with_this(program: &str) -> Result<Command> {
+    let program = find(program)?;
+    // Of util-linux, which every Debian has; without it only a kill -9 leaves something behind.
+    let Ok(setpriv) = find("setpriv") else {
+        return Ok(Command::new(program));
+    };
+    let mut command = Command::new(setpriv);
+    command.args(["--pdeathsig", "TERM", "--"]).arg(program);
+    Ok(command)
 }
 
 /// The Debian package that ships a program this project calls.
@@ -85,7 +98,7 @@ pub fn output(command: &mut Command) -> Result<Vec<u8>> {
 }
 
 /// Runs a program in a process group of its own and hands each line it prints (both
-/// streams) to `each`. On Ctrl-C the group gets SIGTERM, then SIGKILL.
+/// streams, without control characters) to `each`. On Ctrl-C the group gets SIGTERM, then SIGKILL.
 pub fn stream(command: &mut Command, mut each: impl FnMut(&str)) -> Result<()> {
     let line = shown(command);
     let mut child = command
@@ -103,19 +116,21 @@ pub fn stream(command: &mut Command, mut each: impl FnMut(&str)) -> Result<()> {
     let mut tail = std::collections::VecDeque::new();
     loop {
         match receive.recv_timeout(Duration::from_millis(100)) {
-            Ok(text) => {
-                each(&text);
-                if tail.len() == TAIL_LINES {
-                    tail.pop_front();
+            Ok(line) => {
+                each(&line.words);
+                if line.stays {
+                    if tail.len() == TAIL_LINES {
+                        tail.pop_front();
+                    }
+                    tail.push_back(line.words);
                 }
-                tail.push_back(text);
             }
             Err(mpsc::RecvTimeoutError::Timeout) => {}
             Err(mpsc::RecvTimeoutError::Disconnected) => break,
         }
         if interrupt::requested() {
             end_group(&mut child, GRACE);
-            return Err(interrupt::Interrupted.into());
+            return Err(interrupt::Interrupted::default().into());
         }
     }
     for reader in readers.into_iter().flatten() {
@@ -146,21 +161,43 @@ pub fn end_group(child: &mut Child, grace: Duration) {
     let _ = child.wait();
 }
 
+/// A line that a program printed.
+struct Line {
+    words: String,
+    /// Whether it was ended by LF. Those that a program will write over, such as a percentage,
+    /// are ended by CR alone.
+    stays: bool,
+}
+
 fn read_lines(
     stream: impl Read + Send + 'static,
-    send: mpsc::Sender<String>,
+    send: mpsc::Sender<Line>,
 ) -> std::thread::JoinHandle<()> {
     std::thread::spawn(move || {
         let mut reader = BufReader::new(stream);
-        let mut bytes = Vec::new();
-        while matches!(reader.read_until(b'\n', &mut bytes), Ok(n) if n > 0) {
-            let text = String::from_utf8_lossy(&bytes).trim_end().to_owned();
-            if send.send(text).is_err() {
+        let mut line = Vec::new();
+        while let Ok(chunk) = reader.fill_buf() {
+            if chunk.is_empty() {
+                break;
+            }
+            let end = chunk.iter().position(|byte| matches!(byte, b'\n' | b'\r'));
+            let taken = end.map_or(chunk.len(), |at| at + 1);
+            line.extend_from_slice(&chunk[..taken]);
+            let stays = end.is_some_and(|at| chunk[at] == b'\n');
+            reader.consume(taken);
+            if end.is_some() && !say(&mut line, stays, &send) {
                 return;
             }
-            bytes.clear();
         }
+        say(&mut line, true, &send);
     })
+}
+
+/// Hands a line on, unless it is empty; false when nobody listens any more.
+fn say(line: &mut Vec<u8>, stays: bool, send: &mpsc::Sender<Line>) -> bool {
+    let words = text::plain(&String::from_utf8_lossy(line));
+    line.clear();
+    words.is_empty() || send.send(Line { words, stays }).is_ok()
 }
 
 fn failure<'a>(
@@ -174,10 +211,41 @@ fn failure<'a>(
         .take(TAIL_LINES)
         .collect();
     last.reverse();
-    let mut text = format!("a program failed ({status}): {line}");
-    for l in last {
-        text.push_str("\n    ");
-        text.push_str(l);
+    let last = text::indented(last.into_iter());
+    format!("a program failed ({status}): {line}{last}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shell(script: &str) -> (Vec<String>, Result<()>) {
+        let mut lines = Vec::new();
+        let mut command = Command::new("/bin/sh");
+        let result = stream(command.args(["-c", script]), |line| {
+            lines.push(line.to_owned());
+        });
+        (lines, result)
     }
-    text
+
+    #[test]
+    fn a_line_that_is_written_over_is_told_but_not_kept() {
+        let script = r"printf '    (1/100%%)\r    (2/100%%)\r\none\n\n\033[1mtwo'; exit 3";
+        let (lines, result) = shell(script);
+        assert_eq!(lines, ["    (1/100%)", "    (2/100%)", "one", "two"]);
+        let text = result.unwrap_err().to_string();
+        let (first, rest) = text.split_once('\n').unwrap();
+        assert!(first.starts_with("a program failed (exit status: 3): /bin/sh -c "));
+        assert_eq!(rest, "    one\n    two");
+    }
+
+    #[test]
+    fn an_error_shows_the_last_lines_only() {
+        let (lines, result) =
+            shell("n=0; while [ $n -lt 50 ]; do n=$((n+1)); echo $n; done; exit 1");
+        assert_eq!(lines.len(), 50);
+        let text = result.unwrap_err().to_string();
+        assert_eq!(text.lines().count(), 1 + TAIL_LINES);
+        assert!(text.ends_with("\n    50"), "{text}");
+    }
 }

@@ -91,11 +91,6 @@ impl Definition {
     }
 }
 
-/// Bytes as lower-case hex.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -105,7 +100,7 @@ mod tests {
     fn the_built_in_definition_is_good() {
         let built_in = Definition::read("built-in", Path::new("."), BUILT_IN.as_bytes()).unwrap();
         assert_eq!(built_in.release, "trixie");
-        assert_eq!(built_in.disk, 8 * forms::GIB);
+        assert_eq!(built_in.disk, 32 * forms::GIB);
         assert_eq!(built_in.kernel_command_line, read::DEFAULT_COMMAND_LINE);
         for package in [
             "openvpn",

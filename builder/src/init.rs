@@ -2,7 +2,7 @@
 
 use crate::cli::InitArgs;
 use crate::report::Report;
-use crate::work::{WorkFolder, move_into_place};
+use crate::work::{Busy, WorkFolder, move_into_place};
 use crate::{command, definition};
 use anyhow::{Context, Result, bail};
 use serde_json::json;
@@ -77,7 +77,7 @@ fn missing(folder: &Path) -> Result<Vec<(&'static str, &'static str, u32)>> {
 fn write(folder: &Path, todo: &[(&str, &str, u32)]) -> Result<()> {
     let mut undo = Undo::default();
     fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
-    let work = WorkFolder::new(folder, "imgbuild-init", false)?;
+    let work = WorkFolder::new(folder, "imgbuild-init", Busy::Wait)?;
     for (name, mode) in FOLDERS {
         let path = folder.join(name);
         if !path.is_dir() {
@@ -152,11 +152,11 @@ fn say_next(folder: &Path, todo: &[(&str, &str, u32)], report: &Report) {
         report.line(&format!("  cd {quoted}"));
     }
     for line in [
-        "  editor lab.yaml        # your VMs; images/base.yaml: what is installed in all of them",
-        "  imgbuild check         # finds every mistake in both, changes nothing",
-        "  imgbuild base          # makes base.qcow2, once",
-        "  imgbuild seed vm42     # makes vm42/seed.img and vm42/run.sh",
-        "  imgbuild run vm42      # boots it and shows how it configures itself",
+        "  editor lab.yaml      # your VMs (images/base.yaml: what all of them have)",
+        "  imgbuild check       # finds every mistake in both, changes nothing",
+        "  imgbuild base        # makes base.qcow2, once",
+        "  imgbuild seed vm42   # makes vm42/seed.img and vm42/run.sh",
+        "  imgbuild run vm42    # boots it and shows how it configures itself",
     ] {
         report.line(line);
     }

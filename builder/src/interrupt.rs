@@ -14,12 +14,23 @@ fn flag() -> &'static Arc<AtomicBool> {
 }
 
 /// The error of work that was cut short by the user.
-#[derive(Debug)]
-pub struct Interrupted;
+#[derive(Debug, Default)]
+pub struct Interrupted {
+    left: Option<String>,
+}
+
+impl Interrupted {
+    /// One that says what is left behind; the default says that nothing is.
+    pub fn leaving(what: String) -> Self {
+        Interrupted { left: Some(what) }
+    }
+}
 
 impl fmt::Display for Interrupted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("interrupted")
+        let left = self.left.as_deref();
+        let left = left.unwrap_or("nothing half made was left behind");
+        write!(f, "interrupted; {left}")
     }
 }
 
@@ -45,7 +56,7 @@ pub fn requested() -> bool {
 /// Fails with [`Interrupted`] once the user asked to stop.
 pub fn check() -> Result<(), Interrupted> {
     if requested() {
-        Err(Interrupted)
+        Err(Interrupted::default())
     } else {
         Ok(())
     }

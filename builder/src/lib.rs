@@ -13,5 +13,6 @@ pub mod qemu;
 pub mod report;
 pub mod run;
 pub mod seed;
+pub mod text;
 pub mod work;
 pub mod yaml;

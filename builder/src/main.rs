@@ -2,6 +2,7 @@
 
 use clap::Parser;
 use imgbuild::cli::{Cli, Command};
+use imgbuild::interrupt::Interrupted;
 use imgbuild::report::Report;
 use imgbuild::{base, check, init, interrupt, run, seed};
 use std::process::ExitCode;
@@ -20,13 +21,15 @@ fn main() -> ExitCode {
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) if error.is::<interrupt::Interrupted>() => {
-            report.error("interrupted; nothing half made was left behind");
-            ExitCode::from(130)
-        }
-        Err(error) => {
-            report.error(&format!("{error:#}"));
-            ExitCode::FAILURE
-        }
+        Err(error) => match error.downcast_ref::<Interrupted>() {
+            Some(interrupted) => {
+                report.error(&interrupted.to_string());
+                ExitCode::from(130)
+            }
+            None => {
+                report.error(&format!("{error:#}"));
+                ExitCode::FAILURE
+            }
+        },
     }
 }

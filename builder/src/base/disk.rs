@@ -112,12 +112,7 @@ pub fn unpack_and_format(
 }
 
 /// Puts partition table and boot loader in front of the file system.
-pub fn assemble(
-    inputs: &Inputs,
-    images: &BootImages,
-    _work: &Path,
-    report: &Report,
-) -> Result<PathBuf> {
+pub fn assemble(inputs: &Inputs, images: &BootImages, report: &Report) -> Result<PathBuf> {
     let stage = report.stage("partition table and grub");
     let sectors = inputs.definition.disk / SECTOR - PARTITION_START;
     let head = boot_sectors(&images.boot, &images.core, sectors, &inputs.root_uuid)?;

@@ -3,6 +3,7 @@
 use super::{apt_sources, firstboot_binary, provision};
 use crate::cli::{BaseArgs, Source};
 use crate::definition::Definition;
+use crate::text::hex;
 use anyhow::{Context, Result};
 use serde_json::json;
 use sha2::{Digest, Sha256};
@@ -96,10 +97,6 @@ pub fn digest_file(file: &Path) -> Result<String> {
         .and_then(|mut opened| std::io::copy(&mut opened, &mut hasher))
         .with_context(|| format!("cannot read {}", file.display()))?;
     Ok(hex(&hasher.finalize()))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// A UUID of version 8 (RFC 9562: free for one's own use) out of a digest.

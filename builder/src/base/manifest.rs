@@ -1,8 +1,8 @@
 //! `base.manifest.json`: what is in the image, what it was made of, and its digests.
 
 use super::RESULTS;
-use super::audit;
 use super::inputs::{self, Inputs};
+use super::tree;
 use crate::qcow2::Image;
 use crate::report::Report;
 use anyhow::{Context, Result};
@@ -64,7 +64,7 @@ impl Manifest {
         let virtual_bytes = opened.size();
         let root = opened.into_root()?;
         let file = |path: &str| {
-            audit::read(&root, path)
+            tree::read(&root, path)
                 .with_context(|| format!("cannot read {path} in {}", image.display()))?
                 .with_context(|| format!("{} has no {path}", image.display()))
         };

@@ -2,19 +2,18 @@
 
 use super::inputs::Inputs;
 use super::provision;
-use super::requirements::temporary;
+use super::requirements::{NO_SPACE, temporary};
 use crate::command;
 use crate::report::Report;
 use anyhow::{Context, Result};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 /// Makes the root file system as a tar archive: mmdebstrap, provision, seal.
 pub fn debootstrap(inputs: &Inputs, work: &Path, report: &Report) -> Result<PathBuf> {
     let payload = write_payload(inputs, work)?;
     let tar = work.join("root.tar");
-    let mut mmdebstrap = Command::new(command::find("mmdebstrap")?);
+    let mut mmdebstrap = command::ending_with_this("mmdebstrap")?;
     mmdebstrap
         .args(["--variant=apt", "--format=tar", "--architectures=amd64"])
         // As root this unshares the mounts only; else it is the user namespace.
@@ -116,11 +115,9 @@ fn explain(log: &str, inputs: &Inputs) -> Option<String> {
             inputs.definition.release
         ));
     }
-    if log.contains("No space left on device") {
-        return Some(format!(
-            "no space left on the disk of {} or of the output folder",
-            temporary().display()
-        ));
+    // The line may be far above the last ones; all that fails after it is its consequence.
+    if log.contains(NO_SPACE) {
+        return Some(NO_SPACE.to_owned());
     }
     let unreachable = [
         "Could not connect to",

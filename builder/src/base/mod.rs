@@ -9,15 +9,17 @@ mod manifest;
 mod mirror;
 mod provision;
 mod requirements;
+mod tree;
 
 pub use audit::{Finding, audit_image};
 pub use manifest::Manifest;
 
 use crate::cli::{AuditArgs, BaseArgs};
+use crate::interrupt::{self, Interrupted};
 use crate::report::Report;
-use crate::work::{self, WorkFolder};
-use crate::{command, interrupt};
-use anyhow::{Context, Result, bail};
+use crate::work::{self, Busy, WorkFolder};
+use crate::{command, text};
+use anyhow::{Context, Error, Result, bail};
 use inputs::Inputs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -38,28 +40,13 @@ pub fn build(args: &BaseArgs, report: &Report) -> Result<()> {
     requirements::check_tools()?;
     requirements::check_space(&args.output)?;
 
-    let work = WorkFolder::new(&args.output, "imgbuild-base", args.keep_work)?;
-    if args.keep_work {
-        report.line(&format!(
-            "the work folder is kept: {}",
-            work.path().display()
-        ));
+    let mut work = WorkFolder::new(&args.output, "imgbuild-base", Busy::Refuse)?;
+    let kept = args.keep_work.then(|| work.keep().display().to_string());
+    if let Some(kept) = &kept {
+        report.line(&format!("the work folder will be kept as {kept}"));
     }
-    let root_tar = mirror::debootstrap(&inputs, work.path(), report)?;
-    let tree = disk::unpack_and_format(&inputs, &root_tar, work.path(), report)?;
-    let raw = disk::assemble(&inputs, &tree, work.path(), report)?;
-    let image = compress(&raw, work.path(), report)?;
-    audited(&image, report)?;
-    let manifest = Manifest::of(&image, &inputs, report)?;
-    let results = manifest.write(&image, work.path())?;
-
-    interrupt::check()?;
-    let moves: Vec<(PathBuf, PathBuf)> = results
-        .iter()
-        .zip(RESULTS)
-        .map(|(from, name)| (from.clone(), args.output.join(name)))
-        .collect();
-    work::move_into_place(&moves)?;
+    let made = make(&inputs, &work, &args.output, report);
+    let manifest = made.map_err(|error| explain(error, &args.output, kept))?;
     report.line(&format!(
         "{} is ready: {} packages, {} MB, sha256 {}",
         args.output.join(RESULTS[0]).display(),
@@ -68,6 +55,43 @@ pub fn build(args: &BaseArgs, report: &Report) -> Result<()> {
         manifest.image.sha256
     ));
     Ok(())
+}
+
+/// The stages, from nothing to the three results in their places.
+fn make(inputs: &Inputs, work: &WorkFolder, output: &Path, report: &Report) -> Result<Manifest> {
+    let root_tar = mirror::debootstrap(inputs, work.path(), report)?;
+    let boot_images = disk::unpack_and_format(inputs, &root_tar, work.path(), report)?;
+    let raw = disk::assemble(inputs, &boot_images, report)?;
+    let image = compress(&raw, work.path(), report)?;
+    audited(&image, report)?;
+    let manifest = Manifest::of(&image, inputs, report)?;
+    let results = manifest.write(&image, work.path())?;
+
+    interrupt::check()?;
+    let moves: Vec<(PathBuf, PathBuf)> = results
+        .into_iter()
+        .zip(RESULTS.map(|name| output.join(name)))
+        .collect();
+    work::move_into_place(&moves)?;
+    Ok(manifest)
+}
+
+/// What the user has to know besides a stage's own words.
+fn explain(error: Error, output: &Path, kept: Option<String>) -> Error {
+    if error.is::<Interrupted>() {
+        return match kept {
+            Some(kept) => Interrupted::leaving(format!("the work folder is kept: {kept}")).into(),
+            None => error,
+        };
+    }
+    if format!("{error:#}").contains(requirements::NO_SPACE) {
+        return error.context(format!(
+            "the disk of {} or of {} is full",
+            output.display(),
+            requirements::temporary().display()
+        ));
+    }
+    error
 }
 
 /// `imgbuild audit IMAGE`.
@@ -94,20 +118,14 @@ fn audited(image: &Path, report: &Report) -> Result<()> {
     drop(stage);
     let list: Vec<String> = failed
         .iter()
-        .map(|f| {
-            format!(
-                "\n    {}: {}",
-                f.point,
-                f.problem.as_deref().unwrap_or_default()
-            )
-        })
+        .map(|f| format!("{}: {}", f.point, f.problem.as_deref().unwrap_or_default()))
         .collect();
     bail!(
         "{} is not sealed ({} of {} points failed):{}",
         image.display(),
         failed.len(),
         findings.len(),
-        list.concat()
+        text::indented(list.iter().map(String::as_str))
     )
 }
 
@@ -117,13 +135,37 @@ fn compress(raw: &Path, work: &Path, report: &Report) -> Result<PathBuf> {
     let image = work.join(RESULTS[0]);
     let mut convert = Command::new(command::find("qemu-img")?);
     convert
-        .args(["convert", "-f", "raw", "-O", "qcow2", "-c", "-W", "-m", "8"])
+        .args(["convert", "-p", "-f", "raw", "-O", "qcow2"])
+        .args(["-c", "-W", "-m", "8"])
         .args([raw, &image]);
-    command::stream(&mut convert, |line| stage.note(line)).context("cannot make base.qcow2")?;
+    command::stream(&mut convert, |line| {
+        if let Some(percent) = percentage(line) {
+            stage.progress(percent / 100.0);
+        }
+    })
+    .context("cannot make base.qcow2")?;
     std::fs::remove_file(raw).with_context(|| format!("cannot remove {}", raw.display()))?;
     let bytes = std::fs::metadata(&image)
         .with_context(|| format!("cannot read {}", image.display()))?
         .len();
     stage.done(&format!("{} MB", bytes / 1_000_000));
     Ok(image)
+}
+
+/// What `qemu-img convert -p` prints while it works: `    (12.34/100%)`.
+fn percentage(line: &str) -> Option<f64> {
+    let (part, _) = line.trim().strip_prefix('(')?.split_once("/100%)")?;
+    part.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_the_progress_of_qemu_img() {
+        assert_eq!(percentage("    (12.34/100%)"), Some(12.34));
+        assert_eq!(percentage("qemu-img: error (1/100%)"), None);
+        assert_eq!(percentage("    (x/100%)"), None);
+    }
 }

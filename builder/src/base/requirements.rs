@@ -11,6 +11,9 @@ const SPACE_OUTPUT: u64 = 4 << 30;
 /// Bytes that mmdebstrap needs in its temporary folder.
 const SPACE_TEMPORARY: u64 = 2 << 30;
 
+/// The words of the kernel, and so of every program.
+pub const NO_SPACE: &str = "No space left on device";
+
 /// Whether this process is root: mmdebstrap then needs no user namespace, mke2fs no fakeroot.
 pub fn is_root() -> bool {
     rustix::process::geteuid().is_root()

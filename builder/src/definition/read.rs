@@ -1,6 +1,7 @@
 //! Reading an image definition: keys, forms and the checks of key files.
 
-use super::{Definition, Repository, hex};
+use super::{Definition, Repository};
+use crate::text::hex;
 use crate::yaml::{Fields, Keys, Node, Placed, Reader, forms};
 use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};

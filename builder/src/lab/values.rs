@@ -1,6 +1,6 @@
 //! The forms of a lab's own values.
 
-use crate::definition::hex;
+use crate::text::hex;
 use crate::yaml::forms;
 use sha2::{Digest, Sha256};
 

@@ -1,5 +1,6 @@
 //! What the guest's console says: its last lines, and the lines after which nothing follows.
 
+use crate::text::plain;
 use std::collections::VecDeque;
 
 /// How many lines an error shows.
@@ -65,7 +66,7 @@ impl Console {
     pub fn feed(&mut self, bytes: &[u8]) {
         for byte in bytes {
             if *byte == b'\n' || self.open.len() >= LONGEST_LINE {
-                let line = plain(&self.open);
+                let line = open_line(&self.open);
                 self.look(&line);
                 self.open.clear();
                 if !line.is_empty() {
@@ -81,7 +82,8 @@ impl Console {
         }
         // A prompt such as grub's has no line end.
         if !self.open.is_empty() {
-            self.look(&plain(&self.open));
+            let line = open_line(&self.open);
+            self.look(&line);
         }
     }
 
@@ -107,7 +109,7 @@ impl Console {
 
     /// The last lines, the open one included, without control characters.
     pub fn last_lines(&self) -> Vec<String> {
-        let open = plain(&self.open);
+        let open = open_line(&self.open);
         let mut lines: Vec<String> = self.lines.iter().cloned().collect();
         if !open.is_empty() {
             lines.push(open);
@@ -122,26 +124,8 @@ impl Console {
     }
 }
 
-/// A line without escape sequences, other control characters and blanks at its end: the user's
-/// terminal must not obey the guest.
-fn plain(bytes: &[u8]) -> String {
-    let text = String::from_utf8_lossy(bytes);
-    let mut out = String::new();
-    let mut chars = text.chars().peekable();
-    while let Some(c) = chars.next() {
-        match c {
-            '\u{1b}' => match chars.next() {
-                Some('[') => while chars.next().is_some_and(|c| !('@'..='~').contains(&c)) {},
-                Some(']') => while chars.next().is_some_and(|c| c != '\u{7}') {},
-                _ => {}
-            },
-            '\t' => out.push(' '),
-            c if c.is_control() => {}
-            c => out.push(c),
-        }
-    }
-    out.truncate(out.trim_end().len());
-    out
+fn open_line(bytes: &[u8]) -> String {
+    plain(&String::from_utf8_lossy(bytes))
 }
 
 #[cfg(test)]

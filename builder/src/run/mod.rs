@@ -2,52 +2,24 @@
 
 mod console;
 mod status;
+mod target;
 mod tell;
 mod watch;
 
 use crate::cli::{Accelerator, RunArgs};
-use crate::lab::{Lab, Vm};
+use crate::command;
+use crate::interrupt::{self, Interrupted};
+use crate::lab::Lab;
 use crate::qemu::{self, Machine};
 use crate::report::Report;
-use crate::{command, interrupt};
-use anyhow::{Result, bail};
-use console::Fatal;
+use anyhow::{Context, Error, Result, bail};
 use std::fs;
-use std::path::PathBuf;
 use std::time::Duration;
-use watch::{End, Seen};
+use target::Target;
+use watch::{End, Limits, Seen};
 
 /// How long a guest may take to shut down before its power is taken away.
 const SHUT_DOWN: Duration = Duration::from_secs(120);
-
-/// How long things may take.
-#[derive(Debug)]
-struct Limits {
-    /// From the start to the verdict.
-    verdict: Duration,
-    /// Without a byte on the console or the status port.
-    silence: Duration,
-    /// Under KVM, without a word from the kernel; only looked at with `kvm_fallback`.
-    firmware: Duration,
-    /// Whether software emulation may be tried instead of KVM.
-    kvm_fallback: bool,
-}
-
-/// One VM and its files.
-struct Target<'a> {
-    vm: &'a Vm,
-    folder: PathBuf,
-}
-
-impl Target<'_> {
-    fn file(&self, name: &str) -> PathBuf {
-        self.folder.join(name)
-    }
-
-    fn overlay(&self) -> PathBuf {
-        self.file(&format!("{}.qcow2", self.vm.name))
-    }
-}
 
 /// `imgbuild run`. Ends well only when firstboot says that the machine is configured.
 pub fn run(args: &RunArgs, report: &Report) -> Result<()> {
@@ -63,13 +35,21 @@ pub fn run(args: &RunArgs, report: &Report) -> Result<()> {
     match result {
         Ok((machine, End::Configured)) => {
             tell::steps(&args.name, &seen, report);
-            finish(args, &target, machine, report)?;
+            finish(args, &target, machine, report)
+                .map_err(|error| after_the_verdict(error, &args.name, "is configured"))?;
             tell::configured(&args.name, report);
             Ok(())
         }
         Ok((machine, End::Failed(reason))) => {
             tell::steps(&args.name, &seen, report);
-            finish(args, &target, machine, report)?;
+            match finish(args, &target, machine, report) {
+                Err(error) if error.is::<Interrupted>() => {
+                    return Err(after_the_verdict(error, &args.name, "is not configured"));
+                }
+                // The verdict is the worse news.
+                Err(error) => report.warn(&format!("{error:#}")),
+                Ok(()) => {}
+            }
             bail!(tell::failed(&target, &reason, &seen))
         }
         Ok((mut machine, end)) => {
@@ -79,8 +59,25 @@ pub fn run(args: &RunArgs, report: &Report) -> Result<()> {
         }
         Err(error) => {
             tidy(&target, had_overlay, &seen, report);
+            if error.is::<Interrupted>() && target.overlay().exists() {
+                let left = format!(
+                    "{} is off, and its disk {} is kept",
+                    args.name,
+                    target.overlay().display()
+                );
+                return Err(Interrupted::leaving(left).into());
+            }
             Err(error)
         }
+    }
+}
+
+/// The error of a machine that has its verdict, and did not shut down.
+fn after_the_verdict(error: Error, name: &str, verdict: &str) -> Error {
+    let what = format!("{name} {verdict}, and its power was taken away before it had shut down");
+    match error.is::<Interrupted>() {
+        true => Interrupted::leaving(what).into(),
+        false => error.context(what),
     }
 }
 
@@ -114,13 +111,14 @@ fn boot(
 ) -> Result<(Machine, End)> {
     let name = &args.name;
     let mut accelerator = args.accel;
-    let mut second_try = false;
+    let mut second_try = true;
     loop {
         let limits = Limits {
             verdict: Duration::from_secs(args.timeout),
             silence: Duration::from_secs(args.silence),
             firmware: Duration::from_secs(args.firmware),
             kvm_fallback: accelerator == Accelerator::Auto,
+            second_try,
         };
         *seen = Seen::default();
         let log = target.file("run.log");
@@ -136,14 +134,12 @@ fn boot(
                 remember(report);
                 accelerator = Accelerator::Tcg;
             }
-            End::Fatal(Fatal::Int3)
-                if seen.accelerator == Some(Accelerator::Tcg) && !seen.firstboot && !second_try =>
-            {
+            End::Stumbled => {
                 machine.end();
                 report.warn(&format!(
                     "{name}: software emulation stumbled at the start of the kernel: once more"
                 ));
-                second_try = true;
+                second_try = false;
             }
             end => return Ok((machine, end)),
         }
@@ -183,7 +179,7 @@ fn finish(args: &RunArgs, target: &Target, mut machine: Machine, report: &Report
     let stage = report.stage(&format!("{}: shut down", args.name));
     let by_itself = machine.shut_down(SHUT_DOWN);
     interrupt::check()?;
-    if by_itself? {
+    if by_itself.with_context(|| format!("cannot shut {} down", args.name))? {
         stage.done("");
     } else {
         stage.done("the guest did not do it: its power was taken away");

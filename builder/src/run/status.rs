@@ -1,5 +1,6 @@
 //! The lines that firstboot writes to the status port `org.imgbuild.firstboot`.
 
+use crate::text::plain_lines;
 use serde_json::Value;
 
 /// One step of firstboot as it ended.
@@ -13,6 +14,18 @@ pub struct Step {
     pub seconds: f64,
     /// One line for a human, or the error; may be empty.
     pub detail: String,
+}
+
+impl Step {
+    /// It as a line of a table; `width` is the widest name's.
+    pub fn line(&self, width: usize) -> String {
+        let detail = self.detail.lines().next().unwrap_or_default();
+        let line = format!(
+            "{:<width$}  {:<9}  {:>6.1} s  {detail}",
+            self.name, self.result, self.seconds
+        );
+        line.trim_end().to_owned()
+    }
 }
 
 /// What a line says.
@@ -37,22 +50,22 @@ pub enum Event {
 /// Reads one line; the format is firstboot's `status`. A newer firstboot may say more than is
 /// known here: that is no error.
 pub fn event(line: &Value) -> Event {
-    let text = |name: &str| line.get(name).and_then(Value::as_str).unwrap_or_default();
-    match text("event") {
-        "stage" => match text("state") {
-            "started" => Event::StageStarted(text("stage").to_owned()),
+    let text = |name: &str| plain_lines(line.get(name).and_then(Value::as_str).unwrap_or_default());
+    match text("event").as_str() {
+        "stage" => match text("state").as_str() {
+            "started" => Event::StageStarted(text("stage")),
             state => Event::StageEnded(state == "finished"),
         },
         "step" => Event::Step(Step {
-            name: text("step").to_owned(),
-            result: text("result").to_owned(),
+            name: text("step"),
+            result: text("result"),
             seconds: line.get("seconds").and_then(Value::as_f64).unwrap_or(0.0),
-            detail: text("detail").to_owned(),
+            detail: text("detail"),
         }),
         "log" => Event::Log(format!("{}: {}", text("step"), text("text"))),
-        "verdict" => match text("result") {
+        "verdict" => match text("result").as_str() {
             "configured" => Event::Configured,
-            "failed" => Event::Failed(text("reason").to_owned()),
+            "failed" => Event::Failed(text("reason")),
             "unconfigured" => Event::Failed("firstboot found no seed disk".to_owned()),
             _ => Event::Other,
         },
@@ -116,6 +129,10 @@ mod tests {
             (
                 json!({"event": "log", "stage": "join", "step": "join", "text": "waiting"}),
                 Event::Log("join: waiting".into()),
+            ),
+            (
+                json!({"event": "verdict", "result": "failed", "reason": "\u{1b}]0;x\u{7}two\nlines"}),
+                Event::Failed("two\nlines".into()),
             ),
             (
                 json!({"event": "verdict", "result": "configured"}),

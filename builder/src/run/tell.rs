@@ -1,10 +1,10 @@
 //! The words of `imgbuild run`: the table of steps, what comes next, what went wrong.
 
-use super::Target;
-use super::status::Step;
+use super::target::Target;
 use super::watch::{End, Seen};
 use crate::cli::RunArgs;
 use crate::report::Report;
+use crate::text::{indented, plain_lines};
 use serde_json::json;
 use std::fmt::Write;
 use std::path::Path;
@@ -41,18 +41,8 @@ fn table(seen: &Seen) -> Vec<String> {
         "{:<width$}  {:<9}  {:>8}",
         "step", "result", "time"
     )];
-    lines.extend(seen.steps.iter().map(|found| step(found, width)));
+    lines.extend(seen.steps.iter().map(|step| step.line(width)));
     lines
-}
-
-/// One step as a line of the table.
-pub fn step(step: &Step, width: usize) -> String {
-    let detail = step.detail.lines().next().unwrap_or_default();
-    let line = format!(
-        "{:<width$}  {:<9}  {:>6.1} s  {detail}",
-        step.name, step.result, step.seconds
-    );
-    line.trim_end().to_owned()
 }
 
 /// The verdict, as the last line.
@@ -140,7 +130,9 @@ pub fn trouble(target: &Target, end: &End, seen: &Seen) -> String {
             format!("{name} ended before its verdict ({status})")
         }
         End::Exited(_) => return format!("{name} did not start{}", said(target)),
-        End::Configured | End::Failed(_) | End::KvmUnusable => format!("{name}: {end:?}"),
+        End::Configured | End::Failed(_) | End::KvmUnusable | End::Stumbled => {
+            format!("{name}: {end:?}")
+        }
     };
     if matches!(end, End::Exited(_)) {
         text.push_str(&said(target));
@@ -151,7 +143,8 @@ pub fn trouble(target: &Target, end: &End, seen: &Seen) -> String {
 
 /// What run.sh and QEMU said.
 fn said(target: &Target) -> String {
-    let words = std::fs::read_to_string(target.file("run.log")).unwrap_or_default();
+    let words = std::fs::read(target.file("run.log")).unwrap_or_default();
+    let words = plain_lines(&String::from_utf8_lossy(&words));
     indented(words.lines().filter(|line| !line.trim().is_empty()))
 }
 
@@ -169,13 +162,10 @@ fn console(text: &mut String, target: &Target, seen: &Seen) {
     }
 }
 
-fn indented<'a>(lines: impl Iterator<Item = &'a str>) -> String {
-    lines.map(|line| format!("\n    {line}")).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::run::status::Step;
 
     #[test]
     fn table_of_steps() {

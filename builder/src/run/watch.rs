@@ -1,6 +1,5 @@
 //! Watching a started machine until firstboot's verdict, or until it is clear that none comes.
 
-use super::Limits;
 use super::console::{Console, Fatal};
 use super::status::{Event, Lines, Step, event};
 use crate::cli::Accelerator;
@@ -21,8 +20,24 @@ const POLL: Duration = Duration::from_millis(100);
 /// How long a guest may still print after a panic, so that the reason is whole.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
-/// Width of a step's name while the others are not known yet.
-const STEP_WIDTH: usize = 15;
+/// Width of a step's name while the others are not known yet; with it the times stand below
+/// those of the stages.
+const STEP_WIDTH: usize = 14;
+
+/// How long things may take, and what may be tried again.
+#[derive(Debug)]
+pub struct Limits {
+    /// From the start to the verdict.
+    pub verdict: Duration,
+    /// Without a byte on the console or the status port.
+    pub silence: Duration,
+    /// Under KVM, without a word from the kernel; only looked at with `kvm_fallback`.
+    pub firmware: Duration,
+    /// Whether software emulation may be tried instead of KVM.
+    pub kvm_fallback: bool,
+    /// Whether a start that stumbled in software emulation may be tried once more.
+    pub second_try: bool,
+}
 
 /// How watching ended.
 #[derive(Debug, PartialEq)]
@@ -37,6 +52,8 @@ pub enum End {
     Silent(Duration),
     /// KVM was used, and no guest ran under it: its kernel said nothing, or QEMU gave up.
     KvmUnusable,
+    /// Software emulation had a bad day at the start of the kernel, and may try once more.
+    Stumbled,
     /// No verdict within this time.
     Late(Duration),
     /// run.sh or QEMU ended by itself.
@@ -84,9 +101,13 @@ pub fn watch(
     };
     let end = watch.run(machine, seen);
     seen.console = watch.console.last_lines();
-    // The stage that is still open is a failure unless the verdict came in it.
-    if matches!(end, Ok(End::Configured)) {
-        watch.end_stage("");
+    // What firstboot calls failed has been shown so; a stage that is still open did its part
+    // when the verdict came in it. Else it failed.
+    match (&end, watch.stage.take()) {
+        (Ok(End::Configured | End::Failed(_)), Some(stage)) => stage.done(""),
+        (Ok(End::KvmUnusable), Some(stage)) => stage.again("KVM runs no guest"),
+        (Ok(End::Stumbled), Some(stage)) => stage.again("stopped at a breakpoint (int3)"),
+        _ => {}
     }
     end
 }
@@ -144,7 +165,7 @@ impl Watch<'_> {
         self.last_word = Instant::now();
         let detail = match accelerator {
             Accelerator::Kvm => "with KVM",
-            _ => "with software emulation: slow, one CPU",
+            _ => "in software: slow, one CPU",
         };
         self.next_stage("boot", detail);
     }
@@ -174,6 +195,8 @@ impl Watch<'_> {
                     self.joining = stage == "join";
                     self.next_stage(&format!("firstboot, {stage}"), "");
                 }
+                // After the last one comes the verdict, at once.
+                Event::StageEnded(true) if self.joining => self.end_stage(""),
                 // The services start between the two stages.
                 Event::StageEnded(true) => self.next_stage("boot on", ""),
                 // Dropped without `done`, it is shown as failed.
@@ -190,7 +213,7 @@ impl Watch<'_> {
 
     fn step(&mut self, step: Step, seen: &mut Seen) {
         if let Some(stage) = &self.stage {
-            stage.line(&super::tell::step(&step, STEP_WIDTH));
+            stage.line(&step.line(STEP_WIDTH));
         }
         seen.steps.push(step);
     }
@@ -241,7 +264,14 @@ impl Watch<'_> {
     fn judge(&mut self, seen: &Seen) -> Option<End> {
         if let Some(fatal) = self.console.fatal() {
             let since = *self.fatal_since.get_or_insert_with(Instant::now);
-            return (since.elapsed() >= LAST_WORDS).then_some(End::Fatal(fatal));
+            let stumbled = fatal == Fatal::Int3
+                && seen.accelerator == Some(Accelerator::Tcg)
+                && self.limits.second_try
+                && !seen.firstboot;
+            return (since.elapsed() >= LAST_WORDS).then_some(match stumbled {
+                true => End::Stumbled,
+                false => End::Fatal(fatal),
+            });
         }
         if let Some(started) = self.started {
             let alive = self.console.kernel_seen() || seen.firstboot;

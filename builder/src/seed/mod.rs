@@ -14,7 +14,7 @@ pub use script::render;
 use crate::cli::SeedArgs;
 use crate::lab::{self, Lab, Vm};
 use crate::report::Report;
-use crate::work::{WorkFolder, move_into_place};
+use crate::work::{Busy, WorkFolder, move_into_place};
 use crate::{interrupt, qemu};
 use anyhow::{Context, Error, Result, anyhow, bail, ensure};
 use serde_json::json;
@@ -40,7 +40,7 @@ pub fn seed(args: &SeedArgs, report: &Report) -> Result<()> {
     let lab = Lab::load(&args.lab)?;
     let base = BaseImage::read(&lab.base)?;
     check_versions(&base, report);
-    let work = WorkFolder::new(&lab.folder, "seed", false)?;
+    let work = WorkFolder::new(&lab.folder, "imgbuild-seed", Busy::Wait)?;
 
     let (vms, mut problems) = select(&lab, args);
     let mut ready = Vec::new();

@@ -1,0 +1,64 @@
+//! Proving from outside that an image is sealed.
+
+mod points;
+mod rule;
+
+use crate::command;
+use crate::qcow2::Image;
+use anyhow::{Context, Result};
+use points::POINTS;
+use std::path::Path;
+use std::process::Command;
+
+/// One point of the audit.
+#[derive(Debug)]
+pub struct Finding {
+    /// What must be so.
+    pub point: String,
+    /// The path that is not, and why; `None` when the point is proven.
+    pub problem: Option<String>,
+}
+
+impl Finding {
+    /// The finding for programs.
+    pub fn to_json(&self) -> serde_json::Value {
+        serde_json::json!({
+            "event": "audit", "point": self.point,
+            "result": if self.problem.is_none() { "ok" } else { "failed" },
+            "problem": self.problem,
+        })
+    }
+}
+
+/// Reads an image from outside and checks every point. Fails when it cannot be read.
+pub fn audit_image(image: &Path) -> Result<Vec<Finding>> {
+    check_image(image)?;
+    let root = Image::open(image)?.into_root()?;
+    POINTS
+        .iter()
+        .map(|(point, rule)| {
+            let problem = rule
+                .check(&root)
+                .with_context(|| format!("cannot read the file system of {}", image.display()))?;
+            Ok(Finding {
+                point: (*point).to_owned(),
+                problem,
+            })
+        })
+        .collect()
+}
+
+/// qemu-img reads every table of the image; what it calls corrupt is not read any further.
+fn check_image(image: &Path) -> Result<()> {
+    std::fs::File::open(image).with_context(|| format!("cannot open {}", image.display()))?;
+    // The header first, because qemu-img's words on what is no image at all are less clear.
+    Image::open(image)?;
+    let qemu_img = command::find("qemu-img")?;
+    command::output(
+        Command::new(qemu_img)
+            .args(["check", "-q", "-f", "qcow2"])
+            .arg(image),
+    )
+    .with_context(|| format!("{} is a damaged qcow2 image", image.display()))?;
+    Ok(())
+}

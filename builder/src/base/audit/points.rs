@@ -1,0 +1,138 @@
+//! The points of the audit.
+
+use super::rule::Rule;
+
+/// The points: virt-sysprep's list, and Proxmox VE's own.
+pub const POINTS: &[(&str, Rule)] = &[
+    (
+        "no ssh host keys",
+        Rule::Absent(&["/etc/ssh/ssh_host_*", "/etc/ssh/ssh_known_hosts"]),
+    ),
+    (
+        "no keys of root",
+        Rule::Absent(&[
+            "/root/.ssh/id_*",
+            "/root/.ssh/known_hosts",
+            "/root/.ssh/authorized_keys",
+        ]),
+    ),
+    (
+        "the machine-id is empty",
+        Rule::EmptyFile("/etc/machine-id"),
+    ),
+    (
+        "no second machine-id",
+        Rule::Absent(&["/var/lib/dbus/machine-id", "/etc/hostid"]),
+    ),
+    (
+        "no random seed",
+        Rule::Absent(&[
+            "/var/lib/systemd/random-seed",
+            "/var/lib/urandom/random-seed",
+            "/var/lib/systemd/credential.secret",
+        ]),
+    ),
+    (
+        "no DHCP leases",
+        Rule::Empty(&[
+            "/var/lib/dhcp",
+            "/var/lib/dhcpcd",
+            "/var/lib/NetworkManager",
+        ]),
+    ),
+    ("no logs", Rule::NoFilesBelow(&["/var/log"])),
+    (
+        "no shell histories",
+        Rule::Absent(&[
+            "/root/.*history",
+            "/root/.viminfo",
+            "/root/.lesshst",
+            "/root/.wget-hsts",
+        ]),
+    ),
+    (
+        "no package lists",
+        Rule::NoFilesBelow(&["/var/lib/apt/lists"]),
+    ),
+    (
+        "no package files",
+        Rule::NoFilesBelow(&["/var/cache/apt/archives"]),
+    ),
+    (
+        "no mail",
+        Rule::NoFilesBelow(&[
+            "/var/mail",
+            "/var/spool/mail",
+            "/var/spool/postfix/deferred",
+            "/var/spool/postfix/maildrop",
+            "/var/spool/postfix/incoming",
+        ]),
+    ),
+    ("no temporary files", Rule::Empty(&["/tmp", "/var/tmp"])),
+    (
+        "no backups of the account files",
+        Rule::Absent(&[
+            "/etc/passwd-",
+            "/etc/shadow-",
+            "/etc/group-",
+            "/etc/gshadow-",
+        ]),
+    ),
+    (
+        "no key of a default certificate",
+        Rule::Absent(&["/etc/ssl/private/ssl-cert-snakeoil.key"]),
+    ),
+    ("root has no password", Rule::RootLocked),
+    (
+        "nothing of the build is left",
+        Rule::Absent(&[
+            "/imgbuild",
+            "/usr/sbin/policy-rc.d",
+            "/proxmox_install_mode",
+            "/etc/dpkg/dpkg.cfg.d/imgbuild",
+        ]),
+    ),
+    (
+        "no cluster database",
+        Rule::Empty(&["/var/lib/pve-cluster", "/etc/pve", "/var/lib/corosync"]),
+    ),
+    (
+        "no cluster key and configuration",
+        Rule::Absent(&["/etc/corosync/authkey", "/etc/corosync/corosync.conf"]),
+    ),
+    (
+        "no RRD files",
+        Rule::Empty(&["/var/lib/rrdcached/db", "/var/lib/rrdcached/journal"]),
+    ),
+    (
+        "no pending network configuration",
+        Rule::Absent(&["/etc/network/interfaces.new"]),
+    ),
+    (
+        "the iSCSI initiator makes its own name",
+        Rule::Content("/etc/iscsi/initiatorname.iscsi", "GenerateName=yes\n"),
+    ),
+    (
+        "no interactive wizard at the first boot",
+        Rule::Link("/etc/systemd/system/systemd-firstboot.service", "/dev/null"),
+    ),
+    ("firstboot is there", Rule::Program("/usr/sbin/firstboot")),
+    (
+        "firstboot has run for nobody",
+        Rule::Absent(&["/var/lib/firstboot"]),
+    ),
+    (
+        "firstboot's first unit is enabled",
+        Rule::Link(
+            "/etc/systemd/system/sysinit.target.wants/firstboot-local.service",
+            "/etc/systemd/system/firstboot-local.service",
+        ),
+    ),
+    (
+        "firstboot's second unit is enabled",
+        Rule::Link(
+            "/etc/systemd/system/multi-user.target.wants/firstboot-join.service",
+            "/etc/systemd/system/firstboot-join.service",
+        ),
+    ),
+];

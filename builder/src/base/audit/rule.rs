@@ -1,0 +1,91 @@
+//! What must hold for the paths of a point, and how it is looked at.
+
+use crate::base::tree::{entries, first_file_below, link, matching, read};
+use ext4_view::{Ext4, Ext4Error};
+
+/// What must hold for the paths of one point. Patterns have one `*` in their last part.
+pub enum Rule {
+    /// No such path.
+    Absent(&'static [&'static str]),
+    /// Folders with nothing in them (or absent).
+    Empty(&'static [&'static str]),
+    /// No file with content anywhere below; an empty one (APT's locks) identifies nobody.
+    NoFilesBelow(&'static [&'static str]),
+    /// A file that exists and has no byte.
+    EmptyFile(&'static str),
+    /// A file, where it exists, with exactly this content.
+    Content(&'static str, &'static str),
+    /// A link to this target.
+    Link(&'static str, &'static str),
+    /// An executable file.
+    Program(&'static str),
+    /// Root's password is locked.
+    RootLocked,
+}
+
+impl Rule {
+    /// Why it does not hold, with the path; `None` when it does. Fails when the file system
+    /// cannot be read.
+    pub fn check(&self, root: &Ext4) -> Result<Option<String>, Ext4Error> {
+        match self {
+            Rule::Absent(patterns) => {
+                for pattern in *patterns {
+                    if let Some(found) = matching(root, pattern)?.first() {
+                        return Ok(Some(format!("{found} is there")));
+                    }
+                }
+                Ok(None)
+            }
+            Rule::Empty(folders) => {
+                for folder in *folders {
+                    if let Some(found) = entries(root, folder)?.first() {
+                        return Ok(Some(format!("{folder}/{found} is there")));
+                    }
+                }
+                Ok(None)
+            }
+            Rule::NoFilesBelow(folders) => {
+                for folder in *folders {
+                    if let Some(found) = first_file_below(root, folder)? {
+                        return Ok(Some(format!("{found} is there")));
+                    }
+                }
+                Ok(None)
+            }
+            Rule::EmptyFile(path) => Ok(match read(root, path)? {
+                None => Some(format!("{path} is missing")),
+                Some(bytes) if bytes.is_empty() => None,
+                Some(_) => Some(format!("{path} is not empty")),
+            }),
+            Rule::Content(path, content) => Ok(match read(root, path)? {
+                Some(bytes) if bytes != content.as_bytes() => {
+                    Some(format!("{path} does not say {}", content.trim_end()))
+                }
+                _ => None,
+            }),
+            Rule::Link(path, target) => Ok(match link(root, path)? {
+                Some(found) if found == *target => None,
+                Some(found) => Some(format!("{path} is a link to {found}, not to {target}")),
+                None => Some(format!("{path} is no link to {target}")),
+            }),
+            Rule::Program(path) => Ok(match root.metadata(*path) {
+                Ok(data) if data.mode() & 0o111 == 0o111 => None,
+                Ok(_) => Some(format!("{path} is not executable")),
+                Err(Ext4Error::NotFound) => Some(format!("{path} is missing")),
+                Err(error) => return Err(error),
+            }),
+            Rule::RootLocked => {
+                let shadow = read(root, "/etc/shadow")?.unwrap_or_default();
+                let shadow = String::from_utf8_lossy(&shadow);
+                let field = shadow
+                    .lines()
+                    .find_map(|line| line.strip_prefix("root:"))
+                    .and_then(|rest| rest.split(':').next());
+                Ok(match field {
+                    Some(hash) if hash.starts_with(['!', '*']) => None,
+                    _ => Some("/etc/shadow gives root a password".to_owned()),
+                })
+            }
+        }
+    }
+}

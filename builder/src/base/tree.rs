@@ -1,0 +1,76 @@
+//! Looking into the file system of an image; paths are absolute in it.
+
+use ext4_view::{Ext4, Ext4Error};
+
+/// The content of a file, or `None` when there is none.
+pub fn read(root: &Ext4, path: &str) -> Result<Option<Vec<u8>>, Ext4Error> {
+    match root.read(path) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(Ext4Error::NotFound) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Where a symbolic link leads, or `None` when there is none.
+pub fn link(root: &Ext4, path: &str) -> Result<Option<String>, Ext4Error> {
+    match root.read_link(path) {
+        Ok(target) => Ok(Some(String::from_utf8_lossy(target.as_ref()).into_owned())),
+        Err(Ext4Error::NotFound | Ext4Error::NotASymlink) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// The names in a folder, sorted; none when it is absent or no folder.
+pub fn entries(root: &Ext4, folder: &str) -> Result<Vec<String>, Ext4Error> {
+    let read = match root.read_dir(folder) {
+        Ok(read) => read,
+        Err(Ext4Error::NotFound | Ext4Error::NotADirectory) => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    let mut names = Vec::new();
+    for entry in read {
+        let name = String::from_utf8_lossy(entry?.file_name().as_ref()).into_owned();
+        if name != "." && name != ".." {
+            names.push(name);
+        }
+    }
+    names.sort();
+    Ok(names)
+}
+
+/// Paths that match a pattern with at most one `*`, in its last part. A dangling link counts.
+pub fn matching(root: &Ext4, pattern: &str) -> Result<Vec<String>, Ext4Error> {
+    let (folder, last) = pattern.rsplit_once('/').unwrap_or(("", pattern));
+    let (before, after) = last.split_once('*').unwrap_or((last, ""));
+    let folder = if folder.is_empty() { "/" } else { folder };
+    let fits = |name: &str| {
+        if last.contains('*') {
+            name.len() >= before.len() + after.len()
+                && name.starts_with(before)
+                && name.ends_with(after)
+        } else {
+            name == last
+        }
+    };
+    Ok(entries(root, folder)?
+        .into_iter()
+        .filter(|name| fits(name))
+        .map(|name| format!("{}/{name}", folder.trim_end_matches('/')))
+        .collect())
+}
+
+/// A file with content anywhere below a folder, or `None`. An empty one does not count.
+pub fn first_file_below(root: &Ext4, folder: &str) -> Result<Option<String>, Ext4Error> {
+    for name in entries(root, folder)? {
+        let path = format!("{folder}/{name}");
+        let data = root.symlink_metadata(path.as_str())?;
+        if data.is_dir() {
+            if let Some(found) = first_file_below(root, &path)? {
+                return Ok(Some(found));
+            }
+        } else if !data.is_symlink() && data.len() > 0 {
+            return Ok(Some(path));
+        }
+    }
+    Ok(None)
+}

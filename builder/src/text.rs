@@ -1,0 +1,57 @@
+//! Text of other programs, made fit for the user's terminal.
+
+/// A line without escape sequences, other control characters and blanks at its end: the user's
+/// terminal must not obey a guest, nor what runs in a chroot.
+pub fn plain(line: &str) -> String {
+    let mut out = String::new();
+    let mut chars = line.chars();
+    while let Some(c) = chars.next() {
+        match c {
+            '\u{1b}' => match chars.next() {
+                Some('[') => while chars.next().is_some_and(|c| !('@'..='~').contains(&c)) {},
+                Some(']') => while chars.next().is_some_and(|c| c != '\u{7}') {},
+                _ => {}
+            },
+            '\t' => out.push(' '),
+            c if c.is_control() => {}
+            c => out.push(c),
+        }
+    }
+    out.truncate(out.trim_end().len());
+    out
+}
+
+/// [`plain`] for each line of a text.
+pub fn plain_lines(text: &str) -> String {
+    text.lines().map(plain).collect::<Vec<_>>().join("\n")
+}
+
+/// Lines below a message, indented.
+pub fn indented<'a>(lines: impl Iterator<Item = &'a str>) -> String {
+    lines.map(|line| format!("\n    {line}")).collect()
+}
+
+/// Bytes as lower-case hex.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_left_that_a_terminal_would_obey() {
+        let cases = [
+            ("\u{1b}[32mok\u{1b}[0m  \r", "ok"),
+            ("\u{1b}]0;title\u{7}text", "text"),
+            ("\u{1b}cone\ttwo\u{8}\u{9b}", "one two"),
+            ("\u{1b}[", ""),
+            ("", ""),
+        ];
+        for (line, expected) in cases {
+            assert_eq!(plain(line), expected, "{line:?}");
+        }
+        assert_eq!(plain_lines("a \n\u{1b}[1mb\n"), "a\nb");
+    }
+}
