@@ -171,7 +171,7 @@ fn every_command_and_option_is_mentioned() {
 #[test]
 fn firstboots_own_options_are_mentioned() {
     let page = read("docs/firstboot.md");
-    let words = firstboot::args::HELP.split(|c: char| c.is_whitespace() || "[]".contains(c));
+    let words = firstboot::args::HELP.split(|c: char| c.is_whitespace() || "[]{},;".contains(c));
     let options: BTreeSet<&str> = words.filter(|w| w.starts_with("--")).collect();
     assert!(options.len() >= 5, "{options:?}");
     for option in options {
