@@ -4,6 +4,9 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
 /// Makes one golden base.qcow2 and a small seed disk per virtual machine.
+///
+/// Exit code: 0 done; 1 an error, said on standard error; 2 a wrong command line; 130
+/// interrupted. The manual is in docs/.
 #[derive(Debug, Parser)]
 #[command(name = "imgbuild", version, max_term_width = 100)]
 pub struct Cli {
@@ -20,13 +23,13 @@ pub struct Cli {
 pub enum Command {
     /// Write a commented lab.yaml, an image definition and a secrets/ folder to start from.
     Init(InitArgs),
-    /// Validate the image definition and the lab; change nothing.
+    /// Find every mistake in the image definition and the lab; change nothing.
     Check(CheckArgs),
-    /// Make base.qcow2, base.manifest.json and base.qcow2.sha256.
+    /// Make base.qcow2, base.manifest.json and base.qcow2.sha256; takes minutes, needs no root.
     Base(BaseArgs),
-    /// Prove from outside that an image is sealed.
+    /// Prove from outside that an image is sealed: no keys, no machine-id, no logs.
     Audit(AuditArgs),
-    /// Make the seed disk and the run script of virtual machines: vm42/seed.img and vm42/run.sh.
+    /// Make a virtual machine's seed disk and run script: vm42/seed.img and vm42/run.sh.
     Seed(SeedArgs),
     /// Boot a virtual machine, show its progress, and end with its own verdict.
     Run(RunArgs),
@@ -35,7 +38,7 @@ pub enum Command {
 /// `imgbuild init`
 #[derive(Debug, Args)]
 pub struct InitArgs {
-    /// The folder to write into.
+    /// The folder to write into; no file that is there is overwritten.
     #[arg(default_value = ".")]
     pub folder: PathBuf,
 }
@@ -70,13 +73,13 @@ pub struct BaseArgs {
     /// The Debian mirror; it wins over `mirror:` in the definition and over this host's own.
     #[arg(long, value_name = "URL")]
     pub mirror: Option<String>,
-    /// The folder that the three results are moved into.
+    /// The folder that the three results are moved into; 4 GB must be free there.
     #[arg(long, value_name = "DIR", default_value = ".")]
     pub output: PathBuf,
-    /// Build even when nothing changed since the last time.
+    /// Build even when nothing changed here: takes in the mirror's newer packages.
     #[arg(long)]
     pub force: bool,
-    /// Keep the temporary folder and say where it is.
+    /// Keep the temporary folder, also after a failure, and say where it is.
     #[arg(long)]
     pub keep_work: bool,
 }
@@ -91,10 +94,10 @@ pub struct AuditArgs {
 /// `imgbuild seed`
 #[derive(Debug, Args)]
 pub struct SeedArgs {
-    /// The virtual machines, by name.
+    /// The virtual machines, by their names in the lab file.
     #[arg(required_unless_present = "all", conflicts_with = "all")]
     pub names: Vec<String>,
-    /// Every virtual machine of the lab.
+    /// Every virtual machine of the lab file.
     #[arg(long)]
     pub all: bool,
     /// The lab file.
@@ -105,18 +108,18 @@ pub struct SeedArgs {
 /// Which accelerator QEMU uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Accelerator {
-    /// KVM when a guest runs under it, else software emulation with a warning.
+    /// KVM where it works, else software emulation with a warning.
     Auto,
-    /// KVM or failure.
+    /// KVM, else an error.
     Kvm,
-    /// Software emulation: slow, works everywhere.
+    /// Software emulation: works everywhere, about ten times slower.
     Tcg,
 }
 
 /// `imgbuild run`
 #[derive(Debug, Args)]
 pub struct RunArgs {
-    /// The virtual machine; its folder must hold seed.img and run.sh.
+    /// The virtual machine, by its name; `imgbuild seed` has made its folder.
     pub name: String,
     /// The lab file; the machine's folder is beside it.
     #[arg(long, value_name = "FILE", default_value = "lab.yaml")]
@@ -127,10 +130,10 @@ pub struct RunArgs {
     /// With --user-net: forward a port of this host, as tcp:127.0.0.1:2222-:22; may be repeated.
     #[arg(long, value_name = "RULE", requires = "user_net")]
     pub forward: Vec<String>,
-    /// The accelerator.
+    /// What runs the guest's processor.
     #[arg(long, value_enum, default_value = "auto")]
     pub accel: Accelerator,
-    /// Shut the machine down cleanly after its verdict; without it, it goes on running.
+    /// Shut the machine down cleanly after its verdict; else it goes on running.
     #[arg(long)]
     pub shutdown: bool,
     /// Give up after this many seconds without a verdict.

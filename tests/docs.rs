@@ -1,0 +1,297 @@
+//! The manual says what is so: every point of the audit, every key, option and dependency stands
+//! in it, and every link leads somewhere. Needs mke2fs and qemu-img.
+
+#![allow(clippy::unwrap_used)]
+
+use clap::CommandFactory;
+use imgbuild::cli::Cli;
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// The six dependencies that the project's user asked for.
+const ASKED_FOR: [&str; 6] = ["qcow2-rs", "tera", "serde", "clap", "serde_yaml", "sha2"];
+
+fn house() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+fn read(name: &str) -> String {
+    let file = house().join(name);
+    fs::read_to_string(&file).unwrap_or_else(|e| panic!("{}: {e}", file.display()))
+}
+
+/// Every page with its path from the house.
+fn pages() -> Vec<(String, String)> {
+    let mut names = vec!["README.md".to_owned()];
+    for entry in fs::read_dir(house().join("docs")).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        if name.ends_with(".md") {
+            names.push(format!("docs/{name}"));
+        }
+    }
+    names.sort();
+    names.into_iter().map(|n| (n.clone(), read(&n))).collect()
+}
+
+/// The section below a heading, up to the next heading of any level.
+fn section(text: &str, heading: &str) -> String {
+    let start = text
+        .find(&format!("\n{heading}\n"))
+        .unwrap_or_else(|| panic!("no heading {heading}"));
+    let rest = &text[start + heading.len() + 2..];
+    let end = rest.find("\n#").unwrap_or(rest.len());
+    rest[..end].to_owned()
+}
+
+/// The first cells of a section's table, without its head, without backquotes.
+fn first_cells(section: &str) -> Vec<String> {
+    let rows = section.lines().filter(|line| line.starts_with('|'));
+    rows.skip(2)
+        .map(|row| row.split('|').nth(1).unwrap().trim().replace('`', ""))
+        .collect()
+}
+
+/// Whether a word stands in a text and is not only the beginning or end of a longer one.
+fn mentions(text: &str, word: &str) -> bool {
+    let part = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric() || "-_".contains(c));
+    text.match_indices(word).any(|(at, _)| {
+        !part(text[..at].chars().next_back()) && !part(text[at + word.len()..].chars().next())
+    })
+}
+
+/// An image with an empty file system: every point of the audit is looked at all the same.
+fn empty_image(folder: &Path) -> PathBuf {
+    let (raw, image) = (folder.join("raw"), folder.join("image.qcow2"));
+    let disk = fs::File::create(&raw).unwrap();
+    disk.set_len(16 << 20).unwrap();
+    // One partition at sector 2048.
+    disk.write_all_at(&[0, 8, 0, 0, 0, 0x70, 0, 0], 454)
+        .unwrap();
+    disk.write_all_at(&[0x55, 0xaa], 510).unwrap();
+    let run = |program: &str, args: &[&str]| {
+        let path = "/usr/sbin:/sbin:/usr/bin:/bin";
+        let mut command = Command::new(program);
+        let output = command
+            .args(args)
+            .env("PATH", path)
+            .current_dir(folder)
+            .output();
+        let output = output.unwrap();
+        let words = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{program}: {words}");
+    };
+    let mke2fs = ["-q", "-F", "-t", "ext4", "-E", "offset=1048576"];
+    run("mke2fs", &[&mke2fs[..], &["raw", "14M"]].concat());
+    run(
+        "qemu-img",
+        &["convert", "-O", "qcow2", "raw", "image.qcow2"],
+    );
+    image
+}
+
+#[test]
+fn the_points_of_the_audit_are_those_of_the_page() {
+    let folder = tempfile::tempdir().unwrap();
+    let findings = imgbuild::base::audit_image(&empty_image(folder.path())).unwrap();
+    let points: Vec<String> = findings.into_iter().map(|f| f.point).collect();
+    let page = read("docs/base.md");
+    let described = first_cells(&section(&page, "## What the audit proves"));
+    assert_eq!(described, points, "docs/base.md, in the audit's order");
+}
+
+/// The names in a manifest's `[dependencies]` and `[dev-dependencies]`.
+fn direct_dependencies(manifest: &str) -> Vec<String> {
+    let mut names = Vec::new();
+    let mut wanted = false;
+    for line in read(manifest).lines() {
+        if line.starts_with('[') {
+            wanted = matches!(
+                line.trim(),
+                "[dependencies]" | "[dev-dependencies]" | "[build-dependencies]"
+            );
+            assert!(
+                wanted || !line.contains("dependencies"),
+                "{manifest}: {line} is not read by this test"
+            );
+        } else if let (true, Some((name, _))) = (wanted, line.split_once(['=', '.'])) {
+            names.push(name.trim().to_owned());
+        }
+    }
+    assert!(names.len() > 3, "{manifest}: {names:?}");
+    names
+}
+
+#[test]
+fn every_direct_dependency_has_its_line_and_no_other_has() {
+    let mut direct = BTreeSet::new();
+    for manifest in ["builder/Cargo.toml", "firstboot/Cargo.toml"] {
+        direct.extend(direct_dependencies(manifest));
+    }
+    // The house's own library.
+    direct.remove("firstboot");
+    let page = read("docs/dependencies.md");
+    let asked = first_cells(&section(&page, "## Asked for by the project's user"));
+    let mut described: Vec<String> = first_cells(&section(&page, "## Chosen"));
+    described.extend(first_cells(&section(&page, "## In tests only")));
+    described.extend(asked.clone());
+    described.sort();
+    assert_eq!(described, direct.into_iter().collect::<Vec<_>>());
+    let asked: BTreeSet<&str> = asked.iter().map(String::as_str).collect();
+    assert_eq!(asked, BTreeSet::from(ASKED_FOR));
+}
+
+#[test]
+fn every_command_and_option_is_mentioned() {
+    let manual: String = pages().into_iter().map(|(_, text)| text).collect();
+    let mut command = Cli::command();
+    command.build();
+    let mut missing = Vec::new();
+    for sub in std::iter::once(&command).chain(command.get_subcommands()) {
+        let name = match sub.get_name() {
+            "imgbuild" => "imgbuild".to_owned(),
+            name => format!("imgbuild {name}"),
+        };
+        if !mentions(&manual, &name) {
+            missing.push(name.clone());
+        }
+        for option in sub.get_arguments().filter(|arg| !arg.is_hide_set()) {
+            if let Some(long) = option.get_long() {
+                if !mentions(&manual, &format!("--{long}")) {
+                    missing.push(format!("{name} --{long}"));
+                }
+            }
+        }
+    }
+    assert!(missing.is_empty(), "in no page: {missing:?}");
+}
+
+#[test]
+fn firstboots_own_options_are_mentioned() {
+    let page = read("docs/firstboot.md");
+    let words = firstboot::args::HELP.split(|c: char| c.is_whitespace() || "[]{},;".contains(c));
+    let options: BTreeSet<&str> = words.filter(|w| w.starts_with("--")).collect();
+    assert!(options.len() >= 5, "{options:?}");
+    for option in options {
+        assert!(mentions(&page, option), "{option}");
+    }
+    for step in firstboot::LOCAL.iter().chain(firstboot::JOIN) {
+        assert!(
+            page.contains(&format!("| `{}` |", step.name)),
+            "{}",
+            step.name
+        );
+    }
+}
+
+/// The keys that a refusal lists for an unknown one.
+fn known_keys(error: &anyhow::Error) -> BTreeSet<String> {
+    let text = error.to_string();
+    let lists = text
+        .lines()
+        .filter_map(|l| l.trim().strip_prefix("right: one of: "));
+    let keys = lists.flat_map(|list| list.split(", ")).map(str::to_owned);
+    keys.collect()
+}
+
+#[test]
+fn every_key_of_the_lab_is_described() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("lab.yaml");
+    let x = "qqqqqqqq: 1";
+    let text = format!(
+        "domain: example.org\n{x}\nnetwork: {{{x}}}\nvmbr120: {{{x}}}\ndefaults:\n  {x}\n  \
+         openvpn: {{{x}}}\n  cluster: {{{x}, peers: [{{{x}}}]}}\nvms:\n- name: vm1\n  {x}\n"
+    );
+    fs::write(&file, text).unwrap();
+    let keys = known_keys(&imgbuild::lab::Lab::load(&file).unwrap_err());
+    assert!(
+        keys.contains("fingerprint") && keys.contains("mac"),
+        "{keys:?}"
+    );
+    let page = read("docs/lab.md");
+    for key in keys {
+        assert!(page.contains(&format!("| `{key}` |")), "{key}");
+    }
+}
+
+#[test]
+fn every_key_of_the_definition_is_described() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("base.yaml");
+    let x = "qqqqqqqq: 1";
+    let text = format!("release: trixie\ndisk: 4G\n{x}\nrepositories: [{{{x}}}]\n");
+    fs::write(&file, text).unwrap();
+    let error = imgbuild::definition::Definition::load(Some(&file)).unwrap_err();
+    let keys = known_keys(&error);
+    assert!(
+        keys.contains("key_sha256") && keys.contains("locale"),
+        "{keys:?}"
+    );
+    let page = read("docs/base.md");
+    for key in keys {
+        assert!(page.contains(&format!("| `{key}` |")), "{key}");
+    }
+}
+
+/// A heading as GitHub names it in a link.
+fn anchor(heading: &str) -> String {
+    let text = heading.trim_start_matches('#').trim().to_lowercase();
+    text.chars()
+        .filter(|c| c.is_alphanumeric() || " -_".contains(*c))
+        .map(|c| if c == ' ' { '-' } else { c })
+        .collect()
+}
+
+/// The targets of a page's links, without those in code.
+fn links(text: &str) -> Vec<&str> {
+    let mut links = Vec::new();
+    let mut fenced = false;
+    for line in text.lines() {
+        fenced ^= line.trim_start().starts_with("```");
+        if fenced || line.starts_with("    ") {
+            continue;
+        }
+        let parts = line.split("](").skip(1);
+        links.extend(parts.filter_map(|part| part.split(')').next()));
+    }
+    links
+}
+
+#[test]
+fn every_link_leads_somewhere() {
+    let mut broken = Vec::new();
+    let mut count = 0;
+    for (name, text) in pages() {
+        for link in links(&text) {
+            if ["http://", "https://", "mailto:"]
+                .iter()
+                .any(|scheme| link.starts_with(scheme))
+            {
+                continue;
+            }
+            count += 1;
+            let (file, fragment) = link.split_once('#').unwrap_or((link, ""));
+            let page = house().join(&name);
+            let target = match file {
+                "" => page,
+                file => page.parent().unwrap().join(file),
+            };
+            let found = match (target.exists(), fragment) {
+                (exists, "") => exists,
+                (false, _) => false,
+                (true, fragment) => fs::read_to_string(&target)
+                    .unwrap()
+                    .lines()
+                    .any(|line| line.starts_with('#') && anchor(line) == fragment),
+            };
+            if !found {
+                broken.push(format!("{name}: {link}"));
+            }
+        }
+    }
+    assert!(broken.is_empty(), "{broken:#?}");
+    assert!(count > 5, "only {count} links");
+}
