@@ -212,7 +212,8 @@ mod tests {
 
     #[test]
     fn a_base_is_up_to_date_until_anything_differs() {
-        let changes: [(&str, fn(&Path, &mut Inputs)); 6] = [
+        type Change = fn(&Path, &mut Inputs);
+        let changes: [(&str, Change); 6] = [
             ("an input", |_, inputs| {
                 inputs.digests.insert("definition".into(), "two".into());
             }),
