@@ -115,7 +115,9 @@ fn audit(image: &Path) -> (Option<i32>, String) {
         .unwrap()
         .replace(&image.display().to_string(), "IMAGE");
     let kept = text.lines().filter(|l| {
-        !l.starts_with("       audit ...") && !l.starts_with("FAILED audit") && !l.starts_with("ok  ")
+        !l.starts_with("       audit ...")
+            && !l.starts_with("FAILED audit")
+            && !l.starts_with("ok  ")
     });
     (
         output.status.code(),

@@ -274,6 +274,81 @@ fn ctrl_c_ends_the_machine_too() {
 }
 
 #[test]
+fn ctrl_c_names_the_disk_that_is_kept() {
+    let lab = LabFolder::new(&["vm42"]);
+    lab.seeded("vm42", "console 'Linux version'");
+    lab.write("vm42/vm42.qcow2", "a student's work");
+    let program = Path::new(env!("CARGO_BIN_EXE_imgbuild"));
+    let child = lab.command(program, &RUN).spawn().unwrap();
+    wait_for("QEMU", || lab.path("vm42/console.log").exists());
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    let done = lab.finished(child.wait_with_output().unwrap());
+    assert_eq!(done.code, Some(130), "{}", done.err);
+    assert!(
+        done.err.ends_with(
+            "imgbuild: error: interrupted; vm42 is off, and its disk LAB/vm42/vm42.qcow2 is kept\n"
+        ) && !done.err.contains("FAILED"),
+        "{}",
+        done.err
+    );
+    assert_eq!(lab.read("vm42/vm42.qcow2"), "a student's work");
+}
+
+#[test]
+fn ctrl_c_while_run_sh_checks_the_base_leaves_nothing() {
+    let lab = LabFolder::new(&["vm42"]);
+    lab.seeded("vm42", CONFIGURED);
+    lab.program("sha256sum", "#!/bin/sh\n: >checking\nexec sleep 600\n");
+    let program = Path::new(env!("CARGO_BIN_EXE_imgbuild"));
+    let child = lab.command(program, &RUN).spawn().unwrap();
+    wait_for("the check", || lab.path("vm42/checking").exists());
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    let done = lab.finished(child.wait_with_output().unwrap());
+    assert_eq!(done.code, Some(130), "{}", done.err);
+    fs::remove_file(lab.path("vm42/checking")).unwrap();
+    assert_eq!(files(&lab), ["run.log", "run.sh", "seed.img"]);
+}
+
+#[test]
+fn a_machine_that_does_not_shut_down_keeps_its_verdict() {
+    let lab = LabFolder::new(&["vm42"]);
+    // Nobody listens on the control socket.
+    lab.seeded("vm42", CONFIGURED);
+    let done = lab.run(&["--shutdown"]);
+    assert_eq!(done.code, Some(1));
+    assert_eq!(
+        done.err.split_once("imgbuild: error: ").unwrap().1,
+        "vm42 is configured, and its power was taken away before it had shut down: cannot shut vm42 \
+         down: cannot reach QEMU's control socket LAB/vm42/qmp.sock: No such file or directory (os \
+         error 2)\n"
+    );
+    assert_eq!(lab.read("vm42/fake.log"), "started\nended\n");
+}
+
+#[test]
+fn a_guest_without_a_seed_has_booted_well() {
+    let lab = LabFolder::new(&["vm42"]);
+    lab.seeded(
+        "vm42",
+        r#"status '{"event":"verdict","result":"unconfigured"}'"#,
+    );
+    let done = lab.run(&[]);
+    assert_eq!(done.code, Some(1));
+    let (progress, error) = done.err.split_once("imgbuild: error: ").unwrap();
+    assert!(
+        progress.contains("\nok     vm42: boot ") && !progress.contains("FAILED"),
+        "{progress}"
+    );
+    assert_eq!(
+        error,
+        "vm42 is not configured: firstboot found no seed disk\n\
+         the console is empty: LAB/vm42/console.log\n"
+    );
+}
+
+#[test]
 fn shutdown_presses_the_power_button() {
     let lab = LabFolder::new(&["vm42"]);
     lab.seeded("vm42", CONFIGURED);
@@ -324,6 +399,15 @@ fn what_is_missing_is_said_before_anything_starts() {
         "imgbuild: error: lab.yaml has no VM named `vm43`; the nearest: vm42\n"
     );
     lab.seeded("vm42", CONFIGURED);
+    let qemu = lab.read("bin/qemu-system-x86_64");
+    lab.without("qemu-system-x86_64");
+    let done = lab.run(&[]);
+    assert_eq!(
+        done.err,
+        "imgbuild: error: qemu-system-x86_64 is not installed. On Debian: sudo apt install \
+         qemu-system-x86\n"
+    );
+    lab.program("qemu-system-x86_64", &qemu);
     fs::remove_file(lab.path("base.qcow2")).unwrap();
     let done = lab.run(&[]);
     assert_eq!(

@@ -19,6 +19,12 @@ fn a_silent_kvm_is_given_up_until_the_next_boot() {
     lab.write("kvm", "");
     let done = lab.run(&["--firmware=1"]);
     assert_eq!(done.code, Some(0), "{}", done.err);
+    // The first start was no failure: the second one did it.
+    assert!(
+        done.err.contains("again  vm42: ") && !done.err.contains("FAILED"),
+        "{}",
+        done.err
+    );
     let told = "imgbuild: warning: KVM runs no guest on this PC: going on with software emulation, \
                 until this PC is started again\n";
     assert_eq!(done.err.matches(told).count(), 1, "{}", done.err);
@@ -49,6 +55,12 @@ fn a_kvm_that_breaks_qemu_is_given_up() {
     lab.write("kvm", "");
     let done = lab.run(&[]);
     assert_eq!(done.code, Some(0), "{}", done.err);
+    // The first start was no failure: the second one did it.
+    assert!(
+        done.err.contains("again  vm42: ") && !done.err.contains("FAILED"),
+        "{}",
+        done.err
+    );
     assert!(
         done.err.contains("warning: KVM runs no guest on this PC"),
         "{}",
@@ -106,6 +118,12 @@ fn emulation_that_stumbles_is_started_once_more() {
     );
     let done = lab.run(&[]);
     assert_eq!(done.code, Some(0), "{}", done.err);
+    // The first start was no failure: the second one did it.
+    assert!(
+        done.err.contains("again  vm42: ") && !done.err.contains("FAILED"),
+        "{}",
+        done.err
+    );
     assert!(
         done.err
             .contains("software emulation stumbled at the start of the kernel: once more\n"),

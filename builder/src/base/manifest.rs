@@ -171,4 +171,74 @@ mod tests {
             [("vim".into(), "2:9.1".into())]
         );
     }
+
+    /// Inputs of a build with one digest, and a folder with what it made.
+    fn made(folder: &Path) -> Inputs {
+        let definition = folder.join("definition.yaml");
+        fs::write(&definition, "release: trixie\ndisk: 4G\n").unwrap();
+        let inputs = Inputs {
+            definition: crate::definition::Definition::load(Some(&definition)).unwrap(),
+            source: "mirror",
+            sources: Vec::new(),
+            firstboot: PathBuf::new(),
+            root_uuid: String::new(),
+            provision: String::new(),
+            digests: [("definition".to_owned(), "one".into())]
+                .into_iter()
+                .collect(),
+        };
+        let image = folder.join(RESULTS[0]);
+        fs::write(&image, "image").unwrap();
+        let manifest = Manifest {
+            imgbuild: "0".into(),
+            image: ImageFacts {
+                sha256: inputs::digest(b"image"),
+                bytes: 5,
+                virtual_bytes: 5,
+            },
+            firstboot: FirstbootFacts {
+                version: "0".into(),
+                sha256: String::new(),
+            },
+            source: "mirror".into(),
+            release: "trixie".into(),
+            sources: Vec::new(),
+            inputs: inputs.digests.clone(),
+            packages: BTreeMap::new(),
+        };
+        manifest.write(&image, folder).unwrap();
+        inputs
+    }
+
+    #[test]
+    fn a_base_is_up_to_date_until_anything_differs() {
+        type Change = fn(&Path, &mut Inputs);
+        let changes: [(&str, Change); 6] = [
+            ("an input", |_, inputs| {
+                inputs.digests.insert("definition".into(), "two".into());
+            }),
+            ("a new input", |_, inputs| {
+                inputs.digests.insert("key of x".into(), "one".into());
+            }),
+            ("one byte", |folder, _| {
+                fs::write(folder.join(RESULTS[0]), "imagE").unwrap();
+            }),
+            ("no image", |folder, _| {
+                fs::remove_file(folder.join(RESULTS[0])).unwrap();
+            }),
+            ("no manifest", |folder, _| {
+                fs::remove_file(folder.join(RESULTS[1])).unwrap();
+            }),
+            ("no digest file", |folder, _| {
+                fs::remove_file(folder.join(RESULTS[2])).unwrap();
+            }),
+        ];
+        for (what, change) in changes {
+            let folder = tempfile::tempdir().unwrap();
+            let mut inputs = made(folder.path());
+            assert!(is_up_to_date(folder.path(), &inputs).unwrap());
+            change(folder.path(), &mut inputs);
+            assert!(!is_up_to_date(folder.path(), &inputs).unwrap(), "{what}");
+        }
+    }
 }

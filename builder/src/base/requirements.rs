@@ -30,10 +30,11 @@ pub fn check_tools() -> Result<()> {
         .filter(|program| command::find(program).is_err())
         .collect();
     if !missing.is_empty() {
-        let packages: Vec<&str> = missing
+        let mut packages: Vec<&str> = missing
             .iter()
             .filter_map(|program| command::package_of(program))
             .collect();
+        packages.dedup();
         bail!(
             "programs are missing: {}. On Debian: sudo apt install {}",
             missing.join(", "),

@@ -65,18 +65,20 @@ impl Console {
     /// Takes what was printed since the last time.
     pub fn feed(&mut self, bytes: &[u8]) {
         for byte in bytes {
-            if *byte == b'\n' || self.open.len() >= LONGEST_LINE {
+            let ends = *byte == b'\n' || moves_the_cursor(&self.open, *byte);
+            if ends || self.open.len() >= LONGEST_LINE {
                 let line = open_line(&self.open);
                 self.look(&line);
                 self.open.clear();
-                if !line.is_empty() {
+                // The frame of grub's menu says nothing.
+                if line.contains(char::is_alphanumeric) {
                     if self.lines.len() == SHOWN_LINES {
                         self.lines.pop_front();
                     }
                     self.lines.push_back(line);
                 }
             }
-            if *byte != b'\n' {
+            if !ends {
                 self.open.push(*byte);
             }
         }
@@ -122,6 +124,18 @@ impl Console {
     pub fn last_line(&self) -> Option<&str> {
         self.lines.back().map(String::as_str)
     }
+}
+
+/// Whether this byte ends the order to go on elsewhere on the screen (CSI row;column H), by
+/// which grub's menu draws its lines.
+fn moves_the_cursor(open: &[u8], byte: u8) -> bool {
+    let order = |at: usize| open[at..].strip_prefix(b"\x1b[");
+    byte == b'H'
+        && open
+            .iter()
+            .rposition(|b| *b == 0x1b)
+            .and_then(order)
+            .is_some_and(|rest| rest.iter().all(|b| b.is_ascii_digit() || *b == b';'))
 }
 
 fn open_line(bytes: &[u8]) -> String {
@@ -185,6 +199,16 @@ mod tests {
         assert_eq!(lines[0], "line 11");
         assert_eq!(lines[SHOWN_LINES - 1], "login:");
         assert_eq!(c.last_line(), Some("line 29"));
+    }
+
+    #[test]
+    fn a_drawn_menu_is_lines_too() {
+        let c = console(&[
+            "\u{1b}[2J\u{1b}[1;1H+----+\u{1b}[2;1H|\u{1b}[2;3H*Debian\u{1b}[3;1HIn 1s.\u{1b}[H",
+            "Booting\r\nwithout Hash\n",
+        ]);
+        let lines = ["*Debian", "In 1s.", "Booting", "without Hash"];
+        assert_eq!(c.last_lines(), lines);
     }
 
     #[test]

@@ -12,6 +12,7 @@ pub use documents::{Documents, Secrets};
 pub use script::render;
 
 use crate::cli::SeedArgs;
+use crate::command::quote;
 use crate::lab::{self, Lab, Vm};
 use crate::report::Report;
 use crate::work::{Busy, WorkFolder, move_into_place};
@@ -58,14 +59,17 @@ pub fn seed(args: &SeedArgs, report: &Report) -> Result<()> {
         put_into_place(&lab, prepared)?;
         tell(&lab, prepared, &base, report);
     }
-    if let [only] = &ready[..] {
-        let name = &only.vm.name;
-        report.line(&format!(
-            "next: imgbuild run {name} (or, on the PC that is to run it: {name}/run.sh)"
-        ));
-    } else {
-        report.line("next: imgbuild run NAME (or, on the PC that is to run it: NAME/run.sh)");
-    }
+    let name = match &ready[..] {
+        [only] => &only.vm.name,
+        _ => "NAME",
+    };
+    let lab = match args.lab == Path::new("lab.yaml") {
+        true => String::new(),
+        false => format!(" --lab {}", quote(&args.lab.to_string_lossy())),
+    };
+    report.line(&format!(
+        "next: imgbuild run {name}{lab} (or, on the PC that is to run it: {name}/run.sh)"
+    ));
     Ok(())
 }
 
