@@ -83,8 +83,9 @@ install_packages initramfs-tools zstd {{ kernel }}
 stage "boot loader"
 install_packages grub-pc
 stage "packages"
+# login: without it the console's prompt takes a name and asks again for ever (Debian 13).
 # fdisk and e2fsprogs: firstboot grows the root file system of a VM whose disk is larger.
-install_packages systemd-sysv dbus udev kmod fdisk e2fsprogs ifupdown2 openssh-client {{ packages }}
+install_packages systemd-sysv dbus udev kmod login fdisk e2fsprogs ifupdown2 openssh-client {{ packages }}
 {%- if generate_locale %}
 command -v locale-gen >/dev/null && { echo "{{ locale }} UTF-8" > /etc/locale.gen; locale-gen; }
 {%- endif %}
@@ -116,9 +117,12 @@ cat > /etc/network/interfaces <<'INTERFACES'
 auto lo
 iface lo inet loopback
 INTERFACES
-# A node serves when it can: the network of an unconfigured clone must not hold up the login.
+# Debian's unit of ifupdown2 is ordered before nothing, so network-online.target (the tunnel and
+# the join wait for it) was reached long before the network. Not before network.target: the login
+# must not wait. The limit is finite, and long enough for an emulated processor under load.
 mkdir -p /etc/systemd/system/networking.service.d
-printf '[Service]\nTimeoutStartSec=60\n' > /etc/systemd/system/networking.service.d/timeout.conf
+printf '[Unit]\nBefore=network-online.target\n\n[Service]\nTimeoutStartSec=180\n' \
+    > /etc/systemd/system/networking.service.d/firstboot.conf
 # A clone without a seed has no keys and no name: these would fail, and it boots on without them.
 mkdir -p /etc/systemd/system/ssh.service.d /etc/systemd/system/pve-cluster.service.d
 printf '[Unit]\nConditionPathExistsGlob=/etc/ssh/ssh_host_*_key\n' > /etc/systemd/system/ssh.service.d/firstboot.conf
