@@ -83,8 +83,9 @@ install_packages initramfs-tools zstd {{ kernel }}
 stage "boot loader"
 install_packages grub-pc
 stage "packages"
+# login: without it the console's prompt takes a name and asks again for ever (Debian 13).
 # fdisk and e2fsprogs: firstboot grows the root file system of a VM whose disk is larger.
-install_packages systemd-sysv dbus udev kmod fdisk e2fsprogs ifupdown2 openssh-client {{ packages }}
+install_packages systemd-sysv dbus udev kmod login fdisk e2fsprogs ifupdown2 openssh-client {{ packages }}
 {%- if generate_locale %}
 command -v locale-gen >/dev/null && { echo "{{ locale }} UTF-8" > /etc/locale.gen; locale-gen; }
 {%- endif %}

@@ -211,12 +211,17 @@ impl Drop for Lab {
     fn drop(&mut self) {
         let _ = self.server.kill();
         let _ = self.server.wait();
-        for name in ["vm41", "vm42"] {
-            if let Some(pid) = imgbuild::qemu::running(&self.folder.join(name)) {
-                let pid = rustix::process::Pid::from_raw(pid as i32).unwrap();
-                let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
-            }
+        for entry in fs::read_dir(&self.folder).into_iter().flatten().flatten() {
+            end(&entry.path(), rustix::process::Signal::TERM);
         }
+    }
+}
+
+/// Sends QEMU a signal, where the machine of this folder is running. SIGKILL is a power cut.
+pub fn end(folder: &Path, signal: rustix::process::Signal) {
+    if let Some(pid) = imgbuild::qemu::running(folder) {
+        let pid = rustix::process::Pid::from_raw(pid as i32).unwrap();
+        let _ = rustix::process::kill_process(pid, signal);
     }
 }
 

@@ -155,3 +155,104 @@ fn number(root: &Root, file: &str) -> Result<u64> {
     let number = text.trim().parse();
     number.with_context(|| format!("{file} holds no number"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    /// A disk `vda` of 1000 sectors, with partitions of (name, start, length).
+    fn system(kind: &str, partitions: &[(&str, u64, u64)]) -> (tempfile::TempDir, Root) {
+        let folder = tempfile::tempdir().unwrap();
+        let root = Root::new(folder.path());
+        let write = |path: &str, text: &str| root.write(path, text.as_bytes(), 0o644).unwrap();
+        let mounts = format!(
+            "21 1 0:20 / / rw - rootfs rootfs rw\n22 1 254:1 / / rw,noatime shared:1 - {kind} \
+             /dev/root rw\n23 22 0:21 / /proc rw - proc proc rw\n"
+        );
+        write("/proc/self/mountinfo", &mounts);
+        write("/sys/devices/block/vda/size", "1000\n");
+        for (number, (name, start, length)) in partitions.iter().enumerate() {
+            let place = format!("/sys/devices/block/vda/{name}");
+            write(&format!("{place}/partition"), &format!("{}\n", number + 1));
+            write(&format!("{place}/start"), &format!("{start}\n"));
+            write(&format!("{place}/size"), &format!("{length}\n"));
+        }
+        root.ensure_folder("/sys/class/block", 0o755).unwrap();
+        root.ensure_folder("/sys/dev/block", 0o755).unwrap();
+        let class = folder.path().join("sys/class/block");
+        symlink("../../devices/block/vda", class.join("vda")).unwrap();
+        for (name, ..) in partitions {
+            symlink(format!("../../devices/block/vda/{name}"), class.join(name)).unwrap();
+        }
+        let device = folder.path().join("sys/dev/block/254:1");
+        symlink("../../devices/block/vda/vda1", device).unwrap();
+        root.ensure_folder("/dev", 0o755).unwrap();
+        symlink("/dev/null", folder.path().join("dev/vda")).unwrap();
+        (folder, root)
+    }
+
+    fn why(place: Place) -> String {
+        match place {
+            Place::Other(why) => why,
+            Place::Partition(partition) => panic!("{partition:?}"),
+        }
+    }
+
+    #[test]
+    fn what_is_left_alone() {
+        let (_folder, root) = system("btrfs", &[("vda1", 100, 800)]);
+        assert_eq!(
+            why(of_root(&root).unwrap()),
+            "left as it is: the root file system is btrfs, not ext4"
+        );
+        let (_folder, root) = system("ext4", &[("vda1", 100, 400), ("vda5", 600, 100)]);
+        assert_eq!(
+            why(of_root(&root).unwrap()),
+            "left as it is: vda5 lies behind vda1"
+        );
+        let (folder, root) = system("ext4", &[("vda1", 100, 400)]);
+        std::fs::remove_file(folder.path().join("sys/devices/block/vda/vda1/partition")).unwrap();
+        assert_eq!(
+            why(of_root(&root).unwrap()),
+            "left as it is: the root file system is on vda1, which is no partition"
+        );
+        let (folder, root) = system("ext4", &[("vda1", 100, 400)]);
+        std::fs::remove_file(folder.path().join("sys/dev/block/254:1")).unwrap();
+        assert_eq!(
+            why(of_root(&root).unwrap()),
+            "left as it is: the root file system is on no disk (254:1)"
+        );
+    }
+
+    #[test]
+    fn the_room_behind_a_partition_and_the_file_system_on_it() {
+        let (_folder, root) = system("ext4", &[("vda1", 100, 400)]);
+        let partition = Partition::read(&root, "vda".into(), "vda1".into()).unwrap();
+        assert_eq!((partition.number, partition.bytes()), (1, 400 * 512));
+        assert_eq!(partition.unused(), 500 * 512);
+
+        let mut disk = vec![0; 4096];
+        let mut put = |at: usize, bytes: &[u8]| {
+            disk[SUPERBLOCK + at..SUPERBLOCK + at + bytes.len()].copy_from_slice(bytes);
+        };
+        put(0x38, &[0x53, 0xEF]);
+        put(0x18, &[2]);
+        put(0x4, &1000u32.to_le_bytes());
+        put(0x150, &[1]);
+        root.write("/dev/vda1", &disk, 0o600).unwrap();
+        assert_eq!(partition.file_system_bytes(&root).unwrap(), 1000 * 4096);
+        // With 64-bit block numbers.
+        disk[SUPERBLOCK + 0x60] = 0x80;
+        root.write("/dev/vda1", &disk, 0o600).unwrap();
+        assert_eq!(
+            partition.file_system_bytes(&root).unwrap(),
+            ((1u64 << 32) + 1000) * 4096
+        );
+        root.write("/dev/vda1", &disk[..1100], 0o600).unwrap();
+        assert_eq!(
+            partition.file_system_bytes(&root).unwrap_err().to_string(),
+            "/dev/vda1 has no superblock of ext4"
+        );
+    }
+}
