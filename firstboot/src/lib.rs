@@ -35,7 +35,10 @@ pub const LOCAL: &[Step] = &[
 ];
 
 /// The second stage: after the network.
-pub const JOIN: &[Step] = &[step("join", steps::join::run)];
+pub const JOIN: &[Step] = &[
+    step("addresses", steps::addresses::run),
+    step("join", steps::join::run),
+];
 
 const fn step(
     name: &'static str,

@@ -1,5 +1,6 @@
 //! The steps: each makes one thing true, and says whether it had to change anything.
 
+pub mod addresses;
 pub mod hostname;
 pub mod hosts;
 pub mod join;
