@@ -271,7 +271,9 @@ set -- -name "$name" -nodefaults -display none -pidfile qemu.pid -m "$memory_mib
 if [ "$accel" = kvm ]; then
     set -- "$@" -accel kvm -cpu host -smp "$cores"
 else
-    set -- "$@" -accel tcg,thread=single -cpu max -smp 1
+    # Old QEMUs (5.2 was seen) compute BMI2's BZHI wrong, QEMU's issue 1374, and the kernel
+    # hangs while it unpacks itself.
+    set -- "$@" -accel tcg,thread=single -cpu max,bmi2=off -smp 1
 fi
 # The first disk boots; the seed can be written to, because the guest wipes it in the end.
 set -- "$@" \

@@ -63,7 +63,7 @@ fn makes_the_overlay_once_and_hands_everything_to_qemu() {
         words,
         format!(
             "-name vm42 -nodefaults -display none -pidfile qemu.pid -m 2048 \
-             -accel tcg,thread=single -cpu max -smp 1 \
+             -accel tcg,thread=single -cpu max,bmi2=off -smp 1 \
              -drive if=none,id=disk,file=vm42.qcow2,format=qcow2,cache=writeback,discard=unmap \
              -device virtio-blk-pci,drive=disk,bootindex=0 \
              -drive if=none,id=seed,file=seed.img,format=raw,cache=writeback \
