@@ -203,7 +203,7 @@ fn from_a_refused_seed_over_a_cut_to_another_name(lab: &Lab) {
     let good = fs::read(folder.join("seed.img")).unwrap();
 
     // A seed that is refused: document and line, no secret, and the machine boots on.
-    let broken = seeds::with(&good, "chpasswd:", "chpasswd [");
+    let broken = seeds::with(&good, "chpasswd:", "[hpasswd:");
     fs::write(folder.join("seed.img"), broken).unwrap();
     let text = fails(lab, name, port);
     assert!(
