@@ -99,7 +99,7 @@ fn run_sh_remembers_that_kvm_runs_no_guest() {
     lab.write("state/imgbuild/no-kvm", &format!("another-pc\n{boot}"));
     let (words, said) = arguments(&lab);
     assert!(
-        words.contains("-accel\ntcg,thread=single\n-cpu\nmax\n-smp\n1\n"),
+        words.contains("-accel\ntcg,thread=single\n-cpu\nmax,bmi2=off\n-smp\n1\n"),
         "{words}"
     );
     assert!(
