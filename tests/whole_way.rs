@@ -252,14 +252,13 @@ fn from_outside(lab: &Lab) {
         assert!(!journal.contains(PASSWORD));
         let journal: serde_json::Value = serde_json::from_str(&journal).unwrap();
         assert_eq!(journal["name"], name, "{journal}");
-
-        let overlay =
-            std::fs::metadata(lab.folder.join(name).join(format!("{name}.qcow2"))).unwrap();
-        let bytes = overlay.blocks() * 512;
-        let megabytes = bytes as f64 / 1e6;
-        println!("size: {name}.qcow2 after first boot and shutdown: {megabytes:.1} MB");
-        assert!(bytes < OVERLAY_BY_HAND, "{bytes}");
     }
+    // vm42's only: vm41 has put a boot loader on its disk besides.
+    let overlay = std::fs::metadata(lab.folder.join("vm42/vm42.qcow2")).unwrap();
+    let bytes = overlay.blocks() * 512;
+    let megabytes = bytes as f64 / 1e6;
+    println!("size: vm42.qcow2 after first boot and shutdown: {megabytes:.1} MB");
+    assert!(bytes < OVERLAY_BY_HAND, "{bytes}");
     let vm42 = Root::of(lab, "vm42");
     assert_eq!(vm42.mode("/etc/corosync/authkey"), 0o400);
     assert!(
