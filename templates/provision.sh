@@ -128,6 +128,9 @@ Before=network.target network-online.target
 [Service]
 TimeoutStartSec=180
 UNIT
+# postfix's hooks for dial-up lines make the network's service wait for postfix, and postfix
+# waits for the network: seen to stand still until a time limit ended it. dpkg keeps them away.
+rm -f /etc/network/if-up.d/postfix /etc/network/if-down.d/postfix
 # A clone without a seed has no keys and no name: these would fail, and it boots on without them.
 mkdir -p /etc/systemd/system/ssh.service.d /etc/systemd/system/pve-cluster.service.d
 printf '[Unit]\nConditionPathExistsGlob=/etc/ssh/ssh_host_*_key\n' > /etc/systemd/system/ssh.service.d/firstboot.conf
