@@ -44,9 +44,12 @@ pub fn running(folder: &Path) -> Option<u32> {
 }
 
 fn is_qemu(pid: u32) -> bool {
-    // The kernel keeps 15 characters of the name.
-    fs::read_to_string(format!("/proc/{pid}/comm"))
-        .is_ok_and(|name| name.trim_end() == "qemu-system-x86")
+    // "PID (NAME) STATE …", proc_pid_stat(5). The kernel keeps 15 characters of the name. In state
+    // Z it has ended, but its parent has not asked how; not every container has a process 1 that does.
+    fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| {
+        stat.split_once(" (qemu-system-x86) ")
+            .is_some_and(|(_, rest)| !rest.starts_with('Z'))
+    })
 }
 
 /// A started run.sh, which becomes QEMU under the same process id. Dropped without
