@@ -51,6 +51,12 @@ class Repository(unittest.TestCase):
             source.write("Types: deb\nURIs: file:%s\nSuites: trixie\nComponents: main\nSigned-By: %s\n" % (self.repo, key))
         return root, self.apt(root, "update", "--error-on=any")
 
+    def test_deep_folder(self):
+        deep = os.path.join(self.top, *["a-folder-with-a-long-name"] * 5, "repo")
+        done = make_repo(deep)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertTrue(os.path.exists(deep + "/dists/trixie/InRelease"))
+
     def test_own_key(self):
         root, done = self.update("good", self.repo + "/key.gpg")
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
