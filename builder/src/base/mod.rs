@@ -7,6 +7,7 @@ mod firstboot_binary;
 mod inputs;
 mod manifest;
 mod mirror;
+mod netinst;
 mod provision;
 mod requirements;
 mod tree;

@@ -1,0 +1,1 @@
+//! The installer's disc: what it is, and its kernel and initrd.

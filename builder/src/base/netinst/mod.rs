@@ -1,0 +1,4 @@
+//! The netinst source: the Debian installer, unattended, in a virtual machine.
+
+mod fetch;
+mod iso;
