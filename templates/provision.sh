@@ -54,7 +54,12 @@ Components: {{ repository.components }}
 Signed-By: /usr/share/keyrings/{{ repository.keyring }}
 SOURCE
 {%- endfor %}
-{%- if repositories %}
+{%- if source == "netinst" %}
+
+# The same lines that mmdebstrap writes; without any, the installer's own stay.
+[ ! -e "$payload/sources.list" ] || cp "$payload/sources.list" /etc/apt/sources.list
+{%- endif %}
+{%- if repositories or source == "netinst" %}
 
 stage "package lists"
 apt-get -o Acquire::Retries=3 -o APT::Update::Error-Mode=any update
@@ -79,7 +84,8 @@ MODULES
 
 # The kernel comes first: grub's hook for kernels would look for the disk under /, and there is none yet.
 stage "kernel"
-install_packages initramfs-tools zstd {{ kernel }}
+# Its initramfs is made once, when everything that belongs into it is there.
+INITRD=No install_packages initramfs-tools zstd {{ kernel }}
 stage "boot loader"
 install_packages grub-pc
 stage "packages"
@@ -137,6 +143,8 @@ printf '[Unit]\nConditionPathExistsGlob=/etc/ssh/ssh_host_*_key\n' > /etc/system
 printf '[Unit]\nConditionPathExists=/var/lib/firstboot/journal.json\n' > /etc/systemd/system/pve-cluster.service.d/firstboot.conf
 passwd -l root >/dev/null
 
+stage "initramfs"
+update-initramfs -c -k all
 {%- if source == "mirror" %}
 
 stage "boot files"
@@ -162,6 +170,12 @@ menuentry "Debian GNU/Linux (single user)" {
     initrd /initrd.img
 }
 CFG
+test -e /vmlinuz -a -e /initrd.img || { echo "the kernel package {{ kernel }} left no /vmlinuz or /initrd.img" >&2; exit 1; }
+{%- elif source == "netinst" %}
+
+stage "boot files"
+grub-install --no-floppy /dev/vda
+update-grub
 test -e /vmlinuz -a -e /initrd.img || { echo "the kernel package {{ kernel }} left no /vmlinuz or /initrd.img" >&2; exit 1; }
 {%- endif %}
 

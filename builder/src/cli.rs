@@ -1,5 +1,6 @@
 //! The command line, as clap types only.
 
+use crate::base::Measure;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
@@ -57,6 +58,8 @@ pub struct CheckArgs {
 /// Where the base system comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Source {
+    /// The Debian installer from its netinst disc, unattended in a virtual machine.
+    Netinst,
     /// mmdebstrap from a Debian mirror: no root, no virtual machine.
     Mirror,
 }
@@ -65,8 +68,11 @@ pub enum Source {
 #[derive(Debug, Args)]
 pub struct BaseArgs {
     /// Where the base system comes from.
-    #[arg(long, value_enum, default_value = "mirror")]
+    #[arg(long, value_enum, default_value = "netinst")]
     pub source: Source,
+    /// The netinst disc, a file; without it the one that `netinst:` in the definition names.
+    #[arg(long, value_name = "FILE")]
+    pub iso: Option<PathBuf>,
     /// The image definition; without it images/base.yaml, or the built-in one where there is none.
     #[arg(long, value_name = "FILE")]
     pub definition: Option<PathBuf>,
@@ -82,6 +88,21 @@ pub struct BaseArgs {
     /// Keep the temporary folder, also after a failure, and say where it is.
     #[arg(long)]
     pub keep_work: bool,
+    /// Print at the end how long each part took.
+    #[arg(long)]
+    pub timings: bool,
+    /// What runs the installer's processor.
+    #[arg(long, value_enum, default_value = "auto")]
+    pub accel: Accelerator,
+    /// Give up when the installation is not done after this many seconds.
+    #[arg(long, value_name = "SECONDS", default_value_t = 10800)]
+    pub timeout: u64,
+    /// As for `run`.
+    #[arg(long, hide = true, value_name = "SECONDS", default_value_t = 20)]
+    pub firmware: u64,
+    /// Leave out what makes the installation faster, to measure it.
+    #[arg(long, hide = true, value_enum, value_delimiter = ',')]
+    pub without: Vec<Measure>,
 }
 
 /// `imgbuild audit`

@@ -25,6 +25,8 @@ pub struct Report {
     mode: Mode,
     /// The spinner on the terminal: whatever else is printed goes above it.
     bar: RefCell<Option<ProgressBar>>,
+    /// The stages that ended well, with their seconds.
+    finished: RefCell<Vec<(String, f64)>>,
 }
 
 /// How a stage ended.
@@ -86,7 +88,13 @@ impl Report {
         Report {
             mode,
             bar: RefCell::new(None),
+            finished: RefCell::new(Vec::new()),
         }
+    }
+
+    /// The stages that ended well, in their order, with their seconds.
+    pub fn finished(&self) -> Vec<(String, f64)> {
+        self.finished.borrow().clone()
     }
 
     /// Whether output is JSON.
@@ -220,6 +228,10 @@ impl Stage<'_> {
     fn finish(&mut self, end: End, detail: &str) {
         self.finished = true;
         let seconds = self.started.elapsed().as_secs_f64();
+        if end == End::Done {
+            let mut finished = self.report.finished.borrow_mut();
+            finished.push((self.name.clone(), seconds));
+        }
         if let Some(bar) = self.bar.take() {
             bar.finish_and_clear();
             self.report.bar.take();

@@ -26,7 +26,7 @@ const TYPE_LINUX: u8 = 0x83;
 
 /// mke2fs's settings, so that the file system is the same whatever the host's defaults are:
 /// nothing that grub 2.12 or ext4-view cannot read.
-const MKE2FS_CONF: &str = "[defaults]
+pub const MKE2FS_CONF: &str = "[defaults]
     base_features = sparse_super,large_file,filetype,resize_inode,dir_index,ext_attr
     default_mntopts = acl,user_xattr
     enable_periodic_fsck = 0
@@ -38,6 +38,20 @@ const MKE2FS_CONF: &str = "[defaults]
         features = has_journal,extent,huge_file,flex_bg,metadata_csum,64bit,dir_nlink,extra_isize
     }
 ";
+
+/// The root file system's options for mke2fs, besides [`MKE2FS_CONF`]. Nothing is left for the
+/// kernel to initialise later: every clone would write it into its overlay. `offset` is where
+/// the partition begins in the file, in bytes.
+pub fn mke2fs_options(root_uuid: &str, offset: Option<u64>) -> Vec<String> {
+    let mut extended = "lazy_itable_init=0,lazy_journal_init=0,root_owner=0:0".to_owned();
+    if let Some(offset) = offset {
+        // Of several -E, mke2fs takes the last one only.
+        extended = format!("offset={offset},{extended}");
+    }
+    ["-L", "root", "-m", "1", "-J", "size=64", "-U", root_uuid, "-E", &extended]
+        .map(str::to_owned)
+        .to_vec()
+}
 
 /// Where grub's two images lie in the new root.
 #[derive(Debug)]
@@ -80,16 +94,15 @@ pub fn unpack_and_format(
             "tar --extract --numeric-owner --preserve-permissions --xattrs '--xattrs-include=*' \
              --file \"$2\" --directory \"$3\"; \
              mkdir -p \"$3/dev\" \"$3/proc\" \"$3/sys\" \"$3/run\"; \
-             \"$1\" -F -q -t ext4 -L root -U \"$4\" -m 1 -J size=64 \
-             -E \"offset=$5,lazy_itable_init=0,lazy_journal_init=0,root_owner=0:0\" -d \"$3\" \"$6\" \"$7k\"",
+             program=$1 root=$3 raw=$4 size=$5; shift 5; \
+             \"$program\" -F -q -t ext4 \"$@\" -d \"$root\" \"$raw\" \"$size\"",
         )
         .arg("sh")
         .arg(command::find("mke2fs")?)
         .args([root_tar, &tree])
-        .arg(&inputs.root_uuid)
-        .arg(start.to_string())
         .arg(&raw)
-        .arg(kib.to_string())
+        .arg(format!("{kib}k"))
+        .args(mke2fs_options(&inputs.root_uuid, Some(start)))
         .env("MKE2FS_CONFIG", &conf);
     command::stream(&mut both, |line| stage.note(line))
         .context("cannot make the root file system")?;

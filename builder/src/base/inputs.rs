@@ -1,10 +1,10 @@
 //! Everything a base image is made of, gathered and checked before any work.
 
-use super::{apt_sources, firstboot_binary, provision};
+use super::{apt_sources, firstboot_binary, netinst, provision};
 use crate::cli::{BaseArgs, Source};
 use crate::definition::Definition;
 use crate::text::hex;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 pub struct Inputs {
     /// What goes in.
     pub definition: Definition,
-    /// `mirror`
+    /// `netinst` or `mirror`
     pub source: &'static str,
     /// APT lines for the new system; empty means mmdebstrap's own default.
     pub sources: Vec<String>,
@@ -33,8 +33,12 @@ impl Inputs {
     pub fn gather(args: &BaseArgs) -> Result<Self> {
         let definition = Definition::load(args.definition.as_deref())?;
         let source = match args.source {
+            Source::Netinst => "netinst",
             Source::Mirror => "mirror",
         };
+        if args.iso.is_some() && args.source != Source::Netinst {
+            bail!("--iso is for the source netinst; the mirror source takes no disc");
+        }
         let chosen = args.mirror.clone().or_else(|| definition.mirror.clone());
         let sources = apt_sources::choose(&definition.release, chosen.as_deref())?;
         let firstboot = firstboot_binary::find()?;
@@ -69,6 +73,21 @@ impl Inputs {
                 format!("key of {}", repository.name),
                 json!(repository.key_sha256),
             );
+        }
+        if args.source == Source::Netinst {
+            let answers = netinst::render(&definition, &sources, "ROOT-UUID", &args.without)?;
+            digests.insert(
+                "preseed.cfg".into(),
+                json!(digest(answers.preseed.as_bytes())),
+            );
+            let hooks = answers.hook + &answers.startup;
+            digests.insert(
+                "installer's hooks".into(),
+                json!(digest(hooks.as_bytes())),
+            );
+        }
+        if let Some(iso) = &args.iso {
+            digests.insert("iso".into(), json!(digest_file(iso)?));
         }
         let all = serde_json::Value::Object(digests.clone()).to_string();
         let root_uuid = uuid_from(&Sha256::digest(all.as_bytes()));

@@ -20,8 +20,11 @@ pub struct Manifest {
     pub image: ImageFacts,
     /// The guest's program.
     pub firstboot: FirstbootFacts,
-    /// `mirror`
+    /// `netinst` or `mirror`
     pub source: String,
+    /// The installer's disc; absent for the mirror source.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub iso: Option<IsoFacts>,
     /// Debian's code name.
     pub release: String,
     /// APT lines of the system; empty for mmdebstrap's default.
@@ -43,6 +46,15 @@ pub struct ImageFacts {
     pub virtual_bytes: u64,
 }
 
+/// The disc that the installer was booted from.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct IsoFacts {
+    /// What it says about itself, in `.disk/info`.
+    pub info: String,
+    /// SHA-256 of the file, lower-case hex.
+    pub sha256: String,
+}
+
 /// The guest's program in the image.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct FirstbootFacts {
@@ -54,7 +66,12 @@ pub struct FirstbootFacts {
 
 impl Manifest {
     /// Reads a finished image.
-    pub fn of(image: &Path, inputs: &Inputs, report: &Report) -> Result<Self> {
+    pub fn of(
+        image: &Path,
+        inputs: &Inputs,
+        iso: Option<IsoFacts>,
+        report: &Report,
+    ) -> Result<Self> {
         let stage = report.stage("manifest");
         let bytes = fs::metadata(image)
             .with_context(|| format!("cannot read {}", image.display()))?
@@ -84,6 +101,7 @@ impl Manifest {
                 sha256: inputs::digest(&firstboot),
             },
             source: inputs.source.to_owned(),
+            iso,
             release: inputs.definition.release.clone(),
             sources: inputs.sources.clone(),
             inputs: inputs.digests.clone(),
@@ -201,6 +219,7 @@ mod tests {
                 sha256: String::new(),
             },
             source: "mirror".into(),
+            iso: None,
             release: "trixie".into(),
             sources: Vec::new(),
             inputs: inputs.digests.clone(),

@@ -3,6 +3,7 @@
 mod apt_sources;
 mod audit;
 mod disk;
+mod explain;
 mod firstboot_binary;
 mod inputs;
 mod manifest;
@@ -14,8 +15,9 @@ mod tree;
 
 pub use audit::{Finding, audit_image};
 pub use manifest::Manifest;
+pub use netinst::{CONSOLE_LOG, INSTALLER_LOG, Measure};
 
-use crate::cli::{AuditArgs, BaseArgs};
+use crate::cli::{AuditArgs, BaseArgs, Source};
 use crate::interrupt::{self, Interrupted};
 use crate::report::Report;
 use crate::work::{self, Busy, WorkFolder};
@@ -38,15 +40,15 @@ pub fn build(args: &BaseArgs, report: &Report) -> Result<()> {
         ));
         return Ok(());
     }
-    requirements::check_tools()?;
-    requirements::check_space(&args.output)?;
+    requirements::check_tools(args.source)?;
+    requirements::check_space(&args.output, args.source)?;
 
     let mut work = WorkFolder::new(&args.output, "imgbuild-base", Busy::Refuse)?;
     let kept = args.keep_work.then(|| work.keep().display().to_string());
     if let Some(kept) = &kept {
         report.line(&format!("the work folder will be kept as {kept}"));
     }
-    let made = make(&inputs, &work, &args.output, report);
+    let made = make(&inputs, &work, args, report);
     let manifest = made.map_err(|error| explain(error, &args.output, kept))?;
     report.line(&format!(
         "{} is ready: {} packages, {} MB, sha256 {}",
@@ -55,23 +57,47 @@ pub fn build(args: &BaseArgs, report: &Report) -> Result<()> {
         manifest.image.bytes / 1_000_000,
         manifest.image.sha256
     ));
+    if args.timings {
+        timings(report);
+    }
     Ok(())
 }
 
+/// Every stage, the longest parts of the whole marked by their share.
+fn timings(report: &Report) {
+    let stages = report.finished();
+    let total: f64 = stages.iter().map(|(_, seconds)| seconds).sum();
+    report.line("");
+    for (name, seconds) in &stages {
+        let share = 100.0 * seconds / total.max(0.1);
+        report.line(&format!("{seconds:>8.1} s {share:>3.0} %  {name}"));
+    }
+    report.line(&format!("{total:>8.1} s        together"));
+}
+
 /// The stages, from nothing to the three results in their places.
-fn make(inputs: &Inputs, work: &WorkFolder, output: &Path, report: &Report) -> Result<Manifest> {
-    let root_tar = mirror::debootstrap(inputs, work.path(), report)?;
-    let boot_images = disk::unpack_and_format(inputs, &root_tar, work.path(), report)?;
-    let raw = disk::assemble(inputs, &boot_images, report)?;
+fn make(inputs: &Inputs, work: &WorkFolder, args: &BaseArgs, report: &Report) -> Result<Manifest> {
+    let (raw, iso) = match args.source {
+        Source::Mirror => {
+            let root_tar = mirror::debootstrap(inputs, work.path(), report)?;
+            let boot_images = disk::unpack_and_format(inputs, &root_tar, work.path(), report)?;
+            (disk::assemble(inputs, &boot_images, report)?, None)
+        }
+        Source::Netinst => {
+            let disc = netinst::disc(inputs, args, report)?;
+            let raw = netinst::install(inputs, &disc, args, work.path(), report)?;
+            (raw, Some(disc.facts()))
+        }
+    };
     let image = compress(&raw, work.path(), report)?;
     audited(&image, report)?;
-    let manifest = Manifest::of(&image, inputs, report)?;
+    let manifest = Manifest::of(&image, inputs, iso, report)?;
     let results = manifest.write(&image, work.path())?;
 
     interrupt::check()?;
     let moves: Vec<(PathBuf, PathBuf)> = results
         .into_iter()
-        .zip(RESULTS.map(|name| output.join(name)))
+        .zip(RESULTS.map(|name| args.output.join(name)))
         .collect();
     work::move_into_place(&moves)?;
     Ok(manifest)
@@ -85,7 +111,8 @@ fn explain(error: Error, output: &Path, kept: Option<String>) -> Error {
             None => error,
         };
     }
-    if format!("{error:#}").contains(requirements::NO_SPACE) {
+    // An installation that failed has the guest's words, which say nothing about this machine.
+    if !error.is::<netinst::Failed>() && format!("{error:#}").contains(requirements::NO_SPACE) {
         return error.context(format!(
             "the disk of {} or of {} is full",
             output.display(),

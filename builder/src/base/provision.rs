@@ -1,7 +1,9 @@
 //! The scripts that run inside the new root, rendered from `templates/`.
 
+use super::inputs::Inputs;
 use crate::definition::Definition;
 use anyhow::{Context, Result};
+use std::fs;
 use tera::Tera;
 
 const PROVISION: &str = include_str!("../../../templates/provision.sh");
@@ -45,4 +47,29 @@ pub fn render(definition: &Definition, source: &str, root_uuid: &str) -> Result<
     context.insert("repositories", &repositories);
     context.insert("packages", &packages.join(" "));
     Tera::one_off(PROVISION, &context, false).context("cannot render templates/provision.sh")
+}
+
+/// The files that the scripts need, by their paths below `/imgbuild` in the new root.
+pub fn payload(inputs: &Inputs) -> Result<Vec<(String, Vec<u8>)>> {
+    let text = |name: &str, text: &str| (name.to_owned(), text.as_bytes().to_vec());
+    let read = |file: &std::path::Path| {
+        fs::read(file).with_context(|| format!("cannot read {}", file.display()))
+    };
+    let mut files = vec![
+        text("provision.sh", &inputs.provision),
+        text("seal.sh", SEAL),
+        text("firstboot-local.service", LOCAL_UNIT),
+        text("firstboot-join.service", JOIN_UNIT),
+        ("firstboot".to_owned(), read(&inputs.firstboot)?),
+    ];
+    for repository in &inputs.definition.repositories {
+        let name = format!("keys/{}.gpg", repository.name);
+        files.push((name, read(&repository.key)?));
+    }
+    if !inputs.sources.is_empty() {
+        let mut lines = inputs.sources.join("\n");
+        lines.push('\n');
+        files.push(("sources.list".to_owned(), lines.into_bytes()));
+    }
+    Ok(files)
 }

@@ -1,5 +1,6 @@
 //! What a build needs of this machine, checked before any work.
 
+use crate::cli::Source;
 use crate::command;
 use anyhow::{Context, Result, bail};
 use std::fs;
@@ -20,9 +21,13 @@ pub fn is_root() -> bool {
 }
 
 /// Checks every program and the user namespaces before any work.
-pub fn check_tools() -> Result<()> {
-    let mut needed = vec!["mmdebstrap", "tar", "mke2fs", "qemu-img"];
-    if !is_root() {
+pub fn check_tools(source: Source) -> Result<()> {
+    let mut needed = match source {
+        Source::Netinst => vec!["qemu-system-x86_64", "qemu-img"],
+        Source::Mirror => vec!["mmdebstrap", "tar", "mke2fs", "qemu-img"],
+    };
+    let namespace = source == Source::Mirror && !is_root();
+    if namespace {
         needed.extend(["fakeroot", "newuidmap", "newgidmap"]);
     }
     let missing: Vec<&str> = needed
@@ -41,10 +46,10 @@ pub fn check_tools() -> Result<()> {
             packages.join(" ")
         );
     }
-    if is_root() {
-        Ok(())
-    } else {
+    if namespace {
         check_user_namespaces()
+    } else {
+        Ok(())
     }
 }
 
@@ -102,11 +107,12 @@ fn check_switches(sys: &Path) -> Result<()> {
 }
 
 /// Refuses early when a build cannot fit.
-pub fn check_space(output: &Path) -> Result<()> {
-    for (folder, needed) in [
-        (output.to_owned(), SPACE_OUTPUT),
-        (temporary(), SPACE_TEMPORARY),
-    ] {
+pub fn check_space(output: &Path, source: Source) -> Result<()> {
+    let mut places = vec![(output.to_owned(), SPACE_OUTPUT)];
+    if source == Source::Mirror {
+        places.push((temporary(), SPACE_TEMPORARY));
+    }
+    for (folder, needed) in places {
         let stat = rustix::fs::statvfs(&folder)
             .with_context(|| format!("cannot look at the folder {}", folder.display()))?;
         let free = stat.f_bavail.saturating_mul(stat.f_frsize);

@@ -1,6 +1,5 @@
 //! The recipe of `imgbuild run`: what run.sh does, with progress, up to the guest's verdict.
 
-mod console;
 mod status;
 mod target;
 mod tell;
@@ -131,7 +130,7 @@ fn boot(
                     "KVM runs no guest on this PC: going on with software emulation, until this \
                      PC is started again",
                 );
-                remember(report);
+                qemu::remember(report);
                 accelerator = Accelerator::Tcg;
             }
             End::Stumbled => {
@@ -158,16 +157,6 @@ fn arguments(args: &RunArgs, accelerator: Accelerator) -> Vec<String> {
     }
     words.extend(args.forward.iter().map(|rule| format!("--forward={rule}")));
     words
-}
-
-/// Only a convenience for the next start: that it fails is worth a warning.
-fn remember(report: &Report) {
-    let Some(file) = qemu::no_kvm_file() else {
-        return;
-    };
-    if let Err(error) = qemu::remember_no_kvm(&file) {
-        report.warn(&format!("the next start tries KVM again: {error:#}"));
-    }
 }
 
 /// After the verdict: the machine goes on, or is shut down.

@@ -1,17 +1,15 @@
 //! Watching a started machine until firstboot's verdict, or until it is clear that none comes.
 
-use super::console::{Console, Fatal};
 use super::status::{Event, Lines, Step, event};
 use crate::cli::Accelerator;
+use crate::console::{Console, Fatal};
 use crate::interrupt;
-use crate::qemu::Machine;
+use crate::qemu::{Machine, kvm_broke};
 use crate::report::{Report, Stage};
-use anyhow::{Context, Result};
+use crate::tail::Tail;
+use anyhow::Result;
 use serde_json::json;
-use std::fs::File;
-use std::io::Read;
-use std::os::unix::process::ExitStatusExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
@@ -145,7 +143,7 @@ impl Watch<'_> {
             if let Some(status) = exited {
                 return Ok(match self.console.fatal() {
                     Some(fatal) => End::Fatal(fatal),
-                    None if self.kvm_broke(status, machine, seen) => End::KvmUnusable,
+                    None if self.kvm_is_to_blame(status, machine, seen) => End::KvmUnusable,
                     None => End::Exited(status),
                 });
             }
@@ -248,16 +246,15 @@ impl Watch<'_> {
         }
     }
 
-    /// Whether QEMU's end is KVM's fault: before the guest's kernel spoke, it died of a signal
-    /// (a register that the host's KVM does not take ends it by an assertion), or says so.
-    fn kvm_broke(&self, status: ExitStatus, machine: &Machine, seen: &Seen) -> bool {
+    /// Whether QEMU's end is KVM's fault, and emulation may be tried.
+    fn kvm_is_to_blame(&self, status: ExitStatus, machine: &Machine, seen: &Seen) -> bool {
         // One that died at once was not seen under its name; a shell does not die like that.
         let may_be_kvm = seen.accelerator != Some(Accelerator::Tcg);
         self.limits.kvm_fallback
             && may_be_kvm
             && !self.console.kernel_seen()
             && !seen.firstboot
-            && (status.signal().is_some() || machine.words().contains("failed to initialize kvm"))
+            && kvm_broke(status, machine)
     }
 
     /// Whether waiting on makes no sense.
@@ -290,36 +287,5 @@ impl Watch<'_> {
             }
         }
         (self.asked.elapsed() >= self.limits.verdict).then_some(End::Late(self.limits.verdict))
-    }
-}
-
-/// Reads what was appended to a file since the last time; a file that is not there yet is empty.
-struct Tail {
-    path: PathBuf,
-    file: Option<File>,
-}
-
-impl Tail {
-    fn new(path: PathBuf) -> Self {
-        Tail { path, file: None }
-    }
-
-    fn read(&mut self) -> Result<Vec<u8>> {
-        let mut bytes = Vec::new();
-        let mut read = || -> std::io::Result<()> {
-            if self.file.is_none() {
-                self.file = match File::open(&self.path) {
-                    Ok(file) => Some(file),
-                    Err(e) if e.kind() == std::io::ErrorKind::NotFound => None,
-                    Err(e) => return Err(e),
-                };
-            }
-            if let Some(file) = &mut self.file {
-                file.read_to_end(&mut bytes)?;
-            }
-            Ok(())
-        };
-        read().with_context(|| format!("cannot read {}", self.path.display()))?;
-        Ok(bytes)
     }
 }

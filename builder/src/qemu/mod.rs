@@ -1,29 +1,25 @@
-//! QEMU: starting a VM's run.sh, watching over the process, its control socket.
+//! QEMU: starting a machine, and watching over its process.
+
+mod control;
+mod kvm;
+
+pub use control::Control;
+pub use kvm::{BOOT_ID, choose, kvm_broke, no_kvm_file, remember, remember_no_kvm};
 
 use crate::cli::Accelerator;
 use crate::{command, interrupt};
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
-use serde_json::{Value, json};
 use std::fs::{self, File, OpenOptions};
-use std::io::{BufRead, BufReader, Write};
-use std::os::fd::AsRawFd;
 use std::os::unix::fs::OpenOptionsExt;
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-/// The file in which the kernel has a number of its own for each boot of the PC.
-pub const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
-/// How many boots the no-kvm file remembers. Home folders are shared by many PCs.
-const REMEMBERED_BOOTS: usize = 1000;
 /// How long QEMU may take to write its disks after SIGTERM.
 const GRACE: Duration = Duration::from_secs(15);
 /// How often the power button is pressed again: nobody listens until logind is up.
 const POWER_BUTTON: Duration = Duration::from_secs(10);
-/// How long QEMU may take to answer on its control socket.
-const ANSWER: Duration = Duration::from_secs(5);
 
 /// The process id of the QEMU that runs the VM of this folder. A pid file can be older than
 /// the last power cut, so the process behind it is looked at: run.sh does the same.
@@ -76,6 +72,16 @@ impl Machine {
                 _ => {}
             }
         }
+        let script = folder.join("run.sh");
+        let mut line = Command::new(command::find("setsid")?);
+        line.arg(fs::canonicalize(&script).unwrap_or(script))
+            .args(arguments);
+        Self::spawn(line, folder, log)
+    }
+
+    /// Starts a command line that becomes QEMU, whose control socket is in `folder`, with
+    /// what it says in `log`.
+    pub fn spawn(mut line: Command, folder: &Path, log: &Path) -> Result<Self> {
         let words = OpenOptions::new()
             .write(true)
             .create(true)
@@ -83,11 +89,7 @@ impl Machine {
             .mode(0o600)
             .open(log)
             .with_context(|| format!("cannot write {}", log.display()))?;
-        let script = folder.join("run.sh");
-        let mut line = Command::new(command::find("setsid")?);
-        line.arg(fs::canonicalize(&script).unwrap_or(script))
-            .args(arguments)
-            .stdin(Stdio::null())
+        line.stdin(Stdio::null())
             .stdout(clone(&words, log)?)
             .stderr(words);
         let child = line
@@ -209,89 +211,6 @@ fn clone(file: &File, path: &Path) -> Result<File> {
         .with_context(|| format!("cannot write {}", path.display()))
 }
 
-/// QEMU's control socket (QMP).
-struct Control {
-    reader: BufReader<UnixStream>,
-}
-
-impl Control {
-    fn open(folder: &Path) -> Result<Self> {
-        let place = folder.join("qmp.sock");
-        let connect = || -> std::io::Result<UnixStream> {
-            // A socket's path may have 108 bytes; this way the folder's length does not matter.
-            let opened = File::open(folder)?;
-            let stream =
-                UnixStream::connect(format!("/proc/self/fd/{}/qmp.sock", opened.as_raw_fd()))?;
-            stream.set_read_timeout(Some(ANSWER))?;
-            Ok(stream)
-        };
-        let stream = connect()
-            .with_context(|| format!("cannot reach QEMU's control socket {}", place.display()))?;
-        let mut control = Control {
-            reader: BufReader::new(stream),
-        };
-        control.line().context("QEMU did not greet")?;
-        control.execute("qmp_capabilities")?;
-        Ok(control)
-    }
-
-    fn execute(&mut self, name: &str) -> Result<()> {
-        let order = json!({ "execute": name });
-        writeln!(self.reader.get_mut(), "{order}")
-            .with_context(|| format!("cannot tell QEMU: {name}"))?;
-        loop {
-            let answer = self
-                .line()
-                .with_context(|| format!("no answer from QEMU to: {name}"))?;
-            if let Some(error) = answer.get("error") {
-                bail!("QEMU refuses {name}: {error}");
-            }
-            // Events come in between.
-            if answer.get("return").is_some() {
-                return Ok(());
-            }
-        }
-    }
-
-    fn line(&mut self) -> Result<Value> {
-        let mut text = String::new();
-        if self.reader.read_line(&mut text)? == 0 {
-            bail!("the connection was closed");
-        }
-        Ok(serde_json::from_str(&text)?)
-    }
-}
-
-/// The file with the boots of PCs on which KVM ran no guest; run.sh reads it.
-pub fn no_kvm_file() -> Option<PathBuf> {
-    let set = |name| std::env::var_os(name).filter(|value| !value.is_empty());
-    let state = match set("XDG_STATE_HOME") {
-        Some(folder) => PathBuf::from(folder),
-        None => PathBuf::from(set("HOME")?).join(".local/state"),
-    };
-    Some(state.join("imgbuild/no-kvm"))
-}
-
-/// Remembers until the next boot of this PC that KVM runs no guest.
-pub fn remember_no_kvm(file: &Path) -> Result<()> {
-    let remember = || -> std::io::Result<()> {
-        let boot = fs::read_to_string(BOOT_ID)?;
-        let known = fs::read_to_string(file).unwrap_or_default();
-        let mut lines: Vec<&str> = known.lines().collect();
-        lines.push(boot.trim());
-        let from = lines.len().saturating_sub(REMEMBERED_BOOTS);
-        let folder = file.parent().unwrap_or(Path::new("."));
-        fs::create_dir_all(folder)?;
-        let new = file.with_extension(format!("new.{}", std::process::id()));
-        let mut out = File::create(&new)?;
-        writeln!(out, "{}", lines[from..].join("\n"))?;
-        out.sync_all()?;
-        fs::rename(&new, file)?;
-        File::open(folder)?.sync_all()
-    };
-    remember().with_context(|| format!("cannot write {}", file.display()))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -309,62 +228,5 @@ mod tests {
             fs::write(folder.path().join("qemu.pid"), text).unwrap();
             assert_eq!(running(folder.path()), None, "{text}");
         }
-    }
-
-    #[test]
-    fn boots_without_kvm_are_added_up() {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("state/imgbuild/no-kvm");
-        remember_no_kvm(&file).unwrap();
-        let boot = fs::read_to_string(BOOT_ID).unwrap();
-        assert_eq!(fs::read_to_string(&file).unwrap(), boot);
-        let many = "other\n".repeat(REMEMBERED_BOOTS);
-        fs::write(&file, many).unwrap();
-        remember_no_kvm(&file).unwrap();
-        let text = fs::read_to_string(&file).unwrap();
-        assert_eq!(text.lines().count(), REMEMBERED_BOOTS);
-        assert_eq!(text.lines().last(), Some(boot.trim()));
-    }
-
-    #[test]
-    fn speaks_with_the_control_socket() {
-        // Longer than a socket's path may be.
-        let folder = tempfile::tempdir().unwrap();
-        let deep = folder.path().join("d".repeat(120));
-        fs::create_dir(&deep).unwrap();
-        let opened = File::open(&deep).unwrap();
-        let short = format!("/proc/self/fd/{}/qmp.sock", opened.as_raw_fd());
-        let listener = std::os::unix::net::UnixListener::bind(short).unwrap();
-        let server = std::thread::spawn(move || {
-            let (stream, _) = listener.accept().unwrap();
-            let mut reader = BufReader::new(stream);
-            let mut heard = Vec::new();
-            writeln!(reader.get_mut(), r#"{{"QMP": {{}}}}"#).unwrap();
-            for answer in [
-                r#"{"return": {}}"#,
-                "{\"event\": \"POWERDOWN\"}\n{\"return\": {}}",
-                r#"{"error": {"class": "x"}}"#,
-            ] {
-                let mut line = String::new();
-                reader.read_line(&mut line).unwrap();
-                heard.push(line.trim().to_owned());
-                writeln!(reader.get_mut(), "{answer}").unwrap();
-            }
-            heard
-        });
-        let mut control = Control::open(&deep).unwrap();
-        control.execute("system_powerdown").unwrap();
-        assert_eq!(
-            control.execute("quit").unwrap_err().to_string(),
-            r#"QEMU refuses quit: {"class":"x"}"#
-        );
-        assert_eq!(
-            server.join().unwrap(),
-            [
-                r#"{"execute":"qmp_capabilities"}"#,
-                r#"{"execute":"system_powerdown"}"#,
-                r#"{"execute":"quit"}"#
-            ]
-        );
     }
 }

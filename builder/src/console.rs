@@ -5,6 +5,8 @@ use std::collections::VecDeque;
 
 /// How many lines an error shows.
 pub const SHOWN_LINES: usize = 20;
+/// How many lines are kept: the installer's longest questions fill a screen.
+const KEPT_LINES: usize = 60;
 /// A line without end is cut here; a guest that prints garbage must not fill the memory.
 const LONGEST_LINE: usize = 4096;
 
@@ -72,7 +74,7 @@ impl Console {
                 self.open.clear();
                 // The frame of grub's menu says nothing.
                 if line.contains(char::is_alphanumeric) {
-                    if self.lines.len() == SHOWN_LINES {
+                    if self.lines.len() == KEPT_LINES {
                         self.lines.pop_front();
                     }
                     self.lines.push_back(line);
@@ -109,13 +111,22 @@ impl Console {
         self.fatal
     }
 
-    /// The last lines, the open one included, without control characters.
-    pub fn last_lines(&self) -> Vec<String> {
-        let open = open_line(&self.open);
+    /// All lines that are kept, the open one included, without control characters.
+    pub fn recent(&self) -> Vec<String> {
         let mut lines: Vec<String> = self.lines.iter().cloned().collect();
-        if !open.is_empty() {
-            lines.push(open);
-        }
+        lines.extend(self.open());
+        lines
+    }
+
+    /// The line that has no end yet, such as a prompt.
+    pub fn open(&self) -> Option<String> {
+        let open = open_line(&self.open);
+        (!open.is_empty()).then_some(open)
+    }
+
+    /// The last lines for an error message, the open one included.
+    pub fn last_lines(&self) -> Vec<String> {
+        let mut lines = self.recent();
         let surplus = lines.len().saturating_sub(SHOWN_LINES);
         lines.split_off(surplus)
     }

@@ -1,0 +1,78 @@
+//! What a log of APT, mmdebstrap or the installer means, where its words are known.
+
+use super::inputs::Inputs;
+use super::requirements::NO_SPACE;
+
+/// The cause in plain words, where the program's own words are known.
+pub fn packages(log: &str, inputs: &Inputs) -> Option<String> {
+    let package = log.lines().find_map(|line| {
+        let rest = line
+            .split_once("Unable to locate package ")
+            .map(|(_, name)| name);
+        rest.or_else(|| {
+            line.split_once("E: Package '")
+                .and_then(|(_, rest)| rest.split_once("' has no installation candidate"))
+                .map(|(name, _)| name)
+        })
+    });
+    if let Some(package) = package {
+        return Some(format!(
+            "the package `{}` was not found in {} or in the definition's repositories; \
+             correct `packages` in the image definition",
+            package.trim(),
+            inputs.definition.release
+        ));
+    }
+    // The line may be far above the last ones; all that fails after it is its consequence.
+    if log.contains(NO_SPACE) {
+        return Some(NO_SPACE.to_owned());
+    }
+    let words = [
+        "Could not connect to",
+        "Could not resolve",
+        "Temporary failure resolving",
+        "Connection failed",
+        "Unable to connect to",
+        "Connection timed out",
+        "Failed to fetch",
+        "Connection refused",
+    ];
+    if words.iter().any(|words| log.contains(words)) {
+        return Some(unreachable(inputs));
+    }
+    if log.contains("NO_PUBKEY")
+        || log.contains("is not signed")
+        || log.contains("Sub-process /usr/bin/sqv")
+    {
+        return Some(
+            "a repository is not signed by the key that is pinned for it; nothing was installed from it".to_owned(),
+        );
+    }
+    None
+}
+
+/// The cause of a failed installation. `stage` is where it came to.
+pub fn installer(log: &str, stage: &str, inputs: &Inputs) -> Option<String> {
+    // The installer's own question says only that something is bad about the mirror.
+    if ["mirror", "base system, download"].contains(&stage) {
+        return Some(unreachable(inputs));
+    }
+    if log.contains(NO_SPACE) {
+        return Some(format!(
+            "the disk of {} GiB is too small for these packages: enlarge `disk` in the image definition",
+            inputs.definition.disk >> 30
+        ));
+    }
+    packages(log, inputs)
+}
+
+fn unreachable(inputs: &Inputs) -> String {
+    let host = match inputs.sources.first() {
+        Some(line) => line.split(' ').nth(1).unwrap_or_default().to_owned(),
+        None => "Debian's default mirror".to_owned(),
+    };
+    format!(
+        "the mirror {host} or a repository of the definition cannot be reached; \
+         look at the network, or choose another with --mirror"
+    )
+}

@@ -1,0 +1,117 @@
+//! QEMU's control socket (QMP): one JSON object per line.
+
+use anyhow::{Context, Result, bail};
+use serde_json::{Value, json};
+use std::fs::File;
+use std::io::{BufRead, BufReader, Write};
+use std::os::fd::AsRawFd;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::Duration;
+
+/// How long QEMU may take to answer.
+const ANSWER: Duration = Duration::from_secs(5);
+
+/// QEMU's control socket (QMP).
+#[derive(Debug)]
+pub struct Control {
+    reader: BufReader<UnixStream>,
+}
+
+impl Control {
+    /// Connects to `qmp.sock` in a machine's folder and greets.
+    pub fn open(folder: &Path) -> Result<Self> {
+        let place = folder.join("qmp.sock");
+        let connect = || -> std::io::Result<UnixStream> {
+            // A socket's path may have 108 bytes; this way the folder's length does not matter.
+            let opened = File::open(folder)?;
+            let stream =
+                UnixStream::connect(format!("/proc/self/fd/{}/qmp.sock", opened.as_raw_fd()))?;
+            stream.set_read_timeout(Some(ANSWER))?;
+            Ok(stream)
+        };
+        let stream = connect()
+            .with_context(|| format!("cannot reach QEMU's control socket {}", place.display()))?;
+        let mut control = Control {
+            reader: BufReader::new(stream),
+        };
+        control.line().context("QEMU did not greet")?;
+        control.execute("qmp_capabilities")?;
+        Ok(control)
+    }
+
+    /// Gives an order without arguments and returns its answer.
+    pub fn execute(&mut self, name: &str) -> Result<Value> {
+        let order = json!({ "execute": name });
+        writeln!(self.reader.get_mut(), "{order}")
+            .with_context(|| format!("cannot tell QEMU: {name}"))?;
+        loop {
+            let answer = self
+                .line()
+                .with_context(|| format!("no answer from QEMU to: {name}"))?;
+            if let Some(error) = answer.get("error") {
+                bail!("QEMU refuses {name}: {error}");
+            }
+            // Events come in between.
+            if let Some(value) = answer.get("return") {
+                return Ok(value.clone());
+            }
+        }
+    }
+
+    fn line(&mut self) -> Result<Value> {
+        let mut text = String::new();
+        if self.reader.read_line(&mut text)? == 0 {
+            bail!("the connection was closed");
+        }
+        Ok(serde_json::from_str(&text)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    #[test]
+    fn speaks_with_the_control_socket() {
+        // Longer than a socket's path may be.
+        let folder = tempfile::tempdir().unwrap();
+        let deep = folder.path().join("d".repeat(120));
+        fs::create_dir(&deep).unwrap();
+        let opened = File::open(&deep).unwrap();
+        let short = format!("/proc/self/fd/{}/qmp.sock", opened.as_raw_fd());
+        let listener = std::os::unix::net::UnixListener::bind(short).unwrap();
+        let server = std::thread::spawn(move || {
+            let (stream, _) = listener.accept().unwrap();
+            let mut reader = BufReader::new(stream);
+            let mut heard = Vec::new();
+            writeln!(reader.get_mut(), r#"{{"QMP": {{}}}}"#).unwrap();
+            for answer in [
+                r#"{"return": {}}"#,
+                "{\"event\": \"POWERDOWN\"}\n{\"return\": {}}",
+                r#"{"error": {"class": "x"}}"#,
+            ] {
+                let mut line = String::new();
+                reader.read_line(&mut line).unwrap();
+                heard.push(line.trim().to_owned());
+                writeln!(reader.get_mut(), "{answer}").unwrap();
+            }
+            heard
+        });
+        let mut control = Control::open(&deep).unwrap();
+        control.execute("system_powerdown").unwrap();
+        assert_eq!(
+            control.execute("quit").unwrap_err().to_string(),
+            r#"QEMU refuses quit: {"class":"x"}"#
+        );
+        assert_eq!(
+            server.join().unwrap(),
+            [
+                r#"{"execute":"qmp_capabilities"}"#,
+                r#"{"execute":"system_powerdown"}"#,
+                r#"{"execute":"quit"}"#
+            ]
+        );
+    }
+}

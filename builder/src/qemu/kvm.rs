@@ -1,0 +1,137 @@
+//! Whether KVM runs guests on this PC. A `/dev/kvm` that opens is no proof: on some machines a
+//! stock kernel hangs right after the firmware. What was seen is remembered for this boot of
+//! the PC, and run.sh reads it too.
+
+use super::Machine;
+use crate::cli::Accelerator;
+use crate::report::Report;
+use anyhow::{Context, Result, bail};
+use rustix::fs::{Access, access};
+use std::fs::{self, File};
+use std::io::Write;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
+
+/// The file in which the kernel has a number of its own for each boot of the PC.
+pub const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
+/// How many boots the no-kvm file remembers. Home folders are shared by many PCs.
+const REMEMBERED_BOOTS: usize = 1000;
+
+/// What is tried first, `kvm` or `tcg`, and for `tcg` why it is not KVM. run.sh decides in the
+/// same way.
+pub fn choose(wish: Accelerator, device: &Path) -> Result<(Accelerator, Option<String>)> {
+    if wish == Accelerator::Tcg {
+        return Ok((Accelerator::Tcg, None));
+    }
+    let kvm = device.display();
+    let why = if !device.exists() {
+        Some(format!(
+            "{kvm} is not there (virtualisation is switched off in the firmware setup?)"
+        ))
+    } else if access(device, Access::READ_OK | Access::WRITE_OK).is_err() {
+        Some(format!(
+            "no permission for {kvm} (sudo adduser $USER kvm, then log in again)"
+        ))
+    } else {
+        None
+    };
+    match (wish, why) {
+        (Accelerator::Kvm, Some(why)) => bail!("KVM is not usable: {why}"),
+        (Accelerator::Auto, None) if refused_before() => Ok((
+            Accelerator::Tcg,
+            Some("it ran no guest when it was tried last".to_owned()),
+        )),
+        (_, None) => Ok((Accelerator::Kvm, None)),
+        (_, why) => Ok((Accelerator::Tcg, why)),
+    }
+}
+
+fn refused_before() -> bool {
+    let known = no_kvm_file().and_then(|file| fs::read_to_string(file).ok());
+    let boot = fs::read_to_string(BOOT_ID).unwrap_or_default();
+    !boot.trim().is_empty() && known.is_some_and(|text| text.lines().any(|l| l == boot.trim()))
+}
+
+/// Whether QEMU's end is KVM's fault, when no kernel has spoken: it died of a signal (a register
+/// that the host's KVM does not take ends it by an assertion), or says so.
+pub fn kvm_broke(status: ExitStatus, machine: &Machine) -> bool {
+    status.signal().is_some() || machine.words().contains("failed to initialize kvm")
+}
+
+/// The file with the boots of PCs on which KVM ran no guest; run.sh reads it.
+pub fn no_kvm_file() -> Option<PathBuf> {
+    let set = |name| std::env::var_os(name).filter(|value| !value.is_empty());
+    let state = match set("XDG_STATE_HOME") {
+        Some(folder) => PathBuf::from(folder),
+        None => PathBuf::from(set("HOME")?).join(".local/state"),
+    };
+    Some(state.join("imgbuild/no-kvm"))
+}
+
+/// [`remember_no_kvm`] for the user: only a convenience for the next start, so that it fails is
+/// worth a warning.
+pub fn remember(report: &Report) {
+    let Some(file) = no_kvm_file() else {
+        return;
+    };
+    if let Err(error) = remember_no_kvm(&file) {
+        report.warn(&format!("the next start tries KVM again: {error:#}"));
+    }
+}
+
+/// Remembers until the next boot of this PC that KVM runs no guest.
+pub fn remember_no_kvm(file: &Path) -> Result<()> {
+    let remember = || -> std::io::Result<()> {
+        let boot = fs::read_to_string(BOOT_ID)?;
+        let known = fs::read_to_string(file).unwrap_or_default();
+        let mut lines: Vec<&str> = known.lines().collect();
+        lines.push(boot.trim());
+        let from = lines.len().saturating_sub(REMEMBERED_BOOTS);
+        let folder = file.parent().unwrap_or(Path::new("."));
+        fs::create_dir_all(folder)?;
+        let new = file.with_extension(format!("new.{}", std::process::id()));
+        let mut out = File::create(&new)?;
+        writeln!(out, "{}", lines[from..].join("\n"))?;
+        out.sync_all()?;
+        fs::rename(&new, file)?;
+        File::open(folder)?.sync_all()
+    };
+    remember().with_context(|| format!("cannot write {}", file.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_device_that_is_not_there_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let device = folder.path().join("kvm");
+        let (chosen, why) = choose(Accelerator::Auto, &device).unwrap();
+        assert_eq!(chosen, Accelerator::Tcg);
+        let expected = format!("{} is not there", device.display());
+        assert!(why.unwrap().starts_with(&expected));
+        let error = choose(Accelerator::Kvm, &device).unwrap_err().to_string();
+        assert!(error.starts_with(&format!("KVM is not usable: {expected}")), "{error}");
+        assert_eq!(choose(Accelerator::Tcg, &device).unwrap(), (Accelerator::Tcg, None));
+        fs::write(&device, "").unwrap();
+        let (chosen, _) = choose(Accelerator::Kvm, &device).unwrap();
+        assert_eq!(chosen, Accelerator::Kvm);
+    }
+
+    #[test]
+    fn boots_without_kvm_are_added_up() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("state/imgbuild/no-kvm");
+        remember_no_kvm(&file).unwrap();
+        let boot = fs::read_to_string(BOOT_ID).unwrap();
+        assert_eq!(fs::read_to_string(&file).unwrap(), boot);
+        let many = "other\n".repeat(REMEMBERED_BOOTS);
+        fs::write(&file, many).unwrap();
+        remember_no_kvm(&file).unwrap();
+        let text = fs::read_to_string(&file).unwrap();
+        assert_eq!(text.lines().count(), REMEMBERED_BOOTS);
+        assert_eq!(text.lines().last(), Some(boot.trim()));
+    }
+}
