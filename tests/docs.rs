@@ -222,12 +222,15 @@ fn every_key_of_the_definition_is_described() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("base.yaml");
     let x = "qqqqqqqq: 1";
-    let text = format!("release: trixie\ndisk: 4G\n{x}\nrepositories: [{{{x}}}]\n");
+    let text =
+        format!("release: trixie\ndisk: 4G\n{x}\nnetinst: {{{x}}}\nrepositories: [{{{x}}}]\n");
     fs::write(&file, text).unwrap();
     let error = imgbuild::definition::Definition::load(Some(&file)).unwrap_err();
     let keys = known_keys(&error);
     assert!(
-        keys.contains("key_sha256") && keys.contains("locale"),
+        ["key_sha256", "keyring", "locale"]
+            .iter()
+            .all(|key| keys.contains(*key)),
         "{keys:?}"
     );
     let page = read("docs/base.md");

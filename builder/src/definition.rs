@@ -1,5 +1,6 @@
 //! `images/*.yaml`: types, parsing, validation.
 
+mod netinst;
 mod read;
 
 use crate::yaml::{Place, Reader};
@@ -27,6 +28,56 @@ pub struct Definition {
     pub locale: String,
     /// The Debian mirror; `None` means the host's own.
     pub mirror: Option<String>,
+    /// The installer's disc.
+    pub netinst: Netinst,
+    /// The HTTP proxy of the installer, of APT and of downloads: `http://HOST:PORT`.
+    pub proxy: Option<String>,
+}
+
+/// The releases that a base can be made of: Debian's code name and number.
+pub const RELEASES: [(&str, u32); 2] = [("trixie", 13), ("bookworm", 12)];
+
+/// Debian's number of a release.
+pub fn release_number(codename: &str) -> Option<u32> {
+    let (_, number) = RELEASES.iter().find(|(name, _)| *name == codename)?;
+    Some(*number)
+}
+
+/// Where Debian publishes its disc images.
+pub const DEFAULT_SITE: &str = "https://cdimage.debian.org";
+
+/// Where the installer's disc comes from.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Netinst {
+    /// One file, pinned by its digest.
+    Url {
+        /// `http://…` or `https://…`
+        url: String,
+        /// SHA-256, lower-case hex.
+        sha256: String,
+    },
+    /// What Debian publishes, pinned by Debian's signature.
+    Release {
+        /// A point release such as `13.2.0`; `None` means the latest one.
+        version: Option<String>,
+        /// The address below which `debian-cd/` and `cdimage/` are.
+        site: String,
+        /// The keys that may sign, absolute; `None` means Debian's role keys. Its place is no
+        /// part of what goes into an image.
+        #[serde(skip)]
+        keyring: Option<PathBuf>,
+    },
+}
+
+impl Default for Netinst {
+    fn default() -> Self {
+        Netinst::Release {
+            version: None,
+            site: DEFAULT_SITE.to_owned(),
+            keyring: None,
+        }
+    }
 }
 
 /// One APT repository with its pinned key.
@@ -129,6 +180,8 @@ mod tests {
                 timezone: "Etc/UTC".into(),
                 locale: "C.UTF-8".into(),
                 mirror: None,
+                netinst: Netinst::default(),
+                proxy: None,
             }
         );
     }

@@ -6,6 +6,7 @@
 pub mod args;
 pub mod clock;
 pub mod console;
+pub mod iso9660;
 pub mod journal;
 pub mod media;
 pub mod port;

@@ -1,12 +1,11 @@
 //! Reading an image definition: keys, forms and the checks of key files.
 
-use super::{Definition, Repository};
+use super::{Definition, RELEASES, Repository, netinst};
 use crate::text::hex;
 use crate::yaml::{Fields, Keys, Node, Placed, Reader, forms};
 use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
 
-const RELEASES: [&str; 2] = ["trixie", "bookworm"];
 const MIN_DISK: u64 = 2 * forms::GIB;
 /// The partition table is an msdos table, which counts sectors with 32 bits.
 const MAX_DISK: u64 = 2048 * forms::GIB;
@@ -38,6 +37,11 @@ const KEYS: Keys = &[
         "mirror",
         "mirror: the http:// or https:// address of a Debian mirror",
     ),
+    (
+        "netinst",
+        "netinst: {url, sha256} of an ISO, or {version, site, keyring}",
+    ),
+    ("proxy", "proxy: an HTTP proxy as http://HOST:PORT"),
 ];
 
 const REPOSITORY_KEYS: Keys = &[
@@ -74,8 +78,10 @@ pub(super) fn read(r: &mut Reader, node: &Node, folder: &Path) -> Definition {
     r.require(&f, "disk");
     // A default stands in for what is absent and for what was noted as a problem; with a
     // problem the definition is never handed out.
+    let release = r.field(&f, "release", release);
+    let netinst = netinst::read(r, &f, release.as_ref(), folder);
     Definition {
-        release: value(r.field(&f, "release", release), ""),
+        release: value(release, ""),
         disk: r
             .field_scalar(&f, "disk", |t| forms::size(t, MIN_DISK, MAX_DISK))
             .map_or(0, |d| d.value),
@@ -89,6 +95,8 @@ pub(super) fn read(r: &mut Reader, node: &Node, folder: &Path) -> Definition {
         timezone: value(r.field(&f, "timezone", forms::timezone), "Etc/UTC"),
         locale: value(r.field(&f, "locale", forms::locale), "C.UTF-8"),
         mirror: r.field(&f, "mirror", forms::url).map(|m| m.value),
+        netinst,
+        proxy: r.field(&f, "proxy", forms::proxy).map(|p| p.value),
     }
 }
 
@@ -203,7 +211,7 @@ fn plain<T>(items: Vec<Placed<T>>) -> Vec<T> {
 }
 
 fn release(text: &str) -> Result<String, String> {
-    if RELEASES.contains(&text) {
+    if RELEASES.iter().any(|(name, _)| *name == text) {
         Ok(text.to_owned())
     } else {
         Err(format!(

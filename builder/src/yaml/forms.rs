@@ -158,6 +158,22 @@ pub fn url(text: &str) -> Result<String, String> {
     Ok(text.trim_end_matches('/').to_owned())
 }
 
+/// An HTTP proxy: `http://HOST:PORT`, without credentials.
+pub fn proxy(text: &str) -> Result<String, String> {
+    let url = url(text)?;
+    let host = url.strip_prefix("http://");
+    check(host.is_some(), text, "is no http:// address")?;
+    let host = host.unwrap_or_default();
+    check(
+        !host.contains('/'),
+        text,
+        "has a path, and a proxy has none",
+    )?;
+    let port = host.rsplit_once(':').map(|(_, port)| port.parse::<u16>());
+    check(matches!(port, Some(Ok(1..))), text, "names no port")?;
+    Ok(url)
+}
+
 /// A time zone's name in the tz database, such as `Europe/Paris`.
 pub fn timezone(text: &str) -> Result<String, String> {
     let good = |part: &str| {
@@ -275,6 +291,25 @@ mod tests {
         }
         let with_password = url("http://me:hunter2@a.example/").unwrap_err();
         assert!(!with_password.contains("hunter2"));
+    }
+
+    #[test]
+    fn proxies() {
+        for good in ["http://proxy.example.org:3128", "http://[2001:db8::1]:3128"] {
+            assert_eq!(proxy(good), Ok(good.to_owned()));
+        }
+        assert_eq!(proxy("http://a:80/"), Ok("http://a:80".into()));
+        for bad in [
+            "proxy.example.org:3128",
+            "https://proxy.example.org:3128",
+            "http://proxy.example.org",
+            "http://proxy.example.org:0",
+            "http://proxy.example.org:65536",
+            "http://proxy.example.org:3128/x",
+            "http://me:hunter2@proxy.example.org:3128",
+        ] {
+            assert!(proxy(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]
