@@ -8,7 +8,7 @@ payload=/imgbuild
 stage() { echo "imgbuild-stage: $1"; }
 install_packages() {
     apt-get -o Dpkg::Options::=--force-confold -o APT::Install-Recommends=false \
-        -o Acquire::Retries=3 -y install "$@"
+        -y install "$@"
 }
 
 # No service may start in here: it would make identity (keys, databases) in the base.
@@ -40,6 +40,17 @@ cat > /etc/hosts <<'HOSTS'
 ff02::1		ip6-allnodes
 ff02::2		ip6-allrouters
 HOSTS
+# APT: the same settings and lines for every source. Without lines, the source's own stay.
+rm -f /etc/apt/apt.conf.d/99mmdebstrap
+cat > /etc/apt/apt.conf.d/99imgbuild <<'APT'
+Acquire::Languages "none";
+Acquire::Retries "3";
+{%- if proxy %}
+Acquire::http::Proxy "{{ proxy }}";
+Acquire::https::Proxy "{{ proxy }}";
+{%- endif %}
+APT
+[ ! -e "$payload/sources.list" ] || cp "$payload/sources.list" /etc/apt/sources.list
 {%- for repository in repositories %}
 
 stage "repository {{ repository.name }}"
@@ -54,15 +65,10 @@ Components: {{ repository.components }}
 Signed-By: /usr/share/keyrings/{{ repository.keyring }}
 SOURCE
 {%- endfor %}
-{%- if source == "netinst" %}
-
-# The same lines that mmdebstrap writes; without any, the installer's own stay.
-[ ! -e "$payload/sources.list" ] || cp "$payload/sources.list" /etc/apt/sources.list
-{%- endif %}
 {%- if repositories or source == "netinst" %}
 
 stage "package lists"
-apt-get -o Acquire::Retries=3 -o APT::Update::Error-Mode=any update
+apt-get -o APT::Update::Error-Mode=any update
 {%- endif %}
 
 # firstboot's units are there before any package that they are ordered against.

@@ -48,9 +48,11 @@ pub fn mke2fs_options(root_uuid: &str, offset: Option<u64>) -> Vec<String> {
         // Of several -E, mke2fs takes the last one only.
         extended = format!("offset={offset},{extended}");
     }
-    ["-L", "root", "-m", "1", "-J", "size=64", "-U", root_uuid, "-E", &extended]
-        .map(str::to_owned)
-        .to_vec()
+    [
+        "-L", "root", "-m", "1", "-J", "size=64", "-U", root_uuid, "-E", &extended,
+    ]
+    .map(str::to_owned)
+    .to_vec()
 }
 
 /// Where grub's two images lie in the new root.

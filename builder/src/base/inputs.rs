@@ -81,10 +81,7 @@ impl Inputs {
                 json!(digest(answers.preseed.as_bytes())),
             );
             let hooks = answers.hook + &answers.startup;
-            digests.insert(
-                "installer's hooks".into(),
-                json!(digest(hooks.as_bytes())),
-            );
+            digests.insert("installer's hooks".into(), json!(digest(hooks.as_bytes())));
         }
         if let Some(iso) = &args.iso {
             digests.insert("iso".into(), json!(digest_file(iso)?));

@@ -22,6 +22,7 @@ pub fn render(definition: &Definition, source: &str, root_uuid: &str) -> Result<
     context.insert("root_uuid", root_uuid);
     context.insert("kernel", &definition.kernel);
     context.insert("kernel_command_line", &definition.kernel_command_line);
+    context.insert("proxy", &definition.proxy);
     context.insert("timezone", &definition.timezone);
     context.insert("locale", &definition.locale);
     // C.UTF-8 comes with libc; every other locale is generated.

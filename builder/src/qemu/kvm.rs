@@ -113,8 +113,14 @@ mod tests {
         let expected = format!("{} is not there", device.display());
         assert!(why.unwrap().starts_with(&expected));
         let error = choose(Accelerator::Kvm, &device).unwrap_err().to_string();
-        assert!(error.starts_with(&format!("KVM is not usable: {expected}")), "{error}");
-        assert_eq!(choose(Accelerator::Tcg, &device).unwrap(), (Accelerator::Tcg, None));
+        assert!(
+            error.starts_with(&format!("KVM is not usable: {expected}")),
+            "{error}"
+        );
+        assert_eq!(
+            choose(Accelerator::Tcg, &device).unwrap(),
+            (Accelerator::Tcg, None)
+        );
         fs::write(&device, "").unwrap();
         let (chosen, _) = choose(Accelerator::Kvm, &device).unwrap();
         assert_eq!(chosen, Accelerator::Kvm);

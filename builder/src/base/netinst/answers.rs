@@ -53,8 +53,12 @@ pub fn render(
         );
     }
     context.insert("release", &definition.release);
+    context.insert("proxy", &definition.proxy.as_deref().unwrap_or_default());
     context.insert("timezone", &definition.timezone);
-    context.insert("mke2fs_options", &disk::mke2fs_options(root_uuid, None).join(" "));
+    context.insert(
+        "mke2fs_options",
+        &disk::mke2fs_options(root_uuid, None).join(" "),
+    );
     for measure in Measure::ALL {
         context.insert(measure.name(), &!without.contains(measure));
     }
@@ -133,7 +137,14 @@ mod tests {
     #[test]
     fn every_answer_is_one_line_that_debconf_takes() {
         let answers = rendered(&["deb http://h/debian trixie main"], &[]);
-        let types = ["string", "select", "multiselect", "boolean", "password", "note"];
+        let types = [
+            "string",
+            "select",
+            "multiselect",
+            "boolean",
+            "password",
+            "note",
+        ];
         for line in answers.preseed.lines() {
             if line.is_empty() || line.starts_with('#') {
                 continue;
@@ -158,7 +169,11 @@ mod tests {
             "d-i time/zone string Europe/Paris",
             "d-i base-installer/debootstrap_variant select minbase",
         ] {
-            assert!(all.preseed.lines().any(|l| l == line), "{line}\n{}", all.preseed);
+            assert!(
+                all.preseed.lines().any(|l| l == line),
+                "{line}\n{}",
+                all.preseed
+            );
         }
         assert!(all.hook.contains("-U the-uuid"));
         assert!(all.hook.contains("libeatmydata"));

@@ -110,7 +110,8 @@ impl AptProgress {
             }
             return None;
         }
-        if self.packages == 0 || !(line.starts_with("Unpacking ") || line.starts_with("Setting up "))
+        if self.packages == 0
+            || !(line.starts_with("Unpacking ") || line.starts_with("Setting up "))
         {
             return None;
         }
@@ -128,16 +129,40 @@ mod tests {
         let stage = |name: &str| Said::Stage(name.to_owned());
         let other = |text: &str| Said::Other(text.to_owned());
         for (line, expected) in [
-            ("Nov 22 19:25:39 main-menu[2200]: INFO: Menu item 'partman-base' selected", stage("partitioning")),
-            ("Nov 22 19:25:39 main-menu[2200]: INFO: Menu item 'netcfg' selected", other("INFO: Menu item 'netcfg' selected")),
-            ("Nov  2 19:25:39 finish-install: imgbuild-stage: boot loader", stage("boot loader")),
-            ("Nov 22 19:24:09 imgbuild: imgbuild-stage: end", Said::Finished),
-            ("Nov 22 19:24:09 imgbuild: imgbuild-failed: 100", Said::Failed("100".into())),
+            (
+                "Nov 22 19:25:39 main-menu[2200]: INFO: Menu item 'partman-base' selected",
+                stage("partitioning"),
+            ),
+            (
+                "Nov 22 19:25:39 main-menu[2200]: INFO: Menu item 'netcfg' selected",
+                other("INFO: Menu item 'netcfg' selected"),
+            ),
+            (
+                "Nov  2 19:25:39 finish-install: imgbuild-stage: boot loader",
+                stage("boot loader"),
+            ),
+            (
+                "Nov 22 19:24:09 imgbuild: imgbuild-stage: end",
+                Said::Finished,
+            ),
+            (
+                "Nov 22 19:24:09 imgbuild: imgbuild-failed: 100",
+                Said::Failed("100".into()),
+            ),
             ("Nov 22 19:24:09 imgbuild: alive", Said::Alive),
-            ("Nov 22 19:33:26 debootstrap: Unpacking mawk (1.3) ...", stage("base system, packages")),
-            ("Nov 22 19:33:26 debootstrap: Setting up mawk (1.3) ...", other("Setting up mawk (1.3) ...")),
+            (
+                "Nov 22 19:33:26 debootstrap: Unpacking mawk (1.3) ...",
+                stage("base system, packages"),
+            ),
+            (
+                "Nov 22 19:33:26 debootstrap: Setting up mawk (1.3) ...",
+                other("Setting up mawk (1.3) ..."),
+            ),
             // A package cannot pretend: only the hook's own words count.
-            ("Nov 22 19:24:09 debootstrap: imgbuild-stage: end", other("imgbuild-stage: end")),
+            (
+                "Nov 22 19:24:09 debootstrap: imgbuild-stage: end",
+                other("imgbuild-stage: end"),
+            ),
             ("x", other("x")),
             ("", other("")),
             ("Nov 22 19:24:0é", other("Nov 22 19:24:0é")),

@@ -28,7 +28,8 @@ impl Files {
         };
         for (name, content) in [("vmlinuz", kernel), ("initrd", initrd)] {
             let file = folder.join(name);
-            fs::write(&file, content).with_context(|| format!("cannot write {}", file.display()))?;
+            fs::write(&file, content)
+                .with_context(|| format!("cannot write {}", file.display()))?;
         }
         Ok(files)
     }
@@ -99,16 +100,21 @@ pub fn start(
     }
     qemu.args(["-m", &MEMORY.to_string()]);
     qemu.args(["-kernel", "vmlinuz", "-initrd", "initrd", "-append"]);
-    let mut line = "console=ttyS0,115200 auto=true priority=critical DEBIAN_FRONTEND=text TERM=dumb \
+    let mut line =
+        "console=ttyS0,115200 auto=true priority=critical DEBIAN_FRONTEND=text TERM=dumb \
                     net.ifnames=0"
-        .to_owned();
+            .to_owned();
     let mut network = "user,id=net0".to_owned();
     if with(Measure::NoIpv6) {
         line.push_str(" ipv6.disable=1");
         network.push_str(",ipv6=off");
     }
     qemu.arg(line);
-    let cache = if with(Measure::UnsafeCache) { "unsafe" } else { "writeback" };
+    let cache = if with(Measure::UnsafeCache) {
+        "unsafe"
+    } else {
+        "writeback"
+    };
     qemu.arg("-drive").arg(format!(
         "file=base.raw,if=virtio,format=raw,cache={cache},discard=unmap,detect-zeroes=unmap"
     ));

@@ -14,11 +14,12 @@ mod measures;
 mod question;
 mod watch;
 
-pub use answers::{Answers, render};
+pub use answers::render;
 pub use measures::Measure;
 
 use super::explain;
 use super::inputs::Inputs;
+use super::manifest::IsoFacts;
 use super::requirements::NO_SPACE;
 use crate::cli::{Accelerator, BaseArgs};
 use crate::console::SHOWN_LINES;
@@ -28,9 +29,9 @@ use crate::{qemu, text, work};
 use anyhow::{Context, Error, Result, anyhow};
 use iso::Disc;
 use machine::Files;
-use std::{fmt, fs};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use std::{fmt, fs};
 use watch::{End, Limits, Seen};
 
 /// The installer's log, kept beside the results; [`CONSOLE_LOG`] is kept after a failure only.
@@ -50,6 +51,16 @@ const STANDSTILL: Duration = Duration::from_secs(20 * 60);
 pub fn disc(inputs: &Inputs, args: &BaseArgs, report: &Report) -> Result<Disc> {
     let (path, sha256) = fetch::obtain(args.iso.as_deref(), &inputs.definition, report)?;
     Disc::open(&path, sha256, &inputs.definition.release)
+}
+
+impl Disc {
+    /// What the manifest says about it.
+    pub fn facts(&self) -> IsoFacts {
+        IsoFacts {
+            info: self.info.clone(),
+            sha256: self.sha256.clone(),
+        }
+    }
 }
 
 /// Installs on a raw disk in the work folder; returns the disk.
@@ -141,7 +152,10 @@ fn trouble(end: End, inputs: &Inputs, files: &Files, seen: &Seen, words: &str) -
     let with_console = |what: String| {
         let from = seen.console.len().saturating_sub(SHOWN_LINES);
         let lines = seen.console[from..].iter().map(String::as_str);
-        anyhow!("{what}; the last lines of its console:{}", text::indented(lines))
+        anyhow!(
+            "{what}; the last lines of its console:{}",
+            text::indented(lines)
+        )
     };
     let error = match end {
         End::Failed(status) => anyhow!("the stage `{stage}` failed in the new system ({status})"),

@@ -18,7 +18,10 @@ pub fn progress(line: &str) -> Option<f64> {
 /// The text of the question that the last, open line is the prompt of.
 pub fn question(lines: &[String]) -> Option<Vec<String>> {
     let (prompt, before) = lines.split_last()?;
-    if !PROMPTS.iter().any(|start| prompt.trim_start().starts_with(start.trim_end())) {
+    if !PROMPTS
+        .iter()
+        .any(|start| prompt.trim_start().starts_with(start.trim_end()))
+    {
         return None;
     }
     let begin = before
@@ -44,7 +47,10 @@ mod tests {
     #[test]
     fn the_last_percentage_counts() {
         for (line, expected) in [
-            ("Loading additional components  ... 2%... 11%... 20%", Some(0.2)),
+            (
+                "Loading additional components  ... 2%... 11%... 20%",
+                Some(0.2),
+            ),
             ("Detecting link on eth0; please wait...  ... 0%", Some(0.0)),
             ("Partitions formatting  ... 33%", Some(0.33)),
             ("Loading additional components", None),
@@ -61,7 +67,11 @@ mod tests {
             1: Detect disks,\nPrompt: '?' for help, default=8>";
         assert_eq!(
             question(&lines(text)).unwrap(),
-            ["Debian installer main menu", "Choose the next step:", "  1: Detect disks,"]
+            [
+                "Debian installer main menu",
+                "Choose the next step:",
+                "  1: Detect disks,"
+            ]
         );
         assert_eq!(question(&lines("Installing  ... 3%")), None);
         assert_eq!(question(&lines("Prompt: old\nInstalling  ... 3%")), None);
