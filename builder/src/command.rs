@@ -54,6 +54,8 @@ pub fn package_of(program: &str) -> Option<&'static str> {
         "fakeroot" => "fakeroot",
         "tar" => "tar",
         "gpg" => "gnupg",
+        "gpgv" => "gpgv",
+        "curl" => "curl",
         _ => return None,
     })
 }
@@ -99,7 +101,16 @@ pub fn output(command: &mut Command) -> Result<Vec<u8>> {
 
 /// Runs a program in a process group of its own and hands each line it prints (both
 /// streams, without control characters) to `each`. On Ctrl-C the group gets SIGTERM, then SIGKILL.
-pub fn stream(command: &mut Command, mut each: impl FnMut(&str)) -> Result<()> {
+pub fn stream(command: &mut Command, each: impl FnMut(&str)) -> Result<()> {
+    watch(command, each, || {})
+}
+
+/// As [`stream`], and calls `meanwhile` several times a second, for a program that is silent.
+pub fn watch(
+    command: &mut Command,
+    mut each: impl FnMut(&str),
+    mut meanwhile: impl FnMut(),
+) -> Result<()> {
     let line = shown(command);
     let mut child = command
         .stdin(Stdio::null())
@@ -128,6 +139,7 @@ pub fn stream(command: &mut Command, mut each: impl FnMut(&str)) -> Result<()> {
             Err(mpsc::RecvTimeoutError::Timeout) => {}
             Err(mpsc::RecvTimeoutError::Disconnected) => break,
         }
+        meanwhile();
         if interrupt::requested() {
             end_group(&mut child, GRACE);
             return Err(interrupt::Interrupted::default().into());

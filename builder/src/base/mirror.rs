@@ -34,6 +34,12 @@ pub fn debootstrap(inputs: &Inputs, work: &Path, report: &Report) -> Result<Path
         .args(&inputs.sources)
         .env("TMPDIR", temporary())
         .env("LC_ALL", "C.UTF-8");
+    if let Some(proxy) = &inputs.definition.proxy {
+        // Not by --aptopt: that stays in the image.
+        mmdebstrap
+            .env("http_proxy", proxy)
+            .env("https_proxy", proxy);
+    }
     let mut stage = Some(report.stage("base system"));
     let mut log = String::new();
     let result = command::stream(&mut mmdebstrap, |line| {
