@@ -38,7 +38,7 @@ impl Place {
     fn command(&self, words: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_imgbuild"));
         command
-            .args(["base", "--output", "out"])
+            .args(["base", "--source", "mirror", "--output", "out"])
             .args(words)
             .current_dir(self.0.path())
             .env("TMPDIR", self.0.path().join("temporary"))
@@ -236,7 +236,7 @@ fn switched_off_user_namespaces_are_said() {
         "newgidmap",
     ];
     let path = place.programs(&nothing.map(|name| (name, "exit 1")));
-    let script = "echo 0 >/proc/sys/user/max_user_namespaces && exec \"$0\" base --output out";
+    let script = "echo 0 >/proc/sys/user/max_user_namespaces && exec \"$0\" base --source mirror --output out";
     let output = Command::new("unshare")
         .args([
             "--user",
@@ -317,7 +317,8 @@ fn too_little_space_is_said_before_any_work() {
     let place = Place::new("vim");
     let small = place.0.path().join("small");
     fs::create_dir(&small).unwrap();
-    let script = "mount -t tmpfs -o size=50m none small && exec \"$0\" base --output small";
+    let script =
+        "mount -t tmpfs -o size=50m none small && exec \"$0\" base --source mirror --output small";
     let mut command = Command::new("unshare");
     command.arg("--mount");
     if !rustix::process::geteuid().is_root() {

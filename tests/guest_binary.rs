@@ -15,7 +15,13 @@ fn base_with(firstboot: Option<&Path>) -> String {
         fs::copy(file, folder.path().join("firstboot")).unwrap();
     }
     let output = Command::new(&program)
-        .args(["base", "--mirror", "http://127.0.0.1:9/debian"])
+        .args([
+            "base",
+            "--source",
+            "mirror",
+            "--mirror",
+            "http://127.0.0.1:9/debian",
+        ])
         .current_dir(folder.path())
         .stdin(Stdio::null())
         .output()

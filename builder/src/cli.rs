@@ -100,6 +100,18 @@ pub struct BaseArgs {
     /// As for `run`.
     #[arg(long, hide = true, value_name = "SECONDS", default_value_t = 20)]
     pub firmware: u64,
+    /// Give up after this many seconds without a byte from the machine. The installer's hook logs
+    /// a sign of life every ten; before it does, the longest honest silence is the kernel's
+    /// unpacking of the initrd: 20 s in emulation.
+    #[arg(long, hide = true, value_name = "SECONDS", default_value_t = 55)]
+    pub silence: u64,
+    /// Give up after this many seconds with nothing but signs of life. An initramfs is made, or
+    /// a large package configured, for minutes without a word.
+    #[arg(long, hide = true, value_name = "SECONDS", default_value_t = 1200)]
+    pub standstill: u64,
+    /// Where KVM is; for tests.
+    #[arg(long, hide = true, value_name = "FILE", default_value = "/dev/kvm")]
+    pub kvm_device: PathBuf,
     /// Leave out what makes the installation faster, to measure it.
     #[arg(long, hide = true, value_enum, value_delimiter = ',')]
     pub without: Vec<Measure>,

@@ -40,7 +40,7 @@ pub fn choose(wish: Accelerator, device: &Path) -> Result<(Accelerator, Option<S
         (Accelerator::Kvm, Some(why)) => bail!("KVM is not usable: {why}"),
         (Accelerator::Auto, None) if refused_before() => Ok((
             Accelerator::Tcg,
-            Some("it ran no guest when it was tried last".to_owned()),
+            Some("no guest ran under it since this PC was started".to_owned()),
         )),
         (_, None) => Ok((Accelerator::Kvm, None)),
         (_, why) => Ok((Accelerator::Tcg, why)),

@@ -39,14 +39,6 @@ pub const INSTALLER_LOG: &str = "base.installer.log";
 /// What was on the installer's screen.
 pub const CONSOLE_LOG: &str = "base.console.log";
 
-/// Where KVM is.
-const KVM: &str = "/dev/kvm";
-/// The installer's hook logs a sign of life every ten seconds. Before it does, the longest
-/// honest silence is the kernel's unpacking of the initrd: 20 s in emulation.
-const SILENCE: Duration = Duration::from_secs(55);
-/// An initramfs is made, or a large package is configured, for minutes without a word.
-const STANDSTILL: Duration = Duration::from_secs(20 * 60);
-
 /// The disc of an installation, before it begins.
 pub fn disc(inputs: &Inputs, args: &BaseArgs, report: &Report) -> Result<Disc> {
     let (path, sha256) = fetch::obtain(args.iso.as_deref(), &inputs.definition, report)?;
@@ -102,14 +94,14 @@ fn run(
     report: &Report,
     seen: &mut Seen,
 ) -> Result<()> {
-    let (mut accelerator, why) = qemu::choose(args.accel, Path::new(KVM))?;
+    let (mut accelerator, why) = qemu::choose(args.accel, &args.kvm_device)?;
     if let Some(why) = why {
         report.warn(&format!("KVM is not usable: {why}"));
     }
     let mut limits = Limits {
         total: Duration::from_secs(args.timeout),
-        silence: SILENCE,
-        standstill: STANDSTILL,
+        silence: Duration::from_secs(args.silence),
+        standstill: Duration::from_secs(args.standstill),
         firmware: Duration::from_secs(args.firmware),
         kvm_fallback: args.accel == Accelerator::Auto,
         second_try: true,
@@ -169,8 +161,8 @@ fn trouble(end: End, inputs: &Inputs, files: &Files, seen: &Seen, words: &str) -
             limit.as_secs()
         )),
         End::Standstill(limit) => anyhow!(
-            "the installer did nothing for {} minutes in the stage `{stage}`",
-            limit.as_secs() / 60
+            "the installer did nothing for {} s in the stage `{stage}`",
+            limit.as_secs()
         ),
         End::Late(limit) => anyhow!(
             "the installation was not done after {} s (--timeout), in the stage `{stage}`",

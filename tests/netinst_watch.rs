@@ -1,0 +1,440 @@
+//! `imgbuild base` from a disc, with a program that stands in for QEMU and plays the installer:
+//! every way in which an installation ends without a base.
+//!
+//! What it plays was recorded from the real installer (tests/cases/netinst).
+
+#![allow(clippy::unwrap_used)]
+
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+/// What every scenario can use. Like QEMU, it runs in the folder of its files.
+const PLAYER: &str = r#"#!/bin/sh
+cases=CASES
+echo "$@" >> "$OUT/qemu.args"
+console() { printf '%s\n' "$@" >> console.log; }
+log() { printf 'Nov 22 19:25:39 %s\n' "$@" >> installer.log; }
+boot() {
+    console 'SeaBIOS (version 1.16)' '[    0.000000] Linux version 6.12' 'Starting system log daemon: syslogd, klogd.'
+    log "main-menu[22]: INFO: Menu item 'cdrom-detect' selected"
+}
+"#;
+
+/// A folder with a definition, a disc and a stand-in for QEMU.
+struct Place(tempfile::TempDir);
+
+struct Done {
+    code: Option<i32>,
+    /// Standard error, with HERE for the folder.
+    err: String,
+}
+
+impl Done {
+    /// From the error on.
+    fn error(&self) -> &str {
+        self.err
+            .find("imgbuild: error")
+            .map_or("", |at| &self.err[at..])
+    }
+}
+
+impl Place {
+    fn new(scenario: &str) -> Place {
+        let place = Place(tempfile::tempdir().unwrap());
+        for folder in [
+            "images",
+            "out",
+            "bin",
+            "state",
+            "disc/.disk",
+            "disc/install.amd",
+        ] {
+            fs::create_dir_all(place.path(folder)).unwrap();
+        }
+        let definition =
+            "release: trixie\ndisk: 4G\npackages: [vim]\nmirror: http://mirror.invalid/debian\n";
+        fs::write(place.path("images/base.yaml"), definition).unwrap();
+        fs::write(place.path("out/base.qcow2"), "of an earlier build\n").unwrap();
+        let info = "Debian GNU/Linux 13.1.0 \"Trixie\" - Official amd64 NETINST";
+        fs::write(place.path("disc/.disk/info"), info).unwrap();
+        let mut kernel = vec![0; 4096];
+        kernel[0x202..0x206].copy_from_slice(b"HdrS");
+        fs::write(place.path("disc/install.amd/vmlinuz"), kernel).unwrap();
+        fs::write(
+            place.path("disc/install.amd/initrd.gz"),
+            b"\x1f\x8b\x08rest",
+        )
+        .unwrap();
+        let made = Command::new("genisoimage")
+            .args(["-quiet", "-R", "-o"])
+            .arg(place.path("disc.iso"))
+            .arg(place.path("disc"))
+            .status()
+            .unwrap();
+        assert!(made.success());
+        let cases = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/cases/netinst");
+        let player = PLAYER.replace("CASES", &cases.display().to_string());
+        let qemu = place.path("bin/qemu-system-x86_64");
+        fs::write(&qemu, format!("{player}{scenario}\n")).unwrap();
+        fs::set_permissions(&qemu, fs::Permissions::from_mode(0o755)).unwrap();
+        place
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn command(&self, words: &[&str]) -> Command {
+        let mut path = self.path("bin").into_os_string();
+        path.push(":");
+        path.push(std::env::var_os("PATH").unwrap());
+        let mut command = Command::new(env!("CARGO_BIN_EXE_imgbuild"));
+        command
+            .args(["base", "--output", "out"])
+            .args(words)
+            .args(
+                (!words.contains(&"--iso"))
+                    .then_some(["--iso", "disc.iso"])
+                    .into_iter()
+                    .flatten(),
+            )
+            .current_dir(self.0.path())
+            .env("PATH", path)
+            .env("OUT", self.0.path())
+            .env("XDG_STATE_HOME", self.path("state"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped());
+        command
+    }
+
+    fn run(&self, words: &[&str]) -> Done {
+        let output = self.command(words).output().unwrap();
+        let err = String::from_utf8(output.stderr).unwrap();
+        Done {
+            code: output.status.code(),
+            err: err.replace(&self.0.path().display().to_string(), "HERE"),
+        }
+    }
+
+    /// Fails, with software emulation, and leaves the earlier base and nothing half made.
+    fn fails(&self, words: &[&str], logs: &[&str]) -> String {
+        let done = self.run(&[&["--accel", "tcg"], words].concat());
+        assert_eq!(done.code, Some(1), "{}", done.err);
+        self.has(logs);
+        done.error().to_owned()
+    }
+
+    /// What is beside the earlier base.
+    fn has(&self, names: &[&str]) {
+        let entries = fs::read_dir(self.path("out")).unwrap();
+        let mut found: Vec<String> = entries
+            .map(|e| e.unwrap().file_name().into_string().unwrap())
+            .filter(|name| name != "base.qcow2")
+            .collect();
+        found.sort();
+        assert_eq!(found, names);
+        let base = fs::read_to_string(self.path("out/base.qcow2")).unwrap();
+        assert_eq!(base, "of an earlier build\n");
+    }
+
+    fn qemu_args(&self) -> Vec<String> {
+        let text = fs::read_to_string(self.path("qemu.args")).unwrap_or_default();
+        text.lines().map(str::to_owned).collect()
+    }
+}
+
+const LOGS: [&str; 2] = ["base.console.log", "base.installer.log"];
+
+#[test]
+fn a_question_ends_the_build_with_its_text_and_the_log() {
+    let place = Place::new(
+        "boot; for n in $(seq 40); do log \"kernel: line $n\"; done\n\
+         cat $cases/step-failed.log >> installer.log; cat $cases/step-failed.console >> console.log\n\
+         exec sleep 600",
+    );
+    let error = place.fails(&[], &LOGS);
+    let expected = "imgbuild: error: the installer stopped in the stage `base system, packages` and asks:\n    \
+        Install the base system\n    \
+        !! ERROR: Installation step failed\n    \
+        An installation step failed. You can try to run the failing item again from the\n    \
+        menu, or skip it and choose something else. The failing step is: Install the\n    \
+        base system\n\
+        the last lines of the installer's log:\n";
+    assert!(error.starts_with(expected), "{error}");
+    let log: Vec<&str> = error
+        .lines()
+        .filter(|l| l.starts_with("    Nov "))
+        .collect();
+    assert_eq!(log.len(), 30, "{error}");
+    assert!(log[29].ends_with("WARNING **: Menu item 'bootstrap-base' failed."));
+    assert!(
+        error.ends_with(
+            "the whole log: out/base.installer.log; the console: out/base.console.log\n"
+        ),
+        "{error}"
+    );
+    // Signs of life are not worth keeping.
+    let kept = fs::read_to_string(place.path("out/base.installer.log")).unwrap();
+    assert!(!kept.contains("alive") && kept.contains("bootstrap-base"));
+}
+
+#[test]
+fn a_package_that_does_not_exist_is_named() {
+    let place = Place::new(
+        "boot; log 'finish-install: imgbuild-stage: packages' \
+         'finish-install: E: Unable to locate package no-such-package' 'imgbuild: imgbuild-failed: 100'\n\
+         exec sleep 600",
+    );
+    let error = place.fails(&[], &LOGS);
+    let expected = "imgbuild: error: the package `no-such-package` was not found in trixie or in the \
+        definition's repositories; correct `packages` in the image definition: the stage `packages` \
+        failed in the new system (100)\n";
+    assert!(error.starts_with(expected), "{error}");
+}
+
+#[test]
+fn a_disk_that_is_too_small_is_told_from_a_full_host() {
+    let place = Place::new(
+        "boot; log 'finish-install: cp: error writing x: No space left on device' \
+         'imgbuild: imgbuild-failed: 1'; exec sleep 600",
+    );
+    let error = place.fails(&[], &LOGS);
+    let expected = "imgbuild: error: the disk of 4 GiB is too small for these packages: enlarge `disk` in \
+        the image definition: the stage `installer's disc` failed in the new system (1)\n";
+    assert!(error.starts_with(expected), "{error}");
+}
+
+#[test]
+fn a_full_host_is_said() {
+    // QEMU stops the machine then, and says so on its control socket only.
+    let place = Place::new(
+        r#"boot; exec python3 -c '
+import socket
+s = socket.socket(socket.AF_UNIX); s.bind("qmp.sock"); s.listen()
+c, _ = s.accept(); f = c.makefile("rw")
+def say(line): f.write(line + "\n"); f.flush()
+say("{\"QMP\": {}}")
+for line in f:
+    say("{\"return\": {\"status\": \"io-error\", \"running\": false}}" if "query-status" in line else "{\"return\": {}}")
+'"#,
+    );
+    let error = place.fails(&[], &LOGS);
+    let expected = "imgbuild: error: the disk of the work folder is full; QEMU has stopped the machine: \
+        No space left on device: out/.imgbuild-base/";
+    assert!(error.starts_with(expected), "{error}");
+}
+
+#[test]
+fn a_panic_a_silence_a_standstill_and_a_limit_are_said() {
+    let panic =
+        Place::new("boot; console '[    1.0] Kernel panic - not syncing: VFS'; exec sleep 600");
+    let error = panic.fails(&[], &LOGS);
+    let expected = "imgbuild: error: the guest's kernel panicked; the last lines of its console:\n    \
+        SeaBIOS (version 1.16)\n    [    0.000000] Linux version 6.12\n";
+    assert!(error.starts_with(expected), "{error}");
+
+    let silent = Place::new("boot; exec sleep 600");
+    let error = silent.fails(&["--silence", "1"], &LOGS);
+    let expected = "imgbuild: error: the machine said nothing for 1 s in the stage `installer's disc`; the \
+        last lines of its console:\n";
+    assert!(error.starts_with(expected), "{error}");
+
+    let busy = "boot; while sleep 0.1; do log 'imgbuild: alive'; done";
+    let error = Place::new(busy).fails(&["--standstill", "1"], &LOGS);
+    let expected =
+        "imgbuild: error: the installer did nothing for 1 s in the stage `installer's disc`\n";
+    assert!(error.starts_with(expected), "{error}");
+
+    let error = Place::new(busy).fails(&["--timeout", "1"], &LOGS);
+    let expected = "imgbuild: error: the installation was not done after 1 s (--timeout), in the stage \
+        `installer's disc`\n";
+    assert!(error.starts_with(expected), "{error}");
+}
+
+#[test]
+fn a_qemu_that_is_killed_or_refuses_is_said() {
+    let place = Place::new("boot; kill -9 $$");
+    let error = place.fails(&[], &LOGS);
+    let expected = "imgbuild: error: QEMU ended (signal: 9 (SIGKILL)) in the stage `installer's disc`, before \
+        the installation was done\n";
+    assert!(error.starts_with(expected), "{error}");
+    // Off without having said that everything is done: no base.
+    let error = Place::new("boot; exit 0").fails(&[], &LOGS);
+    assert!(
+        error.contains("QEMU ended (exit status: 0) in the stage"),
+        "{error}"
+    );
+    let error = Place::new("echo 'qemu: no such machine' >&2; exit 1").fails(&[], &LOGS);
+    let expected = "imgbuild: error: QEMU ended (exit status: 1) in the stage `start of the installer`, before \
+        the installation was done\n    qemu: no such machine\nthe installer had not begun its log\n";
+    assert!(error.starts_with(expected), "{error}");
+}
+
+#[test]
+fn qemu_is_missed_before_any_work() {
+    let place = Place::new("");
+    let output = place
+        .command(&[])
+        .env("PATH", place.path("images"))
+        .output()
+        .unwrap();
+    let err = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(
+        err,
+        "imgbuild: error: programs are missing: qemu-system-x86_64, qemu-img. On Debian: sudo apt install \
+         qemu-system-x86 qemu-utils\n"
+    );
+    place.has(&[]);
+}
+
+#[test]
+fn kvm_that_runs_no_guest_is_given_up_and_remembered() {
+    // Silent under KVM, as some machines are; under emulation it gets as far as a question.
+    let scenario = r#"case "$*" in
+        *'-accel kvm'*) console 'SeaBIOS (version 1.16)'; exec sleep 600 ;;
+    esac
+    boot; printf 'Bad archive mirror\n[Press enter to continue] ' >> console.log; exec sleep 600"#;
+    let place = Place::new(scenario);
+    fs::write(place.path("kvm"), "").unwrap();
+    let words = ["--kvm-device", "kvm", "--firmware", "1"];
+    let done = place.run(&words);
+    assert_eq!(done.code, Some(1));
+    let said = "imgbuild: warning: KVM runs no guest on this PC: starting over with software emulation, \
+                until this PC is started again\n";
+    assert_eq!(done.err.matches(said).count(), 1, "{}", done.err);
+    assert!(done.error().contains("Bad archive mirror"), "{}", done.err);
+    let args = place.qemu_args();
+    assert_eq!(args.len(), 2);
+    assert!(args[0].contains("-accel kvm -cpu host"), "{}", args[0]);
+    assert!(args[1].contains("-accel tcg,thread=single"), "{}", args[1]);
+    // The next one does not try again; `imgbuild run` and run.sh read the same file.
+    let done = place.run(&words);
+    assert!(
+        done.err.contains(
+            "warning: KVM is not usable: no guest ran under it since this PC was started"
+        ),
+        "{}",
+        done.err
+    );
+    assert_eq!(place.qemu_args().len(), 3);
+    // Nor does one that dies of it at once.
+    let place = Place::new("case \"$*\" in *'-accel kvm'*) kill -ABRT $$ ;; esac; boot; exit 0");
+    fs::write(place.path("kvm"), "").unwrap();
+    let done = place.run(&["--kvm-device", "kvm"]);
+    assert!(done.err.contains(said), "{}", done.err);
+    // Whoever asks for KVM gets it or an error.
+    let done = place.run(&["--kvm-device", "no-kvm", "--accel", "kvm"]);
+    let expected = "imgbuild: error: KVM is not usable: no-kvm is not there (virtualisation is switched off \
+                    in the firmware setup?)\n";
+    assert!(done.error().starts_with(expected), "{}", done.err);
+}
+
+/// Waits until a child has said this line.
+fn until(child: &mut Child, wanted: &str) -> impl Iterator<Item = String> + use<> {
+    let mut lines = BufReader::new(child.stderr.take().unwrap())
+        .lines()
+        .map(Result::unwrap);
+    lines
+        .find(|line| line == wanted)
+        .unwrap_or_else(|| panic!("it never said {wanted}"));
+    lines
+}
+
+#[test]
+fn ctrl_c_ends_qemu_and_leaves_nothing_behind() {
+    use rustix::process::{Pid, Signal, kill_process};
+    let place = Place::new("boot; echo $$ > $OUT/pid; exec sleep 600");
+    let mut child = place.command(&["--accel", "tcg"]).spawn().unwrap();
+    let lines = until(&mut child, "       installer's disc ...");
+    // A second build in the same folder is refused meanwhile.
+    let refused = place.run(&["--accel", "tcg"]);
+    assert_eq!(
+        refused.error(),
+        "imgbuild: error: another imgbuild is at work in out/.imgbuild-base: wait for its end, or choose \
+         another folder\n"
+    );
+    kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+    let rest: Vec<String> = lines.collect();
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    assert_eq!(
+        rest.last().unwrap(),
+        "imgbuild: error: interrupted; nothing half made was left behind"
+    );
+    place.has(&[]);
+    let pid = fs::read_to_string(place.path("pid")).unwrap();
+    let line = fs::read(Path::new("/proc").join(pid.trim()).join("cmdline"));
+    assert!(line.unwrap_or_default().is_empty());
+}
+
+#[test]
+fn qemu_ends_with_a_build_that_is_killed() {
+    use rustix::process::{Pid, Signal, kill_process};
+    let place =
+        Place::new("trap 'echo ended > $OUT/ended; exit' TERM; boot; while :; do sleep 0.1; done");
+    let mut child = place.command(&["--accel", "tcg"]).spawn().unwrap();
+    let _lines = until(&mut child, "       installer's disc ...");
+    kill_process(Pid::from_child(&child), Signal::KILL).unwrap();
+    child.wait().unwrap();
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    while !place.path("ended").exists() {
+        assert!(std::time::Instant::now() < deadline, "QEMU goes on");
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    // The next build removes what the killed one left.
+    let again = place.fails(&["--timeout", "1"], &LOGS);
+    assert!(again.contains("--timeout"), "{again}");
+}
+
+#[test]
+fn a_disc_and_the_mirror_source_exclude_each_other() {
+    let place = Place::new("");
+    let done = place.run(&["--source", "mirror"]);
+    assert_eq!(
+        done.error(),
+        "imgbuild: error: --iso is for the source netinst; the mirror source takes no disc\n"
+    );
+    place.has(&[]);
+}
+
+#[test]
+fn the_machine_gets_a_disc_a_disk_and_what_is_appended_to_the_initrd() {
+    let place = Place::new("cp initrd $OUT/initrd; boot; exit 0");
+    let comma = place.path("a,disc.iso");
+    fs::rename(place.path("disc.iso"), &comma).unwrap();
+    place.run(&["--accel", "tcg", "--iso", "a,disc.iso"]);
+    let args = place.qemu_args();
+    assert!(
+        args[0].contains("a,,disc.iso,if=none,id=disc,media=cdrom"),
+        "{}",
+        args[0]
+    );
+    assert!(args[0].contains("cache=unsafe"), "{}", args[0]);
+    let initrd = fs::read(place.path("initrd")).unwrap();
+    assert!(initrd.starts_with(b"\x1f\x8b\x08rest"));
+    let mut cpio = Command::new("cpio")
+        .args(["--list", "--quiet"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // Behind the first archive, from the next multiple of four on.
+    cpio.stdin.take().unwrap().write_all(&initrd[8..]).unwrap();
+    let output = cpio.wait_with_output().unwrap();
+    let listed = String::from_utf8(output.stdout).unwrap();
+    let names: Vec<&str> = listed.lines().collect();
+    for name in [
+        "preseed.cfg",
+        "lib/debian-installer-startup.d/S11imgbuild",
+        "imgbuild/hook",
+        "imgbuild/payload/provision.sh",
+        "imgbuild/payload/seal.sh",
+        "imgbuild/payload/firstboot",
+        "imgbuild/payload/sources.list",
+    ] {
+        assert!(names.contains(&name), "{name} is not in {names:?}");
+    }
+}
