@@ -1,0 +1,127 @@
+//! A large file into the cache, resumed after a break, verified before every use.
+
+use super::cache::Cache;
+use super::curl::{self, Failure, size};
+use super::{Disc, VERIFY, digest};
+use crate::interrupt::Interrupted;
+use crate::report::{Report, Stage};
+use crate::work;
+use anyhow::{Context, Error, Result, anyhow, bail};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// How often a transfer that breaks off is resumed. Each time something must have come.
+const MOST_BREAKS: usize = 20;
+
+/// The disc in the cache, with the digest that it should have.
+pub(super) fn download(
+    cache: &Cache,
+    disc: &Disc,
+    proxy: Option<&str>,
+    report: &Report,
+) -> Result<PathBuf> {
+    let place = cache.file(&disc.file_name());
+    if place.exists() {
+        let stage = report.stage(VERIFY);
+        let found = digest(&place, &stage);
+        let found = found.with_context(|| format!("cannot read {}", place.display()))?;
+        if found == disc.sha256 {
+            stage.done(&format!("{} (from the cache)", place.display()));
+            return Ok(place);
+        }
+        stage.again("it is damaged");
+        report.warn(&format!(
+            "{} is damaged, so it is removed and downloaded again:\n    expected: {}\n    \
+             found:    {found}",
+            place.display(),
+            disc.sha256
+        ));
+        remove(&place)?;
+    }
+    let part = cache.file(&format!("{}.part", disc.file_name()));
+    let mut resumes = size(&part) > 0;
+    loop {
+        let stage = report.stage("download");
+        transfer(&disc.url, &part, proxy, &stage)?;
+        let found = digest(&part, &stage);
+        let found = found.with_context(|| format!("cannot read {}", part.display()))?;
+        if found == disc.sha256 {
+            let megabytes = size(&part) / 1_000_000;
+            work::move_into_place(&[(part, place.clone())])?;
+            stage.done(&format!("{megabytes} MB, {}", place.display()));
+            return Ok(place);
+        }
+        remove(&part)?;
+        if !resumes {
+            bail!(
+                "{} is not the disc that it should be, and was removed:\n    expected: {}\n    \
+                 found:    {found}",
+                disc.url,
+                disc.sha256
+            );
+        }
+        // The beginning is of an earlier time; it may have been damaged since.
+        resumes = false;
+        stage.again("it does not fit together with its beginning, which was there");
+    }
+}
+
+fn remove(file: &Path) -> Result<()> {
+    fs::remove_file(file).with_context(|| format!("cannot remove {}", file.display()))
+}
+
+/// Brings all of a file into `part`, which may hold its beginning.
+fn transfer(url: &str, part: &Path, proxy: Option<&str>, stage: &Stage) -> Result<()> {
+    let cannot = || format!("cannot download {url}");
+    let mut breaks = 0;
+    loop {
+        let before = size(part);
+        let error = match curl::rest(url, part, proxy, stage) {
+            Ok(()) => return Ok(()),
+            Err(Failure::NotThere) => {
+                return Err(anyhow!("the server has no such file (404)")).with_context(cannot);
+            }
+            Err(Failure::NoRest) if before > 0 && breaks < MOST_BREAKS => {
+                breaks += 1;
+                stage.line("the server sends no rest of a file: from the start");
+                remove(part)?;
+                continue;
+            }
+            Err(Failure::NoRest) => anyhow!("the server sends no rest of a file"),
+            Err(Failure::NoPlace(error)) => {
+                return Err(error.context(format!(
+                    "{} cannot be written; is its disk full?",
+                    part.display()
+                )));
+            }
+            Err(Failure::Other(error)) => error,
+        };
+        if error.is::<Interrupted>() {
+            return Err(match size(part) {
+                0 => error,
+                bytes => Interrupted::leaving(kept(part, bytes)).into(),
+            });
+        }
+        breaks += 1;
+        if size(part) <= before || breaks > MOST_BREAKS {
+            return Err(explain(error, part)).with_context(cannot);
+        }
+        stage.line(&format!("it broke off after {} bytes: resumed", size(part)));
+    }
+}
+
+/// What a failed or ended download leaves.
+fn kept(part: &Path, bytes: u64) -> String {
+    let megabytes = bytes as f64 / 1e6;
+    format!(
+        "the {megabytes:.1} MB that had come are kept for the next time: {}",
+        part.display()
+    )
+}
+
+fn explain(error: Error, part: &Path) -> Error {
+    match size(part) {
+        0 => error,
+        bytes => error.context(kept(part, bytes)),
+    }
+}
