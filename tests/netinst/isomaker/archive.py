@@ -98,18 +98,21 @@ def read_deb(deb, wanted=lambda path: True, control=False):
     entries, times = {}, {}
     command = ["dpkg-deb", "--ctrl-tarfile" if control else "--fsys-tarfile", str(deb)]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
-        with tarfile.open(fileobj=process.stdout, mode="r|") as tar:
-            for member in tar:
-                path = member.name.removeprefix("./")
-                if member.isdir() or not wanted(path):
-                    continue
-                if member.issym():
-                    entries[path] = Entry(stat.S_IFLNK | 0o777, member.linkname.encode())
-                elif member.islnk():
-                    entries[path] = entries[member.linkname.removeprefix("./")]
-                elif member.isreg():
-                    entries[path] = file(tar.extractfile(member).read(), member.mode & 0o7777)
-                times[path] = int(member.mtime)
+        try:
+            with tarfile.open(fileobj=process.stdout, mode="r|") as tar:
+                for member in tar:
+                    path = member.name.removeprefix("./")
+                    if member.isdir() or not wanted(path):
+                        continue
+                    if member.issym():
+                        entries[path] = Entry(stat.S_IFLNK | 0o777, member.linkname.encode())
+                    elif member.islnk():
+                        entries[path] = entries[member.linkname.removeprefix("./")]
+                    elif member.isreg():
+                        entries[path] = file(tar.extractfile(member).read(), member.mode & 0o7777)
+                    times[path] = int(member.mtime)
+        except tarfile.TarError as error:
+            raise OSError("reading %s: %s" % (deb, error)) from error
         process.stdout.read()
     if process.returncode:
         raise OSError("%s failed with %d" % (" ".join(command), process.returncode))

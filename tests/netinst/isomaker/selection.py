@@ -3,7 +3,7 @@
 import lzma
 import re
 
-from .mirror import fields
+from .mirror import Refused, fields
 
 # The installer loads every udeb of these priorities (anna/standard_modules), and what they depend on.
 STANDARD = {"required", "important", "standard"}
@@ -74,7 +74,7 @@ def udebs(index, initrd):
         if package in chosen or package in initrd:
             continue
         if package not in offered:
-            raise KeyError("the mirror's index has no udeb %s" % package)
+            raise Refused("the mirror's index has no udeb %s" % package)
         chosen.add(package)
         for alternatives in names(fields(offered[package]).get("Depends", "")):
             candidates = [provider for name in alternatives for provider in providers.get(name, [])]
@@ -107,7 +107,7 @@ def modules(wanted, tree, there):
     for want in wanted:
         found = [path for path in tree if path.startswith(want + "/") or re.fullmatch(re.escape(want) + r"\.ko(\.xz)?", path)]
         if not found:
-            raise KeyError("the kernel has no module %s" % want)
+            raise Refused("the kernel has no module %s" % want)
         todo += found
     while todo:
         path = todo.pop()
@@ -116,6 +116,6 @@ def modules(wanted, tree, there):
         chosen.add(path)
         for need in module_needs(tree[path]):
             if need not in by_name:
-                raise KeyError("%s needs %s, and the kernel has no such module" % (path, need))
+                raise Refused("%s needs %s, and the kernel has no such module" % (path, need))
             todo.append(by_name[need])
     return sorted(chosen)
