@@ -20,8 +20,8 @@ record = importlib.util.module_from_spec(importlib.util.spec_from_loader("record
 loader.exec_module(record)
 
 ISO = "ab" * 32
-FILES = ("builder/src/base/mod.rs", "builder/src/base/netinst/mod.rs", "builder/src/qemu.rs", "images/base.yaml", "templates/run.sh",
-         "templates/netinst/hook", "tests/installer.rs", "tests/netinst/isomaker/archive.py", "tests/netinst/make-iso")
+FILES = ("builder/src/base/mod.rs", "builder/src/base/netinst/mod.rs", "builder/src/console.rs", "builder/src/qemu/mod.rs",
+         "builder/src/tail.rs", "images/base.yaml", "templates/run.sh", "templates/netinst/hook", "tests/installer.rs", "tests/netinst/isomaker/archive.py", "tests/netinst/make-iso")
 
 
 class Record(unittest.TestCase):
