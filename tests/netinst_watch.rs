@@ -204,7 +204,7 @@ fn a_disk_that_is_too_small_is_told_from_a_full_host() {
     );
     let error = place.fails(&[], &LOGS);
     let expected = "imgbuild: error: the disk of 4 GiB is too small for these packages: enlarge `disk` in \
-        the image definition: the stage `installer's disc` failed in the new system (1)\n";
+        the image definition: the stage `disc drive` failed in the new system (1)\n";
     assert!(error.starts_with(expected), "{error}");
 }
 
@@ -239,19 +239,20 @@ fn a_panic_a_silence_a_standstill_and_a_limit_are_said() {
 
     let silent = Place::new("boot; exec sleep 600");
     let error = silent.fails(&["--silence", "1"], &LOGS);
-    let expected = "imgbuild: error: the machine said nothing for 1 s in the stage `installer's disc`; the \
+    let expected = "imgbuild: error: the machine said nothing for 1 s in the stage `disc drive`; the \
         last lines of its console:\n";
     assert!(error.starts_with(expected), "{error}");
 
-    let busy = "boot; while sleep 0.1; do log 'imgbuild: alive'; done";
-    let error = Place::new(busy).fails(&["--standstill", "1"], &LOGS);
-    let expected =
-        "imgbuild: error: the installer did nothing for 1 s in the stage `installer's disc`\n";
+    let idle = "boot; n=0; while sleep 0.1; do n=$((n + 1)); log \"imgbuild: alive $n 0\"; done";
+    let error = Place::new(idle).fails(&["--standstill", "1"], &LOGS);
+    let expected = "imgbuild: error: the installer did nothing for 1 s in the stage `disc drive`\n";
     assert!(error.starts_with(expected), "{error}");
 
-    let error = Place::new(busy).fails(&["--timeout", "1"], &LOGS);
-    let expected = "imgbuild: error: the installation was not done after 1 s (--timeout), in the stage \
-        `installer's disc`\n";
+    // One that computes or downloads without a word is left alone.
+    let busy = "boot; n=0; while sleep 0.1; do n=$((n + 5000)); log \"imgbuild: alive 9 $n\"; done";
+    let error = Place::new(busy).fails(&["--standstill", "1", "--timeout", "3"], &LOGS);
+    let expected = "imgbuild: error: the installation was not done after 3 s (--timeout), in the stage \
+        `disc drive`\n";
     assert!(error.starts_with(expected), "{error}");
 }
 
@@ -259,7 +260,7 @@ fn a_panic_a_silence_a_standstill_and_a_limit_are_said() {
 fn a_qemu_that_is_killed_or_refuses_is_said() {
     let place = Place::new("boot; kill -9 $$");
     let error = place.fails(&[], &LOGS);
-    let expected = "imgbuild: error: QEMU ended (signal: 9 (SIGKILL)) in the stage `installer's disc`, before \
+    let expected = "imgbuild: error: QEMU ended (signal: 9 (SIGKILL)) in the stage `disc drive`, before \
         the installation was done\n";
     assert!(error.starts_with(expected), "{error}");
     // Off without having said that everything is done: no base.
@@ -349,7 +350,7 @@ fn ctrl_c_ends_qemu_and_leaves_nothing_behind() {
     use rustix::process::{Pid, Signal, kill_process};
     let place = Place::new("boot; echo $$ > $OUT/pid; exec sleep 600");
     let mut child = place.command(&["--accel", "tcg"]).spawn().unwrap();
-    let lines = until(&mut child, "       installer's disc ...");
+    let lines = until(&mut child, "       disc drive ...");
     // A second build in the same folder is refused meanwhile.
     let refused = place.run(&["--accel", "tcg"]);
     assert_eq!(
@@ -376,7 +377,7 @@ fn qemu_ends_with_a_build_that_is_killed() {
     let place =
         Place::new("trap 'echo ended > $OUT/ended; exit' TERM; boot; while :; do sleep 0.1; done");
     let mut child = place.command(&["--accel", "tcg"]).spawn().unwrap();
-    let _lines = until(&mut child, "       installer's disc ...");
+    let _lines = until(&mut child, "       disc drive ...");
     kill_process(Pid::from_child(&child), Signal::KILL).unwrap();
     child.wait().unwrap();
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);

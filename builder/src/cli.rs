@@ -105,9 +105,9 @@ pub struct BaseArgs {
     /// unpacking of the initrd: 20 s in emulation.
     #[arg(long, hide = true, value_name = "SECONDS", default_value_t = 55)]
     pub silence: u64,
-    /// Give up after this many seconds with nothing but signs of life. An initramfs is made, or
-    /// a large package configured, for minutes without a word.
-    #[arg(long, hide = true, value_name = "SECONDS", default_value_t = 1200)]
+    /// Give up after this many seconds in which the installer lives, says nothing, computes
+    /// nothing and receives nothing.
+    #[arg(long, hide = true, value_name = "SECONDS", default_value_t = 50)]
     pub standstill: u64,
     /// Where KVM is; for tests.
     #[arg(long, hide = true, value_name = "FILE", default_value = "/dev/kvm")]

@@ -11,8 +11,9 @@ pub enum Said {
     Failed(String),
     /// Everything is done; the machine switches itself off.
     Finished,
-    /// The installer lives, and has nothing to tell.
-    Alive,
+    /// The installer lives. It has used this much processor time since its start, in hundredths
+    /// of a second, and received this many bytes.
+    Alive(u64, u64),
     /// Anything else: the text without date and program.
     Other(String),
 }
@@ -20,7 +21,7 @@ pub enum Said {
 /// The steps of the installer's menu, and what they are called here. Those that are missing take
 /// no time: nobody answers them, or the provision script does their work.
 const STEPS: [(&str, &str); 9] = [
-    ("cdrom-detect", "installer's disc"),
+    ("cdrom-detect", "disc drive"),
     ("load-cdrom", "installer's components"),
     ("ethdetect", "network"),
     ("choose-mirror", "mirror"),
@@ -64,9 +65,13 @@ pub fn read(line: &str) -> Said {
     }
     match text.strip_prefix("imgbuild-failed: ") {
         Some(status) => Said::Failed(status.to_owned()),
-        None if (program, text) == ("imgbuild", "alive") => Said::Alive,
-        None => Said::Other(text.to_owned()),
+        None => alive(text).unwrap_or_else(|| Said::Other(text.to_owned())),
     }
+}
+
+fn alive(text: &str) -> Option<Said> {
+    let (time, bytes) = text.strip_prefix("alive ")?.split_once(' ')?;
+    Some(Said::Alive(time.parse().ok()?, bytes.parse().ok()?))
 }
 
 /// Cuts a stream into lines.
@@ -149,7 +154,7 @@ mod tests {
                 "Nov 22 19:24:09 imgbuild: imgbuild-failed: 100",
                 Said::Failed("100".into()),
             ),
-            ("Nov 22 19:24:09 imgbuild: alive", Said::Alive),
+            ("Nov 22 19:24:09 imgbuild: alive 730 9", Said::Alive(730, 9)),
             (
                 "Nov 22 19:33:26 debootstrap: Unpacking mawk (1.3) ...",
                 stage("base system, packages"),

@@ -193,7 +193,9 @@ fn keep_logs(files: &Files, output: &Path, failed: bool) -> Result<PathBuf> {
     let keep = |from: &Path, to: &Path| -> Result<()> {
         let bytes = fs::read(from).unwrap_or_default();
         let all = String::from_utf8_lossy(&bytes);
-        let lines = all.lines().filter(|l| log::read(l) != log::Said::Alive);
+        let lines = all
+            .lines()
+            .filter(|l| !matches!(log::read(l), log::Said::Alive(..)));
         let kept: String = lines.map(|l| format!("{}\n", text::plain(l))).collect();
         let new = from.with_extension("kept");
         fs::write(&new, kept).with_context(|| format!("cannot write {}", new.display()))?;

@@ -23,6 +23,13 @@ const ASK_QEMU: Duration = Duration::from_secs(2);
 const PROMPT: Duration = Duration::from_secs(8);
 /// How long a guest may still print after a panic, so that the reason is whole.
 const LAST_WORDS: Duration = Duration::from_secs(1);
+/// Between two signs of life, ten seconds apart: more processor time (hundredths of a second) or
+/// more received bytes than an idle machine has.
+const BUSY_TIME: u64 = 100;
+const BUSY_BYTES: u64 = 4096;
+/// Work without a word that is taken for an endless loop. Under emulation on a busy machine, an
+/// initramfs takes minutes.
+const LONGEST_WORK: Duration = Duration::from_secs(30 * 60);
 /// How many lines of the log an error shows.
 const SHOWN_LINES: usize = 30;
 
@@ -33,7 +40,7 @@ pub struct Limits {
     pub total: Duration,
     /// Without a byte on either serial port; the installer gives a sign of life every 10 s.
     pub silence: Duration,
-    /// Without anything but signs of life.
+    /// Without anything but signs of life of an idle machine.
     pub standstill: Duration,
     /// Under KVM, without a word from the kernel; only looked at with `kvm_fallback`.
     pub firmware: Duration,
@@ -106,6 +113,8 @@ pub fn watch(
         started: now,
         last_byte: now,
         last_progress: now,
+        last_line: now,
+        used: None,
         last_on_console: now,
         asked_qemu: now,
         fatal_since: None,
@@ -134,7 +143,12 @@ struct Watch<'a> {
     finished: bool,
     started: Instant,
     last_byte: Instant,
+    /// When it last did something.
     last_progress: Instant,
+    /// When it last said something besides signs of life.
+    last_line: Instant,
+    /// Processor time and bytes of the last sign of life.
+    used: Option<(u64, u64)>,
     last_on_console: Instant,
     asked_qemu: Instant,
     fatal_since: Option<Instant>,
@@ -184,7 +198,8 @@ impl Watch<'_> {
         let bytes = self.console_file.read()?;
         if !bytes.is_empty() {
             self.console.feed(&bytes);
-            (self.last_byte, self.last_progress, self.last_on_console) = (now, now, now);
+            (self.last_byte, self.last_on_console) = (now, now);
+            (self.last_progress, self.last_line) = (now, now);
             if let Some(stage) = &self.stage {
                 if let Some(part) = self.console.open().and_then(|l| question::progress(&l)) {
                     stage.progress(part);
@@ -197,10 +212,11 @@ impl Watch<'_> {
         }
         for line in self.lines.feed(&bytes) {
             let said = read(&line);
-            if said == Said::Alive {
+            if let Said::Alive(time, bytes) = said {
+                self.sign_of_life(time, bytes, now);
                 continue;
             }
-            self.last_progress = now;
+            (self.last_progress, self.last_line) = (now, now);
             if seen.log.len() == SHOWN_LINES {
                 seen.log.pop_front();
             }
@@ -213,10 +229,18 @@ impl Watch<'_> {
                     self.begin("switch off", seen);
                 }
                 Said::Other(text) => self.note(&text),
-                Said::Alive => {}
+                Said::Alive(..) => {}
             }
         }
         Ok(None)
+    }
+
+    /// Work without a word, and a download, are progress too.
+    fn sign_of_life(&mut self, time: u64, bytes: u64, now: Instant) {
+        let (time_before, bytes_before) = self.used.replace((time, bytes)).unwrap_or((time, bytes));
+        if time >= time_before + BUSY_TIME || bytes >= bytes_before + BUSY_BYTES {
+            self.last_progress = now;
+        }
     }
 
     fn note(&mut self, text: &str) {
@@ -270,6 +294,9 @@ impl Watch<'_> {
         }
         if self.last_progress.elapsed() >= self.limits.standstill {
             return Some(End::Standstill(self.limits.standstill));
+        }
+        if self.last_line.elapsed() >= LONGEST_WORK {
+            return Some(End::Standstill(LONGEST_WORK));
         }
         (self.started.elapsed() >= self.limits.total).then_some(End::Late(self.limits.total))
     }
