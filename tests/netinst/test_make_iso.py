@@ -6,6 +6,7 @@ test. Needs dpkg-deb, gpg, gpgv and xorriso.
 
 import contextlib
 import functools
+import gzip
 import hashlib
 import http.server
 import importlib.machinery
@@ -212,6 +213,38 @@ class Iso(unittest.TestCase):
         self.assertEqual(disc["dists/stable"], link("trixie"))
         self.assertEqual(disc[".disk/info"].data, b'Debian GNU/Linux 13.7.0 "Trixie" - stand-in amd64 NETINST\n')
         self.assertNotIn(".disk/base_installable", disc)
+
+
+class Netboot(unittest.TestCase):
+    AT = "usr/lib/debian-installer/images/13/amd64/text/debian-installer/amd64/"
+
+    def installer(self, files):
+        """The netboot installer out of a package with these files."""
+        with tempfile.TemporaryDirectory(prefix="make-iso-") as temporary:
+            tree, deb = pathlib.Path(temporary, "tree"), pathlib.Path(temporary, "a.deb")
+            control = "Package: a\nVersion: 1\nArchitecture: all\nMaintainer: Tests <root@localhost>\nDescription: x\n"
+            archive.unpack({"DEBIAN/control": archive.file(control), **files}, tree)
+            for path, _, _ in os.walk(tree):
+                os.chmod(path, 0o755)
+            subprocess.run(["dpkg-deb", "--build", tree, deb], check=True, capture_output=True,
+                           env=dict(os.environ, SOURCE_DATE_EPOCH="1700000000"))
+            return make_iso.Installer(deb, "13")
+
+    def packed(self, initrd):
+        return {self.AT + "linux": archive.file("kernel"), self.AT + "initrd.gz": archive.file(gzip.compress(archive.write_cpio(initrd, 1)))}
+
+    def test_initrd(self):
+        for lib in ("usr/lib", "lib"):
+            status = archive.file("Package: anna\nVersion: 1\n\nPackage: udpkg\n\n")
+            initrd = {lib: folder(), lib + "/modules": folder(), lib + "/modules/6.1-a": folder(), lib + "/modules/6.1-a/kernel/x.ko": archive.file("x"),
+                      lib + "/modules/6.1-a/modules.order": archive.file(""), "var/lib/dpkg/status": status}
+            installer = self.installer(self.packed(initrd))
+            self.assertEqual((installer.modules, installer.version, installer.time), (lib + "/modules/6.1-a/", "6.1-a", 1700000000))
+            self.assertEqual((installer.kernel, sorted(installer.status)), (b"kernel", ["anna", "udpkg"]))
+
+    def test_other_package(self):
+        with self.assertRaisesRegex(mirror.Refused, r"has no usr/lib/.*/linux and initrd\.gz"):
+            self.installer({self.AT + "linux": archive.file("kernel")})
 
 
 class Handler(http.server.SimpleHTTPRequestHandler):
