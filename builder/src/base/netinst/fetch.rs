@@ -5,8 +5,6 @@ mod cache;
 mod curl;
 mod download;
 mod release;
-#[cfg(test)]
-mod tests;
 
 use crate::definition::{Definition, Netinst};
 use crate::interrupt;
@@ -31,19 +29,10 @@ pub fn obtain(
     definition: &Definition,
     report: &Report,
 ) -> Result<(PathBuf, String)> {
-    match iso {
-        Some(iso) => given(iso, report),
-        None => obtain_into(&cache::default_folder()?, definition, report),
+    if let Some(iso) = iso {
+        return given(iso, report);
     }
-}
-
-/// The same with a cache in a certain folder.
-fn obtain_into(
-    folder: &Path,
-    definition: &Definition,
-    report: &Report,
-) -> Result<(PathBuf, String)> {
-    let cache = Cache::open(folder, report)?;
+    let cache = Cache::open(&cache::default_folder()?, report)?;
     let proxy = definition.proxy.as_deref();
     let disc = match &definition.netinst {
         Netinst::Url { url, sha256 } => Disc {

@@ -83,11 +83,6 @@ impl Cache {
     pub(super) fn file(&self, name: &str) -> PathBuf {
         self.folder.join(name)
     }
-
-    /// Where it is.
-    pub(super) fn folder(&self) -> &Path {
-        &self.folder
-    }
 }
 
 #[cfg(test)]
