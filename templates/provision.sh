@@ -70,6 +70,19 @@ SOURCE
 stage "package lists"
 apt-get -o APT::Update::Error-Mode=any update
 {%- endif %}
+{%- if eatmydata %}
+
+stage "eatmydata"
+# Until the end of this script, waiting for the disk does nothing.
+install_packages libeatmydata1
+export LD_PRELOAD=libeatmydata.so
+{%- endif %}
+{%- if source == "netinst" %}
+
+stage "updates"
+# The disc is older than the mirror, and has nothing of the security archive.
+apt-get -o Dpkg::Options::=--force-confold -o APT::Install-Recommends=false -y dist-upgrade
+{%- endif %}
 
 # firstboot's units are there before any package that they are ordered against.
 stage "firstboot"
@@ -186,4 +199,8 @@ test -e /vmlinuz -a -e /initrd.img || { echo "the kernel package {{ kernel }} le
 {%- endif %}
 
 stage "clean up"
+{%- if eatmydata %}
+unset LD_PRELOAD
+dpkg --purge libeatmydata1
+{%- endif %}
 rm -f /usr/sbin/policy-rc.d /proxmox_install_mode /etc/dpkg/dpkg.cfg.d/imgbuild

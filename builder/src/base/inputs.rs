@@ -1,6 +1,7 @@
 //! Everything a base image is made of, gathered and checked before any work.
 
-use super::{apt_sources, firstboot_binary, netinst, provision};
+use super::netinst::{self, Measure};
+use super::{apt_sources, firstboot_binary, provision};
 use crate::cli::{BaseArgs, Source};
 use crate::definition::Definition;
 use crate::text::hex;
@@ -46,8 +47,11 @@ impl Inputs {
 
         let definition_json =
             serde_json::to_string(&definition).context("cannot write the definition as JSON")?;
+        // The mirror source flushes nothing anyway.
+        let eatmydata =
+            args.source == Source::Netinst && !args.without.contains(&Measure::Eatmydata);
         // Rendered once with a placeholder: the UUID depends on everything else.
-        let script = provision::render(&definition, source, "ROOT-UUID")?;
+        let script = provision::render(&definition, source, "ROOT-UUID", eatmydata)?;
         let mut digests = serde_json::Map::new();
         digests.insert(
             "definition".into(),
@@ -88,7 +92,7 @@ impl Inputs {
         }
         let all = serde_json::Value::Object(digests.clone()).to_string();
         let root_uuid = uuid_from(&Sha256::digest(all.as_bytes()));
-        let provision = provision::render(&definition, source, &root_uuid)?;
+        let provision = provision::render(&definition, source, &root_uuid, eatmydata)?;
         Ok(Inputs {
             definition,
             source,

@@ -15,11 +15,18 @@ pub const LOCAL_UNIT: &str = include_str!("../../../templates/firstboot-local.se
 pub const JOIN_UNIT: &str = include_str!("../../../templates/firstboot-join.service");
 
 /// Renders the provision script. `source` is the name of the source, because the mirror
-/// source puts the boot loader in place by itself while an installer does its own.
-pub fn render(definition: &Definition, source: &str, root_uuid: &str) -> Result<String> {
+/// source puts the boot loader in place by itself; `eatmydata` makes waiting for the disk do
+/// nothing while the script runs.
+pub fn render(
+    definition: &Definition,
+    source: &str,
+    root_uuid: &str,
+    eatmydata: bool,
+) -> Result<String> {
     let mut context = tera::Context::new();
     context.insert("source", source);
     context.insert("root_uuid", root_uuid);
+    context.insert("eatmydata", &eatmydata);
     context.insert("kernel", &definition.kernel);
     context.insert("kernel_command_line", &definition.kernel_command_line);
     context.insert("proxy", &definition.proxy);

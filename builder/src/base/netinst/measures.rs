@@ -9,8 +9,6 @@ pub enum Measure {
     Eatmydata,
     /// QEMU does not flush the work disk: it is thrown away when anything fails.
     UnsafeCache,
-    /// Only the installer's components that this installation needs.
-    FewComponents,
     /// Only essential packages by the installer; the definition's come with the provision script.
     SmallBase,
     /// No IPv6 in the installer: QEMU's user-mode network has none, and waiting for it is in vain.
@@ -22,7 +20,6 @@ impl Measure {
     pub const ALL: &[Measure] = &[
         Measure::Eatmydata,
         Measure::UnsafeCache,
-        Measure::FewComponents,
         Measure::SmallBase,
         Measure::NoIpv6,
     ];
@@ -32,7 +29,6 @@ impl Measure {
         match self {
             Measure::Eatmydata => "eatmydata",
             Measure::UnsafeCache => "unsafe_cache",
-            Measure::FewComponents => "few_components",
             Measure::SmallBase => "small_base",
             Measure::NoIpv6 => "no_ipv6",
         }
