@@ -164,6 +164,10 @@ passwd -l root >/dev/null
 
 stage "initramfs"
 update-initramfs -c -k all
+# /initrd.img, which the kernel's package had nothing to make of.
+for image in /boot/vmlinuz-*; do
+    linux-update-symlinks install "${image#/boot/vmlinuz-}" "$image"
+done
 {%- if source == "mirror" %}
 
 stage "boot files"
