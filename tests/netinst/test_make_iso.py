@@ -124,6 +124,48 @@ class Udebs(unittest.TestCase):
             self.chosen()
 
 
+    def test_more_with_a_base_system(self):
+        index = {**stanzas(INDEX), **self.also, **stanzas("Package: apt-cdrom-setup; Priority: optional; Provides: apt-mirror-setup")}
+        chosen = selection.udebs(index, self.INITRD, {**selection.ALSO, **selection.ALSO_WITH_BASE})
+        self.assertEqual(set(chosen) - set(self.chosen()), {"apt-cdrom-setup"})
+        self.assertNotIn("apt-cdrom-setup", selection.udebs(index, self.INITRD))
+
+
+PACKAGES = """
+Package: apt; Priority: important; Depends: keys, libc (>= 2) | small-libc
+Package: base-files; Priority: required; Pre-Depends: awk; Depends: perl:any (>= 5), db-1 | db-2 | db-3
+Package: gawk; Priority: optional; Provides: awk
+Package: mawk; Priority: required; Provides: awk; Depends: small-libc | libc, absent | keys
+Package: perl; Priority: optional; Pre-Depends: libc; Recommends: never-asked-for
+Package: libc; Priority: optional; Depends: mawk
+Package: small-libc; Priority: optional
+Package: keys; Priority: optional
+Package: zz-server; Priority: optional; Provides: db-2
+Package: aa-server; Priority: optional; Provides: db-1, db-2 (= 1)
+Package: cron; Priority: important
+Package: mail; Priority: requiredish
+Package: never-asked-for; Priority: standard
+"""
+CHOSEN = ["aa-server", "apt", "base-files", "keys", "libc", "mawk", "perl", "small-libc"]
+
+
+class Base(unittest.TestCase):
+    def test_required_ones_apt_and_what_they_need(self):
+        self.assertEqual(selection.base(stanzas(PACKAGES)), CHOSEN)
+
+    def test_order_of_the_index_does_not_show(self):
+        self.assertEqual(selection.base(stanzas("\n".join(reversed(PACKAGES.strip().splitlines())))), CHOSEN)
+
+    def test_missing(self):
+        index = stanzas(PACKAGES)
+        del index["aa-server"], index["zz-server"]
+        with self.assertRaisesRegex(mirror.Refused, r"^base-files needs db-1 or db-2 or db-3, and the mirror's index has no such package$"):
+            selection.base(index)
+        del index["apt"]
+        with self.assertRaisesRegex(mirror.Refused, "no package apt"):
+            selection.base(index)
+
+
 def module(needs):
     return b"\x7fELF\0license=GPL\0depends=" + needs.encode() + b"\0name=x\0"
 
