@@ -245,7 +245,7 @@ class Iso(unittest.TestCase):
 
     def test_release_names_the_indices(self):
         disc = {}
-        make_iso.describe(disc, {"Suite": "stable", "Version": "13.7"}, "trixie", "Package: u\n\n", "Package: d\n\n")
+        make_iso.describe(disc, {"Suite": "stable", "Version": "13.7"}, "trixie", "Package: u\n\n", "Package: d\n\n", False)
         about, digests = mirror.parse_release(disc["dists/trixie/Release"].data.decode())
         self.assertEqual(about["Codename"], "trixie")
         self.assertEqual(set(digests), {"main/%sbinary-amd64/Packages%s" % (part, end) for part in ("", "debian-installer/") for end in ("", ".gz")})
@@ -254,7 +254,20 @@ class Iso(unittest.TestCase):
             self.assertEqual((hashlib.sha256(data).hexdigest(), len(data)), (digest, size))
         self.assertEqual(disc["dists/stable"], link("trixie"))
         self.assertEqual(disc[".disk/info"].data, b'Debian GNU/Linux 13.7.0 "Trixie" - stand-in amd64 NETINST\n')
-        self.assertNotIn(".disk/base_installable", disc)
+        self.assertEqual(disc[".disk/cd_type"].data, b"not_complete\n")
+        self.assertEqual(sorted(path for path in disc if path.startswith(".disk/")), [".disk/cd_type", ".disk/info", ".disk/udeb_include"])
+
+    def test_base_system(self):
+        """What base-installer looks for, before it gives the disc to debootstrap."""
+        disc = {}
+        # The whole stanza stays: debootstrap finds a package by Filename and checks Size and SHA256.
+        stanza = "Package: libc6\nDescription: x\n more\nFilename: pool/main/g/glibc/libc6_2_amd64.deb\nSize: 7\nSHA256: %s" % hashlib.sha256(b"library").hexdigest()
+        packages = make_iso.place(disc, stanza, b"library")
+        self.assertEqual((packages, list(disc)), (stanza + "\n\n", ["pool/main/g/glibc/libc6_2_amd64.deb"]))
+        make_iso.describe(disc, {"Suite": "stable", "Version": "13.7"}, "trixie", "", packages, True)
+        self.assertEqual((disc[".disk/base_installable"].data, disc[".disk/base_components"].data), (b"", b"main\n"))
+        self.assertEqual(disc["dists/trixie/main/binary-amd64/Packages"].data.decode(), packages)
+        self.assertEqual(gzip.decompress(disc["dists/trixie/main/binary-amd64/Packages.gz"].data).decode(), packages)
 
 
 class Netboot(unittest.TestCase):
