@@ -124,6 +124,48 @@ class Udebs(unittest.TestCase):
             self.chosen()
 
 
+    def test_more_with_a_base_system(self):
+        index = {**stanzas(INDEX), **self.also, **stanzas("Package: apt-cdrom-setup; Priority: optional; Provides: apt-mirror-setup")}
+        chosen = selection.udebs(index, self.INITRD, {**selection.ALSO, **selection.ALSO_WITH_BASE})
+        self.assertEqual(set(chosen) - set(self.chosen()), {"apt-cdrom-setup"})
+        self.assertNotIn("apt-cdrom-setup", selection.udebs(index, self.INITRD))
+
+
+PACKAGES = """
+Package: apt; Priority: important; Depends: keys, libc (>= 2) | small-libc
+Package: base-files; Priority: required; Pre-Depends: awk; Depends: perl:any (>= 5), db-1 | db-2 | db-3
+Package: gawk; Priority: optional; Provides: awk
+Package: mawk; Priority: required; Provides: awk; Depends: small-libc | libc, absent | keys
+Package: perl; Priority: optional; Pre-Depends: libc; Recommends: never-asked-for
+Package: libc; Priority: optional; Depends: mawk
+Package: small-libc; Priority: optional
+Package: keys; Priority: optional
+Package: zz-server; Priority: optional; Provides: db-2
+Package: aa-server; Priority: optional; Provides: db-1, db-2 (= 1)
+Package: cron; Priority: important
+Package: mail; Priority: requiredish
+Package: never-asked-for; Priority: standard
+"""
+CHOSEN = ["aa-server", "apt", "base-files", "keys", "libc", "mawk", "perl", "small-libc"]
+
+
+class Base(unittest.TestCase):
+    def test_required_ones_apt_and_what_they_need(self):
+        self.assertEqual(selection.base(stanzas(PACKAGES)), CHOSEN)
+
+    def test_order_of_the_index_does_not_show(self):
+        self.assertEqual(selection.base(stanzas("\n".join(reversed(PACKAGES.strip().splitlines())))), CHOSEN)
+
+    def test_missing(self):
+        index = stanzas(PACKAGES)
+        del index["aa-server"], index["zz-server"]
+        with self.assertRaisesRegex(mirror.Refused, r"^base-files needs db-1 or db-2 or db-3, and the mirror's index has no such package$"):
+            selection.base(index)
+        del index["apt"]
+        with self.assertRaisesRegex(mirror.Refused, "no package apt"):
+            selection.base(index)
+
+
 def module(needs):
     return b"\x7fELF\0license=GPL\0depends=" + needs.encode() + b"\0name=x\0"
 
@@ -203,7 +245,7 @@ class Iso(unittest.TestCase):
 
     def test_release_names_the_indices(self):
         disc = {}
-        make_iso.describe(disc, {"Suite": "stable", "Version": "13.7"}, "trixie", "Package: u\n\n", "Package: d\n\n")
+        make_iso.describe(disc, {"Suite": "stable", "Version": "13.7"}, "trixie", "Package: u\n\n", "Package: d\n\n", False)
         about, digests = mirror.parse_release(disc["dists/trixie/Release"].data.decode())
         self.assertEqual(about["Codename"], "trixie")
         self.assertEqual(set(digests), {"main/%sbinary-amd64/Packages%s" % (part, end) for part in ("", "debian-installer/") for end in ("", ".gz")})
@@ -212,7 +254,20 @@ class Iso(unittest.TestCase):
             self.assertEqual((hashlib.sha256(data).hexdigest(), len(data)), (digest, size))
         self.assertEqual(disc["dists/stable"], link("trixie"))
         self.assertEqual(disc[".disk/info"].data, b'Debian GNU/Linux 13.7.0 "Trixie" - stand-in amd64 NETINST\n')
-        self.assertNotIn(".disk/base_installable", disc)
+        self.assertEqual(disc[".disk/cd_type"].data, b"not_complete\n")
+        self.assertEqual(sorted(path for path in disc if path.startswith(".disk/")), [".disk/cd_type", ".disk/info", ".disk/udeb_include"])
+
+    def test_base_system(self):
+        """What base-installer looks for, before it gives the disc to debootstrap."""
+        disc = {}
+        # The whole stanza stays: debootstrap finds a package by Filename and checks Size and SHA256.
+        stanza = "Package: libc6\nDescription: x\n more\nFilename: pool/main/g/glibc/libc6_2_amd64.deb\nSize: 7\nSHA256: %s" % hashlib.sha256(b"library").hexdigest()
+        packages = make_iso.place(disc, stanza, b"library")
+        self.assertEqual((packages, list(disc)), (stanza + "\n\n", ["pool/main/g/glibc/libc6_2_amd64.deb"]))
+        make_iso.describe(disc, {"Suite": "stable", "Version": "13.7"}, "trixie", "", packages, True)
+        self.assertEqual((disc[".disk/base_installable"].data, disc[".disk/base_components"].data), (b"", b"main\n"))
+        self.assertEqual(disc["dists/trixie/main/binary-amd64/Packages"].data.decode(), packages)
+        self.assertEqual(gzip.decompress(disc["dists/trixie/main/binary-amd64/Packages.gz"].data).decode(), packages)
 
 
 class Netboot(unittest.TestCase):

@@ -1,4 +1,4 @@
-"""What goes onto the disc, and why: udebs, kernel modules, and files out of ordinary packages."""
+"""What goes onto the disc, and why: udebs, the base system, kernel modules, and files out of ordinary packages."""
 
 import lzma
 import re
@@ -16,6 +16,9 @@ ALSO = {
     "eatmydata-udeb": "asked for by a preseed file that wants a fast installation",
 }
 
+# The same, where the disc has a base system.
+ALSO_WITH_BASE = {"apt-cdrom-setup": "asked for by cdrom-detect, which finds a base system on the disc"}
+
 # Not on the disc, whatever wants them. The installer's own resolver takes a udeb whose
 # dependency is on no medium, so those who want these are loaded all the same.
 LEFT_OUT = {
@@ -30,6 +33,10 @@ LEFT_OUT = {
 # Taken out of the netboot initrd, and what the cdrom flavour has instead.
 NETWORK_FLAVOUR = ("download-installer", "net-retriever")
 CDROM_FLAVOUR = ("load-cdrom", "cdrom-detect", "cdrom-retriever")
+
+# The base system of debootstrap's variant minbase: every package of the priority "required",
+# this one by name, and what they depend on.
+BASE = "apt"
 
 # Kernel modules by file or folder below kernel/; what they need comes along.
 # In the initrd: what finds disc and disk of a machine in QEMU.
@@ -49,7 +56,8 @@ E2FSPROGS_FILES = re.compile(r"(usr/)?(sbin/(mke2fs|e2fsck|tune2fs|resize2fs|bad
 def names(value):
     """Package names in a field such as Depends: one list per comma, one name per alternative."""
     groups = (group.split("|") for group in value.split(",") if group.strip())
-    return [[alternative.split()[0] for alternative in group] for group in groups]
+    # perl:any is perl, of whatever architecture.
+    return [[alternative.split()[0].partition(":")[0] for alternative in group] for group in groups]
 
 
 def provided(stanzas):
@@ -62,12 +70,12 @@ def provided(stanzas):
     return found
 
 
-def udebs(index, initrd):
+def udebs(index, initrd, also=ALSO):
     """Names of the udebs for the disc, sorted. `index` and `initrd` are {package: stanza}."""
     left_out = re.compile("|".join(LEFT_OUT))
     offered = {package: stanza for package, stanza in index.items() if not left_out.fullmatch(package)}
     priority = {package: fields(stanza).get("Priority") for package, stanza in offered.items()}
-    todo = sorted((package for package in offered if priority[package] in STANDARD), reverse=True) + list(ALSO)
+    todo = sorted((package for package in offered if priority[package] in STANDARD), reverse=True) + list(also)
     providers, there, chosen = provided(offered), provided(initrd), set()
     while todo:
         package = todo.pop()
@@ -81,6 +89,29 @@ def udebs(index, initrd):
             if candidates and not any(name in there for name in alternatives) and not chosen.intersection(candidates):
                 # As the installer's resolver: a package of the name itself, else the higher priority.
                 todo.append(min(candidates, key=lambda c: (c not in alternatives, priority[c] not in STANDARD)))
+    return sorted(chosen)
+
+
+def base(index):
+    """Names of the packages of the base system, sorted. `index` is {package: stanza}."""
+    todo = sorted(package for package, stanza in index.items() if "\nPriority: required\n" in stanza + "\n")
+    todo += [BASE]
+    providers, chosen = provided(index), set(todo)
+    while todo:
+        package = todo.pop()
+        if package not in index:
+            raise Refused("the mirror's index has no package %s" % package)
+        about = fields(index[package])
+        for alternatives in names(about.get("Pre-Depends", "") + "," + about.get("Depends", "")):
+            # As debootstrap: the first package of the name itself. It knows nothing of virtual ones; here one
+            # that is on the disc anyway stands for those, such as mawk for awk.
+            real = [name for name in alternatives if name in index]
+            candidates = real[:1] or [provider for name in alternatives for provider in providers.get(name, [])]
+            if not candidates:
+                raise Refused("%s needs %s, and the mirror's index has no such package" % (package, " or ".join(alternatives)))
+            if not chosen.intersection(candidates):
+                chosen.add(candidates[0])
+                todo.append(candidates[0])
     return sorted(chosen)
 
 
