@@ -199,7 +199,11 @@ fn a_package_that_does_not_exist_is_named() {
 #[test]
 fn a_disk_that_no_base_fits_on_is_refused_before_the_boot() {
     let place = Place::new("");
-    fs::write(place.path("images/base.yaml"), "release: trixie\ndisk: 1G\n").unwrap();
+    fs::write(
+        place.path("images/base.yaml"),
+        "release: trixie\ndisk: 1G\n",
+    )
+    .unwrap();
     let error = place.fails(&[], &[]);
     assert!(error.contains("images/base.yaml:2:7: "), "{error}");
     assert_eq!(place.qemu_args(), [] as [&str; 0]);

@@ -33,8 +33,7 @@ struct Mirror {
     directory: String,
 }
 
-/// Renders the templates. `sources` are the new system's APT lines, the mirror's first; without
-/// any, the installer takes its own default mirror.
+/// Renders the templates. `sources` are the new system's APT lines, the mirror's first.
 pub fn render(
     definition: &Definition,
     sources: &[String],
@@ -42,16 +41,19 @@ pub fn render(
     without: &[Measure],
 ) -> Result<Answers> {
     let mut context = tera::Context::new();
-    if let Some(line) = sources.first() {
-        let url = line.split(' ').nth(1).unwrap_or_default();
-        let mirror = split(url)?;
-        context.insert(
-            "mirror",
-            &serde_json::json!({
-                "protocol": mirror.protocol, "host": mirror.host, "directory": mirror.directory,
-            }),
+    let Some(line) = sources.first() else {
+        bail!(
+            "this PC's APT sources name no Debian mirror, and the installer needs one: give it with \
+             --mirror, or as `mirror` in the image definition"
         );
-    }
+    };
+    let mirror = split(line.split(' ').nth(1).unwrap_or_default())?;
+    context.insert(
+        "mirror",
+        &serde_json::json!({
+            "protocol": mirror.protocol, "host": mirror.host, "directory": mirror.directory,
+        }),
+    );
     context.insert("release", &definition.release);
     context.insert("proxy", &definition.proxy.as_deref().unwrap_or_default());
     context.insert("timezone", &definition.timezone);
@@ -126,12 +128,22 @@ mod tests {
     }
 
     fn rendered(sources: &[&str], without: &[Measure]) -> Answers {
+        try_rendered(sources, without).unwrap()
+    }
+
+    #[test]
+    fn without_a_mirror_it_says_how_to_name_one() {
+        let error = try_rendered(&[], &[]).unwrap_err().to_string();
+        assert!(error.ends_with("give it with --mirror, or as `mirror` in the image definition"));
+    }
+
+    fn try_rendered(sources: &[&str], without: &[Measure]) -> Result<Answers> {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("d.yaml");
         std::fs::write(&file, "release: trixie\ndisk: 4G\ntimezone: Europe/Paris\n").unwrap();
         let definition = Definition::load(Some(&file)).unwrap();
         let sources: Vec<String> = sources.iter().map(|s| (*s).to_owned()).collect();
-        render(&definition, &sources, "the-uuid", without).unwrap()
+        render(&definition, &sources, "the-uuid", without)
     }
 
     #[test]
@@ -176,8 +188,8 @@ mod tests {
             );
         }
         assert!(all.hook.contains("-U the-uuid"));
-        let bare = rendered(&[], Measure::ALL);
-        assert!(!bare.preseed.contains("mirror/http"), "{}", bare.preseed);
+        let bare = rendered(&["deb https://h trixie main"], Measure::ALL);
+        assert!(bare.preseed.contains("mirror/https/hostname string h\n"));
         assert!(!bare.preseed.contains("minbase"));
     }
 }
