@@ -311,7 +311,7 @@ fn kvm_that_runs_no_guest_is_given_up_and_remembered() {
     let scenario = r#"case "$*" in
         *'-accel kvm'*) console 'SeaBIOS (version 1.16)'; exec sleep 600 ;;
     esac
-    boot; printf 'Bad archive mirror\n[Press enter to continue] ' >> console.log; exec sleep 600"#;
+    boot; printf 'Checking the Debian archive mirror  ... 25%%\nBad archive mirror\n[Press enter to continue] ' >> console.log; exec sleep 600"#;
     let place = Place::new(scenario);
     fs::write(place.path("kvm"), "").unwrap();
     let words = ["--kvm-device", "kvm", "--firmware", "1"];

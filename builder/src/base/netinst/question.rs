@@ -4,8 +4,10 @@
 //! `Scanning installation media  ... 2%... 11%`, and a question ends with `Prompt: ` and no
 //! end of line.
 
-/// Beginnings of the open line under a question (cdebconf's text frontend).
-const PROMPTS: [&str; 2] = ["Prompt: ", "[Press enter to continue"];
+/// What stands between a progress line's name and its numbers.
+const BAR: &str = "  ...";
+/// The first line of the installer itself.
+const STARTED: &str = "Starting system log";
 
 /// The last percentage of a progress line, from 0 to 1.
 pub fn progress(line: &str) -> Option<f64> {
@@ -15,25 +17,29 @@ pub fn progress(line: &str) -> Option<f64> {
     Some((percent / 100.0).clamp(0.0, 1.0))
 }
 
-/// The text of the question that the last, open line is the prompt of.
-pub fn question(lines: &[String]) -> Option<Vec<String>> {
-    let (prompt, before) = lines.split_last()?;
-    if !PROMPTS
+/// The text of the question that the open line is the prompt of, where it is one: `Prompt: …`,
+/// `[Press enter to continue]`, `Root password:`. Everything else that the installer prints ends
+/// with the line, or is a progress line.
+pub fn question(lines: &[String], open: &str) -> Option<Vec<String>> {
+    // The kernel's and the firmware's lines may stand open too.
+    let begin = lines
         .iter()
-        .any(|start| prompt.trim_start().starts_with(start.trim_end()))
-    {
+        .rposition(|line| line.contains(BAR) || line.starts_with(STARTED))
+        .map(|at| at + 1)?;
+    if open.trim().is_empty() || open.contains(BAR) || open.starts_with(STARTED) {
         return None;
     }
-    let begin = before
+    let text: Vec<String> = lines[begin..]
         .iter()
-        .rposition(|line| progress(line).is_some() || line.starts_with("Starting system log"))
-        .map_or(0, |at| at + 1);
-    let text: Vec<String> = before[begin..]
-        .iter()
-        .filter(|line| !line.trim_matches(['-', ' ']).is_empty())
+        .filter(|line| !line.trim_matches(['-', ' ']).is_empty() && *line != open)
         .cloned()
         .collect();
-    Some(text)
+    // A password's prompt is the question.
+    let prompt = ["Prompt:", "[Press enter"]
+        .iter()
+        .any(|p| open.trim_start().starts_with(p));
+    let asked = (!prompt || text.is_empty()).then(|| open.to_owned());
+    Some(text.into_iter().chain(asked).collect())
 }
 
 #[cfg(test)]
@@ -62,20 +68,42 @@ mod tests {
 
     #[test]
     fn a_question_is_what_stands_above_its_prompt() {
-        let text = "Partitions formatting  ... 33%\n\
-            Debian installer main menu\n--------------------------\n\nChoose the next step:\n  \
-            1: Detect disks,\nPrompt: '?' for help, default=8>";
+        let menu = lines(
+            "Partitions formatting  ... 33%\nDebian installer main menu\n\
+             --------------------------\n\nChoose the next step:\n  1: Detect disks,",
+        );
         assert_eq!(
-            question(&lines(text)).unwrap(),
+            question(&menu, "Prompt: '?' for help, default=8>").unwrap(),
             [
                 "Debian installer main menu",
                 "Choose the next step:",
                 "  1: Detect disks,"
             ]
         );
-        assert_eq!(question(&lines("Installing  ... 3%")), None);
-        assert_eq!(question(&lines("Prompt: old\nInstalling  ... 3%")), None);
-        assert_eq!(question(&[]), None);
-        assert!(question(&lines("Bad mirror\n[Press enter to continue]")).is_some());
+        let password = lines("Starting system log daemon: syslogd\nSet up users");
+        assert_eq!(
+            question(&password, "Root password:").unwrap(),
+            ["Set up users", "Root password:"]
+        );
+        let note = lines("Checking the mirror  ... 25%\nBad mirror");
+        assert_eq!(
+            question(&note, "[Press enter to continue]").unwrap(),
+            ["Bad mirror"]
+        );
+    }
+
+    #[test]
+    fn work_is_no_question() {
+        let log = lines("Starting system log daemon: syslogd\nLoading  ... 2%... 100%");
+        for open in [
+            "Loading additional components  ... 2%",
+            "Detecting disks  ...",
+            "",
+            " ",
+        ] {
+            assert_eq!(question(&log, open), None, "{open}");
+        }
+        // Before the installer has begun, it is the firmware or the kernel.
+        assert_eq!(question(&lines("SeaBIOS"), "Booting from ROM.."), None);
     }
 }

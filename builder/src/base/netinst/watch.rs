@@ -278,7 +278,8 @@ impl Watch<'_> {
             });
         }
         if self.last_on_console.elapsed() >= PROMPT {
-            if let Some(lines) = question::question(&self.console.recent()) {
+            let open = self.console.open().unwrap_or_default();
+            if let Some(lines) = question::question(&self.console.recent(), &open) {
                 return Some(End::Question(lines));
             }
         }
