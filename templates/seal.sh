@@ -45,4 +45,4 @@ for queue in active bounce corrupt defer deferred flush hold incoming maildrop s
 done
 rm -f /var/cache/apt/pkgcache.bin /var/cache/apt/srcpkgcache.bin /var/cache/debconf/*-old \
     /var/lib/dpkg/*-old /etc/passwd- /etc/group- /etc/shadow- /etc/gshadow- /etc/subuid- /etc/subgid- /etc/resolv.conf
-find /etc -name '*~' -o -name '*.bak' -o -name '*.orig' | xargs -r rm -f
+find /etc -type f \( -name '*~' -o -name '*.bak' -o -name '*.orig' \) -exec rm -f {} +
