@@ -52,7 +52,7 @@ fn a_question_ends_the_build_with_its_text_and_the_log() {
 #[test]
 fn a_package_that_does_not_exist_is_named() {
     let place = Place::new(
-        "boot; log 'finish-install: imgbuild-stage: packages' \
+        "boot; log 'finish-install: E: Unable to locate package harmless' 'finish-install: imgbuild-stage: packages' \
          'finish-install: E: Unable to locate package no-such-package' 'imgbuild: imgbuild-failed: 100'\n\
          exec sleep 600",
     );

@@ -51,8 +51,15 @@ pub fn packages(log: &str, inputs: &Inputs) -> Option<String> {
     None
 }
 
-/// The cause of a failed installation. `stage` is where it came to.
+/// The cause of a failed installation. `stage` is where it came to; what the log says of earlier
+/// ones had no consequences.
 pub fn installer(log: &str, stage: &str, inputs: &Inputs) -> Option<String> {
+    let begins =
+        |line: &&str| line.contains(": imgbuild-stage: ") || line.contains(": INFO: Menu item '");
+    let mut last: Vec<&str> = log.lines().rev().take_while(|line| !begins(line)).collect();
+    last.reverse();
+    let log = last.join("\n");
+    let log = log.as_str();
     // The installer's own question says only that something is bad about the mirror.
     if ["mirror", "base system, download"].contains(&stage) {
         return Some(unreachable(inputs));

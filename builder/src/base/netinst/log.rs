@@ -20,7 +20,7 @@ pub enum Said {
 
 /// The steps of the installer's menu, and what they are called here. Those that are missing take
 /// no time: nobody answers them, or the provision script does their work.
-const STEPS: [(&str, &str); 9] = [
+const STEPS: [(&str, &str); 8] = [
     ("cdrom-detect", "disc drive"),
     ("load-cdrom", "installer's components"),
     ("ethdetect", "network"),
@@ -29,8 +29,6 @@ const STEPS: [(&str, &str); 9] = [
     ("partman-base", "partitioning"),
     ("bootstrap-base", "base system, download"),
     ("finish-install", "installer's end"),
-    // Only where nothing was measured away.
-    ("pkgsel", "installer's packages"),
 ];
 
 /// Reads a line as busybox's syslogd writes it: `Nov 22 19:24:09 main-menu[2200]: INFO: …`
