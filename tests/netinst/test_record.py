@@ -75,7 +75,7 @@ class Record(unittest.TestCase):
         self.source("builder/src/base/new.rs", "new")
         (self.root / "templates/seal.sh").unlink()
         self.assertRegex(self.check(), r"^WARNING: the last full installer run \(\d{4}-\d\d-\d\d\) is older than these sources: changed since: "
-                         r"builder/src/base/new\.rs, templates/netinst/hook, templates/run\.sh\. Run: scripts/test --installer$")
+                         r"builder/src/base/new\.rs, templates/netinst/hook, templates/seal\.sh\. Run: scripts/test --installer$")
 
     def test_other_files_do_not_matter(self):
         self.write()
