@@ -24,6 +24,7 @@ debconf-set-selections <<'ANSWERS'
 grub-pc grub-pc/install_devices multiselect
 grub-pc grub-pc/install_devices_empty boolean true
 postfix postfix/main_mailer_type select Local only
+postfix postfix/protocols select all
 postfix postfix/mailname string localhost.localdomain
 tzdata tzdata/Areas select Etc
 locales locales/default_environment_locale select {{ locale }}
@@ -199,6 +200,8 @@ test -e /vmlinuz -a -e /initrd.img || { echo "the kernel package {{ kernel }} le
 stage "boot files"
 grub-install --no-floppy /dev/vda
 update-grub
+# A menu in English, in text: nothing reads these.
+rm -rf /boot/grub/locale /boot/grub/fonts
 test -e /vmlinuz -a -e /initrd.img || { echo "the kernel package {{ kernel }} left no /vmlinuz or /initrd.img" >&2; exit 1; }
 {%- endif %}
 

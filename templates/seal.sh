@@ -13,6 +13,7 @@ rm -f /root/.ssh/id_* /root/.ssh/known_hosts
 [ ! -L /root/.ssh/authorized_keys ] || rm -f /root/.ssh/authorized_keys
 # Empty, not absent: an absent one, or "uninitialized", is a first boot for systemd.
 : > /etc/machine-id
+chmod 0444 /etc/machine-id
 rm -f /var/lib/dbus/machine-id
 rm -f /var/lib/systemd/random-seed /var/lib/systemd/credential.secret /var/lib/urandom/random-seed
 [ ! -e /etc/iscsi/initiatorname.iscsi ] || echo GenerateName=yes > /etc/iscsi/initiatorname.iscsi

@@ -8,24 +8,30 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
-const KNOWN: &str = include_str!("../cases/netinst/differences.txt");
+const KNOWN: &str = concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/../tests/cases/netinst/differences.txt"
+);
 
 /// A line of the list: `KIND PATTERN  REASON`; a `*` at the pattern's end stands for any rest.
 struct Known {
-    kind: &'static str,
-    pattern: &'static str,
+    kind: String,
+    pattern: String,
 }
 
 impl Known {
     fn all() -> Vec<Known> {
-        KNOWN
-            .lines()
+        let list = fs::read_to_string(KNOWN).unwrap();
+        list.lines()
             .filter(|line| !line.is_empty() && !line.starts_with('#'))
             .map(|line| {
                 let mut words = line.split_whitespace();
                 let (kind, pattern) = (words.next().unwrap(), words.next().unwrap());
                 assert!(words.next().is_some(), "no reason is given: {line}");
-                Known { kind, pattern }
+                Known {
+                    kind: kind.to_owned(),
+                    pattern: pattern.to_owned(),
+                }
             })
             .collect()
     }
@@ -56,7 +62,7 @@ fn judge(kind: &str, differences: &[(String, String)]) {
     let unused: Vec<&str> = known
         .iter()
         .filter(|k| k.kind == kind && !differences.iter().any(|(name, _)| k.fits(kind, name)))
-        .map(|k| k.pattern)
+        .map(|k| k.pattern.as_str())
         .collect();
     println!(
         "differences: {} of {kind}s, {} unknown",

@@ -108,7 +108,7 @@ fn run(
     };
     loop {
         if accelerator == Accelerator::Tcg {
-            report.warn("software emulation: the installation takes most of an hour");
+            report.warn("software emulation: the installation takes a quarter of an hour or more");
         }
         *seen = Seen::default();
         let bytes = inputs.definition.disk;
