@@ -50,6 +50,69 @@ fn a_question_ends_the_build_with_its_text_and_the_log() {
 }
 
 #[test]
+fn a_mirror_that_does_not_answer_is_named_with_the_remedy() {
+    let place = Place::new(
+        "cat $cases/bad-mirror.log >> installer.log; cat $cases/bad-mirror.console >> console.log\n\
+         exec sleep 600",
+    );
+    let error = place.fails(&[], &LOGS);
+    let expected = "imgbuild: error: the mirror http://mirror.invalid/debian or a repository of the \
+        definition cannot be reached; look at the network, or choose another with --mirror: the \
+        installer stopped in the stage `mirror` and asks:\n    \
+        Choose a mirror of the Debian archive\n    \
+        !! ERROR: Bad archive mirror\n    \
+        An error has been detected while trying to use the specified Debian archive\n";
+    assert!(error.starts_with(expected), "{error}");
+}
+
+#[test]
+fn a_whole_installation_shows_its_stages() {
+    // What it leaves is an empty disk, so the audit is its end.
+    let place = Place::new("boot; cat $cases/whole.log >> installer.log; sleep 1");
+    let done = place.run(&["--accel", "tcg"]);
+    let stages: Vec<&str> = done
+        .err
+        .lines()
+        .filter_map(|line| line.strip_prefix("ok     "))
+        .map(|rest| rest.split("  ").next().unwrap())
+        .collect();
+    assert_eq!(
+        stages,
+        [
+            "installer's disc",
+            "start of the installer",
+            "disc drive",
+            "installer's components",
+            "network",
+            "mirror",
+            "disks",
+            "partitioning",
+            "base system, download",
+            "base system, packages",
+            "installer's end",
+            "debconf answers",
+            "package lists",
+            "eatmydata",
+            "updates",
+            "firstboot",
+            "kernel",
+            "boot loader",
+            "packages",
+            "settings",
+            "initramfs",
+            "boot files",
+            "clean up",
+            "seal",
+            "switch off",
+            "compress"
+        ]
+    );
+    assert!(done.err.contains("FAILED audit"), "{}", done.err);
+    // No base, and the installer's log all the same.
+    place.has(&["base.installer.log"]);
+}
+
+#[test]
 fn a_package_that_does_not_exist_is_named() {
     let place = Place::new(
         "boot; log 'finish-install: E: Unable to locate package harmless' 'finish-install: imgbuild-stage: packages' \
