@@ -336,6 +336,9 @@ fn a_disc_and_the_mirror_source_exclude_each_other() {
 #[test]
 fn the_machine_gets_a_disc_a_disk_and_what_is_appended_to_the_initrd() {
     let place = Place::new("cp initrd $OUT/initrd; boot; exit 0");
+    let definition = place.path("images/base.yaml");
+    let text = fs::read_to_string(&definition).unwrap() + "proxy: http://proxy.invalid:3128\n";
+    fs::write(definition, text).unwrap();
     let comma = place.path("a,disc.iso");
     fs::rename(place.path("disc.iso"), &comma).unwrap();
     place.run(&["--accel", "tcg", "--iso", "a,disc.iso"]);
@@ -367,6 +370,17 @@ fn the_machine_gets_a_disc_a_disk_and_what_is_appended_to_the_initrd() {
     ] {
         assert!(root.join(name).is_file(), "{name}");
     }
+    // The proxy is the installer's and APT's.
+    let has = |name: &str, line: &str| {
+        let text = fs::read_to_string(root.join(name)).unwrap();
+        assert!(text.lines().any(|l| l == line), "{line} is not in {text}");
+    };
+    has(
+        "preseed.cfg",
+        "d-i mirror/http/proxy string http://proxy.invalid:3128",
+    );
+    let apt = "Acquire::http::Proxy \"http://proxy.invalid:3128\";";
+    has("imgbuild/payload/provision.sh", apt);
     let scripts = [
         "lib/debian-installer-startup.d/S11imgbuild",
         "imgbuild/hook",
