@@ -17,16 +17,16 @@ pub fn progress(line: &str) -> Option<f64> {
     Some((percent / 100.0).clamp(0.0, 1.0))
 }
 
-/// The text of the question that the open line is the prompt of, where it is one: `Prompt: …`,
-/// `[Press enter to continue]`, `Root password:`. Everything else that the installer prints ends
-/// with the line, or is a progress line.
+/// The text of the question that the open line is the prompt of, where it is one: `Prompt: …>`,
+/// `[Press enter to continue]`, `Root password:`. The name of a progress line may stand open too,
+/// until its first number; it ends in none of these.
 pub fn question(lines: &[String], open: &str) -> Option<Vec<String>> {
     // The kernel's and the firmware's lines may stand open too.
     let begin = lines
         .iter()
         .rposition(|line| line.contains(BAR) || line.starts_with(STARTED))
         .map(|at| at + 1)?;
-    if open.trim().is_empty() || open.contains(BAR) || open.starts_with(STARTED) {
+    if open.contains(BAR) || !open.trim_end().ends_with([':', '>', ']', '?']) {
         return None;
     }
     let text: Vec<String> = lines[begin..]
