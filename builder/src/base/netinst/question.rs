@@ -17,28 +17,30 @@ pub fn progress(line: &str) -> Option<f64> {
     Some((percent / 100.0).clamp(0.0, 1.0))
 }
 
-/// The text of the question that the open line is the prompt of, where it is one: `Prompt: …>`,
-/// `[Press enter to continue]`, `Root password:`. The name of a progress line may stand open too,
-/// until its first number; it ends in none of these.
-pub fn question(lines: &[String], open: &str) -> Option<Vec<String>> {
-    // The kernel's and the firmware's lines may stand open too.
+/// The text of the question that the last line is the prompt of, where it is one: `Prompt: …>`,
+/// `[Press enter to continue]`, `Root password:`. Its line may be ended, although nobody has
+/// pressed a key: the installer reads a serial port that is a file. The name of a progress line
+/// may stand alone too, until its first number; it ends in none of these.
+pub fn question(lines: &[String]) -> Option<Vec<String>> {
+    let (prompt, lines) = lines.split_last()?;
+    // The kernel's and the firmware's lines may end so too.
     let begin = lines
         .iter()
         .rposition(|line| line.contains(BAR) || line.starts_with(STARTED))
         .map(|at| at + 1)?;
-    if open.contains(BAR) || !open.trim_end().ends_with([':', '>', ']', '?']) {
+    if prompt.contains(BAR) || !prompt.trim_end().ends_with([':', '>', ']', '?']) {
         return None;
     }
     let text: Vec<String> = lines[begin..]
         .iter()
-        .filter(|line| !line.trim_matches(['-', ' ']).is_empty() && *line != open)
+        .filter(|line| !line.trim_matches(['-', ' ']).is_empty())
         .cloned()
         .collect();
     // A password's prompt is the question.
-    let prompt = ["Prompt:", "[Press enter"]
+    let says_nothing = ["Prompt:", "[Press enter"]
         .iter()
-        .any(|p| open.trim_start().starts_with(p));
-    let asked = (!prompt || text.is_empty()).then(|| open.to_owned());
+        .any(|start| prompt.trim_start().starts_with(start));
+    let asked = (!says_nothing || text.is_empty()).then(|| prompt.to_owned());
     Some(text.into_iter().chain(asked).collect())
 }
 
@@ -68,42 +70,40 @@ mod tests {
 
     #[test]
     fn a_question_is_what_stands_above_its_prompt() {
-        let menu = lines(
-            "Partitions formatting  ... 33%\nDebian installer main menu\n\
-             --------------------------\n\nChoose the next step:\n  1: Detect disks,",
-        );
+        let menu = "Partitions formatting  ... 33%\nDebian installer main menu\n\
+            --------------------------\n\nChoose the next step:\n  1: Detect disks,\n\
+            Prompt: '?' for help, default=8>";
         assert_eq!(
-            question(&menu, "Prompt: '?' for help, default=8>").unwrap(),
+            question(&lines(menu)).unwrap(),
             [
                 "Debian installer main menu",
                 "Choose the next step:",
                 "  1: Detect disks,"
             ]
         );
-        let password = lines("Starting system log daemon: syslogd\nSet up users");
+        let password = "Starting system log daemon: syslogd\nSet up users\nRoot password:";
         assert_eq!(
-            question(&password, "Root password:").unwrap(),
+            question(&lines(password)).unwrap(),
             ["Set up users", "Root password:"]
         );
-        let note = lines("Checking the mirror  ... 25%\nBad mirror");
-        assert_eq!(
-            question(&note, "[Press enter to continue]").unwrap(),
-            ["Bad mirror"]
-        );
+        let note = "Checking the mirror  ... 25%\nBad mirror\n[Press enter to continue]";
+        assert_eq!(question(&lines(note)).unwrap(), ["Bad mirror"]);
     }
 
     #[test]
     fn work_is_no_question() {
-        let log = lines("Starting system log daemon: syslogd\nLoading  ... 2%... 100%");
-        for open in [
+        let log = "Starting system log daemon: syslogd\nLoading  ... 2%... 100%\n";
+        for last in [
             "Loading additional components  ... 2%",
             "Detecting disks  ...",
-            "",
-            " ",
+            // Seen to stand like this for ten seconds on a machine with much else to do.
+            "Detecting hardware to find installation media",
         ] {
-            assert_eq!(question(&log, open), None, "{open}");
+            assert_eq!(question(&lines(&format!("{log}{last}"))), None, "{last}");
         }
+        assert_eq!(question(&lines(log)), None);
         // Before the installer has begun, it is the firmware or the kernel.
-        assert_eq!(question(&lines("SeaBIOS"), "Booting from ROM.."), None);
+        assert_eq!(question(&lines("SeaBIOS\nvda: vda1 [sda]")), None);
+        assert_eq!(question(&[]), None);
     }
 }

@@ -278,8 +278,7 @@ impl Watch<'_> {
             });
         }
         if self.last_on_console.elapsed() >= PROMPT {
-            let open = self.console.open().unwrap_or_default();
-            if let Some(lines) = question::question(&self.console.recent(), &open) {
+            if let Some(lines) = question::question(&self.console.recent()) {
                 return Some(End::Question(lines));
             }
         }
