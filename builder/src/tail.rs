@@ -1,4 +1,4 @@
-//! Following a file that another program writes.
+//! Following a file that another program writes, by bytes and by lines.
 
 use anyhow::{Context, Result};
 use std::fs::File;
@@ -36,5 +36,27 @@ impl Tail {
         };
         read().with_context(|| format!("cannot read {}", self.path.display()))?;
         Ok(bytes)
+    }
+}
+
+/// Cuts what comes in parts into lines; the last one may not be whole yet.
+#[derive(Debug, Default)]
+pub struct Lines {
+    open: Vec<u8>,
+}
+
+impl Lines {
+    /// The lines that these bytes complete, without their ends.
+    pub fn feed(&mut self, bytes: &[u8]) -> Vec<Vec<u8>> {
+        self.open.extend_from_slice(bytes);
+        let Some(end) = self.open.iter().rposition(|byte| *byte == b'\n') else {
+            return Vec::new();
+        };
+        let rest = self.open.split_off(end + 1);
+        let whole = std::mem::replace(&mut self.open, rest);
+        whole[..end]
+            .split(|byte| *byte == b'\n')
+            .map(<[u8]>::to_vec)
+            .collect()
     }
 }

@@ -167,6 +167,16 @@ fn lock(folder: &Path) -> std::io::Result<Attempt> {
     })
 }
 
+/// Removes a file, where there is one.
+pub fn remove_if_there(file: &Path) -> Result<()> {
+    match fs::remove_file(file) {
+        Err(e) if e.kind() != ErrorKind::NotFound => {
+            Err(e).with_context(|| format!("cannot remove {}", file.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Moves finished files into place: each is flushed to disk first, then all are renamed,
 /// then the folder is flushed. Only the renames can be seen by others.
 pub fn move_into_place(files: &[(PathBuf, PathBuf)]) -> Result<()> {

@@ -7,7 +7,7 @@ pub use control::Control;
 pub use kvm::{BOOT_ID, choose, kvm_broke, no_kvm_file, remember, remember_no_kvm};
 
 use crate::cli::Accelerator;
-use crate::{command, interrupt};
+use crate::{command, interrupt, work};
 use anyhow::{Context, Result};
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use std::fs::{self, File, OpenOptions};
@@ -64,13 +64,7 @@ impl Machine {
     pub fn start(folder: &Path, arguments: &[String], log: &Path) -> Result<Self> {
         // An old console or status would be taken for the new one's.
         for name in ["console.log", "status.jsonl"] {
-            let file = folder.join(name);
-            match fs::remove_file(&file) {
-                Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
-                    return Err(e).with_context(|| format!("cannot remove {}", file.display()));
-                }
-                _ => {}
-            }
+            work::remove_if_there(&folder.join(name))?;
         }
         let script = folder.join("run.sh");
         let mut line = Command::new(command::find("setsid")?);

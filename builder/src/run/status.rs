@@ -1,5 +1,6 @@
 //! The lines that firstboot writes to the status port `org.imgbuild.firstboot`.
 
+use crate::tail;
 use crate::text::plain_lines;
 use serde_json::Value;
 
@@ -73,25 +74,17 @@ pub fn event(line: &Value) -> Event {
     }
 }
 
-/// Cuts a growing file into lines; the last one may not be whole yet.
+/// The lines of the status port's file.
 #[derive(Debug, Default)]
-pub struct Lines {
-    open: Vec<u8>,
-}
+pub struct Lines(tail::Lines);
 
 impl Lines {
     /// The lines that are whole now and are JSON. The port carries nothing else; a line that is
     /// no JSON was cut when the guest was reset.
     pub fn feed(&mut self, bytes: &[u8]) -> Vec<Value> {
-        self.open.extend_from_slice(bytes);
-        let Some(end) = self.open.iter().rposition(|byte| *byte == b'\n') else {
-            return Vec::new();
-        };
-        let rest = self.open.split_off(end + 1);
-        let whole = std::mem::replace(&mut self.open, rest);
-        whole
-            .split(|byte| *byte == b'\n')
-            .filter_map(|line| serde_json::from_slice(line).ok())
+        let lines = self.0.feed(bytes).into_iter();
+        lines
+            .filter_map(|line| serde_json::from_slice(&line).ok())
             .collect()
     }
 }

@@ -1,6 +1,7 @@
 //! The installer's log: which stage it has come to, and how it ended.
 
-use std::mem;
+use crate::tail;
+use crate::text::plain;
 
 /// What a line of the log says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,25 +73,17 @@ fn alive(text: &str) -> Option<Said> {
     Some(Said::Alive(time.parse().ok()?, bytes.parse().ok()?))
 }
 
-/// Cuts a stream into lines.
+/// The lines of the log.
 #[derive(Debug, Default)]
-pub struct Lines {
-    open: Vec<u8>,
-}
+pub struct Lines(tail::Lines);
 
 impl Lines {
-    /// The lines that these bytes complete.
+    /// The lines that these bytes complete, without control characters.
     pub fn feed(&mut self, bytes: &[u8]) -> Vec<String> {
-        let mut lines = Vec::new();
-        for byte in bytes {
-            if *byte == b'\n' {
-                let line = mem::take(&mut self.open);
-                lines.push(crate::text::plain(&String::from_utf8_lossy(&line)));
-            } else {
-                self.open.push(*byte);
-            }
-        }
+        let lines = self.0.feed(bytes).into_iter();
         lines
+            .map(|line| plain(&String::from_utf8_lossy(&line)))
+            .collect()
     }
 }
 

@@ -2,8 +2,8 @@
 
 use super::measures::Measure;
 use crate::cli::Accelerator;
-use crate::command;
 use crate::qemu::Machine;
+use crate::{command, work};
 use anyhow::{Context, Result};
 use std::fs::{self, File};
 use std::os::unix::process::CommandExt;
@@ -57,12 +57,7 @@ impl Files {
     /// Makes the disk empty and removes what an earlier attempt said.
     fn reset(&self, bytes: u64) -> Result<()> {
         for file in [self.console(), self.log(), self.folder.join("qmp.sock")] {
-            match fs::remove_file(&file) {
-                Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
-                    return Err(e).with_context(|| format!("cannot remove {}", file.display()));
-                }
-                _ => {}
-            }
+            work::remove_if_there(&file)?;
         }
         let disk = self.disk();
         File::create(&disk)

@@ -208,12 +208,8 @@ fn keep_logs(files: &Files, output: &Path, failed: bool) -> Result<PathBuf> {
         return Ok(log);
     }
     kept?;
-    match fs::remove_file(&console) {
-        Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
-            Err(e).with_context(|| format!("cannot remove {}", console.display()))
-        }
-        _ => Ok(log),
-    }
+    work::remove_if_there(&console)?;
+    Ok(log)
 }
 
 /// An installation that failed, with everything that is to be said about it. The guest's words

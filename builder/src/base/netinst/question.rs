@@ -1,8 +1,8 @@
 //! The installer's screen: how far it is, and whether it asks something.
 //!
 //! With the text frontend (`DEBIAN_FRONTEND=text`) a progress bar is a line such as
-//! `Scanning installation media  ... 2%... 11%`, and a question ends with `Prompt: ` and no
-//! end of line.
+//! `Scanning installation media  ... 2%... 11%`, and a question ends with a prompt such as
+//! `Prompt: '?' for help>` or `[Press enter to continue]`.
 
 /// What stands between a progress line's name and its numbers.
 const BAR: &str = "  ...";
