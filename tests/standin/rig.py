@@ -3,6 +3,7 @@
 Each node is a root folder and an address of 127.99.0.0/24; nothing needs to be root.
 """
 
+import json
 import os
 import re
 import shutil
@@ -49,6 +50,32 @@ def normal(text):
     return text.rstrip("\n") + "\n"
 
 
+def block(name, number=0):
+    """Output of a block whose command had several parts: without what cannot be the same.
+
+    That is what ls and the journal say, the order of the nodes of .members, the numbers
+    of versions (the real cluster had another past) and empty lines.
+    """
+    return essence(transcript(name, number)[1])
+
+
+def essence(text):
+    text = re.sub(r"(?m)^(Config Version: +)\d+", r"\1VERSION", normal(text))
+    text = re.sub(r'("name": "\w+", "version": )\d+', r"\1VERSION", text)
+    text = re.sub(r"config_version: \d+", "config_version: VERSION", text)
+    text = re.sub(r"UPID:(\w+):[0-9A-F:]+:(cluster\w+:[^:]*:root@pam:)(?: [0-9A-F]+\b)?", r"UPID:\1:NUMBERS:\2", text)
+    lines, nodes = [], []
+    for line in text.splitlines():
+        if re.match(r"(total \d+$|[-dlrwx]{10}|/[\w./-]+:$|ls: |\w{3} \d\d \d\d:\d\d:\d\d |\d\d:\d\d:\d\d\.|# )", line) or not line.strip():
+            continue
+        if re.match(r'  "\w+": \{ "id"', line):
+            nodes.append(line.rstrip(","))
+            continue
+        lines += sorted(nodes) + [line.rstrip()]
+        nodes = []
+    return lines
+
+
 class Node:
     def __init__(self, rig, name, last, hosts=None):
         self.rig, self.name, self.address = rig, name, NET + str(last)
@@ -62,7 +89,7 @@ class Node:
             os.environ, PVE_STANDIN_ROOT=self.root, PVE_STANDIN_NODE=name, PVE_STANDIN_NET=NET,
             PVE_STANDIN_ADDRESSES=self.address, PVE_STANDIN_API_ADDRESS=self.address,
             PVE_STANDIN_API_PORT=str(rig.api_port), PVE_STANDIN_LINK_PORT=str(rig.link_port),
-            PVE_STANDIN_AUTH_DELAY="0.1", PVE_STANDIN_LOCK_TIMEOUT="0.5", PVE_STANDIN_BEAT="0.1",
+            PVE_STANDIN_NO_FSYNC="1", PVE_STANDIN_AUTH_DELAY="0.1", PVE_STANDIN_LOCK_TIMEOUT="0.5", PVE_STANDIN_BEAT="0.1",
             PVE_STANDIN_SILENCE="4", PVE_STANDIN_POLL="0.1")
 
     def path(self, name):
@@ -77,6 +104,28 @@ class Node:
         with open(self.path(name), encoding="utf-8") as file:
             return file.read()
 
+    def peek(self, name):
+        """A file that may not be there yet, or not at this moment."""
+        try:
+            return self.read(name)
+        except FileNotFoundError:
+            return ""
+
+    def switch(self, **switches):
+        """Sets the switches of this node, and no others; see switches.py."""
+        self.write("/etc/pve-standin/switches", json.dumps(switches))
+
+    def outputs(self, *commands):
+        """What a line of commands prints: a file, or a program with its exit code after it."""
+        parts = []
+        for words in commands:
+            if len(words) == 1:
+                parts.append(self.read(words[0]))
+            else:
+                code, text = self.run(*words)
+                parts.append("%src=%d\n" % (text, code))
+        return "\n".join(parts)
+
     def exists(self, name):
         return os.path.lexists(self.path(name))
 
@@ -84,7 +133,7 @@ class Node:
         self.write("/etc/hosts", "127.0.0.1 localhost\n" + text)
 
     def command(self, program, *words):
-        folder = "sbin" if program.startswith("corosync") else "bin"
+        folder = "sbin" if program.startswith("corosync") or program == "ha-manager" else "bin"
         return [sys.executable, os.path.join(USR, folder, program), *words]
 
     def run(self, program, *words, stdin="", cwd=None):
@@ -92,6 +141,13 @@ class Node:
         done = subprocess.run(self.command(program, *words), input=stdin, env=self.environment, cwd=cwd,
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=120)
         return done.returncode, done.stdout
+
+    def start_add(self, peer):
+        """A `pvecm add` in the background, with its password."""
+        process = self.spawn("pvecm", "add", peer.address, "--fingerprint", peer.fingerprint(), "--link0", self.address)
+        process.stdin.write(PASSWORD + "\n")
+        process.stdin.flush()
+        return process
 
     def spawn(self, program, *words):
         return subprocess.Popen(self.command(program, *words), env=self.environment, stdin=subprocess.PIPE,
@@ -149,7 +205,7 @@ class Rig:
         shutil.rmtree(self.folder)
 
 
-def wait_for(what, seconds=60):
+def wait_for(what, seconds=30):
     """Polls until `what()` is true; the time limit is only there so that a test ends."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
@@ -161,12 +217,12 @@ def wait_for(what, seconds=60):
 
 
 def quorate(node):
-    return '"quorate": 1' in node.read("/etc/pve/.members")
+    return '"quorate": 1' in node.peek("/etc/pve/.members")
 
 
 def online(node, name):
     """Whether a node shows another as online in its .members."""
-    return any('"%s"' % name in line and '"online": 1' in line for line in node.read("/etc/pve/.members").splitlines())
+    return any('"%s"' % name in line and '"online": 1' in line for line in node.peek("/etc/pve/.members").splitlines())
 
 
 class Case(unittest.TestCase):

@@ -48,7 +48,7 @@ class Repository(unittest.TestCase):
         root = os.path.join(self.top, name)
         os.makedirs(root + "/sources")
         with open(root + "/sources/standin.sources", "w", encoding="utf-8") as source:
-            source.write("Types: deb\nURIs: file:%s\nSuites: trixie\nComponents: main\nSigned-By: %s\n" % (self.repo, key))
+            source.write("Types: deb\nURIs: file:%s\nSuites: trixie\nComponents: pve-no-subscription\nSigned-By: %s\n" % (self.repo, key))
         return root, self.apt(root, "update", "--error-on=any")
 
     def test_deep_folder(self):
@@ -74,7 +74,7 @@ class Repository(unittest.TestCase):
     def test_changed_index(self):
         changed = os.path.join(self.top, "changed")
         subprocess.run(["cp", "-a", self.repo, changed], check=True)
-        with open(changed + "/dists/trixie/main/binary-amd64/Packages", "a", encoding="utf-8") as packages:
+        with open(changed + "/dists/trixie/pve-no-subscription/binary-amd64/Packages", "a", encoding="utf-8") as packages:
             packages.write("\n")
         repo, self.repo = self.repo, changed
         try:
@@ -97,6 +97,14 @@ class Repository(unittest.TestCase):
             text = unit.read()
         self.assertIn("\nConditionHost=vm41\n", text)
         self.assertNotIn("@", text)
+
+    def test_settings_of_packages_are_conffiles(self):
+        # What is changed in one must outlive an upgrade, as with the real packages.
+        for name, file in (("pve-manager", "/etc/apt/sources.list.d/pve-enterprise.sources"),
+                           ("proxmox-kernel-helper", "/etc/initramfs/post-update.d/proxmox-boot-sync")):
+            package = "%s/pool/%s_9.0~standin1_all.deb" % (self.repo, name)
+            listed = subprocess.run(["dpkg-deb", "--info", package, "conffiles"], check=True, capture_output=True, text=True)
+            self.assertIn(file + "\n", listed.stdout)
 
     def test_no_secret_key_is_shipped(self):
         listing = subprocess.run(["gpg", "--show-keys", "--with-colons", self.repo + "/key.gpg"], check=True,

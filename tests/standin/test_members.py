@@ -41,6 +41,7 @@ class Members(Case):
         self.same(beta.add(self.alpha), "02-pvecm-add-success")
         wait_for(lambda: online(self.alpha, "beta") and online(beta, "alpha"))
         self.same((0, beta.read("/etc/pve/.members")), "20-joined-files", 0)
+        self.same((0, self.alpha.read("/etc/pve/.members")), "20b-creator-files", 0)
         self.same((0, beta.read("/etc/pve/corosync.conf")), "20-joined-files", 1)
         for node in (self.alpha, beta):
             self.assertEqual(node.read("/etc/corosync/corosync.conf"), self.alpha.read("/etc/pve/corosync.conf"))

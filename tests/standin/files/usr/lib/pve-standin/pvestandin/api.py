@@ -2,14 +2,17 @@
 
 import hashlib
 import hmac
+import json
 import os
 import sys
+import threading
 import time
 
-from . import certs, corosync_conf, env, ipc
+from . import certs, corosync_conf, env, ipc, switches
 
 CONF = "/etc/pve/corosync.conf"
 TICKET_LIFE = 7200
+CRYPT = threading.Lock()
 NODE_FOLDERS = ("", "/lxc", "/openvz", "/priv", "/qemu-server")
 
 
@@ -17,6 +20,10 @@ class ApiError(Exception):
     def __init__(self, status, text):
         super().__init__(text)
         self.status, self.text = status, text
+
+
+class Lost(Exception):
+    """The answer to a request that was done gets lost."""
 
 
 def log(text):
@@ -34,14 +41,16 @@ def pmxcfs(message):
 class Lock:
     """The cluster-wide lock of a file below /etc/pve."""
 
-    def __init__(self, name):
-        self.name = name
+    def __init__(self, name, loud=False):
+        self.name, self.loud = name, loud
 
     def __enter__(self):
         deadline = time.monotonic() + env.LOCK_TIMEOUT
         while not pmxcfs({"op": "lock", "name": self.name}).get("taken"):
             if time.monotonic() > deadline:
                 raise ApiError(500, "cfs-lock '%s' error: got lock request timeout\n" % self.name)
+            if self.loud:
+                print("trying to acquire cfs lock '%s' ..." % self.name, file=sys.stderr, flush=True)
             time.sleep(min(1, env.LOCK_TIMEOUT / 10))
 
     def __exit__(self, *_):
@@ -70,7 +79,8 @@ def password_is_right(password):
         for line in shadow:
             fields = line.rstrip("\n").split(":")
             if fields[0] == "root" and fields[1].startswith("$") and password:
-                made = crypt(password.encode(), fields[1].encode())
+                with CRYPT:  # crypt(3) gives back a buffer that all threads share
+                    made = crypt(password.encode(), fields[1].encode())
                 return bool(made) and hmac.compare_digest(made, fields[1].encode())
     return False
 
@@ -113,6 +123,8 @@ class Api:
         """One request from pveproxy: method, path, form, ticket, csrf, peer."""
         try:
             return {"status": 200, "reason": "OK", "payload": {"data": self.dispatch(message)}}
+        except Lost:
+            return {"status": None, "reason": "", "payload": None}
         except ApiError as error:
             payload = None if error.status == 401 else {"data": None, "message": error.text}
             return {"status": error.status, "reason": error.text, "payload": payload}
@@ -132,6 +144,8 @@ class Api:
             return "1"
         if method == "GET" and path == "/cluster/config/nodes":
             return [dict(node, node=name) for name, node in sorted(read_conf()["nodelist"].items())]
+        if method == "GET" and path == "/cluster/status":
+            return self.cluster_status()
         if method == "GET" and path == "/cluster/config/totem":
             return read_conf()["totem"]
         if method == "GET" and path == "/cluster/config/join":
@@ -139,6 +153,18 @@ class Api:
         if method == "POST" and path.startswith("/cluster/config/nodes/"):
             return self.add_node(path.rsplit("/", 1)[1], form)
         raise ApiError(501, "Method '%s %s' not implemented" % (method, path))
+
+    def cluster_status(self):
+        """As the documentation of the API says; it is in no transcript."""
+        conf = read_conf()
+        members = json.loads(env.read(env.path("/etc/pve/.members")))
+        listed = members.get("nodelist", {})
+        rows = [{"type": "cluster", "id": "cluster", "name": conf["totem"].get("cluster_name"), "nodes": len(conf["nodelist"]),
+                 "version": int(conf["totem"].get("config_version", 0)), "quorate": members.get("cluster", {}).get("quorate", 0)}]
+        rows += [{"type": "node", "id": "node/" + name, "name": name, "nodeid": int(node["nodeid"]), "ip": node["ring0_addr"],
+                  "online": listed.get(name, {}).get("online", 0), "local": int(name == env.nodename())}
+                 for name, node in sorted(conf["nodelist"].items())]
+        return rows if conf["nodelist"] else []
 
     def join_information(self):
         conf = read_conf()
@@ -159,6 +185,7 @@ class Api:
             raise ApiError(500, "cluster not ready - no quorum?\n")
         log("<root@pam> adding node %s to cluster" % name)
         with Lock("file-corosync_conf"):
+            time.sleep(float(switches.get("hold_lock", 0)))
             conf = read_conf()
             if not conf["nodelist"]:
                 raise ApiError(500, "invalid corosync.conf\n! no nodes found\n")
@@ -184,4 +211,6 @@ class Api:
         with open(env.path("/etc/corosync/authkey"), "rb") as key:
             import base64
             authkey = base64.b64encode(key.read()).decode()
+        if switches.get("lost_response") in (True, 1, name):
+            raise Lost()
         return {"corosync_authkey": authkey, "corosync_conf": text, "warnings": []}

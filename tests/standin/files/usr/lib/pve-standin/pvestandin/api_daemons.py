@@ -1,12 +1,13 @@
 """The two services in front of the API: pvedaemon answers, pveproxy speaks HTTPS."""
 
 import os
+import select
 import signal
 import socket
 import sys
 import threading
 
-from . import daemon, env, ipc
+from . import daemon, env, ipc, switches
 
 CERTIFICATE = "/etc/pve/local/pve-ssl.pem"
 KEY = "/etc/pve/local/pve-ssl.key"
@@ -77,7 +78,9 @@ class Proxy:
                 connection.close()
                 return
             with self.context.wrap_socket(connection, server_side=True) as secure:
-                secure.sendall(http.answer(*self.reply(http.receive(secure), peer)))
+                status, reason, payload = self.reply(http.receive(secure), peer)
+                if status is not None:
+                    secure.sendall(http.answer(status, reason, payload))
         except (OSError, ValueError) as error:
             # A joiner that does not trust the certificate leaves in the middle of it.
             print("a connection from %s ended: %s" % (peer, error), file=sys.stderr, flush=True)
@@ -108,20 +111,71 @@ class Proxy:
         return got["status"], got["reason"], got["payload"]
 
 
+class Port:
+    """The listening socket, and what becomes of it under the switches of a test."""
+
+    LOOK = 0.25  # seconds between two looks at the switches
+
+    def __init__(self, serve):
+        self.serve = serve
+        self.mode = None
+        self.listener = None
+        # Connections that nobody serves, kept so that the other side waits.
+        self.held = []
+
+    @staticmethod
+    def wanted():
+        for mode in ("swallow", "closed", "mute"):
+            if switches.get(mode):
+                return mode
+        return "open"
+
+    def set_mode(self, mode):
+        for connection in self.held + [self.listener] * bool(self.listener):
+            connection.close()
+        self.mode, self.held, self.listener = mode, [], None
+        if mode == "closed":
+            return
+        # A full queue: from then on the kernel drops what comes, as a firewall would.
+        self.listener = self.listen(0 if mode == "swallow" else 64)
+        if mode == "swallow":
+            for _ in range(4):
+                filler = socket.socket(self.listener.family, socket.SOCK_STREAM)
+                filler.setblocking(False)
+                filler.connect_ex(self.listener.getsockname())
+                self.held.append(filler)
+
+    @staticmethod
+    def listen(backlog):
+        # In a test each node has its own loopback address; a real node takes all of them.
+        address = os.environ.get("PVE_STANDIN_API_ADDRESS")
+        if address or not socket.has_dualstack_ipv6():
+            return socket.create_server((address or "", env.API_PORT), backlog=backlog)
+        return socket.create_server(("::", env.API_PORT), family=socket.AF_INET6, backlog=backlog, dualstack_ipv6=True)
+
+    def turn(self):
+        """Serves what comes for a moment, then looks at the switches."""
+        watched = [self.listener] if self.mode in ("open", "mute") else []
+        if select.select(watched, [], [], self.LOOK)[0]:
+            connection, peer = self.listener.accept()
+            if self.wanted() == self.mode == "mute":
+                self.held.append(connection)
+            elif self.mode == "open":
+                threading.Thread(target=self.serve, args=(connection, peer[0]), daemon=True).start()
+        if self.wanted() != self.mode:
+            self.set_mode(self.wanted())
+
+
 def _pveproxy():
     ready = daemon.background("pveproxy")
     proxy = Proxy()
     daemon.on_stop(lambda: daemon.remove(daemon.pid_file("pveproxy")))
     signal.signal(signal.SIGHUP, lambda _signal, _frame: proxy.load())
     proxy.load()
-    # In a test each node has its own loopback address; a real node takes all of them.
-    address = os.environ.get("PVE_STANDIN_API_ADDRESS")
-    if address or not socket.has_dualstack_ipv6():
-        listener = socket.create_server((address or "", env.API_PORT), backlog=32)
-    else:
-        listener = socket.create_server(("::", env.API_PORT), family=socket.AF_INET6, backlog=32, dualstack_ipv6=True)
+    port = Port(proxy.serve)
+    port.set_mode("open")
     print("starting server", file=sys.stderr, flush=True)
     ready()
     while True:
-        connection, peer = listener.accept()
-        threading.Thread(target=proxy.serve, args=(connection, peer[0]), daemon=True).start()
+        port.turn()
+

@@ -107,7 +107,7 @@ def add(options):
     if options.get("use_ssh"):
         raise Refused("the stand-in joins through the API only, not with --use_ssh\n")
     from . import join, tasks
-    join.run(tasks.Task("clusterjoin", "", node), options, node, address)
+    tasks.run("clusterjoin", "", node, lambda task: join.run(task, options, node, address))
     return 0
 
 

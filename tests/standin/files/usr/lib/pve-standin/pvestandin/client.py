@@ -17,14 +17,17 @@ class ClientError(Exception):
 
 
 class Client:
-    def __init__(self, host, fingerprint, ask):
+    def __init__(self, host, fingerprint, ask, port=env.API_PORT, timeout=env.CONNECT_TIMEOUT):
         self.host, self.fingerprint, self.ask = host, fingerprint, ask
+        self.port, self.timeout = port, timeout
         self.ticket = self.csrf = None
 
     def connect(self):
-        where = "500 Can't connect to %s:%d (%%s)" % (self.host, env.API_PORT)
+        where = "500 Can't connect to %s:%d (%%s)" % (self.host, self.port)
         try:
-            plain = socket.create_connection((self.host, env.API_PORT), env.CONNECT_TIMEOUT)
+            if env.ROOT and not self.host[:1].isdigit() and not env.lookup(self.host):
+                raise socket.gaierror()  # a test must not ask the host's resolver
+            plain = socket.create_connection((self.host, self.port), self.timeout)
         except socket.gaierror:
             raise ClientError(where % "Temporary failure in name resolution")
         except TimeoutError:
@@ -36,6 +39,8 @@ class Client:
         context.verify_mode = ssl.CERT_NONE  # the fingerprint below is the check
         try:
             secure = context.wrap_socket(plain)
+        except TimeoutError:
+            raise ClientError(where % "Connection timed out")
         except OSError:
             raise ClientError(where % "SSL connect attempt failed")
         self.check(certs.fingerprint_of_der(secure.getpeercert(binary_form=True)))
@@ -57,14 +62,7 @@ class Client:
         headers = {}
         if self.ticket:
             headers = {"Cookie": "PVEAuthCookie=" + self.ticket, "CSRFPreventionToken": self.csrf}
-        with self.connect() as connection:
-            try:
-                # Adding a node waits for a lock, so the answer may take a while.
-                connection.settimeout(120)
-                connection.sendall(http.request(method, "/api2/json" + path, self.host, headers, form))
-                message = http.receive(connection)
-            except OSError as error:
-                raise ClientError("500 read failed: %s" % (error.strerror or error))
+        message = self.raw(method, "/api2/json" + path, headers, form)
         status, _, reason = message.first.partition(" ")[2].partition(" ")
         payload = json.loads(message.body) if message.body else {}
         if status != "200":
@@ -72,6 +70,17 @@ class Client:
             error.message = payload.get("message")
             raise error
         return payload["data"]
+
+    def raw(self, method, path, headers, form):
+        """One request; ClientError when no answer came, whatever it was."""
+        with self.connect() as connection:
+            try:
+                connection.sendall(http.request(method, path, self.host, headers, form))
+                return http.receive(connection)
+            except TimeoutError:
+                raise ClientError("500 read timeout")
+            except OSError as error:
+                raise ClientError("500 read failed: %s" % (error.strerror or error))
 
     def login(self, password):
         data = self.request("POST", "/access/ticket", {"username": "root@pam", "password": password})

@@ -24,25 +24,30 @@ def create(options):
     link = options.get("link0", address).partition(",")[0].removeprefix("address=")
     if not env.is_local(link):
         raise cli.Refused("link0: cannot use IP '%s', not found on local node!\n" % link)
-    task = tasks.Task("clustercreate", options["clustername"], node)
-    error = None
-    try:
-        if not os.path.exists(env.path(AUTHKEY)):
-            task.say("Corosync Cluster Engine Authentication key generator.")
-            task.say("Gathering 2048 bits for key from /dev/urandom.")
-            task.say("Writing corosync key to %s." % AUTHKEY)
-            env.write(env.path(AUTHKEY), os.urandom(256), 0o400)
-        task.say("Writing corosync config to " + api.CONF)
-        conf = corosync_conf.new_cluster(options["clustername"], node, link, int(options.get("nodeid", 1)))
-        env.write(env.path(api.CONF), corosync_conf.render(conf), 0o640)
-        nodefiles.sync()
-        task.say("Restart corosync and cluster filesystem")
-        services.systemctl("restart", "corosync", "pve-cluster")
-    except (OSError, services.Failed) as failed:
-        error = str(failed)
-        os.write(1, (error + "\n").encode())
-    task.finish(error)
+
+    def work(task):
+        try:
+            make_cluster(task, options, node, link)
+        except (OSError, services.Failed) as failed:
+            return str(failed)
+        return None
+
+    tasks.run("clustercreate", options["clustername"], node, work)
     return 0
+
+
+def make_cluster(task, options, node, link):
+    if not os.path.exists(env.path(AUTHKEY)):
+        task.say("Corosync Cluster Engine Authentication key generator.")
+        task.say("Gathering 2048 bits for key from /dev/urandom.")
+        task.say("Writing corosync key to %s." % AUTHKEY)
+        env.write(env.path(AUTHKEY), os.urandom(256), 0o400)
+    task.say("Writing corosync config to " + api.CONF)
+    conf = corosync_conf.new_cluster(options["clustername"], node, link, int(options.get("nodeid", 1)))
+    env.write(env.path(api.CONF), corosync_conf.render(conf), 0o640)
+    nodefiles.sync()
+    task.say("Restart corosync and cluster filesystem")
+    services.systemctl("restart", "corosync", "pve-cluster")
 
 
 def status(_options):

@@ -10,11 +10,12 @@ import hmac
 import json
 import os
 import signal
+import socket
 import sys
 import threading
 import time
 
-from . import corosync_conf, env, ipc
+from . import corosync_conf, env, ipc, switches
 
 CONF = "/etc/corosync/corosync.conf"
 AUTHKEY = "/etc/corosync/authkey"
@@ -97,18 +98,43 @@ class Corosync:
                 self.heard[number] = beat
 
     def send_beats(self, number):
-        """Runs as long as the node is in the nodelist."""
+        """Runs as long as the node is in the nodelist, over one connection while that lasts.
+
+        A beat and its answer tell both sides, so a node that was heard a moment ago, because
+        it began, needs none from here.
+        """
+        link, address = None, None
         while number in self.nodes and not self.leaving:
             try:
-                answer = ipc.call_tcp(self.nodes[number]["address"], env.LINK_PORT, self.packet(self.beat()),
-                                      min(5, env.SILENCE / 2))
-                body = self.opened(answer)
-                if body and answer["from"] == number:
-                    self.take(number, body)
+                now = self.nodes[number]["address"]
+                blocked = self.blocked(now)
+                if link and (blocked or now != address):
+                    link.close()
+                    link = None
+                if blocked:
+                    raise OSError("a test blocks it")
+                if link or time.monotonic() - self.heard.get(number, {}).get("at", 0) > 0.9 * env.BEAT:
+                    if link is None:
+                        link, address = socket.create_connection((now, env.LINK_PORT), min(5, env.SILENCE / 2)), now
+                    answer = ipc.exchange(link, self.packet(self.beat()))
+                    body = self.opened(answer)
+                    if body and answer["from"] == number:
+                        self.take(number, body)
             except (OSError, ValueError, KeyError):
-                pass  # not there now; silence says it all
+                # Not there now; silence says it all.
+                if link:
+                    link.close()
+                link = None
             time.sleep(env.BEAT)
+        if link:
+            link.close()
         self.threads.discard(number)
+
+    @staticmethod
+    def blocked(address):
+        """Whether a test lets no packet through between this node and an address."""
+        switch = switches.get("corosync_blocked", False)
+        return address in switch if isinstance(switch, list) else bool(switch)
 
     # -- membership
 
@@ -130,16 +156,17 @@ class Corosync:
 
     def consider(self, number, fresh):
         other = self.heard[number]
+        # Before anything else: a newer configuration may name nodes that this one does not know.
+        if other["version"] > self.version and self.me in other["hears"]:
+            log("[CMAP  ] Received config version (%d) is different than my config version (%d)! Exiting"
+                % (other["version"], self.version))
+            os._exit(1)
         union = self.members | set(other["members"])
         if not union <= fresh | {self.me}:
             return
         for one in union - {self.me}:
             if not union <= set(self.heard[one]["hears"]):
                 return
-        if other["version"] > self.version:
-            log("[CMAP  ] Received config version (%d) is different than my config version (%d)! Exiting"
-                % (other["version"], self.version))
-            os._exit(1)
         if other["version"] == self.version:
             self.members |= union
 
@@ -161,7 +188,8 @@ class Corosync:
                       if self.heard[number]["pmxcfs"]}
             return {
                 "me": self.me, "cluster": self.cluster, "version": self.version, "expected": expected,
-                "quorum": quorum, "total": self.total(), "quorate": self.total() >= quorum,
+                "quorum": quorum, "total": self.total(), 
+                "quorate": self.total() >= quorum and not switches.get("no_quorum"),
                 "ring": "%x.%x" % (min(self.members), self.sequence), "members": members,
                 "nodes": {str(number): dict(node, heard=number in self.fresh()) for number, node in self.nodes.items()},
                 "pmxcfs": {str(number): state for number, state in states.items()},
@@ -171,7 +199,7 @@ class Corosync:
 
     def from_network(self, packet, _peer):
         body = self.opened(packet)
-        if body is None or self.leaving:
+        if body is None or self.leaving or self.blocked(self.nodes[packet["from"]]["address"]):
             return None
         if body.get("beat"):
             self.take(packet["from"], body)
@@ -183,11 +211,15 @@ class Corosync:
         if "expected" in body:
             self.expected_override = body["expected"]
             return self.packet({})
+        if "cat" in body:
+            return self.packet({"text": env.read(env.path(body["cat"]))})
         if "pmxcfs" in body:
             return self.packet(ipc.call(env.run("pmxcfs.sock"), {"op": "peer", "message": body["pmxcfs"]}))
         return None
 
     def tell(self, number, body, timeout=10):
+        if self.blocked(self.nodes[number]["address"]):
+            raise OSError("a test blocks it")
         answer = ipc.call_tcp(self.nodes[number]["address"], env.LINK_PORT, self.packet(body), timeout)
         return self.opened(answer)
 
@@ -235,7 +267,6 @@ class Corosync:
 
 def listen(address):
     """Binds the link address, waiting for it to appear on an interface."""
-    import socket
     said = False
     while True:
         listener = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM)

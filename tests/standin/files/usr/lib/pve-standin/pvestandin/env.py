@@ -24,6 +24,13 @@ SILENCE = _number("SILENCE", 10)
 # Between two looks of pmxcfs at corosync and at its own files.
 POLL = _number("POLL", 1)
 
+# A place or a node of rig.py loses its processes, never the machine below: what was
+# written is there, and twenty databases on one disk wait for it in vain.
+SYNC = not os.environ.get("PVE_STANDIN_NO_FSYNC")
+
+# A folder that all nodes of a cluster see, for their locks; only where they run on one machine.
+LOCKS = os.environ.get("PVE_STANDIN_LOCKS")
+
 API_PORT = int(_number("API_PORT", 8006))
 LINK_PORT = int(_number("LINK_PORT", 5405))
 
@@ -103,7 +110,8 @@ def write(file, data, mode=0o644):
         out.write(data)
         os.fchmod(out.fileno(), mode)
         out.flush()
-        os.fsync(out.fileno())
+        if SYNC:
+            os.fsync(out.fileno())
     os.rename(temporary, file)
 
 

@@ -45,15 +45,20 @@ def call_tcp(address, port, message, timeout):
 
 
 def _answer(connection, peer, handler):
+    """Answers until the other side ends the connection; no answer ends it too."""
     with connection:
         try:
             connection.settimeout(60)
-            line = read_line(connection)
-            if not line.endswith(b"\n"):
-                return
-            reply = handler(json.loads(line), peer)
-            if reply is not None:
+            while True:
+                line = read_line(connection)
+                if not line.endswith(b"\n"):
+                    return
+                reply = handler(json.loads(line), peer)
+                if reply is None:
+                    return
                 connection.sendall(json.dumps(reply).encode() + b"\n")
+        except TimeoutError:
+            return  # nobody needs it any more
         except (OSError, ValueError) as error:
             print("a request from %s failed: %s" % (peer, error), file=sys.stderr)
 

@@ -1,4 +1,26 @@
-"""`pvecm add`: the steps of a join, in the order of the real one."""
+"""`pvecm add`: the steps of a join, in the order of the real one.
+
+The points at which a test can end or stop it (`die_at`, `hang_at` of switches.py), and
+what has happened by then:
+
+    1  the password was read
+    2  /var/lock/pvecm.lock is held
+    3  the checks were passed
+    4  root's ssh keys and the folders below /etc/pve are there
+    5  the peer took the password
+    6  the peer was not yet asked to add this node
+    7  the peer added the node; nothing of its answer is on the disk here
+    8  /etc/corosync/authkey is written
+    9  /etc/corosync/corosync.conf is written
+    10 pve-cluster is stopped
+    11 the database is backed up
+    12 the database is deleted
+    13 corosync and pve-cluster are started
+    14 there is a quorum
+    15 this node's certificates are made and root's keys merged
+    16 pvedaemon and pveproxy are reloaded
+    17 the line of success is printed
+"""
 
 import base64
 import fcntl
@@ -7,7 +29,7 @@ import signal
 import sys
 import time
 
-from . import api, env, ipc, nodefiles, quorumtool, services, store
+from . import api, env, ipc, nodefiles, quorumtool, services, store, switches, tasks
 from .client import Client, ClientError, ask_on_stdin
 
 AUTHKEY = "/etc/corosync/authkey"
@@ -16,47 +38,38 @@ LOCK = "/var/lock/pvecm.lock"
 BACKUP = "/var/lib/pve-cluster/backup"
 
 
-class Interrupted(Exception):
-    """SIGTERM or SIGINT came."""
-
-
 class Stop(Exception):
     """Ends the task; the text is its error."""
 
 
-def _interrupt(_signal, _frame):
-    raise Interrupted()
+def point(number):
+    """One of the points in the table above."""
+    if switches.strike("die_at", number):
+        which = switches.get("die_as", "all")
+        if which in ("all", "parent"):
+            os.kill(os.getppid(), signal.SIGKILL)
+        if which in ("all", "worker"):
+            os.kill(os.getpid(), signal.SIGKILL)
+    if switches.strike("hang_at", number):
+        while not switches.get("go_on"):
+            time.sleep(0.05)
 
 
 def run(task, options, node, address):
-    """The worker. It never raises: whatever happens, pvecm ends with 0."""
-    signal.signal(signal.SIGTERM, _interrupt)
-    signal.signal(signal.SIGINT, _interrupt)
-    error = None
+    """The worker's work; returns the text of an error, or None."""
     try:
         password = read_password(options["hostname"])
+        point(1)
         with local_lock(task):
+            point(2)
             join(task, options, node, address, password)
-    except Interrupted:
-        error = "received interrupt"
-    except BrokenPipeError:
-        error = "broken pipe "
     except Stop as stop:
-        error = str(stop)
+        return str(stop)
     except (ClientError, api.ApiError) as failed:
-        error = failed.text.rstrip("\n")
-    except services.Failed as failed:
-        error = str(failed)
-    except (OSError, RuntimeError, ValueError) as failed:
-        error = str(failed)
-    if error is not None:
-        for stream, text in ((1, error + "\n"), (2, "broken pipe \n")):
-            try:
-                os.write(stream, text.encode())
-                break
-            except BrokenPipeError:
-                continue  # nobody reads; the task log has it
-    task.finish(error)
+        return failed.text.rstrip("\n")
+    except (services.Failed, OSError, RuntimeError, ValueError) as failed:
+        return str(failed)
+    return None
 
 
 def read_password(host):
@@ -131,18 +144,21 @@ def link_address(value):
 
 def join(task, options, node, address, password):
     check(task, options, node)
+    point(3)
     # A half-joined node that waits for quorum cannot write, and gets all this afterwards.
     if has_quorum():
         nodefiles.make_folders(node)
         nodefiles.setup_root_ssh(node)
+    point(4)
     host = options["hostname"]
     client = Client(host, options.get("fingerprint"), ask_on_stdin(task))
     try:
         task.say("Establishing API connection with host '%s'" % host)
         client.login(password)
-    except Interrupted:
+    except tasks.Interrupted:
         raise ClientError("500 received interrupt")
     task.say("Login succeeded.")
+    point(5)
     task.say("check cluster join API version")
     client.request("GET", "/cluster/config/apiversion")
     form = {"apiversion": "1", "new_node_ip": address}
@@ -157,6 +173,7 @@ def join(task, options, node, address, password):
         links = {"link0": address}
     form.update(links)
     task.say("Request addition of this node")
+    point(6)
     try:
         answer = client.request("POST", "/cluster/config/nodes/" + node, form)
     except ClientError as error:
@@ -164,6 +181,7 @@ def join(task, options, node, address, password):
         task.say("An error occurred on the cluster node: " + text)
         raise Stop("Cluster join aborted!")
     task.say("Join request OK, finishing setup locally")
+    point(7)
     finish(task, node, address, answer)
 
 
@@ -171,19 +189,27 @@ def finish(task, node, address, answer):
     # Written as they come, with the default mode: the real one leaves authkey 0644 as well.
     os.makedirs(env.path("/etc/corosync"), exist_ok=True)
     env.write(env.path(AUTHKEY), base64.b64decode(answer["corosync_authkey"]), 0o644)
+    point(8)
     env.write(env.path(LOCAL_CONF), answer["corosync_conf"], 0o644)
+    point(9)
     task.say("stopping pve-cluster service")
     services.systemctl("stop", "pve-cluster")
+    point(10)
     back_up_database(task)
     services.systemctl("start", "corosync", "pve-cluster")
+    point(13)
     task.say("waiting for quorum...", end="")
     while not has_quorum():
         time.sleep(min(1, env.POLL))
     task.say("OK")
+    point(14)
     nodefiles.update(node, address, task.say, joining=True)
+    point(15)
     task.say("generated new node certificate, restart pveproxy and pvedaemon services")
     services.systemctl("reload-or-restart", "pvedaemon", "pveproxy")
+    point(16)
     task.say("successfully added node '%s' to cluster." % node)
+    point(17)
 
 
 def back_up_database(task):
@@ -194,7 +220,9 @@ def back_up_database(task):
     database = env.path(store.DATABASE)
     if os.path.exists(database):
         env.write(env.path(name), gzip.compress(env.read(database).encode("utf-8", "surrogateescape")), 0o644)
+        point(11)
         os.unlink(database)
+    point(12)
 
 
 def has_quorum():

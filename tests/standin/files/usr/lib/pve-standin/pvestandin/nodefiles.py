@@ -11,6 +11,8 @@ FOLDERS = ("priv", "priv/acme", "priv/lock", "firewall", "ha", "mapping", "nodes
 # so that a test knows the fingerprint before the machine boots.
 PRESET = "/usr/share/pve-standin/preset"
 AUTHORIZED_KEYS = "/etc/pve/priv/authorized_keys"
+SSH_CONFIG = ("Ciphers aes128-ctr,aes192-ctr,aes256-ctr,aes128-gcm@openssh.com,aes256-gcm@openssh.com,"
+              "chacha20-poly1305@openssh.com\n")
 HOST_KEY = "/etc/ssh/ssh_host_rsa_key.pub"
 
 
@@ -76,6 +78,8 @@ def setup_root_ssh(node):
         # Ed25519 in spite of the name: 4096 bits of RSA take minutes on an emulated processor.
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "root@" + node, "-f", key],
                        stdin=subprocess.DEVNULL, check=True)
+    if not os.path.exists(folder + "/config"):
+        env.write(folder + "/config", SSH_CONFIG, 0o640)
     own = folder + "/authorized_keys"
     shared = env.path(AUTHORIZED_KEYS)
     if not os.path.exists(shared):

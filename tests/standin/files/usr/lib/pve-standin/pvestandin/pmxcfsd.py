@@ -6,7 +6,7 @@ import sys
 import threading
 import time
 
-from . import corosync_conf, daemon, env, ipc
+from . import corosync_conf, daemon, env, ipc, switches
 from .store import MOUNT, Store
 
 COROSYNC_CONF = "/etc/corosync/corosync.conf"
@@ -15,6 +15,14 @@ LOCK_LIFE = 120
 
 def log(text):
     print(text, file=sys.stderr, flush=True)
+
+
+def version_of(text):
+    """The config_version of a corosync.conf, or 0."""
+    try:
+        return corosync_conf.version(corosync_conf.parse(text))
+    except (ValueError, KeyError):
+        return 0
 
 
 class Pmxcfs:
@@ -28,6 +36,7 @@ class Pmxcfs:
         self.known = {}  # node name -> address, once it was seen
         self.view, self.view_version = None, 0
         self.status = None  # corosync's last answer; False after it was lost
+        self.past = {}  # digests of the database in the last minute -> when
         self.unpublished = set()  # names that the other nodes do not have yet
         imported = self.import_database()
         # A database imported a moment ago knows nothing of the cluster yet.
@@ -62,7 +71,19 @@ class Pmxcfs:
         self.store.plugin(".rrd", "")
         self.store.plugin(".vmlist", '{\n"version": 1\n}\n')
         self.store.plugin(".clusterlog", '{\n"data": [\n]\n}\n')
+        self.share_locks()
         self.show()
+
+    def share_locks(self):
+        """One folder of locks for all nodes of a cluster, where they run on one machine.
+
+        With the real one mkdir below priv/lock fails on each node while one has the lock; a tmpfs
+        per node cannot do that.
+        """
+        if env.LOCKS and self.clustered:
+            folder = self.store.full("priv/lock")
+            os.makedirs(folder, exist_ok=True)
+            subprocess.run(["mount", "--bind", env.LOCKS, folder], check=True)
 
     def unmount(self):
         if os.geteuid() == 0 and not env.ROOT:
@@ -152,10 +173,21 @@ class Pmxcfs:
             names, self.unpublished = self.unpublished, set()
             targets = self.others() if self.clustered else {}
             entries = {name: self.store.entries[name] for name in names}
-        for number in targets:
+        missed = []
+
+        def put(number):
             if self.ask(number, {"put": entries}) is None:
-                with self.lock:
-                    self.unpublished |= names
+                missed.append(number)
+
+        # All at a time: one that does not answer must not keep the others waiting.
+        threads = [threading.Thread(target=put, args=(number,)) for number in targets]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        if missed:
+            with self.lock:
+                self.unpublished |= names
 
     def look_at_corosync(self):
         register = {"ip": self.address, "database": self.store.digest()}
@@ -166,8 +198,12 @@ class Pmxcfs:
         with self.lock:
             self.status = status
             quorate = bool(status and status["quorate"])
-            mine = self.store.digest()
-            differing = [number for number, state in self.others().items() if state["database"] != mine]
+            # What another node has now and this one had before is older: that node lacks
+            # something, and will ask. A new node has asked for all there is before it counts.
+            now = time.monotonic()
+            self.past = {digest: at for digest, at in self.past.items() if now - at < 60}
+            self.past[self.store.digest()] = now
+            differing = [number for number, state in self.others().items() if state["database"] not in self.past]
         if quorate:
             for number in differing:
                 self.adopt(self.ask(number, {"get": True}))
@@ -206,13 +242,26 @@ class Pmxcfs:
             self.show()
 
     def push_corosync_conf(self):
-        """/etc/corosync/corosync.conf follows the cluster's, and corosync is told."""
+        """/etc/corosync/corosync.conf follows the cluster's, and corosync is told.
+
+        Not when the local file has a higher version, and not when there is none to read.
+        """
         text = self.store.text("corosync.conf")
         file = env.path(COROSYNC_CONF)
         if text is None:
             return
-        if not os.path.exists(file) or env.read(file) != text:
-            env.write(file, text)
+        new = version_of(text)
+        if not new:
+            log("[dcdb] crit: unable to parse cluster config_version")
+            return
+        old = env.read(file) if os.path.exists(file) else ""
+        if old == text:
+            return
+        if new < version_of(old):
+            log("[dcdb] crit: local corosync.conf is newer")
+            return
+        env.write(file, text)
+        log("[dcdb] notice: wrote new corosync config '%s' (version = %d)" % (COROSYNC_CONF, new))
         try:
             ipc.call(env.run("corosync.sock"), {"op": "reload"})
         except OSError:
@@ -223,7 +272,10 @@ class Pmxcfs:
     def request(self, message, _peer):
         op = message["op"]
         if op == "lock" or op == "unlock":
-            return self.cluster_lock(message)
+            answer = self.cluster_lock(message)
+            if answer.get("taken"):
+                self.catch_up()
+            return answer
         if op == "peer":
             return self.from_peer(message["message"])
         if op == "sync":
@@ -231,11 +283,23 @@ class Pmxcfs:
         with self.lock:
             return {"quorate": self.quorate, "clustered": self.clustered, "address": self.address}
 
+    def catch_up(self):
+        """Gets what others wrote a moment ago, before they gave the lock back.
+
+        With the real one a write is everywhere when it returns; here a file that a program
+        renames by itself is seen at the next look.
+        """
+        self.tick()
+        for number in self.others() if self.clustered else {}:
+            self.adopt(self.ask(number, {"get": True}))
+
     def from_peer(self, message):
         if "lock" in message:
             return self.local_lock(message["lock"], message["take"])
         with self.lock:
             if message.get("get"):
+                if self.quorate:
+                    self.take_writes()
                 return {"entries": self.store.entries, "complete": not self.fresh}
             if "put" in message:
                 if not self.fresh:
@@ -262,7 +326,7 @@ class Pmxcfs:
                 os.mkdir(folder)
                 return {"taken": True}
             except FileExistsError:
-                if time.time() - os.stat(folder).st_mtime > LOCK_LIFE:
+                if time.time() - os.stat(folder).st_mtime > switches.get("lock_life", LOCK_LIFE):
                     os.rmdir(folder)
                 return {"taken": False}
         except OSError:

@@ -1,0 +1,1 @@
+"""What the script `place` is made of."""
