@@ -10,6 +10,7 @@
 mod tree;
 
 use firstboot::journal::{Journal, Loaded, Stage};
+use firstboot::media::Source;
 use firstboot::root::Root;
 use firstboot::run::Work;
 use firstboot::status::{Reporter, State};
@@ -125,7 +126,8 @@ fn a_cut_after_any_step_is_made_good() {
             let root = Root::new(folder.path());
             let mut reporter = Reporter::new(&root, Stage::Local);
             let loaded = Journal::load(&root).unwrap();
-            let mut work = Work::begin(&root, &seed, &loaded, &mut reporter).unwrap();
+            let mut work =
+                Work::begin(&root, &Source::Disk, &seed, &loaded, &mut reporter).unwrap();
             work.steps(Stage::Local, &LOCAL[..cut]).unwrap();
             // A step's work may be on disk without its record.
             if let Some(step) = LOCAL.get(cut) {
@@ -155,7 +157,7 @@ fn an_unfinished_instance_hands_its_old_names_on() {
     other.user_data.fqdn = Some("vm40.lab.example".to_owned());
     let mut reporter = Reporter::new(&root, Stage::Local);
     let loaded = Journal::load(&root).unwrap();
-    let mut work = Work::begin(&root, &other, &loaded, &mut reporter).unwrap();
+    let mut work = Work::begin(&root, &Source::Disk, &other, &loaded, &mut reporter).unwrap();
     // Cut before the statistics were renamed.
     work.steps(Stage::Local, &LOCAL[..4]).unwrap();
     let output = firstboot(folder.path(), &case.join("seed"), "local");

@@ -55,14 +55,23 @@ fn the_local_stage_comes_before_whoever_reads_the_name() {
     assert_eq!(words("firstboot-local", "WantedBy"), ["sysinit.target"]);
 }
 
+/// A join may have to wait for a night, and nothing waits for it; the first stage is waited for.
 #[test]
-fn both_have_a_finite_time_limit() {
-    // The join's own waits: mount, way to a peer, attempts (the last may overrun by its
-    // grace), settling. See `steps::join`.
-    let own = 60 + 60 + 600 + 15 + 30;
-    let limit = |name| words(name, "TimeoutStartSec")[0].parse::<u64>().unwrap();
-    assert!(limit("firstboot-join") > own);
-    assert!(limit("firstboot-local") > 0);
+fn the_join_is_in_the_background_and_the_local_stage_has_a_limit() {
+    assert_eq!(words("firstboot-join", "Type"), ["exec"]);
+    assert!(words("firstboot-join", "TimeoutStartSec").is_empty());
+    assert!(words("firstboot-join", "RuntimeMaxSec").is_empty());
+    assert_eq!(words("firstboot-join", "Restart"), ["on-abnormal"]);
+    assert_eq!(words("firstboot-local", "Type"), ["oneshot"]);
+    let limit = &words("firstboot-local", "TimeoutStartSec")[0];
+    assert!(limit.parse::<u64>().unwrap() > 0);
+}
+
+#[test]
+fn a_core_dump_of_either_is_never_written() {
+    for unit in ["firstboot-local", "firstboot-join"] {
+        assert_eq!(words(unit, "LimitCORE"), ["0"]);
+    }
 }
 
 /// Says nothing where systemd is not installed; the check is systemd's own.

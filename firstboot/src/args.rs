@@ -12,6 +12,8 @@ Usage: firstboot [--root DIR] [--seed-dir DIR] COMMAND
 Commands:
   local                       name, network, keys: before the services start
   join                        join the Proxmox VE cluster: after the network is up
+  retry                       try the join again now, with the seed as it is now: after a
+                              reason that ended it was put right, or to shorten a pause
   status [--wait [SECONDS]] [--json]
                               how far this machine is; with --wait, when it is done.
                               Ends with 0 when configured, 1 when failed, 3 when not finished
@@ -41,6 +43,8 @@ pub enum Command {
     Local,
     /// The second stage.
     Join,
+    /// Go on with the second stage now.
+    Retry,
     /// Show the state.
     Status {
         /// Wait until it is final: for ever, or so many seconds.
@@ -75,6 +79,7 @@ pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Args, String> 
             ("--version" | "-V", _) => command = Some(Command::Version),
             ("local", None) => command = Some(Command::Local),
             ("join", None) => command = Some(Command::Join),
+            ("retry", None) => command = Some(Command::Retry),
             ("status", None) => {
                 command = Some(Command::Status {
                     wait: None,
@@ -93,7 +98,7 @@ pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Args, String> 
         }
     }
     let command = command.ok_or("no command given")?;
-    let stage = matches!(command, Command::Local | Command::Join);
+    let stage = matches!(command, Command::Local | Command::Join | Command::Retry);
     if stage && root.is_some() && seed_folder.is_none() {
         // The disks of this machine are not those of the system in that folder.
         return Err("--root needs --seed-dir".to_owned());
@@ -120,6 +125,7 @@ mod tests {
         assert_eq!(args.seed_folder, Some(PathBuf::from("seed")));
         assert_eq!(args.command, Command::Local);
         assert_eq!(of("join").unwrap().root, PathBuf::from("/"));
+        assert_eq!(of("retry").unwrap().command, Command::Retry);
         assert_eq!(of("--version").unwrap().command, Command::Version);
     }
 

@@ -8,19 +8,24 @@ pub mod clock;
 pub mod console;
 pub mod iso9660;
 pub mod journal;
+pub mod keep;
 pub mod media;
+pub mod patience;
 pub mod port;
 pub mod root;
 pub mod run;
+pub mod secrecy;
 pub mod seed;
 pub mod show;
 pub mod status;
 pub mod steps;
+pub mod waiting;
 
 use steps::Step;
 
 /// The first stage, in order: before anything has the machine's name.
 pub const LOCAL: &[Step] = &[
+    step("retired", steps::retired::run),
     step("hostname", steps::hostname::run),
     step("hosts", steps::hosts::run),
     step("mailname", steps::mailname::run),
@@ -39,6 +44,10 @@ pub const LOCAL: &[Step] = &[
 pub const JOIN: &[Step] = &[
     step("addresses", steps::addresses::run),
     step("join", steps::join::run),
+    step("secret", steps::secret::run),
+    step("votes", steps::votes::run),
+    step("storage", steps::storage::run),
+    step("ha", steps::ha::run),
 ];
 
 const fn step(

@@ -1,9 +1,9 @@
 //! The guest binary; see the library.
 
 use firstboot::args::{self, Args, Command};
+use firstboot::media::Source;
 use firstboot::root::Root;
-use firstboot::run::{self, Source};
-use firstboot::{show, status};
+use firstboot::{run, secrecy, show, status};
 use std::io::Write;
 use std::process::ExitCode;
 
@@ -14,6 +14,13 @@ fn main() -> ExitCode {
         let place = place.unwrap_or_else(|| "an unknown place".to_owned());
         let _ = writeln!(std::io::stderr(), "firstboot: panic at {place}");
     }));
+    // A kernel that refuses is no reason to leave the machine unconfigured.
+    if let Err(error) = secrecy::forbid_core_dumps() {
+        let _ = writeln!(
+            std::io::stderr(),
+            "firstboot: cannot forbid core dumps: {error}"
+        );
+    }
     match args::parse(std::env::args_os().skip(1)) {
         Ok(args) => ExitCode::from(execute(args)),
         Err(message) => {
@@ -31,7 +38,23 @@ fn execute(args: Args) -> u8 {
     };
     match args.command {
         Command::Local => u8::from(!run::local(&root, &source)),
-        Command::Join => u8::from(!run::join(&root, &source)),
+        Command::Join => {
+            let well = run::join(&root, &source);
+            if well {
+                run::keep_member(&root);
+            }
+            u8::from(!well)
+        }
+        Command::Retry => match run::retry(&root, &source) {
+            Ok(line) => {
+                print(&format!("{line}\n"));
+                0
+            }
+            Err(why) => {
+                let _ = writeln!(std::io::stderr(), "firstboot: {why}");
+                1
+            }
+        },
         Command::Status { wait, json } => {
             let state = show::state(&root, wait);
             let text = match json {

@@ -1,14 +1,24 @@
-//! Finding the seed disk and reading it. Nothing here writes to a device.
+//! Finding the seed disk and reading it. Nothing here writes to a device but [`scrub`].
 
 mod fat;
 mod find;
 mod iso9660;
+pub mod scrub;
 
 pub use find::{Patience, find_in};
 
 use crate::seed::{self, Seed, SeedError};
 use std::io::{self, Read, Seek};
 use std::path::{Path, PathBuf};
+
+/// Where the seed comes from.
+#[derive(Debug, Clone)]
+pub enum Source {
+    /// The disk labelled `CIDATA`.
+    Disk,
+    /// A folder with the documents.
+    Folder(PathBuf),
+}
 
 /// A seed and where it was found.
 #[derive(Debug)]
@@ -113,19 +123,24 @@ pub fn read_folder(folder: &Path) -> Result<Seed, MediaError> {
         place: folder.to_owned(),
         reason,
     };
-    let mut files = Vec::new();
-    for entry in std::fs::read_dir(folder).map_err(unreadable)? {
-        let entry = entry.map_err(unreadable)?;
-        files.push((entry.file_name(), entry.path()));
-    }
-    files.sort();
-    parse_files(folder, |wanted| {
-        let named = |name: &std::ffi::OsStr| name.eq_ignore_ascii_case(wanted);
-        match files.iter().find(|(name, _)| named(name)) {
-            None => Ok(None),
-            Some((_, path)) => limited(std::fs::File::open(path)?).map(Some),
-        }
+    // A folder that cannot be listed is to be named as such, and not by a document.
+    std::fs::read_dir(folder).map_err(unreadable)?;
+    parse_files(folder, |wanted| match document_in(folder, wanted)? {
+        None => Ok(None),
+        Some(path) => limited(std::fs::File::open(path)?).map(Some),
     })
+}
+
+/// The file of a folder that is this document; its name may be in any case.
+fn document_in(folder: &Path, wanted: &str) -> io::Result<Option<PathBuf>> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_name().eq_ignore_ascii_case(wanted) {
+            files.push(entry.path());
+        }
+    }
+    Ok(files.into_iter().min())
 }
 
 /// Reads a FAT image labelled `CIDATA`; `place` names it in errors. Never writes.

@@ -1,15 +1,18 @@
 //! The two runs of a boot: `firstboot local` and `firstboot join`.
 
+mod retry;
 mod work;
 
 use crate::journal::{Journal, Loaded, Stage};
-use crate::media::{self, MediaError, Patience};
+use crate::keep;
+use crate::media::{self, MediaError, Patience, Source};
 use crate::root::Root;
 use crate::seed::Seed;
 use crate::status::{Reporter, StepState, Verdict};
-use std::path::PathBuf;
+use crate::steps::secret;
 use std::time::Duration;
 
+pub use retry::retry;
 pub use work::Work;
 
 /// The longest that a seed disk may take to appear.
@@ -34,32 +37,21 @@ const NOT_NEEDED: Patience = Patience {
 /// wait, because the boot waits for it; the second run sends what it left.
 const PORT_WAIT: Duration = Duration::from_secs(2);
 
-/// Where the seed comes from.
-#[derive(Debug, Clone)]
-pub enum Source {
-    /// The disk labelled `CIDATA`.
-    Disk,
-    /// A folder with the documents.
-    Folder(PathBuf),
-}
-
-impl Source {
-    /// The seed, `None` when there is no seed disk, or why it cannot be used.
-    fn read(&self, loaded: &Loaded) -> Result<Option<Seed>, String> {
-        let (patience, needed) = match loaded {
-            Loaded::Found(journal) if journal.is_finished() => (NOT_NEEDED, false),
-            Loaded::Found(_) | Loaded::Corrupt(_) => (NEEDED, true),
-            Loaded::Missing => (UNKNOWN, true),
-        };
-        let seed = match self {
-            Source::Disk => media::find(patience).map(|found| found.map(|found| found.seed)),
-            Source::Folder(folder) => media::read_folder(folder).map(Some),
-        };
-        match seed {
-            // Some disk of a configured machine is broken: that is not for firstboot to say.
-            Err(MediaError::Unreadable { .. }) if !needed => Ok(None),
-            other => other.map_err(|error| error.to_string()),
-        }
+/// The seed, `None` when there is no seed disk, or why it cannot be used.
+fn read_seed(source: &Source, loaded: &Loaded) -> Result<Option<Seed>, String> {
+    let (patience, needed) = match loaded {
+        Loaded::Found(journal) if journal.is_finished() => (NOT_NEEDED, false),
+        Loaded::Found(_) | Loaded::Corrupt(_) => (NEEDED, true),
+        Loaded::Missing => (UNKNOWN, true),
+    };
+    let seed = match source {
+        Source::Disk => media::find(patience).map(|found| found.map(|found| found.seed)),
+        Source::Folder(folder) => media::read_folder(folder).map(Some),
+    };
+    match seed {
+        // Some disk of a configured machine is broken: that is not for firstboot to say.
+        Err(MediaError::Unreadable { .. }) if !needed => Ok(None),
+        other => other.map_err(|error| error.to_string()),
     }
 }
 
@@ -99,7 +91,7 @@ fn local_reported(root: &Root, source: &Source) -> bool {
 
 fn local_stage(root: &Root, source: &Source, reporter: &mut Reporter) -> Result<(), String> {
     let loaded = load(root)?;
-    let Some(seed) = source.read(&loaded)? else {
+    let Some(seed) = read_seed(source, &loaded)? else {
         return local_without_seed(&loaded, reporter);
     };
     if let Loaded::Found(journal) = &loaded {
@@ -108,7 +100,7 @@ fn local_stage(root: &Root, source: &Source, reporter: &mut Reporter) -> Result<
             return Ok(());
         }
     }
-    let mut work = Work::begin(root, &seed, &loaded, reporter).map_err(words)?;
+    let mut work = Work::begin(root, source, &seed, &loaded, reporter).map_err(words)?;
     if let Loaded::Corrupt(why) = &loaded {
         work.remark(format!("{why}: all steps run again"));
     }
@@ -141,7 +133,18 @@ pub fn join(root: &Root, source: &Source) -> bool {
     guarded(root, Stage::Join, || join_reported(root, source))
 }
 
+/// After a second stage that went well: watches over the membership, if there is one, until
+/// the machine is switched off.
+pub fn keep_member(root: &Root) {
+    if let Ok(Loaded::Found(journal)) = load(root) {
+        keep::keep(root, &journal.name);
+    }
+}
+
 fn join_reported(root: &Root, source: &Source) -> bool {
+    let Some(_lock) = retry::lock(root) else {
+        return false;
+    };
     let mut reporter = Reporter::new(root, Stage::Join);
     let result = join_stage(root, source, &mut reporter);
     match &result {
@@ -163,7 +166,7 @@ fn join_stage(root: &Root, source: &Source, reporter: &mut Reporter) -> Result<b
         Loaded::Corrupt(why) => return Err(not_after_local(&why)),
         Loaded::Missing if reporter.state().state == Verdict::Unconfigured => return Ok(true),
         Loaded::Missing => {
-            if source.read(&Loaded::Missing)?.is_some() {
+            if read_seed(source, &Loaded::Missing)?.is_some() {
                 return Err(not_after_local("it has not run"));
             }
             reporter.unconfigured();
@@ -182,17 +185,22 @@ fn join_stage(root: &Root, source: &Source, reporter: &mut Reporter) -> Result<b
         }));
     }
     let loaded = Loaded::Found(journal.clone());
-    match source.read(&loaded)? {
+    match read_seed(source, &loaded)? {
         Some(seed) if seed.meta_data.instance_id != journal.instance => {
             let id = seed.meta_data.instance_id;
             Err(not_after_local(&format!(
                 "it did not take up instance {id}"
             )))
         }
-        _ if journal.join.finished => Ok(true),
+        seed if journal.join.finished => {
+            if let Some(seed) = seed {
+                secret::again(&seed, source);
+            }
+            Ok(true)
+        }
         None => Err(unfinished_without_seed(&journal)),
         Some(seed) => {
-            let mut work = Work::begin(root, &seed, &loaded, reporter).map_err(words)?;
+            let mut work = Work::begin(root, source, &seed, &loaded, reporter).map_err(words)?;
             work.stage(Stage::Join, crate::JOIN)?;
             Ok(false)
         }

@@ -1,5 +1,6 @@
 //! `firstboot status`: the state of this boot, for a human or a program.
 
+use crate::clock;
 use crate::console::step_line;
 use crate::root::Root;
 use crate::status::{FILE, State, Verdict};
@@ -42,7 +43,11 @@ pub fn text(state: Option<&State>) -> String {
         "" => "this machine".to_owned(),
         name => format!("{name} (instance {})", state.instance),
     };
-    let mut text = format!("{who}: {}\n", state.state.name());
+    let how = match &state.waiting {
+        Some(waiting) => waiting.words(clock::uptime()),
+        None => state.state.name().to_owned(),
+    };
+    let mut text = format!("{who}: {how}\n");
     for line in state.reason.iter().flat_map(|reason| reason.lines()) {
         let _ = writeln!(text, "    {line}");
     }
@@ -65,6 +70,7 @@ mod tests {
     use super::*;
     use crate::journal::{Stage, StepRecord, StepResult};
     use crate::status::StepState;
+    use crate::waiting::Waiting;
 
     #[test]
     fn a_failed_machine() {
@@ -82,6 +88,7 @@ mod tests {
             name: "vm42".into(),
             instance: "iid-1".into(),
             reason: Some("step hosts: cannot write /etc/hosts\ncaused by: full".into()),
+            waiting: None,
             steps: vec![StepState {
                 stage: Stage::Local,
                 record,
@@ -95,6 +102,29 @@ mod tests {
         assert_eq!(exit_code(Some(&state)), 1);
         let read: State = serde_json::from_str(&json(Some(&state)).unwrap()).unwrap();
         assert_eq!(read, state);
+    }
+
+    #[test]
+    fn a_machine_that_waits_for_its_cluster() {
+        let mut state = State {
+            name: "vm42".into(),
+            instance: "iid-1".into(),
+            waiting: Some(Waiting {
+                step: "join".into(),
+                attempt: 4,
+                next: Some(clock::uptime() + 180.5),
+                reason: "the cluster of 10.120.0.1 has no quorum".into(),
+            }),
+            ..State::default()
+        };
+        assert_eq!(
+            text(Some(&state)),
+            "vm42 (instance iid-1): joining, attempt 4, next in 3 min, because the cluster of \
+             10.120.0.1 has no quorum\n"
+        );
+        assert_eq!(exit_code(Some(&state)), 3);
+        state.waiting.as_mut().unwrap().next = None;
+        assert!(text(Some(&state)).contains("joining, attempt 4, under way, because the cluster"));
     }
 
     #[test]

@@ -5,6 +5,7 @@ use crate::console::{Console, alarm, step_line};
 use crate::journal::{Stage, StepRecord, StepResult};
 use crate::port::Port;
 use crate::root::Root;
+use crate::waiting::Waiting;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -56,6 +57,9 @@ pub struct State {
     /// Why it failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// What is tried again and again, while that is so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waiting: Option<Waiting>,
     /// The steps of both stages, as the journal has them.
     #[serde(default)]
     pub steps: Vec<StepState>,
@@ -103,6 +107,14 @@ enum Event<'a> {
         stage: Stage,
         step: &'a str,
         text: &'a str,
+    },
+    Waiting {
+        stage: Stage,
+        step: &'a str,
+        attempt: u32,
+        seconds: f64,
+        reason: &'a str,
+        uptime: f64,
     },
     Verdict {
         result: &'a str,
@@ -157,6 +169,7 @@ impl<'a> Reporter<'a> {
     pub fn started(&mut self) {
         self.state.state = Verdict::Running;
         self.state.reason = None;
+        self.state.waiting = None;
         self.save();
         self.stage_event("started");
     }
@@ -188,6 +201,7 @@ impl<'a> Reporter<'a> {
 
     /// A step has ended.
     pub fn step(&mut self, record: &StepRecord) {
+        self.state.waiting = None;
         self.console.say(&step_line(record));
         self.state
             .steps
@@ -207,6 +221,47 @@ impl<'a> Reporter<'a> {
         });
     }
 
+    /// The step's attempt did not succeed, and the next one comes after `pause`. The console,
+    /// where somebody may be logged in, is told of a reason once.
+    pub fn waiting(&mut self, attempt: u32, pause: Duration, reason: &str) {
+        let uptime = clock::uptime();
+        let known = self
+            .state
+            .waiting
+            .as_ref()
+            .is_some_and(|w| w.reason == reason);
+        let waiting = Waiting {
+            step: self.step.to_owned(),
+            attempt,
+            next: Some(uptime + pause.as_secs_f64()),
+            reason: reason.to_owned(),
+        };
+        if !known {
+            self.console.say(&waiting.words(uptime));
+        }
+        self.state.waiting = Some(waiting);
+        self.save();
+        self.send(&Event::Waiting {
+            stage: self.stage,
+            step: self.step,
+            attempt,
+            seconds: (pause.as_secs_f64() * 10.0).round() / 10.0,
+            reason,
+            uptime,
+        });
+    }
+
+    /// The next attempt begins; `reason` is why it has to.
+    pub fn trying(&mut self, attempt: u32, reason: &str) {
+        self.state.waiting = Some(Waiting {
+            step: self.step.to_owned(),
+            attempt,
+            next: None,
+            reason: reason.to_owned(),
+        });
+        self.save();
+    }
+
     /// A line that a program said, or a remark.
     pub fn log(&mut self, text: &str) {
         self.console.say(&format!("{}: {text}", self.step));
@@ -224,6 +279,7 @@ impl<'a> Reporter<'a> {
 
     /// The last word. A machine that was configured before says nothing on the console.
     pub fn verdict(&mut self, verdict: Verdict, reason: Option<&str>, quiet: bool) {
+        self.state.waiting = None;
         self.state.state = verdict;
         self.state.reason = reason.map(str::to_owned);
         self.save();

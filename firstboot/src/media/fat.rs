@@ -1,9 +1,11 @@
 //! Seeds on FAT, which is what `imgbuild seed` makes.
 
+use super::scrub::Located;
 use super::{LIMIT, MediaError, is_cidata, limited, parse_files};
 use crate::seed::Seed;
-use fatfs::{FileSystem, FsOptions};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use fatfs::{File, FileSystem, FsOptions};
+use std::cell::Cell;
+use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
 /// Offset of the extended boot signature on FAT12 and FAT16; the label is 5 bytes later.
@@ -26,19 +28,76 @@ pub(super) fn read<T: Read + Seek>(mut image: T, place: &Path) -> Result<Seed, M
         }
     }
     let system = open(image).map_err(unreadable)?;
-    let root = system.root_dir();
-    parse_files(place, |wanted| {
-        for entry in root.iter() {
-            let entry = entry?;
-            if entry.is_file() && entry.file_name().eq_ignore_ascii_case(wanted) {
-                // The size is checked before the file is read, and the read is limited:
-                // a damaged chain of clusters may be longer than the size says.
-                let length = entry.len().min(LIMIT + 1);
-                return limited(entry.to_file().take(length)).map(Some);
-            }
-        }
-        Ok(None)
+    parse_files(place, |wanted| match document(&system, wanted)? {
+        Some((file, length)) => limited(file.take(length)).map(Some),
+        None => Ok(None),
     })
+}
+
+/// A document in the root folder, and how much of it is to be read. Its size is looked at first,
+/// because a damaged chain of clusters may be longer than the size says.
+fn document<'s, T: Read + Write + Seek>(
+    system: &'s FileSystem<T>,
+    wanted: &str,
+) -> io::Result<Option<(File<'s, T>, u64)>> {
+    for entry in system.root_dir().iter() {
+        let entry = entry?;
+        if entry.is_file() && entry.file_name().eq_ignore_ascii_case(wanted) {
+            let length = entry.len().min(LIMIT + 1);
+            return Ok(Some((entry.to_file(), length)));
+        }
+    }
+    Ok(None)
+}
+
+/// A document with the place of each of its bytes on the volume; `None` when it is not there.
+pub(super) fn locate<T: Read + Seek>(image: T, wanted: &str) -> io::Result<Option<Located>> {
+    let place = Cell::new(0);
+    let watched = Watched {
+        disk: image,
+        at: 0,
+        last_read: &place,
+    };
+    let system = open(watched)?;
+    let Some((mut file, length)) = document(&system, wanted)? else {
+        return Ok(None);
+    };
+    let (mut bytes, mut pieces) = (Vec::new(), Vec::new());
+    while (bytes.len() as u64) < length {
+        let mut buffer = [0; 512];
+        let wanted = buffer.len().min((length - bytes.len() as u64) as usize);
+        // Ends with its cluster at the latest, and the content is the last that it reads.
+        let count = file.read(&mut buffer[..wanted])?;
+        if count == 0 {
+            return Err(ErrorKind::UnexpectedEof.into());
+        }
+        pieces.push((bytes.len(), place.get()));
+        bytes.extend_from_slice(&buffer[..count]);
+    }
+    Ok(Some(Located { bytes, pieces }))
+}
+
+/// A disk that notes from where it was read last.
+struct Watched<'c, T> {
+    disk: T,
+    at: u64,
+    last_read: &'c Cell<u64>,
+}
+
+impl<T: Read> Read for Watched<'_, T> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.disk.read(buffer)?;
+        self.last_read.set(self.at);
+        self.at += count as u64;
+        Ok(count)
+    }
+}
+
+impl<T: Seek> Seek for Watched<'_, T> {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.at = self.disk.seek(to)?;
+        Ok(self.at)
+    }
 }
 
 /// The volume's label: the root folder's entry, else the boot sector's field. `None` when

@@ -43,4 +43,16 @@ impl Root {
         }
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
+
+    /// Runs a program that answers by its standard output, whatever its exit code: `systemctl
+    /// is-active` and its like. Fails only when it cannot be started.
+    pub fn query(&self, program: &str, args: &[&str]) -> Result<String> {
+        let output = Command::new(program)
+            .args(args)
+            .env("LC_ALL", "C")
+            .stdin(Stdio::null())
+            .output()
+            .with_context(|| format!("cannot start: {program} {}", args.join(" ")))?;
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
 }

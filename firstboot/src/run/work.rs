@@ -2,16 +2,18 @@
 
 use super::{step_states, words};
 use crate::journal::{Journal, Loaded, Stage, StepRecord, StepResult};
+use crate::keep;
+use crate::media::Source;
+use crate::patience;
 use crate::root::Root;
+use crate::seed::Retry;
 use crate::seed::Seed;
 use crate::status::Reporter;
-use crate::steps::{Context, Step, hostname, hosts, node_address};
+use crate::steps::join::observe::AUTHKEY;
+use crate::steps::{Context, Later, Outcome, Step, hostname, hosts, node_address};
 use anyhow::Result;
 use std::cell::RefCell;
-use std::time::Instant;
-
-/// Corosync's key: a machine that has it is, or is about to be, in a cluster.
-const AUTHKEY: &str = "/etc/corosync/authkey";
+use std::time::{Duration, Instant};
 
 /// What stands for no name of its own in `/etc/hostname`.
 const NO_NAMES: [&str; 2] = ["", "localhost"];
@@ -19,6 +21,7 @@ const NO_NAMES: [&str; 2] = ["", "localhost"];
 /// The work on one instance.
 pub struct Work<'a, 'r> {
     root: &'a Root,
+    source: &'a Source,
     seed: &'a Seed,
     journal: Journal,
     kept: Option<String>,
@@ -31,6 +34,7 @@ impl<'a, 'r> Work<'a, 'r> {
     /// before any step runs, because it holds the names that the steps look for.
     pub fn begin(
         root: &'a Root,
+        source: &'a Source,
         seed: &'a Seed,
         loaded: &Loaded,
         reporter: &'a mut Reporter<'r>,
@@ -54,6 +58,7 @@ impl<'a, 'r> Work<'a, 'r> {
         reporter.identify(&journal.name, instance, step_states(&journal));
         Ok(Work {
             root,
+            source,
             seed,
             journal,
             kept,
@@ -90,7 +95,7 @@ impl<'a, 'r> Work<'a, 'r> {
             }
             self.reporter.borrow_mut().begin(step.name);
             let start = Instant::now();
-            let result = self.one(step);
+            let result = self.until_it_is_done(step, stage);
             let seconds = (start.elapsed().as_secs_f64() * 1000.0).round() / 1000.0;
             let record = match &result {
                 Ok(outcome) => {
@@ -112,10 +117,51 @@ impl<'a, 'r> Work<'a, 'r> {
         Ok(())
     }
 
-    fn one(&self, step: &Step) -> Result<crate::steps::Outcome> {
+    /// Runs a step, in the second stage again and again while time may help. A journal entry of
+    /// each attempt would only make the disk grow: the status has them.
+    fn until_it_is_done(&self, step: &Step, stage: Stage) -> Result<Outcome> {
+        let retry = self.retry();
+        let start = Instant::now();
+        let mut attempt = 1;
+        loop {
+            let error = match self.one(step, attempt) {
+                Err(error) if stage == Stage::Join => error,
+                other => return other,
+            };
+            let Some(later) = error.downcast_ref::<Later>() else {
+                return Err(error);
+            };
+            let pause = patience::pause(&retry, attempt, later.at_least, patience::chance());
+            if let Some(limit) = retry.give_up.map(Duration::from_secs) {
+                if start.elapsed() + pause > limit {
+                    let after = patience::words(limit);
+                    return Err(error.context(format!("gave up after {after}, as the seed says")));
+                }
+            }
+            let reason = later.reason.clone();
+            self.reporter.borrow_mut().waiting(attempt, pause, &reason);
+            std::thread::sleep(pause);
+            self.reporter.borrow_mut().trying(attempt + 1, &reason);
+            // The join repairs by itself, with the password; what follows it needs a member.
+            if self.journal.join.is_done("join") {
+                if let Some(words) = keep::mend(self.root, &self.journal.name) {
+                    self.reporter.borrow_mut().log(&words);
+                }
+            }
+            attempt += 1;
+        }
+    }
+
+    fn retry(&self) -> Retry {
+        let cluster = self.seed.cluster();
+        cluster.map(|cluster| cluster.retry).unwrap_or_default()
+    }
+
+    fn one(&self, step: &Step, attempt: u32) -> Result<Outcome> {
         let log = |text: &str| self.reporter.borrow_mut().log(text);
         let context = Context {
             root: self.root,
+            source: self.source,
             seed: self.seed,
             name: self.journal.name.clone(),
             fqdn: self.fqdn()?,
@@ -123,6 +169,7 @@ impl<'a, 'r> Work<'a, 'r> {
             unnamed: self.seed.hostname().is_empty()
                 && NO_NAMES.contains(&self.journal.name.as_str()),
             kept: self.kept.clone(),
+            attempt,
             log: &log,
         };
         (step.run)(&context)
@@ -205,4 +252,80 @@ fn old_names(root: &Root, current: &str, name: &str, loaded: &Loaded) -> Result<
         }
     }
     Ok(old)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::seed;
+    use crate::status::{State, Verdict};
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    static RUNS: AtomicU32 = AtomicU32::new(0);
+
+    fn third_time_lucky(context: &Context) -> Result<Outcome> {
+        assert_eq!(context.attempt, RUNS.fetch_add(1, Ordering::SeqCst) + 1);
+        match context.attempt {
+            3 => Ok(Outcome::changed("at last")),
+            _ => Err(Later::because("no quorum").into()),
+        }
+    }
+
+    fn never(_: &Context) -> Result<Outcome> {
+        Err(Later::because("no quorum").into())
+    }
+
+    fn at_once(_: &Context) -> Result<Outcome> {
+        anyhow::bail!("wrong password")
+    }
+
+    /// Runs one step of a machine whose seed says how it retries.
+    fn run(stage: Stage, step: Step, retry: &str) -> (Result<(), String>, State) {
+        let folder = tempfile::tempdir().unwrap();
+        let root = Root::new(folder.path());
+        let user = format!(
+            "#cloud-config\nhostname: vm42\nproxmox: {{cluster: {{peers: [{{address: a, \
+             fingerprint: \"{}\"}}], password: p, retry: {retry}}}}}\n",
+            ["AB"; 32].join(":")
+        );
+        let seed = seed::parse("instance-id: i-1\n", &user, None).unwrap();
+        let source = Source::Folder(folder.path().to_owned());
+        let mut reporter = Reporter::new(&root, stage);
+        let mut work = Work::begin(&root, &source, &seed, &Loaded::Missing, &mut reporter).unwrap();
+        let result = work.stage(stage, &[step]);
+        (result, State::load(&root).unwrap())
+    }
+
+    #[test]
+    fn a_step_is_run_again_while_time_may_help() {
+        let step = Step {
+            name: "join",
+            run: third_time_lucky,
+        };
+        let (result, state) = run(Stage::Join, step, "{first: 1, most: 1}");
+        assert_eq!(result, Ok(()));
+        assert_eq!(RUNS.load(Ordering::SeqCst), 3);
+        assert_eq!(state.waiting, None);
+        assert_eq!(state.steps[0].record.detail.as_deref(), Some("at last"));
+    }
+
+    #[test]
+    fn it_ends_when_the_seed_says_so_or_the_step_does() {
+        let step = |run| Step { name: "join", run };
+        let (result, state) = run(
+            Stage::Join,
+            step(never),
+            "{first: 60, most: 60, give_up: 1}",
+        );
+        assert_eq!(
+            result.unwrap_err(),
+            "step join: gave up after 1 s, as the seed says\ncaused by: no quorum"
+        );
+        assert_eq!((state.waiting, state.state), (None, Verdict::Running));
+        let (result, _) = run(Stage::Join, step(at_once), "{}");
+        assert_eq!(result.unwrap_err(), "step join: wrong password");
+        // The boot waits for the first stage, so nothing there is tried twice.
+        let (result, _) = run(Stage::Local, step(never), "{}");
+        assert_eq!(result.unwrap_err(), "step join: no quorum");
+    }
 }

@@ -145,6 +145,66 @@ pub(super) fn password_hash(text: &str) -> Result<String, String> {
     )
 }
 
+/// The name of a storage: `[a-z][a-z0-9\-_.]*[a-z0-9]` in any case (pve-storage's
+/// `pve-storage-id`).
+pub(super) fn storage_id(text: &str) -> Result<String, String> {
+    let fits = |b: u8| b.is_ascii_alphanumeric() || b"-_.".contains(&b);
+    let ends = text.ends_with(|c: char| c.is_ascii_alphanumeric());
+    if (2..=100).contains(&text.len())
+        && text.starts_with(|c: char| c.is_ascii_alphabetic())
+        && ends
+        && text.bytes().all(fits)
+    {
+        return Ok(text.to_owned());
+    }
+    Err(
+        "is no valid storage name: at least two letters, digits, `-`, `_` and `.`, a letter \
+         first, a letter or digit last"
+            .into(),
+    )
+}
+
+/// What a storage may hold (storage.cfg's `content`).
+pub(super) fn storage_content(text: &str) -> Result<String, String> {
+    const KINDS: [&str; 7] = [
+        "rootdir", "images", "iso", "vztmpl", "backup", "snippets", "import",
+    ];
+    if KINDS.contains(&text) {
+        return Ok(text.to_owned());
+    }
+    Err(format!("must be one of {}", KINDS.join(", ")))
+}
+
+/// A path that an NFS server exports; one word of storage.cfg.
+pub(super) fn export(text: &str) -> Result<String, String> {
+    let fits = |c: char| !c.is_whitespace() && !c.is_control();
+    if text.starts_with('/') && text.chars().all(fits) && text.len() <= 4096 {
+        return Ok(text.to_owned());
+    }
+    Err("must be an absolute path without spaces, such as /srv/lab".into())
+}
+
+/// Mount options; one word of storage.cfg.
+pub(super) fn mount_options(text: &str) -> Result<String, String> {
+    let fits = |b: u8| b.is_ascii_graphic();
+    if !text.is_empty() && !text.starts_with('-') && text.bytes().all(fits) {
+        return Ok(text.to_owned());
+    }
+    Err("must be mount options without spaces, such as vers=4.2,soft".into())
+}
+
+/// The name of an HA group or rule (`pve-configid`).
+pub(super) fn ha_name(text: &str) -> Result<String, String> {
+    let fits = |b: u8| b.is_ascii_alphanumeric() || b"-_".contains(&b);
+    if text.len() >= 2
+        && text.starts_with(|c: char| c.is_ascii_alphabetic())
+        && text.bytes().all(fits)
+    {
+        return Ok(text.to_owned());
+    }
+    Err("is no valid name: at least two letters, digits, `-` and `_`, a letter first".into())
+}
+
 /// The name of a network interface: at most 15 bytes for the kernel, one word for a file.
 pub(super) fn interface(text: &str) -> Result<String, String> {
     let fits = |b: u8| b.is_ascii_alphanumeric() || b"_.-".contains(&b);

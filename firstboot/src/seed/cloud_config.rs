@@ -4,7 +4,8 @@ use super::Secret;
 use super::check;
 use super::document::{Document, Notes};
 use super::problem::Problem;
-use super::user_data::{Chpasswd, Cluster, PasswordKind, Peer, Proxmox, UserData, UserPassword};
+use super::proxmox;
+use super::user_data::{Chpasswd, PasswordKind, UserData, UserPassword};
 use super::walk::Path;
 use std::collections::BTreeMap;
 
@@ -51,7 +52,7 @@ pub(super) fn read(text: &str, notes: &mut Notes) -> UserData {
         ssh_authorized_keys: ssh_keys(&mut doc, &root.key("ssh_authorized_keys")),
         chpasswd: chpasswd(&mut doc),
         openvpn: openvpn(&mut doc),
-        proxmox: proxmox(&mut doc),
+        proxmox: proxmox::read(&mut doc),
     };
     users(&mut doc, &mut data.ssh_authorized_keys);
     default_password(&mut doc, &mut data.chpasswd);
@@ -259,67 +260,4 @@ fn openvpn(doc: &mut Document) -> BTreeMap<String, Secret> {
         instances.insert(name, Secret::new(text));
     }
     instances
-}
-
-fn proxmox(doc: &mut Document) -> Option<Proxmox> {
-    let path = Path::root().key("proxmox");
-    let known = ["cluster"];
-    if doc.keys(&path, "settings").is_empty() {
-        return None;
-    }
-    doc.refuse_unknown(&path, &known);
-    let cluster = path.key("cluster");
-    if !doc.has(&cluster) {
-        return Some(Proxmox { cluster: None });
-    }
-    if doc.keys(&cluster, "settings").is_empty() && !doc.is_mapping(&cluster) {
-        return None;
-    }
-    doc.refuse_unknown(&cluster, &["peers", "password", "link0"]);
-    let peers = peers(doc, &cluster.key("peers"));
-    let what = "the cluster's root password";
-    let password = doc.require_checked(&cluster.key("password"), what, check::password);
-    let link0 = doc.checked(&cluster.key("link0"), check::address);
-    Some(Proxmox {
-        cluster: Some(Cluster {
-            peers,
-            password: Secret::new(password.unwrap_or_default()),
-            link0,
-        }),
-    })
-}
-
-fn peers(doc: &mut Document, path: &Path) -> Vec<Peer> {
-    let items = doc.list(path, "members of the cluster");
-    if items.is_empty() && (!doc.has(path) || doc.is_list(path)) {
-        doc.wrong(
-            path,
-            "must name at least one member of the cluster, with `address` and `fingerprint`",
-        );
-    }
-    let mut peers = Vec::new();
-    for peer in items {
-        if !doc.is_mapping(&peer) {
-            doc.wrong(&peer, "must be a mapping with `address` and `fingerprint`");
-            continue;
-        }
-        doc.refuse_unknown(&peer, &["address", "fingerprint"]);
-        let address = doc.require_checked(
-            &peer.key("address"),
-            "an IP address or a host name",
-            check::address_or_host,
-        );
-        let fingerprint = doc.require_checked(
-            &peer.key("fingerprint"),
-            "the SHA-256 of the member's certificate",
-            check::fingerprint,
-        );
-        if let (Some(address), Some(fingerprint)) = (address, fingerprint) {
-            peers.push(Peer {
-                address,
-                fingerprint,
-            });
-        }
-    }
-    peers
 }

@@ -13,6 +13,8 @@ mod network_check;
 mod network_v1;
 mod network_v2;
 mod problem;
+mod proxmox;
+pub(crate) mod scrub;
 mod secret;
 mod user_data;
 mod walk;
@@ -20,8 +22,9 @@ mod walk;
 pub use meta_data::MetaData;
 pub use network::{Bridge, BridgeParameters, Ethernet, Match, Nameservers, NetworkConfig, Route};
 pub use problem::{Problem, SeedError};
+pub use proxmox::{Cluster, Ha, NfsStorage, Peer, Proxmox, Retry, is_removed};
 pub use secret::Secret;
-pub use user_data::{Chpasswd, Cluster, PasswordKind, Peer, Proxmox, UserData, UserPassword};
+pub use user_data::{Chpasswd, PasswordKind, UserData, UserPassword};
 
 use document::{Document, Notes};
 use std::net::IpAddr;
@@ -51,7 +54,9 @@ pub fn parse(
     let mut meta = meta_data::read(meta_data, &mut notes);
     if meta.instance_id.is_empty() {
         let network = network_config.unwrap_or_default();
-        meta.instance_id = meta_data::derived_id([meta_data, user_data, network]);
+        // The removal of the password after the join makes no new instance.
+        let user_data = scrub::without_password(user_data);
+        meta.instance_id = meta_data::derived_id([meta_data, &user_data, network]);
     }
     let user = cloud_config::read(user_data, &mut notes);
     let network = network_config.and_then(|text| network::read(text, &mut notes));
@@ -63,11 +68,7 @@ pub fn parse(
         network,
         ignored: Vec::new(),
     };
-    let joins = seed
-        .user_data
-        .proxmox
-        .as_ref()
-        .is_some_and(|p| p.cluster.is_some());
+    let joins = seed.cluster().is_some();
     if readable && joins && seed.hostname().is_empty() {
         if let Some(mut doc) = Document::new(cloud_config::NAME, user_data, &mut notes) {
             doc.wrong(
@@ -114,6 +115,11 @@ fn check_link0(seed: &Seed, user_data: &str, notes: &mut Notes) {
 }
 
 impl Seed {
+    /// The cluster that this machine is to join, if there is one.
+    pub fn cluster(&self) -> Option<&Cluster> {
+        self.user_data.proxmox.as_ref()?.cluster.as_ref()
+    }
+
     /// The short host name: user-data's `hostname`, else the first label of its `fqdn`, else
     /// the first label of meta-data's `local-hostname`. Empty when none of them is there: the
     /// machine then keeps the name that it has.

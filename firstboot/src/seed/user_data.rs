@@ -1,6 +1,6 @@
 //! The `user-data` document: `#cloud-config` keys, and two of this project's own.
 
-use super::Secret;
+use super::{Proxmox, Secret};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -72,36 +72,4 @@ pub enum PasswordKind {
     Hash,
     /// Clear text, handed to chpasswd(8) on standard input.
     Text,
-}
-
-/// The project's own `proxmox` key. Unknown keys below it are errors.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Proxmox {
-    /// The cluster to join.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub cluster: Option<Cluster>,
-}
-
-/// The cluster that this node joins.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Cluster {
-    /// Members that may be asked to add this node, in order of preference; never empty.
-    pub peers: Vec<Peer>,
-    /// The cluster's root password, for `pvecm add` on standard input.
-    pub password: Secret,
-    /// This node's address on the cluster network (`--link0`); it must be one of its own.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub link0: Option<std::net::IpAddr>,
-}
-
-/// One member of the cluster.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Peer {
-    /// Address or resolvable name.
-    pub address: String,
-    /// SHA-256 of its certificate: 32 pairs of upper-case hex digits with colons.
-    pub fingerprint: String,
 }

@@ -97,7 +97,16 @@ pub(super) fn place_of_key(text: &str, path: &Path) -> Option<(usize, usize)> {
     place(text, path, true)
 }
 
+/// The byte at which the value at a path begins, its anchor and tag included.
+pub(super) fn index_of_value(text: &str, path: &Path) -> Option<usize> {
+    location(text, path, false).map(|l| l.index())
+}
+
 fn place(text: &str, path: &Path, stop_at_key: bool) -> Option<(usize, usize)> {
+    location(text, path, stop_at_key).map(|l| (l.line(), l.column()))
+}
+
+fn location(text: &str, path: &Path, stop_at_key: bool) -> Option<serde_yaml::Location> {
     let walk = Walk {
         path: path.steps(),
         stop_at_key,
@@ -106,7 +115,7 @@ fn place(text: &str, path: &Path, stop_at_key: bool) -> Option<(usize, usize)> {
     let error = walk
         .deserialize(serde_yaml::Deserializer::from_str(text))
         .err()?;
-    error.location().map(|l| (l.line(), l.column()))
+    error.location()
 }
 
 /// Fails on whatever it meets: serde_yaml adds the place to the error.
@@ -237,9 +246,18 @@ mod tests {
         );
         assert_eq!(place_of_value(TEXT, &d), Some((4, 8)));
         assert_eq!(place_of_key(TEXT, &d), Some((4, 5)));
+        assert_eq!(index_of_value(TEXT, &d), TEXT.find("007"));
         let item = Path::root().key("b").index(1);
         assert_eq!(place_of_value(TEXT, &item), Some((5, 5)));
         assert_eq!(item.key("c").to_string(), "b[1].c");
+    }
+
+    #[test]
+    fn bytes_are_counted_as_they_stand_in_the_text() {
+        let path = Path::root().key("b");
+        for text in ["é: ü\r\nb: &a ß\n", "é: \"\u{2028}\"\nb: &a ß"] {
+            assert_eq!(index_of_value(text, &path), text.find('&'), "{text:?}");
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! The network service is somebody else's, and a machine whose network did not come up is not
 //! configured, whatever was written.
 
-use super::{Context, Outcome};
+use super::{Context, Later, Outcome};
 use anyhow::{Result, bail};
 use std::io::ErrorKind;
 use std::net::{IpAddr, UdpSocket};
@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 /// for on the wire first.
 const WAIT: Duration = Duration::from_secs(30);
 
-/// Fails while one of the addresses is missing.
+/// Fails while one of the addresses is missing; a node that joins a cluster waits for it.
 pub fn run(context: &Context) -> Result<Outcome> {
     if !context.root.is_live() {
         return Ok(Outcome::unchanged_because("not the running machine"));
@@ -33,10 +33,15 @@ pub fn run(context: &Context) -> Result<Outcome> {
         }
         if Instant::now() >= deadline {
             let list: Vec<String> = missing.iter().map(ToString::to_string).collect();
-            bail!(
+            let reason = format!(
                 "the network did not come up: no interface has {}; see journalctl -u networking",
                 list.join(", ")
             );
+            // A cable may be plugged in later, and the join waits for as long as it takes.
+            if context.seed.cluster().is_some() {
+                return Err(Later::because(reason).into());
+            }
+            bail!(reason);
         }
         std::thread::sleep(Duration::from_millis(500));
     }

@@ -1,23 +1,33 @@
 //! The steps: each makes one thing true, and says whether it had to change anything.
 
 pub mod addresses;
+pub mod ha;
 pub mod hostname;
 pub mod hosts;
 pub mod join;
 pub mod mailname;
 pub mod network;
 pub mod openvpn;
+pub mod pmxcfs;
 pub mod postfix;
+pub mod retired;
 pub mod root_password;
 pub mod root_size;
 pub mod rrd;
+pub mod secret;
+pub mod sections;
+pub mod settle;
 pub mod ssh_host_keys;
 pub mod ssh_keys;
+pub mod storage;
 pub mod timezone;
+pub mod votes;
 
+use crate::media::Source;
 use crate::root::Root;
 use crate::seed::Seed;
 use std::net::IpAddr;
+use std::time::Duration;
 
 /// One step: its name in the journal and on the status port, and what runs it.
 #[derive(Clone, Copy)]
@@ -32,6 +42,8 @@ pub struct Step {
 pub struct Context<'a> {
     /// The system that is configured.
     pub root: &'a Root,
+    /// Where the seed is.
+    pub source: &'a Source,
     /// What it should become.
     pub seed: &'a Seed,
     /// The short host name it is to have.
@@ -44,8 +56,32 @@ pub struct Context<'a> {
     pub unnamed: bool,
     /// Why name and address stay as they are, on a node that has joined a cluster.
     pub kept: Option<String>,
+    /// How often this step has been run in this boot, this time included.
+    pub attempt: u32,
     /// Takes a line for the status port: what a program says while it runs.
     pub log: &'a dyn Fn(&str),
+}
+
+/// The error of a step of the second stage that time may mend, such as a cluster without
+/// quorum: the step is run again after a pause, for as long as the seed says. Any other error
+/// ends the stage.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{reason}")]
+pub struct Later {
+    /// Why it did not succeed, for a human.
+    pub reason: String,
+    /// The shortest pause that makes sense; the runner's own may be longer.
+    pub at_least: Duration,
+}
+
+impl Later {
+    /// To be tried again after the runner's own pause.
+    pub fn because(reason: impl Into<String>) -> Self {
+        Later {
+            reason: reason.into(),
+            at_least: Duration::ZERO,
+        }
+    }
 }
 
 /// How a step ended.
@@ -117,12 +153,7 @@ impl Context<'_> {
 /// The address that the node's name stands for: the cluster link if the seed names one,
 /// else the first static address of a network card, else of a bridge. `None` with DHCP only.
 pub fn node_address(seed: &Seed) -> Option<IpAddr> {
-    let cluster = seed
-        .user_data
-        .proxmox
-        .as_ref()
-        .and_then(|p| p.cluster.as_ref());
-    if let Some(link) = cluster.and_then(|c| c.link0) {
+    if let Some(link) = seed.cluster().and_then(|c| c.link0) {
         return Some(link);
     }
     let network = seed.network.as_ref()?;

@@ -24,6 +24,8 @@ pub enum Verdict {
     NoCluster,
     /// A lock, here or in the cluster, was not free in time.
     Locked(String),
+    /// The peer said no, for a reason that is not known here.
+    PeerSays(String),
     /// This node's own checks said no; their findings.
     Refused(Vec<String>),
     /// It was ended from outside; whether it was waiting for quorum by then.
@@ -31,6 +33,12 @@ pub enum Verdict {
         /// The cluster has added the node, but corosync did not come together.
         waiting_for_quorum: bool,
     },
+    /// Root of the cluster has a second factor, and nobody is there to type it.
+    TwoFactor,
+    /// pmxcfs does not run.
+    NoFileSystem,
+    /// This machine's own name stands for no address that can be used.
+    OwnName(String),
     /// pvecm did not take the command line.
     Usage(String),
     /// Something else; the last line.
@@ -86,10 +94,26 @@ pub fn judge(output: &str, name: &str) -> Verdict {
         let findings = lines.iter().filter_map(|line| line.strip_prefix("* "));
         return Verdict::Refused(findings.map(str::to_owned).collect());
     }
+    if has("login currently works only with a TTY") {
+        return Verdict::TwoFactor;
+    }
+    if has("ipcc_send_rec") && has("Connection refused") {
+        return Verdict::NoFileSystem;
+    }
+    if let Some(line) = line_of("address lookup for '").or(line_of("hostname lookup '")) {
+        return Verdict::OwnName(line.to_owned());
+    }
     if has("pvecm add <hostname>") || has("Navigate out of /etc/pve") {
         let words = lines.iter().filter(|line| !line.starts_with("pvecm add"));
         let words: Vec<&str> = words.copied().collect();
         return Verdict::Usage(words.join("; "));
+    }
+    const PEER: &str = "An error occurred on the cluster node: ";
+    if let Some(words) = lines.iter().find_map(|line| line.strip_prefix(PEER)) {
+        return match is_broken(words) {
+            true => Verdict::Lost(words.to_owned()),
+            false => Verdict::PeerSays(words.to_owned()),
+        };
     }
     if is_server_error(last) {
         return match has("Request addition of this node") {
@@ -100,6 +124,19 @@ pub fn judge(output: &str, name: &str) -> Verdict {
     Verdict::Unknown(last.to_owned())
 }
 
+/// What Proxmox's client (LWP::UserAgent) says when no answer came to a request that was sent;
+/// pvecm leaves the three digits before it out.
+fn is_broken(words: &str) -> bool {
+    const BROKEN: [&str; 5] = [
+        "Server closed connection",
+        "read timeout",
+        "read failed",
+        "write failed",
+        "EOF when chunk header expected",
+    ];
+    is_server_error(words) || BROKEN.iter().any(|broken| words.contains(broken))
+}
+
 /// Three digits that begin with 5: what the HTTP client says when it gets no answer (500)
 /// and what Proxmox's proxy says when its own server gives none (595, 596).
 fn is_server_error(line: &str) -> bool {
@@ -108,11 +145,6 @@ fn is_server_error(line: &str) -> bool {
 }
 
 impl Verdict {
-    /// Whether another peer may do better.
-    pub fn try_next_peer(&self) -> bool {
-        matches!(self, Verdict::Unreachable(_))
-    }
-
     /// The reason in words, for a join through `peer`.
     pub fn reason(&self, peer: &str, name: &str) -> String {
         match self {
@@ -141,6 +173,7 @@ impl Verdict {
             Verdict::Locked(line) => format!(
                 "another join is running or left its lock behind (it expires after 120 s): {line}"
             ),
+            Verdict::PeerSays(words) => format!("{peer} did not add {name}: {words}"),
             Verdict::Refused(findings) => {
                 let mut text = format!("this node may not join: {}", findings.join("; "));
                 if findings.iter().any(|finding| finding.contains("authkey")) {
@@ -157,6 +190,16 @@ impl Verdict {
             Verdict::Interrupted {
                 waiting_for_quorum: false,
             } => format!("the join through {peer} took too long and was ended"),
+            Verdict::TwoFactor => format!(
+                "root of the cluster of {peer} needs a second factor to log in, which nobody can \
+                 type here"
+            ),
+            Verdict::NoFileSystem => {
+                "the cluster file system does not run (journalctl -u pve-cluster)".to_owned()
+            }
+            Verdict::OwnName(line) => {
+                format!("the name {name} stands for no address of this machine: {line}")
+            }
             Verdict::Usage(line) => format!("pvecm did not take its command line: {line}"),
             Verdict::Unknown(line) if line.is_empty() => "pvecm ended without a word".to_owned(),
             Verdict::Unknown(line) => format!("pvecm ended with: {line}"),
@@ -209,11 +252,29 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_that_breaks_after_the_request_is_not_tried_elsewhere() {
+    fn a_connection_that_breaks_after_the_request_is_lost() {
         let output = "Login succeeded.\nRequest addition of this node\n596 Broken pipe\n";
-        let verdict = judge(output, "vm42");
-        assert_eq!(verdict, Verdict::Lost("596 Broken pipe".to_owned()));
-        assert!(!verdict.try_next_peer());
-        assert!(judge("595 Connection refused\n", "vm42").try_next_peer());
+        assert_eq!(
+            judge(output, "vm42"),
+            Verdict::Lost("596 Broken pipe".to_owned())
+        );
+        let on_the_node = |words: &str| {
+            let before = "Login succeeded.\nRequest addition of this node\n";
+            judge(
+                &format!(
+                    "{before}An error occurred on the cluster node: {words}\nCluster join aborted!\n"
+                ),
+                "vm42",
+            )
+        };
+        let words = "Server closed connection without sending any data back";
+        assert_eq!(on_the_node(words), Verdict::Lost(words.to_owned()));
+        let words = "corosync: nodeid '3' already used by node 'vm41'";
+        assert_eq!(on_the_node(words), Verdict::PeerSays(words.to_owned()));
+        let output = "595 Connection refused\n";
+        assert_eq!(
+            judge(output, "vm42"),
+            Verdict::Unreachable("595 Connection refused".to_owned())
+        );
     }
 }

@@ -1,0 +1,120 @@
+//! `ha`: the HA manager's groups and rules that the seed names know this node.
+//!
+//! Groups are Proxmox VE 8's, node-affinity rules are 9's, and neither is made here: a rule
+//! needs resources, which a fresh node does not have. One that is missing is reported.
+//!
+//! Which of the two a cluster has is seen from its own files, not from a version: version 9
+//! still takes `groupset` while `ha/groups.cfg` holds a group, and changes rules only once
+//! the groups were turned into rules, when the last node was upgraded
+//! (PVE::HA::Config::have_groups_been_migrated). Asked by the file that holds the name, the
+//! command always fits, also in a cluster that is being upgraded.
+
+use super::pmxcfs;
+use super::sections;
+use super::settle::{Plan, Report, Tool, settle};
+use super::{Context, Outcome};
+use anyhow::Result;
+
+/// One kind of list of nodes.
+struct Kind {
+    file: &'static str,
+    /// The type of its sections.
+    section: &'static str,
+    /// What a human calls it.
+    word: &'static str,
+    /// How a change begins; the name follows.
+    command: &'static [&'static str],
+    /// The other kind's file, and what to say when only that has anything.
+    other: (&'static str, &'static str),
+}
+
+const GROUPS: Kind = Kind {
+    file: "/etc/pve/ha/groups.cfg",
+    section: "group",
+    word: "HA group",
+    command: &["groupset"],
+    other: (
+        RULES_FILE,
+        "it has rules, as Proxmox VE 9 does: name them in `ha.rules`",
+    ),
+};
+const RULES: Kind = Kind {
+    file: RULES_FILE,
+    section: "node-affinity",
+    word: "HA rule",
+    command: &["rules", "set", "node-affinity"],
+    other: (
+        GROUPS.file,
+        "it has groups, as Proxmox VE 8 does: name them in `ha.groups`",
+    ),
+};
+const RULES_FILE: &str = "/etc/pve/ha/rules.cfg";
+
+/// Adds this node to each group and rule that is there.
+pub fn run(context: &Context) -> Result<Outcome> {
+    let proxmox = context.seed.user_data.proxmox.as_ref();
+    let Some(ha) = proxmox.map(|p| &p.ha).filter(|ha| !ha.is_empty()) else {
+        return Ok(Outcome::unchanged_because("no HA in the seed"));
+    };
+    if !context.root.is_live() {
+        return Ok(Outcome::unchanged_because("not the running machine"));
+    }
+    if !pmxcfs::is_member(context)? {
+        return Ok(Outcome::unchanged_because("this node is in no cluster"));
+    }
+    let mut report = Report::default();
+    for (kind, names) in [(&GROUPS, &ha.groups), (&RULES, &ha.rules)] {
+        let file = Tool {
+            root: context.root,
+            file: kind.file,
+            program: "ha-manager",
+        };
+        let (other, hint) = kind.other;
+        let other = context.root.read_text(other);
+        let other = other.map_err(pmxcfs::later_if_mended)?.unwrap_or_default();
+        let hint = (!sections::read(&other).is_empty()).then_some(hint);
+        for name in names {
+            let settled = settle(&file, |text| plan(kind, text, name, &context.name, hint))?;
+            report.add(settled, context.log);
+        }
+    }
+    Ok(report.outcome("this node is in all of the seed's"))
+}
+
+/// What is to be done about one of them, seen from the text of its file. `hint` is for a
+/// file that has none at all.
+fn plan(kind: &Kind, text: &str, name: &str, node: &str, hint: Option<&str>) -> Plan {
+    let word = kind.word;
+    let Some(section) = sections::find(text, name) else {
+        let hint = hint.filter(|_| sections::read(text).is_empty());
+        let hint = hint.map(|hint| format!(" ({hint})")).unwrap_or_default();
+        return Plan::Leave(format!("the cluster has no {word} {name}{hint}"));
+    };
+    if section.kind != kind.section {
+        return Plan::Leave(format!(
+            "{name} is left as it is: it is of type {}, which holds no nodes",
+            section.kind
+        ));
+    }
+    // Each with its priority, as `NODE:PRIORITY`.
+    let nodes = sections::list(section.get("nodes").unwrap_or_default());
+    if nodes
+        .iter()
+        .any(|entry| entry.split(':').next() == Some(node))
+    {
+        return Plan::Fits;
+    }
+    let mut nodes = nodes;
+    nodes.push(node);
+    let nodes = nodes.join(",");
+    let mut words: Vec<&str> = kind.command.to_vec();
+    let digest = sections::digest(text);
+    words.extend([name, "--nodes", &nodes, "--digest", &digest]);
+    Plan::Change {
+        words: words.into_iter().map(str::to_owned).collect(),
+        what: format!("{node} added to the {word} {name}"),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,412 @@
+//! One attempt to join: the machine's actions, carried out.
+
+use super::judge::{Verdict, judge};
+use super::machine::{self, Action, Corosync, Entry, State};
+use super::observe::{corosync, corosync_has_stopped, observe};
+use super::peers::Listed;
+use super::talk::{self, Talk};
+use super::{MOUNT_WAIT, peers};
+use crate::patience;
+use crate::seed::{Cluster, Peer};
+use crate::steps::{Context, Later, hosts};
+use anyhow::{Result, bail};
+use std::collections::VecDeque;
+use std::net::IpAddr;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// How long pmxcfs may take when it was started again.
+const RESTART_WAIT: Duration = Duration::from_secs(30);
+/// How long to wait before a refused password is given once more.
+const SECOND_LOOK: Duration = Duration::from_secs(3);
+/// How long the cluster may take to show a member that it has just added.
+const SETTLE: Duration = Duration::from_secs(30);
+/// How often others may be faster in one attempt.
+const MOST_ROUNDS: u32 = 8;
+/// More actions than any way through the machine has; then it runs in a circle.
+const MOST_ACTIONS: usize = 16;
+
+/// One attempt.
+pub struct Attempt<'a> {
+    context: &'a Context<'a>,
+    cluster: &'a Cluster,
+    /// The peers that have not failed in this attempt.
+    candidates: VecDeque<&'a Peer>,
+    /// The peer that has answered, and what it says of this node.
+    answered: Option<(&'a Peer, Entry)>,
+    /// The cluster's list of nodes as it was when this attempt was spread.
+    seen: Option<Vec<Listed>>,
+    /// How often it was spread, because others were faster.
+    rounds: u32,
+    /// Why the peers so far were of no use: the reason, and the pause that it asks for
+    /// (`None`: it is final).
+    refusals: Vec<(String, Option<Duration>)>,
+    /// What this attempt has done for the join.
+    done: Option<String>,
+    /// What was tried and left nothing better.
+    tried: Vec<&'static str>,
+}
+
+impl<'a> Attempt<'a> {
+    /// Begins with the first peer.
+    pub fn new(context: &'a Context<'a>, cluster: &'a Cluster) -> Self {
+        Attempt {
+            context,
+            cluster,
+            candidates: cluster.peers.iter().collect(),
+            answered: None,
+            seen: None,
+            rounds: 0,
+            refusals: Vec::new(),
+            done: None,
+            tried: Vec::new(),
+        }
+    }
+
+    /// The cluster's name, and what was done for it. The error is a [`Later`] where time may
+    /// help.
+    pub fn run(mut self) -> Result<(String, Option<String>)> {
+        talk::end_leftovers();
+        // At a boot it may still be on its way up; later nobody but this program starts it.
+        let limit = match self.context.attempt {
+            1 => MOUNT_WAIT,
+            _ => Duration::from_secs(3),
+        };
+        self.wait_until(limit, |state| *state != State::NoFileSystem)?;
+        for _ in 0..MOST_ACTIONS {
+            let state = self.state()?;
+            let entry = self.answered.as_ref().map(|(_, entry)| entry);
+            match machine::next(&state, entry) {
+                Action::Done => {
+                    let State::Member(cluster) = state else {
+                        bail!(
+                            "the join ended in the state {state:?}, which is an error in firstboot"
+                        );
+                    };
+                    return Ok((cluster, self.done));
+                }
+                Action::Refuse(why) => bail!(why),
+                Action::Doubt(why) => {
+                    let peer = self.answered.take().map(|(peer, _)| peer.address.as_str());
+                    let reason = format!("{} says: {why}", peer.unwrap_or("a peer"));
+                    self.refusals.push((reason, Some(Duration::ZERO)));
+                }
+                Action::Ask => self.ask()?,
+                Action::Add { force } => self.add(force)?,
+                Action::Wait => self.wait_for_quorum()?,
+                Action::StartFileSystem => {
+                    self.once("start", not_mounted(&self.context.name), || {
+                        let root = self.context.root;
+                        root.query("systemctl", &["reset-failed", "pve-cluster"])?;
+                        root.query("systemctl", &["start", "pve-cluster"])
+                            .map(|_| ())
+                    })?
+                }
+                Action::RestartFileSystem => self.once("restart", state.words(), || {
+                    let root = self.context.root;
+                    root.query("systemctl", &["restart", "pve-cluster"])
+                        .map(|_| ())
+                })?,
+                Action::RenewCertificate => {
+                    let State::NoCertificate(why) = &state else {
+                        continue;
+                    };
+                    let context = self.context;
+                    self.once("certificate", why.clone(), || renew_certificate(context))?;
+                    self.done
+                        .get_or_insert_with(|| "with a new certificate".to_owned());
+                }
+            }
+        }
+        Err(Later::because(format!(
+            "the join makes no progress: {}",
+            self.state()?.words()
+        ))
+        .into())
+    }
+
+    fn state(&self) -> Result<State> {
+        let observed = observe(self.context.root, &self.context.name)?;
+        Ok(State::of(&observed, &self.context.name))
+    }
+
+    /// Looks again and again until the state is the wanted one or the time is over.
+    fn wait_until(&self, limit: Duration, wanted: impl Fn(&State) -> bool) -> Result<State> {
+        let deadline = Instant::now() + limit;
+        loop {
+            let state = self.state()?;
+            if wanted(&state) || Instant::now() > deadline {
+                return Ok(state);
+            }
+            std::thread::sleep(Duration::from_secs(1));
+        }
+    }
+
+    /// Does something that should change the state, at most once in an attempt.
+    fn once(
+        &mut self,
+        what: &'static str,
+        reason: String,
+        act: impl FnOnce() -> Result<()>,
+    ) -> Result<()> {
+        if self.tried.contains(&what) {
+            return Err(Later::because(reason).into());
+        }
+        let before = self.state()?;
+        act()?;
+        self.wait_until(RESTART_WAIT, |state| *state != before)?;
+        self.tried.push(what);
+        Ok(())
+    }
+
+    /// As long as one attempt may take; quorum often comes by itself.
+    fn wait_for_quorum(&mut self) -> Result<()> {
+        let limit = self.cluster.retry.attempt_limit();
+        let waiting = |state: &State| matches!(state, State::Waiting(_));
+        match self.wait_until(limit, |state| !waiting(state))? {
+            State::Waiting(missing) => Err(Later::because(format!(
+                "{missing}. Too many of its members are off, or UDP 5405 to them is blocked, or \
+                 another node's join was cut and has to be repaired first"
+            ))
+            .into()),
+            _ => {
+                self.done
+                    .get_or_insert_with(|| "quorum came by itself".to_owned());
+                Ok(())
+            }
+        }
+    }
+
+    /// Asks the candidates in turn for the list of nodes, until one answers.
+    fn ask(&mut self) -> Result<()> {
+        if self.cluster.password_is_removed() {
+            bail!(
+                "the cluster's password is not in the seed any more: it was removed after an \
+                 earlier join. On the host, with the VM switched off: imgbuild seed {}",
+                self.context.name
+            );
+        }
+        while let Some(peer) = self.candidates.pop_front() {
+            let ask = || peers::nodes(peer, self.cluster.password.reveal(), &self.context.name);
+            let mut answer = ask()?;
+            if answer == Err(Verdict::WrongPassword) {
+                // It ends the join, so a peer that was only overloaded is given another chance.
+                std::thread::sleep(SECOND_LOOK);
+                answer = ask()?;
+            }
+            match answer {
+                Ok(nodes) => {
+                    let entry = Entry::of(&nodes, &self.context.name, self.own_address()?);
+                    if entry == Entry::Absent && !self.my_turn(peer, nodes)? {
+                        continue;
+                    }
+                    self.answered = Some((peer, entry));
+                    return Ok(());
+                }
+                Err(verdict) => self.refused(peer, &verdict)?,
+            }
+        }
+        Err(self.no_peer_left())
+    }
+
+    /// Whether a node that the cluster does not know yet may be added now. The PCs of a room are
+    /// switched on together; of nodes that join at the same moment all but one are left behind,
+    /// with a vote that is missing until they are repaired. So each listens before it speaks: it
+    /// waits for a moment of its own, and then asks once more whether somebody was faster.
+    fn my_turn(&mut self, peer: &'a Peer, nodes: Vec<Listed>) -> Result<bool> {
+        if let Some(why) = peers::no_room(&nodes) {
+            let reason = format!("{} says: {why}", peer.address);
+            return Err(Later::because(reason).into());
+        }
+        let names = |nodes: &[Listed]| -> Vec<String> {
+            nodes.iter().map(|node| node.name.clone()).collect()
+        };
+        let before = self.seen.replace(nodes);
+        if before.is_some() && before.as_deref().map(names) == self.seen.as_deref().map(names) {
+            return Ok(true);
+        }
+        if self.rounds == MOST_ROUNDS {
+            return Err(
+                Later::because("other nodes join at the same time, and were faster").into(),
+            );
+        }
+        self.rounds += 1;
+        let spread = self.cluster.retry.spread as f64 * patience::chance();
+        std::thread::sleep(Duration::from_secs_f64(spread));
+        self.candidates.push_front(peer);
+        Ok(false)
+    }
+
+    /// The address that this node has, or is to have, on the cluster's first link.
+    fn own_address(&self) -> Result<Option<IpAddr>> {
+        if let Some(address) = self.context.address() {
+            return Ok(Some(address));
+        }
+        let text = self
+            .context
+            .root
+            .read_text(hosts::FILE)?
+            .unwrap_or_default();
+        Ok(hosts::address_of(&text, &self.context.name))
+    }
+
+    /// Lets pvecm join through the peer that has answered.
+    fn add(&mut self, force: bool) -> Result<()> {
+        let Some((peer, _)) = self.answered.take() else {
+            return Ok(());
+        };
+        if force {
+            (self.context.log)("repairing an earlier join of this node that was cut");
+        }
+        let root = self.context.root;
+        // From now on `failed` means that it has failed in this join.
+        root.query("systemctl", &["reset-failed", "corosync"])?;
+        let ran_before = corosync(root)? == Corosync::Active;
+        let talk = Talk {
+            program: "pvecm",
+            folder: Path::new("/root"),
+            args: &arguments(peer, self.context.address(), force),
+            password: self.cluster.password.reveal(),
+            limit: self.cluster.retry.attempt_limit(),
+            // pvecm waits for quorum without end, and a corosync that has stopped brings none.
+            hopeless: &|| {
+                let stopped = corosync_has_stopped(root).unwrap_or(false);
+                stopped.then(|| "corosync has stopped".to_owned())
+            },
+        };
+        let verdict = judge(&talk.run(self.context.log)?, &self.context.name);
+        let was_added = matches!(verdict, Verdict::Added | Verdict::Interrupted { .. });
+        if was_added && ran_before {
+            // pvecm starts corosync, which leaves one that runs as it is: with the configuration
+            // of the join that was cut, which is older than the cluster's. Not stopped before,
+            // because its vote may be the one that gives the peer its quorum.
+            root.query("systemctl", &["restart", "corosync"])?;
+        }
+        if verdict == Verdict::WrongPassword {
+            let reason = format!(
+                "{} took the password first and refused it then",
+                peer.address
+            );
+            return Err(Later::because(reason).into());
+        }
+        if verdict != Verdict::Added {
+            self.refused(peer, &verdict)?;
+            return Ok(());
+        }
+        self.done = Some(match force {
+            true => format!("through {}, an earlier join repaired", peer.address),
+            false => format!("through {}", peer.address),
+        });
+        match self.wait_until(SETTLE, |state| matches!(state, State::Member(_)))? {
+            State::NoFileSystem | State::Alone | State::HalfJoined | State::LeftBehind => {
+                Err(Later::because(format!(
+                    "pvecm said that it added {} through {}, and this node is no member all the \
+                     same: {}",
+                    self.context.name,
+                    peer.address,
+                    self.state()?.words()
+                ))
+                .into())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Notes why a peer was of no use. The error ends the attempt: no other peer would do better.
+    fn refused(&mut self, peer: &Peer, verdict: &Verdict) -> Result<()> {
+        let after = machine::after(verdict);
+        let reason = verdict.reason(&peer.address, &self.context.name);
+        self.refusals.push((reason, after.patience));
+        match (after.other_peer, after.patience) {
+            (true, _) => Ok(()),
+            (false, None) => Err(self.final_refusal()),
+            (false, Some(_)) => Err(self.later()),
+        }
+    }
+
+    /// Every peer has been asked: one that may answer later is hope.
+    fn no_peer_left(&self) -> anyhow::Error {
+        match self.refusals.iter().any(|(_, patience)| patience.is_some()) {
+            true => self.later(),
+            false => self.final_refusal(),
+        }
+    }
+
+    fn later(&self) -> anyhow::Error {
+        let pauses = self.refusals.iter().filter_map(|(_, pause)| *pause);
+        Later {
+            reason: self.reasons(),
+            at_least: pauses.max().unwrap_or_default(),
+        }
+        .into()
+    }
+
+    fn final_refusal(&self) -> anyhow::Error {
+        anyhow::anyhow!(
+            "{}. Correct the seed (on the host, with the VM switched off: imgbuild seed {}) or \
+             what is wrong in the cluster; then the next boot, or `firstboot retry`, goes on",
+            self.reasons(),
+            self.context.name
+        )
+    }
+
+    fn reasons(&self) -> String {
+        let reasons = self.refusals.iter().map(|(text, _)| text.as_str());
+        reasons.collect::<Vec<_>>().join("; ")
+    }
+}
+
+fn renew_certificate(context: &Context) -> Result<()> {
+    let root = context.root;
+    (context.log)("the certificate is missing: pvecm updatecerts");
+    // Without --force a certificate that is there and does not verify would be kept.
+    root.query("pvecm", &["updatecerts", "--force"])?;
+    root.query("systemctl", &["reload-or-restart", "pvedaemon", "pveproxy"])?;
+    Ok(())
+}
+
+/// Why pmxcfs may not run.
+pub fn not_mounted(name: &str) -> String {
+    format!(
+        "the cluster file system is not mounted at /etc/pve. It does not start when {name} stands \
+         for no address or for 127.0.1.1 in /etc/hosts; see journalctl -u pve-cluster"
+    )
+}
+
+fn arguments(peer: &Peer, link: Option<IpAddr>, force: bool) -> Vec<String> {
+    let mut args = vec![
+        "add".to_owned(),
+        peer.address.clone(),
+        "--fingerprint".to_owned(),
+        peer.fingerprint.clone(),
+    ];
+    if let Some(link) = link {
+        args.extend(["--link0".to_owned(), link.to_string()]);
+    }
+    if force {
+        args.push("--force".to_owned());
+    }
+    args
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_password_is_no_argument_and_force_is_the_last() {
+        let peer = Peer {
+            address: "10.120.0.1".to_owned(),
+            fingerprint: "AA".to_owned(),
+        };
+        let words = |link: Option<&str>, force| {
+            let link = link.map(|link| link.parse().unwrap());
+            arguments(&peer, link, force).join(" ")
+        };
+        assert_eq!(
+            words(Some("10.120.0.42"), false),
+            "add 10.120.0.1 --fingerprint AA --link0 10.120.0.42"
+        );
+        assert_eq!(words(None, true), "add 10.120.0.1 --fingerprint AA --force");
+    }
+}

@@ -1,0 +1,280 @@
+//! The join as a state machine: from what is observed to the next action.
+//!
+//! Nothing here reads or writes anything; [`super::observe`] looks, [`super::attempt`] acts. What
+//! each state looks like was seen on a running cluster of pvecm 9.1.6, whose output and files the
+//! tests below are made of.
+//!
+//! # States
+//!
+//! | state | authkey | /etc/pve/corosync.conf | `.members` | corosync |
+//! | --- | --- | --- | --- | --- |
+//! | `NoFileSystem` | any | cannot be read | cannot be read | any |
+//! | `OtherName` | no | no | another `nodename` | any |
+//! | `Alone` | no | no | no `cluster` | any |
+//! | `HalfJoined` | yes | no | no `cluster` | any (active after a reboot) |
+//! | `LeftBehind` | either is there | | not quorate, or none | failed or stopped |
+//! | `Waiting` | either is there | | not quorate, or not online | active |
+//! | `NoCertificate` | any | yes | quorate, online | any; the certificate does not verify |
+//! | `Member` | any | yes | quorate, online | any; the certificate verifies |
+//!
+//! # Transitions
+//!
+//! "Entry" is what the cluster's list of nodes, asked of a peer, says of this node.
+//!
+//! | state | entry | action | row of "joins that go wrong" |
+//! | --- | --- | --- | --- |
+//! | `NoFileSystem` | – | reset and start pve-cluster | the name resolved to nothing or to 127.0.1.1 |
+//! | `OtherName` | – | restart pve-cluster | a database of an old name slipped in |
+//! | `Alone` | absent | add | – |
+//! | `Alone` | own | add `--force` | died after the peer added it, before its own authkey; lost response |
+//! | `HalfJoined` | absent, own | add `--force` | died after authkey, before the new database; rebooted before the repair |
+//! | `LeftBehind` | own | add `--force` | two nodes at once: its corosync stopped for good |
+//! | `LeftBehind` | absent | another peer, then later | it was deleted; or this peer knows an old state only |
+//! | any of these | other's | refuse | another machine has this name, or this address |
+//! | `Waiting` | – | wait | died while waiting for quorum; UDP 5405 blocked; a majority is off |
+//! | `NoCertificate` | – | `pvecm updatecerts` | quorum came after the join had died |
+//! | `Member` | – | done | – |
+//!
+//! What `pvecm add` says decides how to go on ([`after`]):
+//!
+//! | verdict | another peer | then |
+//! | --- | --- | --- |
+//! | added | no | look again |
+//! | peer does not answer (off, black hole, port closed) | yes | later |
+//! | peer has no quorum, or is in no cluster | yes | later |
+//! | the peer says something that is not known here | no | later |
+//! | connection broke after the request | no | later (the entry then tells) |
+//! | name taken meanwhile | no | later (the entry then tells) |
+//! | a lock is held or was left behind | no | later, 130 s at least |
+//! | ended while waiting for quorum | no | later |
+//! | pmxcfs is down, own name does not resolve, link address not there yet | no | later |
+//! | anything unknown | no | later |
+//! | wrong fingerprint | yes | final, where no other peer gives hope |
+//! | wrong password, two factors wanted, guests on this node, wrong usage | no | final |
+
+use super::judge::Verdict;
+use super::members::Members;
+use super::peers::Listed;
+use crate::steps::pmxcfs::LOCK_GONE;
+use std::net::IpAddr;
+use std::time::Duration;
+
+/// corosync.service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Corosync {
+    /// It runs.
+    Active,
+    /// It was not started, or was stopped.
+    Inactive,
+    /// It ended by itself. systemd does not start it again.
+    Failed,
+}
+
+/// Everything that the state follows from.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Observed {
+    /// pmxcfs's `.members`; `None` when it is not mounted.
+    pub members: Option<Members>,
+    /// `/etc/corosync/authkey` is there.
+    pub authkey: bool,
+    /// `/etc/pve/corosync.conf` is there.
+    pub cluster_conf: bool,
+    /// corosync.service.
+    pub corosync: Corosync,
+    /// Why the node's certificate does not verify against the cluster's authority; only looked
+    /// at where everything else is right.
+    pub certificate: Option<String>,
+}
+
+/// How far this node is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum State {
+    /// pmxcfs does not run.
+    NoFileSystem,
+    /// pmxcfs runs under this name, and in no cluster.
+    OtherName(String),
+    /// In no cluster, and nothing of a join is there.
+    Alone,
+    /// A join was cut before this node had the cluster's database.
+    HalfJoined,
+    /// It was added, and its corosync has stopped for good.
+    LeftBehind,
+    /// It was added, and waits for quorum; what is missing.
+    Waiting(String),
+    /// All but the certificate, and what is wrong with that.
+    NoCertificate(String),
+    /// All is proven; the cluster's name.
+    Member(String),
+}
+
+impl State {
+    /// The state of the node `name`.
+    pub fn of(observed: &Observed, name: &str) -> State {
+        let Some(members) = &observed.members else {
+            return State::NoFileSystem;
+        };
+        if !observed.authkey && !observed.cluster_conf && members.cluster.is_none() {
+            return match members.nodename == name {
+                true => State::Alone,
+                false => State::OtherName(members.nodename.clone()),
+            };
+        }
+        if !observed.cluster_conf && members.cluster.is_none() {
+            return State::HalfJoined;
+        }
+        let missing = match (members.online_in(name), observed.corosync) {
+            (Ok(cluster), _) => {
+                return match &observed.certificate {
+                    None => State::Member(cluster),
+                    Some(why) => State::NoCertificate(why.clone()),
+                };
+            }
+            (Err(missing), Corosync::Active) => missing,
+            (Err(_), Corosync::Inactive | Corosync::Failed) => return State::LeftBehind,
+        };
+        State::Waiting(missing)
+    }
+
+    /// It in a few words, for the status.
+    pub fn words(&self) -> String {
+        match self {
+            State::NoFileSystem => "pmxcfs does not run".to_owned(),
+            State::OtherName(other) => format!("pmxcfs runs under the name {other}"),
+            State::Alone => "in no cluster".to_owned(),
+            State::HalfJoined => "an earlier join was cut half-way".to_owned(),
+            State::LeftBehind => "an earlier join left corosync behind: it has stopped".to_owned(),
+            State::Waiting(missing) => format!("added, and waiting: {missing}"),
+            State::NoCertificate(_) => "in the cluster, without a certificate of it".to_owned(),
+            State::Member(cluster) => format!("member of {cluster}"),
+        }
+    }
+}
+
+/// What the cluster's list of nodes says of this node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Entry {
+    /// Neither its name nor its address is there.
+    Absent,
+    /// Its name is there, with its own address: an earlier join of this node was cut.
+    Own,
+    /// Its name is there with another address, or its address under another name; in words.
+    Others(String),
+}
+
+impl Entry {
+    /// Looks for the node `name` with the link address `own`.
+    pub fn of(nodes: &[Listed], name: &str, own: Option<IpAddr>) -> Entry {
+        let is_own = |node: &Listed| own.is_some() && node.address.parse().ok() == own;
+        if let Some(node) = nodes.iter().find(|node| node.name == name) {
+            return match is_own(node) {
+                true => Entry::Own,
+                false => Entry::Others(format!(
+                    "the cluster has a node {name} already, at {}, and this machine has {}",
+                    node.address,
+                    own.map_or_else(|| "no static address".to_owned(), |own| own.to_string()),
+                )),
+            };
+        }
+        match nodes.iter().find(|node| is_own(node)) {
+            Some(node) => Entry::Others(format!(
+                "the cluster knows the address {} as that of its node {}, and this machine is {name}",
+                node.address, node.name
+            )),
+            None => Entry::Absent,
+        }
+    }
+}
+
+/// What to do next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// Let systemd start pmxcfs again.
+    StartFileSystem,
+    /// Let pmxcfs take up the machine's name.
+    RestartFileSystem,
+    /// Ask a peer for the list of nodes.
+    Ask,
+    /// `pvecm add`; with `force` where an earlier join of this very node is to be repaired.
+    Add {
+        /// Whether `--force` is given.
+        force: bool,
+    },
+    /// Wait for quorum.
+    Wait,
+    /// `pvecm updatecerts`.
+    RenewCertificate,
+    /// Nothing is left to do.
+    Done,
+    /// This peer's word is not enough to go on: another one, then later.
+    Doubt(String),
+    /// Never go on by itself, for this reason.
+    Refuse(String),
+}
+
+/// The next action in a state; `entry` is what the peer said in this attempt.
+pub fn next(state: &State, entry: Option<&Entry>) -> Action {
+    match (state, entry) {
+        (State::NoFileSystem, _) => Action::StartFileSystem,
+        (State::OtherName(_), _) => Action::RestartFileSystem,
+        (State::Waiting(_), _) => Action::Wait,
+        (State::NoCertificate(_), _) => Action::RenewCertificate,
+        (State::Member(_), _) => Action::Done,
+        (State::Alone | State::HalfJoined | State::LeftBehind, None) => Action::Ask,
+        (_, Some(Entry::Others(why))) => Action::Refuse(format!(
+            "{why}. Give this machine another name or address, or remove that node from the \
+             cluster; nothing was changed there"
+        )),
+        (State::Alone, Some(Entry::Absent)) => Action::Add { force: false },
+        (State::Alone | State::LeftBehind, Some(Entry::Own)) => Action::Add { force: true },
+        (State::HalfJoined, Some(_)) => Action::Add { force: true },
+        // A peer that was off meanwhile, and has no quorum yet, says the same as the cluster says
+        // of a node that was deleted. Neither gets --force.
+        (State::LeftBehind, Some(Entry::Absent)) => Action::Doubt(
+            "the cluster lists this node no more. If it was removed from it, its disk must not come \
+             back: for a new node of this name delete the VM's disk on the host and seed again"
+                .to_owned(),
+        ),
+    }
+}
+
+/// How to go on after a `pvecm add`, or after a question to a peer, that did not succeed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct After {
+    /// Whether another peer may do better.
+    pub other_peer: bool,
+    /// The shortest pause before the next attempt; `None` means never by itself.
+    pub patience: Option<Duration>,
+}
+
+/// The transition for a verdict; see the table above.
+pub fn after(verdict: &Verdict) -> After {
+    let (other_peer, patience) = match verdict {
+        Verdict::Unreachable(_) | Verdict::NoQuorum | Verdict::NoCluster => {
+            (true, Some(Duration::ZERO))
+        }
+        Verdict::WrongFingerprint(_) => (true, None),
+        Verdict::Locked(_) => (false, Some(LOCK_GONE)),
+        Verdict::WrongPassword | Verdict::NoPassword | Verdict::TwoFactor | Verdict::Usage(_) => {
+            (false, None)
+        }
+        Verdict::Refused(findings) if findings.iter().any(|f| f.contains("virtual guests")) => {
+            (false, None)
+        }
+        Verdict::Added
+        | Verdict::Lost(_)
+        | Verdict::NameTaken
+        | Verdict::NoFileSystem
+        | Verdict::OwnName(_)
+        | Verdict::Refused(_)
+        | Verdict::PeerSays(_)
+        | Verdict::Interrupted { .. }
+        | Verdict::Unknown(_) => (false, Some(Duration::ZERO)),
+    };
+    After {
+        other_peer,
+        patience,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,159 @@
+use super::*;
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// A case holds what was seen of a real node: lines of `key: value`, and `.members` last.
+fn read(text: &str) -> (String, Observed) {
+    let (head, members) = text.split_once("members:\n").unwrap();
+    let lines = head.lines().filter_map(|line| line.split_once(": "));
+    let keys: BTreeMap<&str, &str> = lines.collect();
+    let observed = Observed {
+        members: (!members.is_empty()).then(|| Members::parse(members).unwrap()),
+        authkey: keys["authkey"] == "yes",
+        cluster_conf: keys["cluster-conf"] == "yes",
+        corosync: match keys["corosync"] {
+            "active" => Corosync::Active,
+            "failed" => Corosync::Failed,
+            _ => Corosync::Inactive,
+        },
+        certificate: (keys["certificate"] == "missing").then(|| "no certificate".to_owned()),
+    };
+    (keys["node"].to_owned(), observed)
+}
+
+/// The state, and what is done about it for each thing that the cluster may say of this node.
+fn told(node: &str, observed: &Observed) -> String {
+    let state = State::of(observed, node);
+    let others = Entry::Others("OTHERS".to_owned());
+    let mut text = format!("{state:?}\n");
+    for (what, entry) in [
+        ("not asked", None),
+        ("absent", Some(Entry::Absent)),
+        ("own", Some(Entry::Own)),
+        ("others", Some(others)),
+    ] {
+        let action = next(&state, entry.as_ref());
+        text.push_str(&format!("{what}: {action:?}\n"));
+    }
+    text
+}
+
+#[test]
+fn every_recorded_node_has_its_state_and_its_next_action() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/cases/join-state");
+    let (mut count, mut wrong) = (0, String::new());
+    for entry in std::fs::read_dir(&folder).unwrap() {
+        let file = entry.unwrap().path();
+        if file.extension().is_none_or(|e| e != "txt") {
+            continue;
+        }
+        count += 1;
+        let (node, observed) = read(&std::fs::read_to_string(&file).unwrap());
+        let got = told(&node, &observed);
+        let expected = std::fs::read_to_string(file.with_extension("expected")).unwrap();
+        if got != expected {
+            wrong.push_str(&format!("{}\n--- got\n{got}", file.display()));
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong}");
+    assert!(count >= 17, "only {count} cases in {}", folder.display());
+}
+
+fn listed(name: &str, address: &str) -> Listed {
+    Listed {
+        name: name.to_owned(),
+        address: address.to_owned(),
+        votes: 1,
+        online: None,
+    }
+}
+
+#[test]
+fn a_name_is_own_only_with_the_own_address() {
+    let nodes = [listed("vm41", "10.120.0.41"), listed("vm42", "10.120.0.42")];
+    let of = |name: &str, own: &str| Entry::of(&nodes, name, own.parse().ok());
+    assert_eq!(of("vm43", "10.120.0.43"), Entry::Absent);
+    assert_eq!(of("vm42", "10.120.0.42"), Entry::Own);
+    assert_eq!(
+        of("vm42", "10.120.0.52"),
+        Entry::Others(
+            "the cluster has a node vm42 already, at 10.120.0.42, and this machine has \
+             10.120.0.52"
+                .to_owned()
+        )
+    );
+    // Two clones with one address must not steal from each other either.
+    assert_eq!(
+        of("vm43", "10.120.0.42"),
+        Entry::Others(
+            "the cluster knows the address 10.120.0.42 as that of its node vm42, and this machine \
+             is vm43"
+                .to_owned()
+        )
+    );
+    // Without an address of its own a machine cannot prove that an entry is its own.
+    assert!(matches!(of("vm42", ""), Entry::Others(_)));
+    assert_eq!(of("vm43", ""), Entry::Absent);
+    // A name instead of an address in the list proves nothing.
+    let nodes = [listed("vm42", "vm42.lab.example")];
+    let own = "10.120.0.42".parse().ok();
+    assert!(matches!(Entry::of(&nodes, "vm42", own), Entry::Others(_)));
+}
+
+#[test]
+fn force_is_never_given_against_another_machine() {
+    let states = [
+        State::Alone,
+        State::HalfJoined,
+        State::LeftBehind,
+        State::Waiting(String::new()),
+        State::NoFileSystem,
+        State::OtherName("x".to_owned()),
+    ];
+    for state in states {
+        let others = Entry::Others("x".to_owned());
+        for entry in [None, Some(&others)] {
+            let action = next(&state, entry);
+            assert!(!matches!(action, Action::Add { .. }), "{state:?} {entry:?}");
+        }
+    }
+}
+
+#[test]
+fn verdicts_and_what_follows() {
+    let text = || "words".to_owned();
+    let later = |seconds| Some(Duration::from_secs(seconds));
+    let finding = |words: &str| Verdict::Refused(vec![words.to_owned()]);
+    let interrupted = |waiting_for_quorum| Verdict::Interrupted { waiting_for_quorum };
+    let table = [
+        (Verdict::Unreachable(text()), true, later(0)),
+        (Verdict::NoQuorum, true, later(0)),
+        (Verdict::NoCluster, true, later(0)),
+        (Verdict::WrongFingerprint(None), true, None),
+        (Verdict::Lost(text()), false, later(0)),
+        (Verdict::NameTaken, false, later(0)),
+        (Verdict::Locked(text()), false, later(130)),
+        (interrupted(true), false, later(0)),
+        (interrupted(false), false, later(0)),
+        (Verdict::NoFileSystem, false, later(0)),
+        (Verdict::OwnName(text()), false, later(0)),
+        (finding("link0: cannot use IP"), false, later(0)),
+        (
+            finding("this host already contains virtual guests"),
+            false,
+            None,
+        ),
+        (Verdict::Unknown(text()), false, later(0)),
+        (Verdict::WrongPassword, false, None),
+        (Verdict::NoPassword, false, None),
+        (Verdict::TwoFactor, false, None),
+        (Verdict::Usage(text()), false, None),
+    ];
+    for (verdict, other_peer, patience) in table {
+        let expected = After {
+            other_peer,
+            patience,
+        };
+        assert_eq!(after(&verdict), expected, "{verdict:?}");
+    }
+}

@@ -1,0 +1,229 @@
+//! The cluster's file system as the steps after the join need it: is it there, has it quorum,
+//! and which of its errors time may mend.
+
+use super::join::members::{FILE as MEMBERS, Members};
+use super::{Context, Later};
+use crate::patience;
+use crate::root::Root;
+use anyhow::{Result, bail};
+use std::io::ErrorKind;
+use std::time::Duration;
+
+/// What only a node with Proxmox VE has.
+const PVECM: &str = "/usr/bin/pvecm";
+/// When a lock that was left behind is gone: pmxcfs drops it after 120 s, as soon as
+/// somebody asks for it.
+pub const LOCK_GONE: Duration = Duration::from_secs(130);
+
+/// What this node is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// `/etc/pve` is not mounted.
+    Unmounted,
+    /// It is in no cluster.
+    Alone,
+    /// It is in a cluster.
+    Member {
+        /// Whether it may write.
+        quorate: bool,
+    },
+}
+
+/// Looks at the list of members.
+pub fn standing(root: &Root) -> Result<Standing> {
+    let Some(text) = root.read_text(MEMBERS).map_err(later_if_mended)? else {
+        return Ok(Standing::Unmounted);
+    };
+    let members = Members::parse(&text)
+        .map_err(|error| Later::because(format!("cannot read {MEMBERS}: {error}")))?;
+    Ok(match members.cluster {
+        None => Standing::Alone,
+        Some(cluster) => Standing::Member {
+            quorate: cluster.quorate == 1,
+        },
+    })
+}
+
+/// Whether this node is in a cluster whose files can be changed now. `false` is a node on its
+/// own that is to stay so. [`Later`] when it is to be in a cluster and is not, or not with
+/// quorum: the change is still to be made.
+pub fn is_member(context: &Context) -> Result<bool> {
+    if context.root.kind(PVECM)?.is_none() {
+        bail!("Proxmox VE is not installed (no {PVECM})");
+    }
+    let joins = context.seed.cluster().is_some();
+    let reason = match standing(context.root)? {
+        Standing::Member { quorate: true } => return Ok(true),
+        Standing::Alone if !joins => return Ok(false),
+        Standing::Alone => "this node is in no cluster",
+        Standing::Member { quorate: false } => "the cluster has no quorum",
+        Standing::Unmounted => "the cluster file system is not mounted on /etc/pve",
+    };
+    Err(Later::because(reason).into())
+}
+
+/// Makes a [`Later`] of what pmxcfs says while it has no quorum (everything is read-only and
+/// belongs to nobody) or is being restarted; any other error stays.
+pub fn later_if_mended(error: anyhow::Error) -> anyhow::Error {
+    let passing = error.chain().any(|cause| {
+        let Some(error) = cause.downcast_ref::<std::io::Error>() else {
+            return false;
+        };
+        matches!(
+            error.kind(),
+            ErrorKind::PermissionDenied
+                | ErrorKind::ReadOnlyFilesystem
+                | ErrorKind::NotConnected
+                | ErrorKind::ResourceBusy
+        ) || error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error())
+    });
+    if passing {
+        return Later::because(format!("{error:#} (the cluster may have no quorum)")).into();
+    }
+    error
+}
+
+/// Waits a short random time, so that two nodes that met do not meet again.
+pub fn short_pause() {
+    std::thread::sleep(Duration::from_secs_f64(0.1 + 0.9 * patience::chance()));
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::media::Source;
+    use anyhow::Context as _;
+
+    /// Gives a step what it gets, for a machine named vm42.
+    pub fn with_context<T>(root: &Root, user_data: &str, run: impl FnOnce(&Context) -> T) -> T {
+        let meta_data = "instance-id: a\nlocal-hostname: vm42\n";
+        let user_data = format!("#cloud-config\n{user_data}\n");
+        let seed = crate::seed::parse(meta_data, &user_data, None).unwrap();
+        run(&Context {
+            root,
+            source: &Source::Folder("/nowhere".into()),
+            seed: &seed,
+            name: "vm42".to_owned(),
+            fqdn: "vm42".to_owned(),
+            old_names: Vec::new(),
+            unnamed: false,
+            kept: None,
+            attempt: 1,
+            log: &|_| {},
+        })
+    }
+
+    /// A seed that joins a cluster, with this beside `cluster` in `proxmox`.
+    pub fn joining(beside: &str) -> String {
+        let fingerprint = ["AA"; 32].join(":");
+        format!(
+            "proxmox:\n  cluster:\n    peers: [{{address: 10.99.0.11, fingerprint: \
+             \"{fingerprint}\"}}]\n    password: x\n    votes: 0\n{beside}"
+        )
+    }
+
+    fn look(members: &str) -> Result<Standing> {
+        let folder = tempfile::tempdir().unwrap();
+        let root = Root::new(folder.path());
+        root.write(MEMBERS, members.as_bytes(), 0o644).unwrap();
+        standing(&root)
+    }
+
+    #[test]
+    fn what_the_list_of_members_says() {
+        let member = |quorate: u8| {
+            format!(
+                "{{\n\"nodename\": \"beta\",\n\"version\": 4,\n\"cluster\": {{ \"name\": \
+                 \"labcluster\", \"version\": 2, \"nodes\": 2, \"quorate\": {quorate} }},\n\
+                 \"nodelist\": {{\n  }}\n}}\n"
+            )
+        };
+        let quorate = Standing::Member { quorate: true };
+        assert_eq!(look(&member(1)).unwrap(), quorate);
+        let inquorate = Standing::Member { quorate: false };
+        assert_eq!(look(&member(0)).unwrap(), inquorate);
+        let alone = "{\n\"nodename\": \"gamma\",\n\"version\": 1\n}\n";
+        assert_eq!(look(alone).unwrap(), Standing::Alone);
+        assert!(look("{").unwrap_err().is::<Later>());
+        let folder = tempfile::tempdir().unwrap();
+        let unmounted = standing(&Root::new(folder.path())).unwrap();
+        assert_eq!(unmounted, Standing::Unmounted);
+    }
+
+    #[test]
+    fn a_node_that_is_to_be_a_member_is_asked_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = Root::new(folder.path());
+        let ask = |user_data: &str| with_context(&root, user_data, is_member);
+        let later = |user_data: &str| ask(user_data).unwrap_err().downcast::<Later>();
+        let alone = "proxmox: {ha: {groups: [ab]}}";
+        let error = ask(alone).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "Proxmox VE is not installed (no /usr/bin/pvecm)"
+        );
+        assert!(!error.is::<Later>());
+        root.write(PVECM, b"", 0o755).unwrap();
+        let reason = later(alone).unwrap().reason;
+        assert_eq!(reason, "the cluster file system is not mounted on /etc/pve");
+        root.write(MEMBERS, b"{\"nodename\": \"vm42\", \"version\": 1}", 0o644)
+            .unwrap();
+        assert!(!ask(alone).unwrap());
+        let reason = later(&joining("")).unwrap().reason;
+        assert_eq!(reason, "this node is in no cluster");
+        for quorate in [false, true] {
+            let text = format!(
+                "{{\"nodename\": \"vm42\", \"cluster\": {{\"name\": \"c\", \"quorate\": {}}}}}",
+                u8::from(quorate)
+            );
+            root.write(MEMBERS, text.as_bytes(), 0o644).unwrap();
+            match quorate {
+                true => assert!(ask(alone).unwrap() && ask(&joining("")).unwrap()),
+                false => assert!(later(alone).unwrap().reason.ends_with("has no quorum")),
+            }
+        }
+    }
+
+    #[test]
+    fn a_folder_is_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = Root::new(folder.path());
+        let beside = "  storage: [{id: nfs1, server: a, export: /b}]\n  ha: {rules: [ab]}\n";
+        for (seed, said) in [
+            (joining(beside), ["not the running machine"; 3]),
+            (
+                String::new(),
+                [
+                    "no votes in the seed",
+                    "no storage in the seed",
+                    "no HA in the seed",
+                ],
+            ),
+        ] {
+            let outcomes = with_context(&root, &seed, |context| {
+                let steps = [
+                    crate::steps::votes::run,
+                    crate::steps::storage::run,
+                    crate::steps::ha::run,
+                ];
+                steps.map(|run| run(context).unwrap().detail.unwrap())
+            });
+            assert_eq!(outcomes, said);
+        }
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_file_system_without_quorum_is_for_later() {
+        let error = |kind: ErrorKind| {
+            let result: std::io::Result<()> = Err(kind.into());
+            later_if_mended(result.context("cannot write /etc/pve/x").unwrap_err())
+        };
+        let later = error(ErrorKind::PermissionDenied);
+        let reason = &later.downcast_ref::<Later>().unwrap().reason;
+        assert!(reason.starts_with("cannot write /etc/pve/x: "), "{reason}");
+        assert!(error(ErrorKind::NotConnected).is::<Later>());
+        assert!(!error(ErrorKind::StorageFull).is::<Later>());
+        assert!(!later_if_mended(anyhow::anyhow!("x")).is::<Later>());
+    }
+}

@@ -1,0 +1,212 @@
+//! `votes`: this node has the votes in the cluster's quorum that the seed says.
+//!
+//! `pvecm add --votes 0` leaves one vote; only `quorum_votes` in `corosync.conf` counts. The
+//! change is made under the lock that Proxmox's own changes take, so that no join is lost, and
+//! the step ends when corosync itself counts the new votes.
+
+pub mod corosync_conf;
+pub mod count;
+pub mod store;
+
+use super::pmxcfs::{self, LOCK_GONE, later_if_mended};
+use super::{Context, Later, Outcome};
+use anyhow::{Context as _, Result};
+use corosync_conf::Problem;
+use count::Count;
+use std::ffi::OsStr;
+use std::time::{Duration, Instant};
+use store::{FILE, Pmxcfs, Store};
+
+/// How often the change is begun anew before it is left for later.
+const TRIES: usize = 10;
+/// How often it is looked at whether the change is still there once corosync counts it.
+const ROUNDS: usize = 3;
+/// How long corosync may take before it is told to read its file again. pmxcfs tells it one
+/// second after the change, which may be before another node has the file.
+const RELOAD_AFTER: Duration = Duration::from_secs(10);
+/// How long corosync may take in all.
+const COUNT_WAIT: Duration = Duration::from_secs(30);
+
+/// Sets the votes, and waits until they count.
+pub fn run(context: &Context) -> Result<Outcome> {
+    let Some(votes) = context.seed.cluster().and_then(|c| c.votes) else {
+        return Ok(Outcome::unchanged_because("no votes in the seed"));
+    };
+    if !context.root.is_live() {
+        return Ok(Outcome::unchanged_because("not the running machine"));
+    }
+    if !pmxcfs::is_member(context)? {
+        return Ok(Outcome::unchanged_because("this node is in no cluster"));
+    }
+    let store = Pmxcfs::new(context.root);
+    let mut before = None;
+    for _ in 0..ROUNDS {
+        let up = counted(context)?.others;
+        let was = settle(&store, &context.name, votes, up)?;
+        before = before.or(was);
+        wait_until_counted(context, votes)?;
+        if holds(&store, &context.name, votes)? {
+            return Ok(match before {
+                Some(was) => Outcome::changed(format!("{was} -> {votes}, as corosync counts them")),
+                None => Outcome::unchanged_because(format!("{votes}, as corosync counts them")),
+            });
+        }
+    }
+    Err(Later::because(format!(
+        "{FILE} did not keep the votes of this node: others keep changing it"
+    ))
+    .into())
+}
+
+fn read(store: &dyn Store) -> Result<String> {
+    let text = store.read().map_err(later_if_mended)?;
+    let missing = || Later::because(format!("this node is in no cluster: {FILE} is not there"));
+    Ok(text.ok_or_else(missing)?)
+}
+
+fn holds(store: &dyn Store, name: &str, votes: u32) -> Result<bool> {
+    let conf = corosync_conf::read(&read(store)?).map_err(problem)?;
+    Ok(conf.votes(name) == Some(votes))
+}
+
+/// A node that is not listed may be listed again (a join that lost a race is repaired); any
+/// other problem needs a hand.
+fn problem(problem: Problem) -> anyhow::Error {
+    let text = format!("cannot use {FILE}: {problem}");
+    match problem {
+        Problem::NoNode(_) => Later::because(text).into(),
+        _ => anyhow::anyhow!(text),
+    }
+}
+
+/// Makes the file hold the votes; returns what this node had before, when that was changed.
+/// `up` are the votes of the other nodes that are switched on.
+fn settle(store: &dyn Store, name: &str, votes: u32, up: u32) -> Result<Option<u32>> {
+    let mut before = None;
+    for _ in 0..TRIES {
+        let text = read(store)?;
+        if corosync_conf::with_votes(&text, name, votes)
+            .map_err(problem)?
+            .is_none()
+        {
+            return Ok(before);
+        }
+        let Some(lock) = Locked::take(store)? else {
+            return Err(Later {
+                reason: format!(
+                    "another node is changing {FILE}, or died while it did: the lock is held"
+                ),
+                at_least: LOCK_GONE,
+            }
+            .into());
+        };
+        // Again, now that nobody who keeps to the lock can change it.
+        let text = read(store)?;
+        let conf = corosync_conf::read(&text).map_err(problem)?;
+        if let Some(new) = corosync_conf::with_votes(&text, name, votes).map_err(problem)? {
+            keeps_quorum(&new, votes, up)?;
+            store.prepare(&new).map_err(later_if_mended)?;
+            if store.activate(&text).map_err(later_if_mended)? {
+                before = before.or(conf.votes(name));
+            }
+        }
+        lock.release()?;
+        // Somebody without the lock may have come first, or last.
+        if holds(store, name, votes)? {
+            return Ok(before);
+        }
+        store.pause();
+    }
+    Err(Later::because(format!(
+        "{FILE} was changed by others {TRIES} times while this node changed it"
+    ))
+    .into())
+}
+
+/// A vote taken away, or given, must not leave the nodes that are up without a majority:
+/// nobody could write to the cluster until others are switched on.
+fn keeps_quorum(new: &str, votes: u32, up: u32) -> Result<()> {
+    let conf = corosync_conf::read(new).map_err(problem)?;
+    let all: u64 = conf.nodes.iter().map(|node| u64::from(node.votes)).sum();
+    let up = u64::from(up) + u64::from(votes);
+    if up * 2 > all {
+        return Ok(());
+    }
+    Err(Later::because(format!(
+        "with {votes} votes of this node, {up} of {all} votes would be up, and the cluster \
+         without quorum"
+    ))
+    .into())
+}
+
+/// The lock, given back in every way out.
+struct Locked<'a> {
+    store: &'a dyn Store,
+    held: bool,
+}
+
+impl<'a> Locked<'a> {
+    fn take(store: &'a dyn Store) -> Result<Option<Self>> {
+        let held = store.lock().map_err(later_if_mended)?;
+        Ok(held.then(|| Locked { store, held }))
+    }
+
+    fn release(mut self) -> Result<()> {
+        self.held = false;
+        self.store.unlock().map_err(later_if_mended)
+    }
+}
+
+impl Drop for Locked<'_> {
+    fn drop(&mut self) {
+        if self.held {
+            // An error is on its way already, and the lock expires.
+            let _ = self.store.unlock();
+        }
+    }
+}
+
+/// What corosync counts.
+fn counted(context: &Context) -> Result<Count> {
+    let text = context
+        .root
+        .run("corosync-quorumtool", &[OsStr::new("-l")], b"")
+        .map_err(|error| Later::because(format!("corosync does not answer: {error:#}")))?;
+    let missing = || Later::because("corosync-quorumtool -l does not show this node".to_owned());
+    Ok(count::read(&text).ok_or_else(missing)?)
+}
+
+fn wait_until_counted(context: &Context, votes: u32) -> Result<()> {
+    let start = Instant::now();
+    let mut reloaded = false;
+    loop {
+        let seen = counted(context).map(|count| count.own);
+        if matches!(seen, Ok(own) if own == votes) {
+            return Ok(());
+        }
+        if start.elapsed() > COUNT_WAIT {
+            let seen = match seen {
+                Ok(own) => format!("corosync counts {own} votes of this node, not {votes}"),
+                Err(error) => format!("{error:#}"),
+            };
+            return Err(Later::because(format!(
+                "{seen}, {} s after {FILE} says so; see journalctl -u corosync",
+                COUNT_WAIT.as_secs()
+            ))
+            .into());
+        }
+        if start.elapsed() > RELOAD_AFTER && !reloaded {
+            reloaded = true;
+            (context.log)("corosync is told to read its configuration again");
+            context
+                .root
+                .run("corosync-cfgtool", &[OsStr::new("-R")], b"")
+                .context("corosync does not read its configuration again")
+                .map_err(|error| Later::because(format!("{error:#}")))?;
+        }
+        std::thread::sleep(Duration::from_millis(500));
+    }
+}
+
+#[cfg(test)]
+mod tests;

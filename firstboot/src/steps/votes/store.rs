@@ -1,0 +1,132 @@
+//! The cluster's `corosync.conf`, changed the way Proxmox changes it.
+//!
+//! Proxmox's own changes (`pvecm add` at the peer, `pvecm delnode`) hold pmxcfs's lock
+//! `file-corosync_conf` (PVE::Cluster::cfs_lock_file): a folder below `/etc/pve/priv/lock` that
+//! whoever makes it owns. The folder is older than 120 s when its owner died; setting its time
+//! to 0 asks pmxcfs to remove such a one (pve-cluster, README, "File Locking"). The new text goes
+//! into `corosync.conf.new`, and its rename makes pmxcfs write `/etc/corosync/corosync.conf` on
+//! each node and tell corosync.
+
+use crate::root::Root;
+use crate::steps::pmxcfs::short_pause;
+use anyhow::{Context, Result};
+use rustix::fs::{AtFlags, CWD, Timespec, Timestamps};
+use std::cell::Cell;
+use std::fs;
+use std::io::ErrorKind;
+use std::time::{Duration, Instant};
+
+/// The cluster's own file.
+pub const FILE: &str = "/etc/pve/corosync.conf";
+const NEW: &str = "/etc/pve/corosync.conf.new";
+const LOCKS: &str = "/etc/pve/priv/lock";
+const LOCK: &str = "/etc/pve/priv/lock/file-corosync_conf";
+/// How long the lock is asked for, as Proxmox does.
+const LOCK_WAIT: Duration = Duration::from_secs(10);
+/// How long it may be held, as Proxmox does: half of its life.
+const LOCK_HELD: Duration = Duration::from_secs(60);
+
+/// Where `corosync.conf` is kept. Each method is one moment at which others may act.
+pub trait Store {
+    /// The text; `None` outside a cluster.
+    fn read(&self) -> Result<Option<String>>;
+    /// Takes the lock; `false` when somebody else has it for long.
+    fn lock(&self) -> Result<bool>;
+    /// Gives the lock back.
+    fn unlock(&self) -> Result<()>;
+    /// Lays the new text beside the old one.
+    fn prepare(&self, new: &str) -> Result<()>;
+    /// Puts what was prepared in the place of `old`; `false` when that is no longer there.
+    fn activate(&self, old: &str) -> Result<bool>;
+    /// Waits a moment before the next try.
+    fn pause(&self);
+}
+
+/// The real one.
+pub struct Pmxcfs<'a> {
+    root: &'a Root,
+    since: Cell<Option<Instant>>,
+}
+
+impl<'a> Pmxcfs<'a> {
+    /// The one below this root.
+    pub fn new(root: &'a Root) -> Self {
+        Pmxcfs {
+            root,
+            since: Cell::new(None),
+        }
+    }
+
+    /// Whether the lock is surely still ours.
+    fn is_ours(&self) -> bool {
+        self.since.get().is_some_and(|t| t.elapsed() < LOCK_HELD)
+    }
+}
+
+impl Store for Pmxcfs<'_> {
+    fn read(&self) -> Result<Option<String>> {
+        self.root.read_text(FILE)
+    }
+
+    fn lock(&self) -> Result<bool> {
+        let folder = self.root.path(LOCKS)?;
+        match fs::create_dir(&folder) {
+            Err(error) if error.kind() != ErrorKind::AlreadyExists => {
+                return Err(error).with_context(|| format!("cannot make the folder {LOCKS}"));
+            }
+            _ => {}
+        }
+        let lock = self.root.path(LOCK)?;
+        let start = Instant::now();
+        loop {
+            match fs::create_dir(&lock) {
+                Ok(()) => {
+                    self.since.set(Some(Instant::now()));
+                    return Ok(true);
+                }
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(error).with_context(|| format!("cannot make {LOCK}")),
+            }
+            if start.elapsed() > LOCK_WAIT {
+                return Ok(false);
+            }
+            let zero = Timespec {
+                tv_sec: 0,
+                tv_nsec: 0,
+            };
+            let times = Timestamps {
+                last_access: zero,
+                last_modification: zero,
+            };
+            // A request, refused while the lock is young.
+            let _ = rustix::fs::utimensat(CWD, &lock, &times, AtFlags::empty());
+            short_pause();
+        }
+    }
+
+    fn unlock(&self) -> Result<()> {
+        if !self.is_ours() {
+            // It expires by itself, and may already be somebody else's.
+            return Ok(());
+        }
+        self.since.set(None);
+        fs::remove_dir(self.root.path(LOCK)?).with_context(|| format!("cannot remove {LOCK}"))
+    }
+
+    fn prepare(&self, new: &str) -> Result<()> {
+        self.root.write_plain(NEW, new.as_bytes())
+    }
+
+    fn activate(&self, old: &str) -> Result<bool> {
+        if self.is_ours() && self.read()?.as_deref() == Some(old) {
+            self.root.rename(NEW, FILE)?;
+            return Ok(true);
+        }
+        self.root.remove_file(NEW)?;
+        Ok(false)
+    }
+
+    fn pause(&self) {
+        short_pause();
+    }
+}
