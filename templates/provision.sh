@@ -6,7 +6,9 @@ export DEBIAN_FRONTEND=noninteractive LC_ALL=C PATH=/usr/sbin:/usr/bin:/sbin:/bi
 payload=/imgbuild
 
 stage() { echo "imgbuild-stage: $1"; }
+apt_runs=0
 install_packages() {
+    apt_runs=$((apt_runs + 1))
     apt-get -o Dpkg::Options::=--force-confold -o APT::Install-Recommends=false \
         -y install "$@"
 }
@@ -18,6 +20,11 @@ chmod 0755 /usr/sbin/policy-rc.d
 touch /proxmox_install_mode
 # The disk is thrown away when anything fails: waiting for each fsync buys nothing.
 echo force-unsafe-io > /etc/dpkg/dpkg.cfg.d/imgbuild
+
+# For the manifest: the base system as it is now, and from here on what APT fetches, which stays in
+# its folder until the seal.
+dpkg-query -W -f '${db:Status-Status} ${Package}\n' | sed -n 's/^installed //p' > "$payload/base-packages"
+apt-get clean
 
 stage "debconf answers"
 debconf-set-selections <<'ANSWERS'
@@ -82,6 +89,7 @@ export LD_PRELOAD=libeatmydata.so
 
 stage "updates"
 # The disc is older than the mirror, and has nothing of the security archive.
+apt_runs=$((apt_runs + 1))
 apt-get -o Dpkg::Options::=--force-confold -o APT::Install-Recommends=false -y dist-upgrade
 {%- endif %}
 
@@ -105,6 +113,10 @@ MODULES
 # The kernel comes first: grub's hook for kernels would look for the disk under /, and there is none yet.
 stage "kernel"
 # Its initramfs is made once, when everything that belongs into it is there.
+{%- if proxmox %}
+# Proxmox's is the only kernel that is ever downloaded. Its postinst does nothing while
+# /proxmox_install_mode is there: neither depmod nor hooks.
+{%- endif %}
 INITRD=No install_packages initramfs-tools zstd {{ kernel }}
 stage "boot loader"
 install_packages grub-pc
@@ -116,6 +128,37 @@ install_packages systemd-sysv dbus udev kmod login fdisk e2fsprogs ifupdown2 ope
 command -v locale-gen >/dev/null && { echo "{{ locale }} UTF-8" > /etc/locale.gen; locale-gen; }
 {%- endif %}
 echo "LANG={{ locale }}" > /etc/default/locale
+{%- if proxmox %}
+
+stage "proxmox"
+# These hooks copy kernels to EFI partitions. Here is none, and they want a mount namespace of their
+# own, which they cannot have where / is no mount point: their failure would end dpkg's work.
+boot_hooks() {
+    for hook in /etc/kernel/postinst.d/zz-proxmox-boot /etc/kernel/postrm.d/zz-proxmox-boot \
+        /etc/initramfs/post-update.d/proxmox-boot-sync; do
+        [ ! -e "$hook" ] || chmod "$1" "$hook"
+    done
+}
+boot_hooks a-x
+# Debian's kernels come by no way that is known; a package that depends on one must not keep it.
+unwanted=$(dpkg-query -W -f '${db:Status-Status} ${Package}\n' 'linux-image-*' os-prober 2>/dev/null |
+    sed -n '/^not-installed /!s/^[^ ]* //p') || true
+# shellcheck disable=SC2086
+[ -z "$unwanted" ] || apt-get -y purge $unwanted
+# Without a subscription the enterprise repositories answer 401, and every "apt update" fails.
+# They are switched off, not removed: these are conffiles, dpkg keeps what was changed in them at
+# each upgrade, and Proxmox's web page shows them and can switch them on.
+for file in /etc/apt/sources.list.d/*.sources; do
+    grep -q 'enterprise\.proxmox\.com' "$file" || continue
+    awk 'BEGIN { RS = ""; ORS = "\n\n" }
+        /enterprise\.proxmox\.com/ { gsub(/\n[Ee]nabled:[^\n]*/, ""); sub(/^[Ee]nabled:[^\n]*\n/, ""); $0 = $0 "\nEnabled: no" }
+        { print }' "$file" > "$payload/source"
+    cat "$payload/source" > "$file"
+done
+for file in /etc/apt/sources.list.d/*.list; do
+    [ ! -e "$file" ] || sed -i '/enterprise\.proxmox\.com/s/^ *deb/# deb/' "$file"
+done
+{%- endif %}
 
 stage "settings"
 # Both consoles, the same kernel command line for every kernel that comes later.
@@ -123,7 +166,7 @@ cat > /etc/default/grub <<'GRUB'
 # Written by imgbuild. Run update-grub after a change.
 GRUB_DEFAULT=0
 GRUB_TIMEOUT=1
-GRUB_DISTRIBUTOR=Debian
+GRUB_DISTRIBUTOR="{{ distributor }}"
 GRUB_CMDLINE_LINUX="{{ kernel_command_line }}"
 GRUB_CMDLINE_LINUX_DEFAULT=""
 GRUB_TERMINAL="console serial"
@@ -164,11 +207,27 @@ printf '[Unit]\nConditionPathExists=/var/lib/firstboot/journal.json\n' > /etc/sy
 passwd -l root >/dev/null
 
 stage "initramfs"
+{%- if proxmox %}
+for image in /boot/vmlinuz-*; do
+    # Neither a kernel of Debian's nor one that no package renews.
+    dpkg -S "$image" | grep -q '^proxmox-kernel-' || { echo "$image is no kernel of Proxmox's" >&2; exit 1; }
+    depmod "${image#/boot/vmlinuz-}"
+done
+{%- endif %}
 update-initramfs -c -k all
+{%- if proxmox %}
+boot_hooks a+x
+# Proxmox's packages keep no /vmlinuz up to date, so the boot menu names the files themselves.
+version=$(linux-version list | linux-version sort --reverse | head -n 1)
+kernel=/boot/vmlinuz-$version initrd=/boot/initrd.img-$version
+{%- else %}
 # /initrd.img, which the kernel's package had nothing to make of.
 for image in /boot/vmlinuz-*; do
     linux-update-symlinks install "${image#/boot/vmlinuz-}" "$image"
 done
+kernel=/vmlinuz initrd=/initrd.img
+{%- endif %}
+test -e "$kernel" -a -e "$initrd" || { echo "the kernel package {{ kernel }} left no $kernel or $initrd" >&2; exit 1; }
 {%- if source == "mirror" %}
 
 stage "boot files"
@@ -177,24 +236,23 @@ mkdir -p /boot/grub/i386-pc
 cp /usr/lib/grub/i386-pc/*.mod /usr/lib/grub/i386-pc/*.lst /usr/lib/grub/i386-pc/boot.img /boot/grub/i386-pc/
 grub-mkimage -O i386-pc -p '(hd0,msdos1)/boot/grub' -o /boot/grub/i386-pc/core.img biosdisk part_msdos ext2
 # update-grub replaces this file at the first kernel that a clone installs.
-cat > /boot/grub/grub.cfg <<'CFG'
+cat > /boot/grub/grub.cfg <<CFG
 serial --unit=0 --speed=115200
 terminal_input console serial
 terminal_output console serial
 set timeout=1
 set default=0
-menuentry "Debian GNU/Linux" {
+menuentry "{{ distributor }} GNU/Linux" {
     search --no-floppy --fs-uuid --set=root {{ root_uuid }}
-    linux /vmlinuz root=UUID={{ root_uuid }} ro {{ kernel_command_line }}
-    initrd /initrd.img
+    linux $kernel root=UUID={{ root_uuid }} ro {{ kernel_command_line }}
+    initrd $initrd
 }
-menuentry "Debian GNU/Linux (single user)" {
+menuentry "{{ distributor }} GNU/Linux (single user)" {
     search --no-floppy --fs-uuid --set=root {{ root_uuid }}
-    linux /vmlinuz root=UUID={{ root_uuid }} ro single {{ kernel_command_line }}
-    initrd /initrd.img
+    linux $kernel root=UUID={{ root_uuid }} ro single {{ kernel_command_line }}
+    initrd $initrd
 }
 CFG
-test -e /vmlinuz -a -e /initrd.img || { echo "the kernel package {{ kernel }} left no /vmlinuz or /initrd.img" >&2; exit 1; }
 {%- elif source == "netinst" %}
 
 stage "boot files"
@@ -202,10 +260,22 @@ grub-install --no-floppy /dev/vda
 update-grub
 # A menu in English, in text: nothing reads these.
 rm -rf /boot/grub/locale /boot/grub/fonts
-test -e /vmlinuz -a -e /initrd.img || { echo "the kernel package {{ kernel }} left no /vmlinuz or /initrd.img" >&2; exit 1; }
+{%- if proxmox %}
+first=$(sed -n 's/^[[:space:]]*linux[[:space:]]\{1,\}\([^ \t]*\).*/\1/p' /boot/grub/grub.cfg | head -n 1)
+[ "$first" = "$kernel" ] || { echo "grub boots $first, not Proxmox's kernel $kernel" >&2; exit 1; }
+{%- endif %}
 {%- endif %}
 
 stage "clean up"
+find /var/cache/apt/archives -name '*.deb' -printf '%s\n' > "$payload/fetched"
+mkdir -p /usr/share/imgbuild
+apt-cache dumpavail | awk -v runs=$apt_runs '
+    FILENAME == ARGV[1] { base[$1] = 1; next }
+    FILENAME == ARGV[2] { fetched++; bytes += $1; next }
+    /^Package: / { name = $2 }
+    /^Size: / && (name in base) { delete base[name]; count++; size += $2 }
+    END { printf "{\"base_packages\": %d, \"base_bytes\": %.0f, \"packages\": %d, \"bytes\": %.0f, \"apt_runs\": %d}\n",
+        count, size, fetched, bytes, runs }' "$payload/base-packages" "$payload/fetched" - > /usr/share/imgbuild/download.json
 {%- if eatmydata %}
 unset LD_PRELOAD
 dpkg --purge libeatmydata1

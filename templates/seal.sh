@@ -19,7 +19,11 @@ rm -f /var/lib/systemd/random-seed /var/lib/systemd/credential.secret /var/lib/u
 [ ! -e /etc/iscsi/initiatorname.iscsi ] || echo GenerateName=yes > /etc/iscsi/initiatorname.iscsi
 rm -f /etc/ssl/private/ssl-cert-snakeoil.key /etc/ssl/certs/ssl-cert-snakeoil.pem
 
-# Cluster
+# Cluster. Where pmxcfs has run there are keys, and it is not known where all of them went: such a
+# base is refused, not cleaned.
+for trace in /var/lib/pve-cluster/config.db* /var/lib/pve-cluster/.pmxcfs.lockfile /etc/pve/*; do
+    [ ! -e "$trace" ] || { echo "Proxmox's cluster file system has run in the base: $trace is there" >&2; exit 1; }
+done
 empty_folder /var/lib/pve-cluster
 empty_folder /etc/pve
 rm -f /etc/corosync/authkey /etc/corosync/corosync.conf
@@ -29,6 +33,8 @@ empty_folder /var/lib/rrdcached/journal
 empty_folder /var/log/pve/tasks
 empty_folder /var/log/pveproxy
 rm -f /etc/network/interfaces.new
+empty_folder /var/lib/pve-manager/jobs
+rm -f /var/lib/pve-manager/pkgupdates
 
 # Traces
 find /var/log -type f -delete
@@ -36,7 +42,7 @@ rm -rf /var/log/journal
 rm -f /root/.bash_history /root/.viminfo /root/.lesshst /root/.wget-hsts /root/.python_history
 find /home -mindepth 2 -maxdepth 2 -name '.*history' -delete
 for folder in /var/lib/dhcp /var/lib/dhcpcd /var/lib/chrony /var/spool/mail /var/mail /var/cache/apt/archives \
-    /var/lib/apt/lists /var/cache/man /var/tmp /var/lib/logrotate /var/lib/systemd/timers; do
+    /var/lib/apt/lists /var/backups /var/cache/man /var/tmp /var/lib/logrotate /var/lib/systemd/timers; do
     empty_folder "$folder"
 done
 # mmdebstrap keeps its own settings of APT in /tmp until it has cleaned up, and removes them itself.
@@ -46,4 +52,4 @@ for queue in active bounce corrupt defer deferred flush hold incoming maildrop s
 done
 rm -f /var/cache/apt/pkgcache.bin /var/cache/apt/srcpkgcache.bin /var/cache/debconf/*-old \
     /var/lib/dpkg/*-old /etc/passwd- /etc/group- /etc/shadow- /etc/gshadow- /etc/subuid- /etc/subgid- /etc/resolv.conf
-find /etc -type f \( -name '*~' -o -name '*.bak' -o -name '*.orig' \) -exec rm -f {} +
+find /etc -type f \( -name '*~' -o -name '*.bak' -o -name '*.orig' -o -name '*.dpkg-old' -o -name '*.ucf-old' \) -exec rm -f {} +

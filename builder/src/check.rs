@@ -1,9 +1,12 @@
 //! The recipe of `imgbuild check`.
 
+mod clusters;
+
 use crate::cli::CheckArgs;
 use crate::definition::Definition;
 use crate::lab::{Lab, Vm};
 use crate::report::Report;
+use crate::retire;
 use crate::yaml::{Problems, forms};
 use anyhow::{Error, Result, bail};
 use serde_json::{Value, json};
@@ -16,6 +19,7 @@ pub fn check(args: &CheckArgs, report: &Report) -> Result<()> {
         (Ok(definition), Ok(lab)) => {
             disks_hold_the_base(&definition, &lab)?;
             show(&definition, &lab, report);
+            warn(&lab, report);
             Ok(())
         }
         (definition, lab) => {
@@ -66,7 +70,7 @@ fn show_problems(error: &Error, report: &Report) {
 
 fn show(definition: &Definition, lab: &Lab, report: &Report) {
     if report.is_json() {
-        let vms: Vec<Value> = lab.vms.iter().map(event).collect();
+        let vms: Vec<Value> = lab.vms.iter().map(|vm| event(lab, vm)).collect();
         report.event(&json!({"event": "check", "definition": definition, "vms": vms}));
         return;
     }
@@ -74,9 +78,14 @@ fn show(definition: &Definition, lab: &Lab, report: &Report) {
         1 => format!("1 {one}"),
         n => format!("{n} {many}"),
     };
+    let proxmox = definition.proxmox.as_ref();
     report.line(&format!(
-        "base: Debian {}, disk {}, {}, {}",
+        "base: Debian {}, {}, disk {}, {}, {}",
         definition.release,
+        proxmox.map_or("without Proxmox VE".to_owned(), |p| format!(
+            "Proxmox VE {}",
+            p.version
+        )),
         forms::size_text(definition.disk),
         count(definition.packages.len(), "package", "packages"),
         count(definition.repositories.len(), "repository", "repositories"),
@@ -87,12 +96,24 @@ fn show(definition: &Definition, lab: &Lab, report: &Report) {
         count(lab.vms.len(), "VM", "VMs")
     ));
     report.line("");
-    for line in table(&lab.vms) {
+    for line in table(lab) {
         report.line(&line);
     }
 }
 
-fn event(vm: &Vm) -> Value {
+fn warn(lab: &Lab, report: &Report) {
+    let vms: Vec<&Vm> = lab.vms.iter().filter(|vm| !is_retired(lab, vm)).collect();
+    for warning in clusters::warnings(lab, &vms) {
+        report.warn(&warning);
+    }
+}
+
+/// Whether a VM has left its cluster for good.
+fn is_retired(lab: &Lab, vm: &Vm) -> bool {
+    retire::keeps_its_seed(&lab.folder.join(&vm.name), &vm.name).is_some()
+}
+
+fn event(lab: &Lab, vm: &Vm) -> Value {
     json!({
         "name": vm.name,
         "host": vm.host,
@@ -101,17 +122,18 @@ fn event(vm: &Vm) -> Value {
         "mac": vm.mac,
         "openvpn": vm.openvpn.as_ref().map(|o| &o.instance),
         "cluster": vm.cluster.is_some(),
+        "retired": is_retired(lab, vm),
     })
 }
 
 /// The VMs as lines with aligned columns.
-fn table(vms: &[Vm]) -> Vec<String> {
+fn table(lab: &Lab) -> Vec<String> {
     let head = [
         "name", "host", "address", "vmbr120", "mac", "openvpn", "cluster",
     ];
     let mut rows = vec![head.map(str::to_owned)];
     let dash = || "-".to_owned();
-    rows.extend(vms.iter().map(|vm| {
+    rows.extend(lab.vms.iter().map(|vm| {
         [
             vm.name.clone(),
             vm.host.clone().unwrap_or_else(dash),
@@ -121,7 +143,12 @@ fn table(vms: &[Vm]) -> Vec<String> {
             vm.openvpn
                 .as_ref()
                 .map_or_else(dash, |o| o.instance.clone()),
-            if vm.cluster.is_some() { "yes" } else { "no" }.to_owned(),
+            match vm.cluster {
+                _ if is_retired(lab, vm) => "retired",
+                Some(_) => "yes",
+                None => "no",
+            }
+            .to_owned(),
         ]
     }));
     let widths: Vec<usize> = (0..head.len())

@@ -34,6 +34,28 @@ pub enum Command {
     Seed(SeedArgs),
     /// Boot a virtual machine, show its progress, and end with its own verdict.
     Run(RunArgs),
+    /// What concerns a virtual machine as a member of its cluster.
+    #[command(subcommand)]
+    Lab(LabCommand),
+}
+
+/// `imgbuild lab`
+#[derive(Debug, Subcommand)]
+pub enum LabCommand {
+    /// Print the commands that remove a node from its cluster, and keep the machine from ever
+    /// joining again with its old disk. Asks neither the cluster
+    /// nor for the lab's secrets.
+    Retire(RetireArgs),
+}
+
+/// `imgbuild lab retire`
+#[derive(Debug, Args)]
+pub struct RetireArgs {
+    /// The virtual machine, by its name in the lab file.
+    pub name: String,
+    /// The lab file.
+    #[arg(long, value_name = "FILE", default_value = "lab.yaml")]
+    pub lab: PathBuf,
 }
 
 /// `imgbuild init`

@@ -1,6 +1,8 @@
 //! `images/*.yaml`: types, parsing, validation.
 
+pub mod key;
 mod netinst;
+mod proxmox;
 mod read;
 
 use crate::yaml::{Place, Reader};
@@ -16,6 +18,8 @@ pub struct Definition {
     pub disk: u64,
     /// The kernel's package.
     pub kernel: String,
+    /// Proxmox VE; `None` is a plain Debian base.
+    pub proxmox: Option<Proxmox>,
     /// Further packages.
     pub packages: Vec<String>,
     /// The kernel command line without `root=`.
@@ -78,6 +82,21 @@ impl Default for Netinst {
             keyring: None,
         }
     }
+}
+
+/// Proxmox VE: its repository and the key that signs it.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Proxmox {
+    /// 9 or 8.
+    pub version: u32,
+    /// The repository: `http://…` or `https://…`
+    pub url: String,
+    /// Its suite.
+    pub suite: String,
+    /// Its components.
+    pub components: Vec<String>,
+    /// The key that signs it. Its digest is checked before anything is installed.
+    pub key: key::Key,
 }
 
 /// One APT repository with its pinned key.
@@ -153,6 +172,7 @@ mod tests {
         assert_eq!(built_in.release, "trixie");
         assert_eq!(built_in.disk, 32 * forms::GIB);
         assert_eq!(built_in.kernel_command_line, read::DEFAULT_COMMAND_LINE);
+        assert_eq!(built_in.proxmox.map(|proxmox| proxmox.version), Some(9));
         for package in [
             "openvpn",
             "openssh-server",
@@ -166,7 +186,7 @@ mod tests {
 
     #[test]
     fn what_is_absent_has_its_default() {
-        let text = "release: bookworm\ndisk: 4G\n";
+        let text = "release: bookworm\ndisk: 4G\nproxmox: false\n";
         let definition = Definition::read("x", Path::new("."), text.as_bytes()).unwrap();
         assert_eq!(
             definition,
@@ -174,6 +194,7 @@ mod tests {
                 release: "bookworm".into(),
                 disk: 4 * forms::GIB,
                 kernel: read::DEFAULT_KERNEL.into(),
+                proxmox: None,
                 packages: vec![],
                 kernel_command_line: read::DEFAULT_COMMAND_LINE.into(),
                 repositories: vec![],
@@ -184,6 +205,23 @@ mod tests {
                 proxy: None,
             }
         );
+    }
+
+    #[test]
+    fn proxmox_is_inside_unless_it_is_switched_off() {
+        let read = |text: &str| Definition::read("x", Path::new("."), text.as_bytes()).unwrap();
+        for (release, version, digest) in [("trixie", 9, "sha256"), ("bookworm", 8, "sha512")] {
+            let absent = read(&format!("release: {release}\ndisk: 8G\n"));
+            let written = format!("release: {release}\ndisk: 8G\nproxmox: {version}\n");
+            assert_eq!(absent, read(&written));
+            let proxmox = absent.proxmox.unwrap();
+            assert_eq!(
+                (proxmox.version, proxmox.suite.as_str()),
+                (version, release)
+            );
+            assert_eq!(proxmox.key.digest.kind(), digest);
+            assert_eq!(absent.kernel, "proxmox-default-kernel");
+        }
     }
 
     #[test]

@@ -12,6 +12,7 @@ pub mod lab;
 pub mod qcow2;
 pub mod qemu;
 pub mod report;
+pub mod retire;
 pub mod run;
 pub mod seed;
 pub mod tail;

@@ -1,10 +1,10 @@
 //! Parse the command line, one match, exit code.
 
 use clap::Parser;
-use imgbuild::cli::{Cli, Command};
+use imgbuild::cli::{Cli, Command, LabCommand};
 use imgbuild::interrupt::Interrupted;
 use imgbuild::report::Report;
-use imgbuild::{base, check, init, interrupt, run, seed};
+use imgbuild::{base, check, init, interrupt, retire, run, seed};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -18,6 +18,7 @@ fn main() -> ExitCode {
         Command::Audit(args) => base::audit_command(args, &report),
         Command::Seed(args) => seed::seed(args, &report),
         Command::Run(args) => run::run(args, &report),
+        Command::Lab(LabCommand::Retire(args)) => retire::retire(args, &report),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -36,6 +36,8 @@ enum End {
     Failed,
     /// It is begun once more, in another way.
     Again,
+    /// It goes on where nobody watches it.
+    Waits,
     /// By Ctrl-C or a signal.
     Interrupted,
 }
@@ -47,6 +49,7 @@ impl End {
             End::Done => "ok",
             End::Failed => "FAILED",
             End::Again => "again",
+            End::Waits => "waits",
             End::Interrupted => "ended",
         }
     }
@@ -57,6 +60,7 @@ impl End {
             End::Done => "done",
             End::Failed => "failed",
             End::Again => "again",
+            End::Waits => "waiting",
             End::Interrupted => "interrupted",
         }
     }
@@ -223,6 +227,11 @@ impl Stage<'_> {
     /// Ends the stage because the same is tried in another way; `detail` says why.
     pub fn again(mut self, detail: &str) {
         self.finish(End::Again, detail);
+    }
+
+    /// Ends the stage, which is not over: what is in it goes on by itself. `detail` says why.
+    pub fn waits(mut self, detail: &str) {
+        self.finish(End::Waits, detail);
     }
 
     fn finish(&mut self, end: End, detail: &str) {

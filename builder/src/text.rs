@@ -31,6 +31,21 @@ pub fn indented<'a>(lines: impl Iterator<Item = &'a str>) -> String {
     lines.map(|line| format!("\n    {line}")).collect()
 }
 
+/// A text as lines of at most this many characters, where its words are no longer.
+pub fn wrapped(text: &str, width: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split_whitespace() {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= width => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
+}
+
 /// Bytes as lower-case hex.
 pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
@@ -53,5 +68,15 @@ mod tests {
             assert_eq!(plain(line), expected, "{line:?}");
         }
         assert_eq!(plain_lines("a \n\u{1b}[1mb\n"), "a\nb");
+    }
+
+    #[test]
+    fn lines_end_between_words() {
+        assert_eq!(
+            wrapped("ab cd  ef ghijklm n", 5),
+            ["ab cd", "ef", "ghijklm", "n"]
+        );
+        assert_eq!(wrapped("äöü ß", 5), ["äöü ß"]);
+        assert_eq!(wrapped("", 5), [""; 0]);
     }
 }

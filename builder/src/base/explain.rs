@@ -37,8 +37,23 @@ pub fn packages(log: &str, inputs: &Inputs) -> Option<String> {
         "Failed to fetch",
         "Connection refused",
     ];
-    if words.iter().any(|words| log.contains(words)) {
-        return Some(unreachable(inputs));
+    let mut failed = log
+        .lines()
+        .filter(|line| words.iter().any(|words| line.contains(words)))
+        .peekable();
+    if failed.peek().is_some() {
+        let proxmox = inputs.definition.proxmox.as_ref();
+        return Some(
+            match proxmox.filter(|p| failed.any(|line| line.contains(&p.url))) {
+                Some(proxmox) => format!(
+                    "Proxmox's repository {} cannot be reached; look at the network, name a copy \
+                     as `url` below `proxmox` in the image definition, or make a plain Debian base \
+                     with `proxmox: false`",
+                    proxmox.url
+                ),
+                None => unreachable(inputs),
+            },
+        );
     }
     if log.contains("NO_PUBKEY")
         || log.contains("is not signed")
@@ -82,4 +97,42 @@ fn unreachable(inputs: &Inputs) -> String {
         "the mirror {host} or a repository of the definition cannot be reached; \
          look at the network, or choose another with --mirror"
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::definition::Definition;
+
+    #[test]
+    fn who_cannot_be_reached_is_told_apart() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("base.yaml");
+        std::fs::write(&file, "release: trixie\ndisk: 8G\n").unwrap();
+        let inputs = Inputs {
+            definition: Definition::load(Some(&file)).unwrap(),
+            source: "mirror",
+            sources: vec!["deb http://mirror.example/debian trixie main".to_owned()],
+            firstboot: std::path::PathBuf::new(),
+            root_uuid: String::new(),
+            provision: String::new(),
+            proxmox_key: None,
+            digests: serde_json::Map::new(),
+        };
+        // As apt-get says it.
+        let log = |url: &str| {
+            format!(
+                "Err:4 {url}/dists/trixie InRelease\n  Could not connect to x:80 (192.0.2.1).\n\
+                 E: Failed to fetch {url}/dists/trixie/InRelease  Could not connect to x:80\n"
+            )
+        };
+        let said = packages(&log("http://download.proxmox.com/debian/pve"), &inputs).unwrap();
+        assert!(
+            said.starts_with("Proxmox's repository http://download."),
+            "{said}"
+        );
+        let said = packages(&log("http://mirror.example/debian"), &inputs).unwrap();
+        assert!(said.starts_with("the mirror http://mirror."), "{said}");
+        assert_eq!(packages("dpkg: error\n", &inputs), None);
+    }
 }

@@ -25,6 +25,9 @@ pub struct Inputs {
     pub root_uuid: String,
     /// The rendered provision script.
     pub provision: String,
+    /// The key of Proxmox's repository, which has the digest that the definition pins. It is
+    /// fetched when a build is due; `None` until then, and for a base without Proxmox.
+    pub proxmox_key: Option<Vec<u8>>,
     /// Digests by name, for the manifest.
     pub digests: serde_json::Map<String, serde_json::Value>,
 }
@@ -72,6 +75,9 @@ impl Inputs {
             json!(digest(provision::JOIN_UNIT.as_bytes())),
         );
         digests.insert("firstboot".into(), json!(firstboot_digest));
+        if let Some(proxmox) = &definition.proxmox {
+            digests.insert("key of Proxmox VE".into(), json!(proxmox.key.digest));
+        }
         for repository in &definition.repositories {
             digests.insert(
                 format!("key of {}", repository.name),
@@ -100,6 +106,7 @@ impl Inputs {
             firstboot,
             root_uuid,
             provision,
+            proxmox_key: None,
             digests,
         })
     }

@@ -1,8 +1,8 @@
 //! `base.manifest.json`: what is in the image, what it was made of, and its digests.
 
-use super::RESULTS;
 use super::inputs::{self, Inputs};
 use super::tree;
+use super::{RESULTS, dpkg};
 use crate::qcow2::Image;
 use crate::report::Report;
 use anyhow::{Context, Result};
@@ -27,6 +27,12 @@ pub struct Manifest {
     pub iso: Option<IsoFacts>,
     /// Debian's code name.
     pub release: String,
+    /// The version of Proxmox VE, 9 or 8; absent for a plain Debian base.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proxmox: Option<u32>,
+    /// What the packages cost to download; absent in manifests of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub download: Option<Download>,
     /// APT lines of the system; empty for mmdebstrap's default.
     pub sources: Vec<String>,
     /// SHA-256 of each input, by name.
@@ -64,7 +70,35 @@ pub struct FirstbootFacts {
     pub sha256: String,
 }
 
+/// Where the provision script writes [`Download`] in the image.
+const DOWNLOAD: &str = "/usr/share/imgbuild/download.json";
+
+/// What a base's packages cost to download, as APT knows it. Package lists and the installer's
+/// disc come on top.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Download {
+    /// The base system: packages that were there before the provision script began.
+    pub base_packages: u64,
+    /// The sizes of their `.deb` files in the archive, in bytes. With the netinst source some of
+    /// them are on the disc already.
+    pub base_bytes: u64,
+    /// The `.deb` files that the provision script's runs of APT fetched.
+    pub packages: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// How often APT was asked to install something.
+    pub apt_runs: u64,
+}
+
 impl Manifest {
+    /// What is to be said about the download beside the number of packages.
+    pub fn cost(&self) -> String {
+        self.download.as_ref().map_or_else(String::new, |download| {
+            let bytes = download.base_bytes + download.bytes;
+            format!(" ({} MB to download)", bytes / 1_000_000)
+        })
+    }
+
     /// Reads a finished image.
     pub fn of(
         image: &Path,
@@ -85,9 +119,10 @@ impl Manifest {
                 .with_context(|| format!("cannot read {path} in {}", image.display()))?
                 .with_context(|| format!("{} has no {path}", image.display()))
         };
-        let status = file("/var/lib/dpkg/status")?;
-        let packages = installed_packages(&String::from_utf8_lossy(&status));
+        let packages = dpkg::installed(&String::from_utf8_lossy(&file(dpkg::STATUS)?));
         let firstboot = file("/usr/sbin/firstboot")?;
+        let download = serde_json::from_slice(&file(DOWNLOAD)?)
+            .with_context(|| format!("cannot read {DOWNLOAD} in {}", image.display()))?;
         stage.done(&format!("{} packages", packages.len()));
         Ok(Manifest {
             imgbuild: env!("CARGO_PKG_VERSION").to_owned(),
@@ -103,6 +138,8 @@ impl Manifest {
             source: inputs.source.to_owned(),
             iso,
             release: inputs.definition.release.clone(),
+            proxmox: inputs.definition.proxmox.as_ref().map(|p| p.version),
+            download: Some(download),
             sources: inputs.sources.clone(),
             inputs: inputs.digests.clone(),
             packages,
@@ -157,38 +194,9 @@ pub fn is_up_to_date(folder: &Path, inputs: &Inputs) -> Result<bool> {
     Ok(inputs::digest_file(&image)? == manifest.image.sha256)
 }
 
-/// Names and versions out of dpkg's status file (deb822 paragraphs).
-fn installed_packages(status: &str) -> BTreeMap<String, String> {
-    status
-        .split("\n\n")
-        .filter_map(|paragraph| {
-            let field = |name: &str| {
-                paragraph
-                    .lines()
-                    .find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
-            };
-            field("Status")?
-                .ends_with(" installed")
-                .then_some(())
-                .and_then(|()| Some((field("Package")?.to_owned(), field("Version")?.to_owned())))
-        })
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn only_installed_packages_count() {
-        let status = "Package: vim\nStatus: install ok installed\nVersion: 2:9.1\nDescription: x\n\n\
-            Package: gone\nStatus: deinstall ok config-files\nVersion: 1\n\n";
-        let packages = installed_packages(status);
-        assert_eq!(
-            packages.into_iter().collect::<Vec<_>>(),
-            [("vim".into(), "2:9.1".into())]
-        );
-    }
 
     /// Inputs of a build with one digest, and a folder with what it made.
     fn made(folder: &Path) -> Inputs {
@@ -201,6 +209,7 @@ mod tests {
             firstboot: PathBuf::new(),
             root_uuid: String::new(),
             provision: String::new(),
+            proxmox_key: None,
             digests: [("definition".to_owned(), "one".into())]
                 .into_iter()
                 .collect(),
@@ -221,6 +230,8 @@ mod tests {
             source: "mirror".into(),
             iso: None,
             release: "trixie".into(),
+            proxmox: None,
+            download: None,
             sources: Vec::new(),
             inputs: inputs.digests.clone(),
             packages: BTreeMap::new(),

@@ -3,13 +3,16 @@
 mod apt_sources;
 mod audit;
 mod disk;
+mod dpkg;
 mod explain;
+mod fetch;
 mod firstboot_binary;
 mod inputs;
 mod manifest;
 mod mirror;
 mod netinst;
 mod provision;
+mod proxmox_key;
 mod requirements;
 mod tree;
 
@@ -32,7 +35,7 @@ pub const RESULTS: [&str; 3] = ["base.qcow2", "base.manifest.json", "base.qcow2.
 
 /// `imgbuild base`: makes the base image, or says that it is up to date.
 pub fn build(args: &BaseArgs, report: &Report) -> Result<()> {
-    let inputs = Inputs::gather(args)?;
+    let mut inputs = Inputs::gather(args)?;
     if !args.force && manifest::is_up_to_date(&args.output, &inputs)? {
         report.line(&format!(
             "{} is up to date: nothing it is made of has changed (--force builds it anew)",
@@ -41,7 +44,10 @@ pub fn build(args: &BaseArgs, report: &Report) -> Result<()> {
         return Ok(());
     }
     requirements::check_tools(args.source)?;
-    requirements::check_space(&args.output, args.source)?;
+    // Before anything is begun: what a wrong key has signed must not come near the image.
+    inputs.proxmox_key = proxmox_key::obtain(&inputs.definition, report)?;
+    let proxmox = inputs.proxmox_key.is_some();
+    requirements::check_space(&args.output, args.source, proxmox)?;
 
     let mut work = WorkFolder::new(&args.output, "imgbuild-base", Busy::Refuse)?;
     let kept = args.keep_work.then(|| work.keep().display().to_string());
@@ -51,9 +57,10 @@ pub fn build(args: &BaseArgs, report: &Report) -> Result<()> {
     let made = make(&inputs, &work, args, report);
     let manifest = made.map_err(|error| explain(error, &args.output, kept))?;
     report.line(&format!(
-        "{} is ready: {} packages, {} MB, sha256 {}",
+        "{} is ready: {} packages{}, {} MB, sha256 {}",
         args.output.join(RESULTS[0]).display(),
         manifest.packages.len(),
+        manifest.cost(),
         manifest.image.bytes / 1_000_000,
         manifest.image.sha256
     ));

@@ -14,6 +14,12 @@ pub const LOCAL_UNIT: &str = include_str!("../../../templates/firstboot-local.se
 /// firstboot's unit after the network.
 pub const JOIN_UNIT: &str = include_str!("../../../templates/firstboot-join.service");
 
+/// The name of Proxmox's repository: its file is the one that Proxmox's own manual and web page
+/// name, and its keyring the one that the package proxmox-archive-keyring renews later.
+const PROXMOX: &str = "proxmox";
+/// What a node is made of, beside its kernel. Proxmox's manual names these four.
+const PROXMOX_PACKAGES: [&str; 4] = ["proxmox-ve", "postfix", "open-iscsi", "chrony"];
+
 /// Renders the provision script. `source` is the name of the source, because the mirror
 /// source puts the boot loader in place by itself; `eatmydata` makes waiting for the disk do
 /// nothing while the script runs.
@@ -38,20 +44,31 @@ pub fn render(
     if !definition.locale.starts_with("C.") {
         packages.push("locales".to_owned());
     }
-    let repositories: Vec<serde_json::Value> = definition
-        .repositories
-        .iter()
-        .map(|repository| {
-            packages.extend(repository.packages.iter().cloned());
-            serde_json::json!({
-                "name": repository.name,
-                "url": repository.url,
-                "suite": repository.suite,
-                "components": repository.components.join(" "),
-                "keyring": format!("{}-archive-keyring.gpg", repository.name),
-            })
+    let source = |name: &str, url: &str, suite: &str, components: &[String]| {
+        serde_json::json!({
+            "name": name,
+            "url": url,
+            "suite": suite,
+            "components": components.join(" "),
+            "keyring": format!("{name}-archive-keyring.gpg"),
         })
-        .collect();
+    };
+    let mut repositories = Vec::new();
+    if let Some(p) = &definition.proxmox {
+        repositories.push(source(PROXMOX, &p.url, &p.suite, &p.components));
+        packages.extend(PROXMOX_PACKAGES.map(str::to_owned));
+    }
+    for r in &definition.repositories {
+        repositories.push(source(&r.name, &r.url, &r.suite, &r.components));
+        packages.extend(r.packages.iter().cloned());
+    }
+    context.insert("proxmox", &definition.proxmox.is_some());
+    // What the boot menu calls it, before `GNU/Linux`; Proxmox's own packages write the same.
+    let distributor = match &definition.proxmox {
+        Some(_) => "Proxmox VE",
+        None => "Debian",
+    };
+    context.insert("distributor", distributor);
     context.insert("repositories", &repositories);
     context.insert("packages", &packages.join(" "));
     Tera::one_off(PROVISION, &context, false).context("cannot render templates/provision.sh")
@@ -70,6 +87,9 @@ pub fn payload(inputs: &Inputs) -> Result<Vec<(String, Vec<u8>)>> {
         text("firstboot-join.service", JOIN_UNIT),
         ("firstboot".to_owned(), read(&inputs.firstboot)?),
     ];
+    if let Some(key) = &inputs.proxmox_key {
+        files.push((format!("keys/{PROXMOX}.gpg"), key.clone()));
+    }
     for repository in &inputs.definition.repositories {
         let name = format!("keys/{}.gpg", repository.name);
         files.push((name, read(&repository.key)?));

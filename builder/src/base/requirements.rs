@@ -7,10 +7,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Bytes that a build needs for the unpacked system, the disk and the image.
-const SPACE_OUTPUT: u64 = 4 << 30;
-/// Bytes that mmdebstrap needs in its temporary folder.
-const SPACE_TEMPORARY: u64 = 2 << 30;
+/// Bytes that a build needs for the unpacked system, the disk and the image; without Proxmox VE,
+/// and with it. The second number is an estimate: an installed node twice.
+const SPACE_OUTPUT: [u64; 2] = [4 << 30, 8 << 30];
+/// Bytes that mmdebstrap needs in its temporary folder: an installed node and its archives.
+const SPACE_TEMPORARY: [u64; 2] = [2 << 30, 4 << 30];
 
 /// The words of the kernel, and so of every program.
 pub const NO_SPACE: &str = "No space left on device";
@@ -107,10 +108,11 @@ fn check_switches(sys: &Path) -> Result<()> {
 }
 
 /// Refuses early when a build cannot fit.
-pub fn check_space(output: &Path, source: Source) -> Result<()> {
-    let mut places = vec![(output.to_owned(), SPACE_OUTPUT)];
+pub fn check_space(output: &Path, source: Source, proxmox: bool) -> Result<()> {
+    let of = |[plain, with_proxmox]: [u64; 2]| if proxmox { with_proxmox } else { plain };
+    let mut places = vec![(output.to_owned(), of(SPACE_OUTPUT))];
     if source == Source::Mirror {
-        places.push((temporary(), SPACE_TEMPORARY));
+        places.push((temporary(), of(SPACE_TEMPORARY)));
     }
     for (folder, needed) in places {
         let stat = rustix::fs::statvfs(&folder)

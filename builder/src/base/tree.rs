@@ -74,3 +74,22 @@ pub fn first_file_below(root: &Ext4, folder: &str) -> Result<Option<String>, Ext
     }
     Ok(None)
 }
+
+/// The first file or link below a folder whose name is wanted, or `None`.
+pub fn find_below(
+    root: &Ext4,
+    folder: &str,
+    wanted: &impl Fn(&str) -> bool,
+) -> Result<Option<String>, Ext4Error> {
+    for name in entries(root, folder)? {
+        let path = format!("{folder}/{name}");
+        if root.symlink_metadata(path.as_str())?.is_dir() {
+            if let Some(found) = find_below(root, &path, wanted)? {
+                return Ok(Some(found));
+            }
+        } else if wanted(&name) {
+            return Ok(Some(path));
+        }
+    }
+    Ok(None)
+}

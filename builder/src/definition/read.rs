@@ -1,9 +1,8 @@
 //! Reading an image definition: keys, forms and the checks of key files.
 
-use super::{Definition, RELEASES, Repository, netinst};
-use crate::text::hex;
+use super::key::{self, Digest, Wanted};
+use super::{Definition, RELEASES, Repository, netinst, proxmox};
 use crate::yaml::{Fields, Keys, Node, Placed, Reader, forms};
-use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
 
 const MIN_DISK: u64 = 2 * forms::GIB;
@@ -19,6 +18,7 @@ const KEYS: Keys = &[
         "kernel",
         "kernel: one Debian package, such as linux-image-cloud-amd64",
     ),
+    ("proxmox", proxmox::RIGHT),
     ("packages", "packages: a list of Debian package names"),
     (
         "kernel_command_line",
@@ -80,18 +80,29 @@ pub(super) fn read(r: &mut Reader, node: &Node, folder: &Path) -> Definition {
     // problem the definition is never handed out.
     let release = r.field(&f, "release", release);
     let netinst = netinst::read(r, &f, release.as_ref(), folder);
+    let proxmox = proxmox::read(r, &f, release.as_ref(), folder);
+    let kernel = r.field(&f, "kernel", forms::package);
+    let packages = r.field_list(&f, "packages", forms::package);
+    if proxmox.is_some() {
+        only_proxmoxs_kernel(r, kernel.as_ref(), &packages);
+    }
+    let default_kernel = match proxmox {
+        Some(_) => proxmox::KERNEL,
+        None => DEFAULT_KERNEL,
+    };
     Definition {
         release: value(release, ""),
         disk: r
             .field_scalar(&f, "disk", |t| forms::size(t, MIN_DISK, MAX_DISK))
             .map_or(0, |d| d.value),
-        kernel: value(r.field(&f, "kernel", forms::package), DEFAULT_KERNEL),
-        packages: plain(r.field_list(&f, "packages", forms::package)),
+        kernel: value(kernel, default_kernel),
+        packages: plain(packages),
         kernel_command_line: value(
             r.field(&f, "kernel_command_line", command_line),
             DEFAULT_COMMAND_LINE,
         ),
-        repositories: read_repositories(r, &f, folder),
+        repositories: read_repositories(r, &f, folder, proxmox.is_some()),
+        proxmox,
         timezone: value(r.field(&f, "timezone", forms::timezone), "Etc/UTC"),
         locale: value(r.field(&f, "locale", forms::locale), "C.UTF-8"),
         mirror: r.field(&f, "mirror", forms::url).map(|m| m.value),
@@ -100,7 +111,35 @@ pub(super) fn read(r: &mut Reader, node: &Node, folder: &Path) -> Definition {
     }
 }
 
-fn read_repositories(r: &mut Reader, f: &Fields<'_>, folder: &Path) -> Vec<Repository> {
+/// Proxmox brings its own kernel, and Debian's must not be beside it.
+fn only_proxmoxs_kernel(
+    r: &mut Reader,
+    kernel: Option<&Placed<String>>,
+    packages: &[Placed<String>],
+) {
+    if let Some(kernel) = kernel {
+        let message = "`kernel` has no meaning in a base with Proxmox VE, which has its own kernel";
+        let right = "no `kernel`; or `proxmox: false` for a plain Debian base";
+        r.problem(kernel.place, message, right);
+    }
+    for package in packages {
+        if package.value.starts_with("linux-image-") {
+            let message = format!(
+                "`{}` is a kernel of Debian's, and a base with Proxmox VE has Proxmox's only",
+                package.value
+            );
+            let right = "no such line; or `proxmox: false` for a plain Debian base";
+            r.problem(package.place, message, right);
+        }
+    }
+}
+
+fn read_repositories(
+    r: &mut Reader,
+    f: &Fields<'_>,
+    folder: &Path,
+    proxmox: bool,
+) -> Vec<Repository> {
     let Some(node) = f.get("repositories") else {
         return Vec::new();
     };
@@ -121,6 +160,11 @@ fn read_repositories(r: &mut Reader, f: &Fields<'_>, folder: &Path) -> Vec<Repos
                     name.value, first.place.line
                 );
                 r.problem(name.place, message, "each repository has its own name");
+            }
+            if proxmox && name.value == proxmox::NAME {
+                let message = "the repository name `proxmox` is taken by the key `proxmox`";
+                let right = "no such repository, because `proxmox` adds it; or another name";
+                r.problem(name.place, message, right);
             }
             names.push(name.clone());
         }
@@ -157,8 +201,18 @@ fn read_repository(
     }
     let sha256 = r.field(f, "key_sha256", forms::sha256);
     let key = r.field(f, "key", |t| Ok::<_, String>(t.to_owned()));
+    let wanted = sha256.as_ref().map(|sha256| Placed {
+        place: sha256.place,
+        value: Digest::Sha256(sha256.value.clone()),
+    });
     let key = key.map_or_else(PathBuf::new, |key| {
-        read_key(r, f, &key, sha256.as_ref(), folder)
+        key::read_file(
+            r,
+            &key,
+            f.right("key"),
+            wanted.as_ref().map(Wanted::Written),
+            folder,
+        )
     });
     Repository {
         name: value(name, ""),
@@ -169,37 +223,6 @@ fn read_repository(
         key_sha256: value(sha256, ""),
         packages: plain(r.field_list(f, "packages", forms::package)),
     }
-}
-
-/// Checks the key file against its digest; returns its absolute path.
-fn read_key(
-    r: &mut Reader,
-    f: &Fields<'_>,
-    key: &Placed<String>,
-    sha256: Option<&Placed<String>>,
-    folder: &Path,
-) -> PathBuf {
-    let path = folder.join(&key.value);
-    let bytes = match std::fs::read(&path) {
-        Ok(bytes) => bytes,
-        Err(error) => {
-            let message = format!("cannot read the key file {}: {error}", path.display());
-            r.problem(key.place, message, f.right("key"));
-            return path;
-        }
-    };
-    let found = hex(&Sha256::digest(&bytes));
-    if let Some(wanted) = sha256.filter(|wanted| wanted.value != found) {
-        let message = format!(
-            "{} has another SHA-256:\n  in this file: {}\n  computed:     {found}",
-            path.display(),
-            wanted.value,
-        );
-        let right = "the key file that its publisher vouches for; the computed digest only after \
-                     you compared it with the publisher's";
-        r.problem(wanted.place, message, right);
-    }
-    std::path::absolute(&path).unwrap_or(path)
 }
 
 fn value(found: Option<Placed<String>>, default: &str) -> String {
@@ -226,7 +249,7 @@ fn repository_name(text: &str) -> Result<String, String> {
 }
 
 /// A suite or component: nothing that would end the line or the field of a .sources file.
-fn word(text: &str, slash_at_end: bool) -> Result<String, String> {
+pub(super) fn word(text: &str, slash_at_end: bool) -> Result<String, String> {
     let good = |c: char| c.is_ascii_alphanumeric() || "-_.~/".contains(c);
     let bad_end = text.ends_with('/') && !slash_at_end;
     if text.chars().all(good) && !bad_end && !text.starts_with('-') {

@@ -146,15 +146,10 @@ fn twice<T: Ord>(
 /// A node that joins by asking itself waits for ever.
 fn peers(r: &mut Reader, draft: &Draft, domain: Option<&str>) {
     let name = &draft.vm.name;
-    let full = domain.map(|domain| format!("{name}.{domain}"));
-    let own = [
-        Some(name.clone()),
-        full,
-        draft.address.as_ref().map(|a| a.value.to_string()),
-        draft.vmbr120.as_ref().map(|a| a.value.to_string()),
-    ];
+    // An unknown domain or address is nobody's.
+    let own = draft.vm.names_and_addresses(domain.unwrap_or_default());
     for peer in &draft.peers {
-        if own.iter().flatten().any(|own| *own == peer.value.address) {
+        if own.contains(&peer.value.address) {
             let message = format!("the peer {} is {name} itself", peer.value.address);
             let right = "a member of the cluster; `cluster: none` for a VM that joins nothing";
             r.problem(peer.place, message, right);

@@ -1,12 +1,14 @@
 //! One VM: its own keys, the defaults, and what is derived.
 
+use super::cluster::ClusterWish;
 use super::network::{self, Networks};
-use super::settings::{self, ClusterWish, OpenVpnWish, Settings, Wish};
-use super::{ClusterJoin, Folder, Ipv4Network, OpenVpn, Vm, secrets, values};
+use super::settings::{self, OpenVpnWish, Settings, Wish};
+use super::{ClusterJoin, Folder, Ipv4Network, OpenVpn, Secrets, Vm, secrets, values};
+use crate::retire::Retired;
 use crate::yaml::{Fields, Keys, Node, Place, Placed, Reader, forms};
-use firstboot::seed::Peer;
+use firstboot::seed::{Ha, Peer};
 use std::net::Ipv4Addr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 const KEYS: Keys = &[
     (
@@ -35,6 +37,8 @@ const KEYS: Keys = &[
     settings::ROOT_PASSWORD_FILE,
     settings::OPENVPN,
     settings::CLUSTER,
+    settings::STORAGE,
+    settings::HA,
 ];
 
 /// A VM and the places that the checks across VMs point at. What was noted as a problem is
@@ -70,7 +74,9 @@ pub(super) fn read(
     );
     r.require(&f, "name");
     let name = r.field(&f, "name", values::vm_name);
-    let settings = Settings::read(r, &f, folder).over(defaults);
+    let own = Settings::read(r, &f, folder);
+    let own_ha = matches!(own.ha, Wish::Yes(_));
+    let settings = own.over(defaults);
     let address = read_address(r, &f, name.as_ref(), networks);
     let vmbr120 = read_vmbr120(r, &f, name.as_ref(), networks);
     let mac = match (r.field(&f, "mac", values::mac), &name) {
@@ -91,6 +97,7 @@ pub(super) fn read(
         Wish::Yes(wish) => files.openvpn(r, wish),
         Wish::No | Wish::Unsaid => (None, None),
     };
+    let joins = matches!(settings.cluster, Wish::Yes(_));
     let cluster = match &settings.cluster {
         Wish::Yes(wish) => files.cluster(r, wish),
         Wish::No | Wish::Unsaid => None,
@@ -99,6 +106,10 @@ pub(super) fn read(
         Wish::Yes(wish) => wish.peers,
         Wish::No | Wish::Unsaid => Vec::new(),
     };
+    if let (true, false, Some(node)) = (own_ha, joins, f.get(settings::HA.0)) {
+        let right = "`cluster`, or no `ha` for this VM";
+        r.problem(node.place, "`ha` of a VM that joins no cluster", right);
+    }
     let root_password_file = settings.root_password_file.as_ref();
     let vm = Vm {
         name: name.clone().unwrap_or_default(),
@@ -114,6 +125,15 @@ pub(super) fn read(
         root_password_file: root_password_file.and_then(|file| files.password(r, file)),
         timezone: settings.timezone,
         cluster,
+        storage: match settings.storage {
+            Wish::Yes(storage) => storage,
+            Wish::No | Wish::Unsaid => Vec::new(),
+        },
+        // A default serves those that join; HA knows no others.
+        ha: match settings.ha {
+            Wish::Yes(wish) if joins => wish.ha(),
+            _ => Ha::default(),
+        },
     };
     Draft {
         place,
@@ -220,7 +240,33 @@ struct Files<'a> {
     folder: &'a Folder,
 }
 
+/// What identifies an OpenVPN configuration to its server.
+fn identity(
+    r: &mut Reader,
+    file: &Placed<String>,
+    config: &Path,
+    shown: &Path,
+) -> Option<Placed<String>> {
+    match secrets::whole(config, shown) {
+        Ok(text) => Some(Placed {
+            place: file.place,
+            value: values::openvpn_identity(text.reveal()),
+        }),
+        Err(refusal) => {
+            r.problem(file.place, refusal.message, refusal.right);
+            None
+        }
+    }
+}
+
 impl Files<'_> {
+    /// A machine that was retired needs no secret any more.
+    fn ignored(&self) -> bool {
+        let folder = self.name.map(|name| self.folder.absolute.join(name));
+        self.folder.secrets == Secrets::Ignored
+            || folder.is_some_and(|folder| Retired::of(&folder).is_some())
+    }
+
     /// A path for messages and the absolute one, `{name}` replaced.
     fn path(&self, file: &Placed<String>) -> Option<(PathBuf, PathBuf)> {
         let name = self.name?;
@@ -229,6 +275,9 @@ impl Files<'_> {
 
     fn password(&self, r: &mut Reader, file: &Placed<String>) -> Option<PathBuf> {
         let (shown, path) = self.path(file)?;
+        if self.ignored() {
+            return Some(path);
+        }
         if let Err(refusal) = secrets::password(&path, &shown) {
             r.problem(file.place, refusal.message, refusal.right);
         }
@@ -247,15 +296,9 @@ impl Files<'_> {
         let Some((shown, config)) = self.path(file) else {
             return (None, None);
         };
-        let identity = match secrets::whole(&config, &shown) {
-            Ok(text) => Some(Placed {
-                place: file.place,
-                value: values::openvpn_identity(text.reveal()),
-            }),
-            Err(refusal) => {
-                r.problem(file.place, refusal.message, refusal.right);
-                None
-            }
+        let identity = match self.ignored() {
+            true => None,
+            false => identity(r, file, &config, &shown),
         };
         let instance = wish.instance.clone();
         let openvpn = OpenVpn {
@@ -266,11 +309,8 @@ impl Files<'_> {
     }
 
     fn cluster(&self, r: &mut Reader, wish: &ClusterWish) -> Option<ClusterJoin> {
-        settings::require_cluster(r, wish);
+        wish.require(r);
         let password_file = self.password(r, wish.password_file.as_ref()?)?;
-        Some(ClusterJoin {
-            peers: wish.peers.iter().map(|p| p.value.clone()).collect(),
-            password_file,
-        })
+        Some(wish.join(r, password_file))
     }
 }

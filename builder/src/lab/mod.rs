@@ -1,8 +1,10 @@
 //! `lab.yaml`: types, parsing, validation across VMs.
 
 mod across;
+mod cluster;
 mod machine;
 mod network;
+mod proxmox;
 mod read;
 mod secrets;
 mod settings;
@@ -13,6 +15,7 @@ pub use secrets::{read_secret, read_secret_file};
 use crate::command;
 use crate::yaml::{Place, Reader, forms};
 use anyhow::{Context, Result, bail};
+use firstboot::seed::{Ha, NfsStorage, Peer, Retry};
 use std::io::ErrorKind;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
@@ -86,6 +89,10 @@ pub struct Vm {
     pub timezone: Option<String>,
     /// The cluster to join.
     pub cluster: Option<ClusterJoin>,
+    /// NFS storages that are to be open to it.
+    pub storage: Vec<NfsStorage>,
+    /// Where the HA manager is to know it; empty for a VM without a cluster.
+    pub ha: Ha,
 }
 
 /// An OpenVPN instance.
@@ -101,14 +108,36 @@ pub struct OpenVpn {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClusterJoin {
     /// Its members that may be asked.
-    pub peers: Vec<firstboot::seed::Peer>,
+    pub peers: Vec<Peer>,
     /// The file that holds the cluster's root password.
     pub password_file: PathBuf,
+    /// What the lab calls it, to tell it from another.
+    pub name: Option<String>,
+    /// The VM's votes in the quorum; without a number one, which `pvecm add` gives.
+    pub votes: Option<u32>,
+    /// How many members outside of this lab it has, where that was said.
+    pub stable_nodes: Option<u32>,
+    /// How a join that did not succeed is tried again.
+    pub retry: Retry,
+}
+
+impl Vm {
+    /// What others may call it: its names, in this domain, and its addresses.
+    pub fn names_and_addresses(&self, domain: &str) -> Vec<String> {
+        let mut all = vec![self.name.clone(), format!("{}.{domain}", self.name)];
+        all.push(self.address.to_string());
+        all.extend(self.vmbr120.map(|address| address.to_string()));
+        all
+    }
 }
 
 impl Lab {
     /// Reads and validates a lab. The error shows every problem with its place.
     pub fn load(file: &Path) -> Result<Self> {
+        Self::read(file, Secrets::Checked)
+    }
+
+    fn read(file: &Path, secrets: Secrets) -> Result<Self> {
         let bytes = match std::fs::read(file) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == ErrorKind::NotFound => bail!(no_lab(file)),
@@ -119,7 +148,7 @@ impl Lab {
         };
         let (mut r, root) = Reader::from_bytes(&file.display().to_string(), &bytes);
         let lab = match &root {
-            Some(node) => Some(read::read(&mut r, node, &Folder::of(file)?)),
+            Some(node) => Some(read::read(&mut r, node, &Folder::of(file, secrets)?)),
             None => {
                 if !r.has_problems() {
                     r.problem(
@@ -133,6 +162,20 @@ impl Lab {
         };
         r.finish(lab)?
             .with_context(|| format!("cannot read {}: it has no content", file.display()))
+    }
+
+    /// Reads a lab whose secret files need not be there; everything else is validated.
+    pub fn load_without_secrets(file: &Path) -> Result<Self> {
+        Self::read(file, Secrets::Ignored)
+    }
+
+    /// Whether a peer's address is one of the lab's VMs.
+    pub fn is_vm(&self, address: &str) -> bool {
+        let mut vms = self.vms.iter();
+        vms.any(|vm| {
+            let own = vm.names_and_addresses(&self.domain);
+            own.iter().any(|own| own == address)
+        })
     }
 
     /// The VM of this name, or an error that names the nearest ones.
@@ -197,15 +240,28 @@ struct Folder {
     shown: PathBuf,
     /// For everything else.
     absolute: PathBuf,
+    /// Whether the secret files are looked at.
+    secrets: Secrets,
+}
+
+/// Whether a lab's secret files are looked at while it is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Secrets {
+    Checked,
+    Ignored,
 }
 
 impl Folder {
-    fn of(file: &Path) -> Result<Self> {
+    fn of(file: &Path, secrets: Secrets) -> Result<Self> {
         let shown = file.parent().unwrap_or(Path::new("")).to_owned();
         let absolute = std::path::absolute(file)
             .with_context(|| format!("cannot tell the folder of {}", file.display()))?;
         let absolute = absolute.parent().unwrap_or(Path::new("/")).to_owned();
-        Ok(Folder { shown, absolute })
+        Ok(Folder {
+            shown,
+            absolute,
+            secrets,
+        })
     }
 
     /// A path of lab.yaml: for messages and absolute. `~/` is the user's home.

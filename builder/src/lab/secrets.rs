@@ -53,6 +53,10 @@ pub(super) fn password(path: &Path, shown: &Path) -> Result<Secret, Refusal> {
         Err(refuse("has more than one line"))
     } else if line.contains(|c: char| c.is_control()) {
         Err(refuse("holds a control character"))
+    } else if firstboot::seed::is_removed(&Secret::new(line)) {
+        Err(refuse(
+            "holds nothing but `x`, which stands in a seed for a password that was removed",
+        ))
     } else {
         Ok(Secret::new(line))
     }
@@ -150,6 +154,10 @@ mod tests {
             (&b"\n"[..], "it's holds no password"),
             (b"hunter2\nmore\n", "it's has more than one line"),
             (b"hunter\x1b2\n", "it's holds a control character"),
+            (
+                b"xxxx\n",
+                "it's holds nothing but `x`, which stands in a seed for a password that was removed",
+            ),
         ] {
             assert_eq!(refusal(content, 0o600), (message.into(), one_line.into()));
         }

@@ -1,8 +1,12 @@
 //! What `defaults` and a VM can both say.
+//!
+//! The parts of Proxmox VE are read in files of their own.
 
+use super::cluster::{self, ClusterWish};
+use super::proxmox::{self, HaWish};
 use super::{Folder, values};
 use crate::yaml::{Fields, Keys, Kind, Node, Place, Placed, Reader, forms};
-use firstboot::seed::Peer;
+use firstboot::seed::NfsStorage;
 
 type Key = (&'static str, &'static str);
 
@@ -33,6 +37,14 @@ pub(super) const CLUSTER: Key = (
     "cluster",
     "cluster: {peers: [{address, fingerprint}], password_file: FILE}, or none for a VM without",
 );
+pub(super) const STORAGE: Key = (
+    "storage",
+    "storage: a list of NFS storages, {id, server, export}, or none for a VM without",
+);
+pub(super) const HA: Key = (
+    "ha",
+    "ha: {groups: [...]} for Proxmox VE 8, {rules: [...]} for 9, or none for a VM without",
+);
 
 const DEFAULTS_KEYS: Keys = &[
     MEMORY,
@@ -44,6 +56,8 @@ const DEFAULTS_KEYS: Keys = &[
     ROOT_PASSWORD_FILE,
     OPENVPN,
     CLUSTER,
+    STORAGE,
+    HA,
 ];
 const OPENVPN_KEYS: Keys = &[
     ("instance", "instance: a word such as vpn-interco"),
@@ -52,28 +66,6 @@ const OPENVPN_KEYS: Keys = &[
         "config: a file with mode 0600, one per VM, such as secrets/vpn/{name}.ovpn",
     ),
 ];
-const CLUSTER_KEYS: Keys = &[
-    (
-        "peers",
-        "peers: a list of {address, fingerprint}, the members that may be asked",
-    ),
-    (
-        "password_file",
-        "password_file: a file with mode 0600, such as secrets/cluster-password",
-    ),
-];
-const PEER_KEYS: Keys = &[
-    (
-        "address",
-        "address: an IP address or a name that the VM can resolve",
-    ),
-    (
-        "fingerprint",
-        "fingerprint: what the peer prints for: openssl x509 -noout -fingerprint -sha256 \
-         -in /etc/pve/local/pve-ssl.pem (32 pairs of hex digits with colons)",
-    ),
-];
-
 /// A part that a VM can have, drop or leave to the defaults.
 #[derive(Debug, Clone, Default)]
 pub(super) enum Wish<T> {
@@ -96,16 +88,6 @@ pub(super) struct OpenVpnWish {
     pub has_config: bool,
 }
 
-/// A cluster part, as [`OpenVpnWish`].
-#[derive(Debug, Clone)]
-pub(super) struct ClusterWish {
-    pub place: Place,
-    pub peers: Vec<Placed<Peer>>,
-    pub has_peers: bool,
-    pub password_file: Option<Placed<String>>,
-    pub has_password_file: bool,
-}
-
 /// One set of settings.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Settings {
@@ -117,6 +99,8 @@ pub(super) struct Settings {
     pub root_password_file: Option<Placed<String>>,
     pub openvpn: Wish<OpenVpnWish>,
     pub cluster: Wish<ClusterWish>,
+    pub storage: Wish<Vec<NfsStorage>>,
+    pub ha: Wish<HaWish>,
 }
 
 impl Settings {
@@ -146,7 +130,9 @@ impl Settings {
             ssh_keys: read_ssh_keys(r, f, folder),
             root_password_file: r.field(f, ROOT_PASSWORD_FILE.0, values::path),
             openvpn: wish(r, f, OPENVPN.0, read_openvpn),
-            cluster: wish(r, f, CLUSTER.0, read_cluster),
+            cluster: wish(r, f, CLUSTER.0, cluster::read),
+            storage: wish(r, f, STORAGE.0, proxmox::read_storage),
+            ha: wish(r, f, HA.0, proxmox::read_ha),
         }
     }
 
@@ -172,23 +158,9 @@ impl Settings {
                         default.config
                     },
                 }),
-            cluster: self
-                .cluster
-                .over(defaults.cluster, |own, default| ClusterWish {
-                    place: own.place,
-                    peers: if own.has_peers {
-                        own.peers
-                    } else {
-                        default.peers
-                    },
-                    has_peers: own.has_peers || default.has_peers,
-                    password_file: if own.has_password_file {
-                        own.password_file
-                    } else {
-                        default.password_file
-                    },
-                    has_password_file: own.has_password_file || default.has_password_file,
-                }),
+            cluster: self.cluster.over(defaults.cluster, ClusterWish::over),
+            storage: self.storage.over(defaults.storage, |own, _| own),
+            ha: self.ha.over(defaults.ha, HaWish::over),
         }
     }
 }
@@ -236,66 +208,6 @@ pub(super) fn require_openvpn(r: &mut Reader, wish: &OpenVpnWish) {
     if !wish.has_config {
         r.problem(wish.place, "the key `config` is missing", OPENVPN_KEYS[1].1);
     }
-}
-
-fn read_cluster(r: &mut Reader, node: &Node) -> ClusterWish {
-    let f = r.fields(node, "`cluster`", CLUSTER.1, CLUSTER_KEYS);
-    let mut peers: Vec<Placed<Peer>> = Vec::new();
-    if let Some(list) = f.get("peers") {
-        let nodes = r.list(list, f.right("peers"));
-        if nodes.is_empty() && matches!(list.kind, Kind::List(_)) {
-            r.problem(list.place, "a cluster without a peer", f.right("peers"));
-        }
-        for node in nodes {
-            let Some(peer) = read_peer(r, node) else {
-                continue;
-            };
-            if let Some(first) = peers.iter().find(|p| p.value.address == peer.value.address) {
-                let message = format!(
-                    "the peer {} is listed twice; first in line {}",
-                    peer.value.address, first.place.line
-                );
-                r.problem(peer.place, message, "each peer once");
-                continue;
-            }
-            peers.push(peer);
-        }
-    }
-    ClusterWish {
-        place: f.place,
-        peers,
-        has_peers: f.accounted("peers"),
-        password_file: r.field(&f, "password_file", values::path),
-        has_password_file: f.accounted("password_file"),
-    }
-}
-
-/// Says what a cluster part lacks.
-pub(super) fn require_cluster(r: &mut Reader, wish: &ClusterWish) {
-    for (has, (key, right)) in [wish.has_peers, wish.has_password_file]
-        .iter()
-        .zip(CLUSTER_KEYS)
-    {
-        if !has {
-            r.problem(wish.place, format!("the key `{key}` is missing"), *right);
-        }
-    }
-}
-
-fn read_peer(r: &mut Reader, node: &Node) -> Option<Placed<Peer>> {
-    let f = r.fields(node, "a peer", CLUSTER_KEYS[0].1, PEER_KEYS);
-    r.require(&f, "address");
-    r.require(&f, "fingerprint");
-    let address = r.field(&f, "address", values::peer_address);
-    let fingerprint = r.field(&f, "fingerprint", values::fingerprint);
-    let address = address?;
-    Some(Placed {
-        place: address.place,
-        value: Peer {
-            address: address.value,
-            fingerprint: fingerprint?.value,
-        },
-    })
 }
 
 /// The keys written here and those of the files named here; `None` where neither is.

@@ -107,6 +107,20 @@ pub(super) fn instance(text: &str) -> Result<String, String> {
     }
 }
 
+/// A label for a cluster, for people; Proxmox has a name of its own.
+pub(super) fn cluster_name(text: &str) -> Result<String, String> {
+    let good = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    let first = text.starts_with(|c: char| c.is_ascii_alphanumeric());
+    if first && text.len() <= 64 && text.chars().all(good) {
+        Ok(text.to_owned())
+    } else {
+        Err(format!(
+            "`{}` is no name of a cluster (letters, digits, - _ . only, 64 at most)",
+            forms::shown(text)
+        ))
+    }
+}
+
 /// A path of lab.yaml; `{name}` may stand in it.
 pub(super) fn path(text: &str) -> Result<String, String> {
     let rest = text.replace("{name}", "");

@@ -11,6 +11,7 @@ use crate::interrupt::{self, Interrupted};
 use crate::lab::Lab;
 use crate::qemu::{self, Machine};
 use crate::report::Report;
+use crate::retire::Retired;
 use anyhow::{Context, Error, Result, bail};
 use std::fs;
 use std::time::Duration;
@@ -41,15 +42,19 @@ pub fn run(args: &RunArgs, report: &Report) -> Result<()> {
         }
         Ok((machine, End::Failed(reason))) => {
             tell::steps(&args.name, &seen, report);
-            match finish(args, &target, machine, report) {
-                Err(error) if error.is::<Interrupted>() => {
-                    return Err(after_the_verdict(error, &args.name, "is not configured"));
-                }
-                // The verdict is the worse news.
-                Err(error) => report.warn(&format!("{error:#}")),
-                Ok(()) => {}
-            }
+            finish_unconfigured(args, &target, machine, report)?;
             bail!(tell::failed(&target, &reason, &seen))
+        }
+        // It is well: neither the time limit nor Ctrl-C is a reason to end it.
+        Ok((machine, End::Waiting(waiting))) => {
+            tell::steps(&args.name, &seen, report);
+            if interrupt::requested() {
+                tell::running(args, &target, machine.release(), report);
+                let left = tell::waiting(&args.name, &waiting, false);
+                return Err(Interrupted::leaving(left).into());
+            }
+            finish_unconfigured(args, &target, machine, report)?;
+            bail!(tell::waiting(&args.name, &waiting, args.shutdown))
         }
         Ok((mut machine, end)) => {
             machine.end();
@@ -83,6 +88,9 @@ fn after_the_verdict(error: Error, name: &str, verdict: &str) -> Error {
 /// What can be known before anything is started. run.sh checks the rest, and says so itself.
 fn check(target: &Target) -> Result<()> {
     let name = &target.vm.name;
+    if let Some(retired) = Retired::of(&target.folder) {
+        bail!("{name} {}", retired.refusal(name));
+    }
     for file in ["seed.img", "run.sh"] {
         let file = target.file(file);
         if !file.is_file() {
@@ -174,6 +182,26 @@ fn finish(args: &RunArgs, target: &Target, mut machine: Machine, report: &Report
         stage.done("the guest did not do it: its power was taken away");
     }
     Ok(())
+}
+
+/// [`finish`] for a machine that is not configured, which is the worse news: only Ctrl-C is an
+/// error.
+fn finish_unconfigured(
+    args: &RunArgs,
+    target: &Target,
+    machine: Machine,
+    report: &Report,
+) -> Result<()> {
+    match finish(args, target, machine, report) {
+        Err(error) if error.is::<Interrupted>() => {
+            Err(after_the_verdict(error, &args.name, "is not configured"))
+        }
+        Err(error) => {
+            report.warn(&format!("{error:#}"));
+            Ok(())
+        }
+        Ok(()) => Ok(()),
+    }
 }
 
 /// After a machine was ended without a verdict: a disk that this run made, and on which

@@ -3,6 +3,7 @@
 use crate::tail;
 use crate::text::plain_lines;
 use serde_json::Value;
+use std::time::Duration;
 
 /// One step of firstboot as it ended.
 #[derive(Debug, Clone, PartialEq)]
@@ -29,6 +30,53 @@ impl Step {
     }
 }
 
+/// A step that did not succeed, and is tried again after a pause.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Waiting {
+    /// Its name.
+    pub step: String,
+    /// How often it was tried.
+    pub attempt: u64,
+    /// The pause; none of an absurd length is believed.
+    pub pause: Duration,
+    /// Why it did not succeed, on one line.
+    pub reason: String,
+}
+
+/// Longer than any pause that a seed can ask for.
+const LONGEST_PAUSE: Duration = Duration::from_secs(7 * 24 * 3600);
+
+impl Waiting {
+    /// What is being done, for a human.
+    pub fn doing(&self) -> &str {
+        match self.step.as_str() {
+            "join" => "joining",
+            other => other,
+        }
+    }
+
+    /// It on one line.
+    pub fn line(&self) -> String {
+        format!(
+            "{}, attempt {}, next in {}, because {}",
+            self.doing(),
+            self.attempt,
+            roughly(self.pause),
+            self.reason
+        )
+    }
+}
+
+/// A time as somebody would say it.
+fn roughly(time: Duration) -> String {
+    let seconds = time.as_secs_f64().round() as u64;
+    match seconds {
+        0..90 => format!("{seconds} s"),
+        90..5400 => format!("{} min", (seconds + 30) / 60),
+        _ => format!("{} h", (seconds + 1800) / 3600),
+    }
+}
+
 /// What a line says.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Event {
@@ -40,6 +88,8 @@ pub enum Event {
     Step(Step),
     /// What a program says while its step runs.
     Log(String),
+    /// A step waits for another try.
+    Waiting(Waiting),
     /// Everything is as the seed wants it.
     Configured,
     /// It is not, for this reason.
@@ -64,6 +114,17 @@ pub fn event(line: &Value) -> Event {
             detail: text("detail"),
         }),
         "log" => Event::Log(format!("{}: {}", text("step"), text("text"))),
+        "waiting" => Event::Waiting(Waiting {
+            step: text("step"),
+            attempt: line.get("attempt").and_then(Value::as_u64).unwrap_or(0),
+            pause: line
+                .get("seconds")
+                .and_then(Value::as_f64)
+                .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
+                .unwrap_or_default()
+                .min(LONGEST_PAUSE),
+            reason: text("reason").replace('\n', "; "),
+        }),
         "verdict" => match text("result").as_str() {
             "configured" => Event::Configured,
             "failed" => Event::Failed(text("reason")),
@@ -94,6 +155,39 @@ mod tests {
     use super::*;
     use serde_json::json;
 
+    fn waiting(attempt: u64, seconds: f64, reason: &str) -> Event {
+        Event::Waiting(Waiting {
+            step: "join".into(),
+            attempt,
+            pause: Duration::from_secs_f64(seconds),
+            reason: reason.into(),
+        })
+    }
+
+    #[test]
+    fn a_wait_is_told_in_one_line() {
+        let mut waiting = Waiting {
+            step: "join".into(),
+            attempt: 4,
+            pause: Duration::from_secs(180),
+            reason: "no quorum".into(),
+        };
+        let line = "joining, attempt 4, next in 3 min, because no quorum";
+        assert_eq!(waiting.line(), line);
+        waiting.step = "storage".into();
+        assert!(waiting.line().starts_with("storage, attempt 4, "));
+        let times = [
+            (9.6, "10 s"),
+            (89.4, "89 s"),
+            (90.0, "2 min"),
+            (5399.0, "90 min"),
+            (7200.0, "2 h"),
+        ];
+        for (seconds, text) in times {
+            assert_eq!(roughly(Duration::from_secs_f64(seconds)), text);
+        }
+    }
+
     #[test]
     fn reads_what_firstboot_writes() {
         let cases = [
@@ -122,6 +216,23 @@ mod tests {
             (
                 json!({"event": "log", "stage": "join", "step": "join", "text": "waiting"}),
                 Event::Log("join: waiting".into()),
+            ),
+            (
+                json!({"event": "waiting", "stage": "join", "step": "join", "attempt": 4,
+                       "seconds": 180.0, "reason": "a\u{1b}[1m\nb", "uptime": 312.5}),
+                waiting(4, 180.0, "a; b"),
+            ),
+            (
+                json!({"event": "waiting", "step": "join", "seconds": -1}),
+                waiting(0, 0.0, ""),
+            ),
+            (
+                json!({"event": "waiting", "step": "join", "seconds": 1e300}),
+                waiting(0, 0.0, ""),
+            ),
+            (
+                json!({"event": "waiting", "step": "join", "seconds": 1e9}),
+                waiting(0, 604_800.0, ""),
             ),
             (
                 json!({"event": "verdict", "result": "failed", "reason": "\u{1b}]0;x\u{7}two\nlines"}),

@@ -1,5 +1,6 @@
 //! The words of `imgbuild run`: the table of steps, what comes next, what went wrong.
 
+use super::status::Waiting;
 use super::target::Target;
 use super::watch::{End, Seen};
 use crate::cli::RunArgs;
@@ -113,6 +114,23 @@ pub fn failed(target: &Target, reason: &str, seen: &Seen) -> String {
     text
 }
 
+/// The error of a machine that is well and goes on by itself; `is_off` when it was shut down
+/// meanwhile.
+pub fn waiting(name: &str, waiting: &Waiting, is_off: bool) -> String {
+    let what = match waiting.step.as_str() {
+        "join" => "joining its cluster".to_owned(),
+        step => format!("with the step {step}"),
+    };
+    let goes_on = match is_off {
+        true => format!("is off, and goes on {what} at its next start"),
+        false => format!("is up and goes on {what} by itself"),
+    };
+    format!(
+        "{name} {goes_on}: attempt {}, because {}; see firstboot status",
+        waiting.attempt, waiting.reason
+    )
+}
+
 /// The error after a start without a verdict.
 pub fn trouble(target: &Target, end: &End, seen: &Seen) -> String {
     let name = &target.vm.name;
@@ -130,7 +148,7 @@ pub fn trouble(target: &Target, end: &End, seen: &Seen) -> String {
             format!("{name} ended before its verdict ({status})")
         }
         End::Exited(_) => return format!("{name} did not start{}", said(target)),
-        End::Configured | End::Failed(_) | End::KvmUnusable | End::Stumbled => {
+        End::Configured | End::Failed(_) | End::KvmUnusable | End::Stumbled | End::Waiting(_) => {
             format!("{name}: {end:?}")
         }
     };

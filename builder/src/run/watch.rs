@@ -1,6 +1,6 @@
 //! Watching a started machine until firstboot's verdict, or until it is clear that none comes.
 
-use super::status::{Event, Lines, Step, event};
+use super::status::{Event, Lines, Step, Waiting, event};
 use crate::cli::Accelerator;
 use crate::console::{Console, Fatal};
 use crate::interrupt;
@@ -54,6 +54,9 @@ pub enum End {
     Stumbled,
     /// No verdict within this time.
     Late(Duration),
+    /// The time was over, or the user asked to stop, while the machine waits for another try of
+    /// a step: it is well, and goes on by itself.
+    Waiting(Waiting),
     /// run.sh or QEMU ended by itself.
     Exited(ExitStatus),
 }
@@ -67,12 +70,14 @@ pub struct Seen {
     pub console: Vec<String>,
     /// Whether firstboot has said anything: from then on the disk is worth keeping.
     pub firstboot: bool,
+    /// What the machine is waiting for.
+    pub waiting: Option<Waiting>,
     /// The accelerator that was used.
     pub accelerator: Option<Accelerator>,
 }
 
-/// Watches until the end. On Ctrl-C the error is [`interrupt::Interrupted`]. `seen` is filled
-/// in either way.
+/// Watches until the end. On Ctrl-C the error is [`interrupt::Interrupted`], unless the machine
+/// is one that goes on by itself. `seen` is filled in either way.
 pub fn watch(
     name: &str,
     machine: &mut Machine,
@@ -93,6 +98,7 @@ pub fn watch(
         asked: Instant::now(),
         started: None,
         last_word: Instant::now(),
+        quiet_until: Instant::now(),
         joining: false,
         silence_told: false,
         fatal_since: None,
@@ -103,6 +109,7 @@ pub fn watch(
     // when the verdict came in it. Else it failed.
     match (&end, watch.stage.take()) {
         (Ok(End::Configured | End::Failed(_)), Some(stage)) => stage.done(""),
+        (Ok(End::Waiting(waiting)), Some(stage)) => stage.waits(&waiting.reason),
         (Ok(End::KvmUnusable), Some(stage)) => stage.again("KVM runs no guest"),
         (Ok(End::Stumbled), Some(stage)) => stage.again("stopped at a breakpoint (int3)"),
         _ => {}
@@ -123,6 +130,8 @@ struct Watch<'a> {
     /// When QEMU took over from run.sh, which may have had a large base to check.
     started: Option<Instant>,
     last_word: Instant,
+    /// Until then the machine has announced to say nothing.
+    quiet_until: Instant,
     joining: bool,
     silence_told: bool,
     fatal_since: Option<Instant>,
@@ -131,6 +140,9 @@ struct Watch<'a> {
 impl Watch<'_> {
     fn run(&mut self, machine: &mut Machine, seen: &mut Seen) -> Result<End> {
         loop {
+            if let (true, Some(waiting)) = (interrupt::requested(), &seen.waiting) {
+                return Ok(End::Waiting(waiting.clone()));
+            }
             interrupt::check()?;
             // Asked first: what a process said before its end is read below.
             let exited = machine.exited()?;
@@ -188,7 +200,11 @@ impl Watch<'_> {
             self.report
                 .event(&json!({"event": "firstboot", "vm": self.name, "status": line}));
             seen.firstboot = true;
-            match event(&line) {
+            let event = event(&line);
+            if !matches!(event, Event::Waiting(_) | Event::Log(_) | Event::Other) {
+                seen.waiting = None;
+            }
+            match event {
                 Event::StageStarted(stage) => {
                     self.joining = stage == "join";
                     self.next_stage(&format!("firstboot, {stage}"), "");
@@ -201,6 +217,7 @@ impl Watch<'_> {
                 Event::StageEnded(false) => self.stage = None,
                 Event::Step(step) => self.step(step, seen),
                 Event::Log(text) => self.note(&text),
+                Event::Waiting(waiting) => self.wait(waiting, seen),
                 Event::Configured => return Ok(Some(End::Configured)),
                 Event::Failed(reason) => return Ok(Some(End::Failed(reason))),
                 Event::Other => {}
@@ -214,6 +231,19 @@ impl Watch<'_> {
             stage.line(&step.line(STEP_WIDTH));
         }
         seen.steps.push(step);
+    }
+
+    /// The reason stays on the screen, once: a cluster without quorum gives it all night.
+    fn wait(&mut self, waiting: Waiting, seen: &mut Seen) {
+        self.quiet_until = Instant::now() + waiting.pause;
+        let line = waiting.line();
+        let before = seen.waiting.replace(waiting);
+        if let (Some(stage), Some(now)) = (&self.stage, &seen.waiting) {
+            if before.is_none_or(|before| before.reason != now.reason) {
+                stage.line(&line);
+            }
+        }
+        self.note(&line);
     }
 
     fn note(&self, text: &str) {
@@ -279,13 +309,17 @@ impl Watch<'_> {
             {
                 return Some(End::KvmUnusable);
             }
-            if self.last_word.elapsed() >= self.limits.silence {
+            if self.last_word.max(self.quiet_until).elapsed() >= self.limits.silence {
                 if !self.joining {
                     return Some(End::Silent(self.limits.silence));
                 }
                 self.tell_silence();
             }
         }
-        (self.asked.elapsed() >= self.limits.verdict).then_some(End::Late(self.limits.verdict))
+        let late = self.asked.elapsed() >= self.limits.verdict;
+        late.then(|| match &seen.waiting {
+            Some(waiting) => End::Waiting(waiting.clone()),
+            None => End::Late(self.limits.verdict),
+        })
     }
 }

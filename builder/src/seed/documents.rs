@@ -1,10 +1,10 @@
 //! The three documents of a VM's seed disk, made from the lab.
 
-use crate::lab::{Lab, Vm};
+use crate::lab::{ClusterJoin, Lab, Vm};
 use anyhow::{Context, Result};
 use firstboot::seed::{
-    Bridge, BridgeParameters, Chpasswd, Cluster, Ethernet, Match, MetaData, Nameservers,
-    NetworkConfig, PasswordKind, Proxmox, Route, Secret, UserData, UserPassword,
+    Bridge, BridgeParameters, Chpasswd, Cluster, Ethernet, Ha, Match, MetaData, Nameservers,
+    NetworkConfig, PasswordKind, Proxmox, Retry, Route, Secret, UserData, UserPassword,
 };
 use sha_crypt::{CustomizedPasswordHasher, Params, ShaCrypt};
 use sha2::{Digest, Sha256};
@@ -30,7 +30,8 @@ pub struct Secrets {
 /// The documents as they go onto the disk. The user-data holds the secrets in clear text,
 /// so there is no `Debug`.
 pub struct Documents {
-    /// `NAME-` and 16 hex digits of a digest over everything else on the disk.
+    /// `NAME-` and 16 hex digits of a digest over everything else on the disk but the cluster's
+    /// password.
     pub instance_id: String,
     /// `meta-data`
     pub meta_data: String,
@@ -43,13 +44,41 @@ pub struct Documents {
 impl Documents {
     /// Makes the documents of a VM. The same lab and secrets give the same bytes.
     pub fn new(lab: &Lab, vm: &Vm, secrets: &Secrets) -> Result<Self> {
-        let user_data = user_data(lab, vm, secrets)?
-            .to_document()
-            .context("cannot write the user-data")?;
+        Self::of(lab, vm, &user_data(lab, vm, secrets)?)
+    }
+
+    /// The documents of a machine that must never speak to its cluster again. They hold no secret:
+    /// what keeps an administrator able to look at it is its name, its network and the ssh keys.
+    pub fn retired(lab: &Lab, vm: &Vm) -> Result<Self> {
+        let alone = Vm {
+            openvpn: None,
+            cluster: None,
+            storage: Vec::new(),
+            ha: Ha::default(),
+            ..vm.clone()
+        };
+        let mut user_data = user_data(lab, &alone, &Secrets::default())?;
+        user_data.proxmox = Some(Proxmox {
+            retired: true,
+            ..Proxmox::default()
+        });
+        Self::of(lab, vm, &user_data)
+    }
+
+    fn of(lab: &Lab, vm: &Vm, user_data: &UserData) -> Result<Self> {
+        let document = |data: &UserData| data.to_document().context("cannot write the user-data");
+        // The instance-id stays on the disk after the guest has removed the password, and a
+        // digest of a weak password tells it.
+        let mut told = user_data.clone();
+        if let Some(cluster) = told.proxmox.as_mut().and_then(|p| p.cluster.as_mut()) {
+            cluster.password = Secret::new("x");
+        }
+        let told = document(&told)?;
+        let user_data = document(user_data)?;
         let network_config = network_config(lab, vm)?
             .to_document()
             .context("cannot write the network-config")?;
-        let instance_id = instance_id(&vm.name, &[&user_data, &network_config]);
+        let instance_id = instance_id(&vm.name, &[&told, &network_config]);
         let meta_data = MetaData {
             instance_id: instance_id.clone(),
             local_hostname: Some(vm.name.clone()),
@@ -95,6 +124,11 @@ fn user_data(lab: &Lab, vm: &Vm, secrets: &Secrets) -> Result<UserData> {
             peers: join.peers.clone(),
             password: password.clone(),
             link0: vm.vmbr120.map(IpAddr::V4),
+            votes: join.votes,
+            retry: Retry {
+                spread: spread(lab, join),
+                ..join.retry
+            },
         }),
         _ => None,
     };
@@ -107,9 +141,14 @@ fn user_data(lab: &Lab, vm: &Vm, secrets: &Secrets) -> Result<UserData> {
         ssh_authorized_keys: vm.ssh_keys.clone(),
         chpasswd,
         openvpn,
-        proxmox: cluster.map(|cluster| Proxmox {
-            cluster: Some(cluster),
-        }),
+        proxmox: Some(Proxmox {
+            cluster,
+            storage: vm.storage.clone(),
+            ha: vm.ha.clone(),
+            retired: false,
+        })
+        // A key that says nothing would only be one more for an older base to know.
+        .filter(|proxmox| *proxmox != Proxmox::default()),
     })
 }
 
@@ -153,6 +192,23 @@ fn network_config(lab: &Lab, vm: &Vm) -> Result<NetworkConfig> {
     Ok(config)
 }
 
+/// Over how many seconds the first joins of a lab are spread: a join takes some ten seconds, and
+/// of those that begin together all but one have to be repaired. In steps, so that one VM more
+/// in the lab does not make a new seed of each.
+fn spread(lab: &Lab, join: &ClusterJoin) -> u64 {
+    let is_same = |other: &ClusterJoin| {
+        let mut peers = join.peers.iter();
+        peers.any(|peer| other.peers.iter().any(|p| p.address == peer.address))
+    };
+    let clusters = lab.vms.iter().filter_map(|vm| vm.cluster.as_ref());
+    match clusters.filter(|other| is_same(other)).count() {
+        0..=3 => Retry::default().spread,
+        4..=10 => 20,
+        11..=40 => 60,
+        _ => 120,
+    }
+}
+
 /// crypt(3)'s SHA-512 with a salt that depends on the machine alone: the seed, and so the
 /// instance-id, changes when the password does and at no other time.
 fn hash(password: &Secret, name: &str, domain: &str) -> Result<Secret> {
@@ -191,6 +247,7 @@ fn instance_id(name: &str, documents: &[&str]) -> String {
 mod tests {
     use super::*;
     use crate::seed::example;
+    use firstboot::seed::NfsStorage;
 
     #[test]
     fn password_hash_is_what_crypt_makes() {
@@ -215,9 +272,27 @@ mod tests {
         let mut secrets = example::secrets();
         secrets.root_password = Some(Secret::new("another"));
         assert_ne!(first, id(vm, &secrets));
+        // What stays on the disk must not tell what is removed from it.
+        let mut secrets = example::secrets();
+        secrets.cluster_password = Some(Secret::new("another"));
+        assert_eq!(first, id(vm, &secrets));
         let mut other = vm.clone();
         other.address = "192.168.122.43".parse().unwrap();
         assert_ne!(first, id(&other, &example::secrets()));
+    }
+
+    #[test]
+    fn a_larger_lab_joins_more_slowly() {
+        let mut lab = example::lab();
+        let one = lab.vms[0].clone();
+        for (count, expected) in [(1, 5), (3, 5), (4, 20), (11, 60), (41, 120)] {
+            lab.vms = vec![one.clone(); count];
+            assert_eq!(
+                spread(&lab, one.cluster.as_ref().unwrap()),
+                expected,
+                "{count}"
+            );
+        }
     }
 
     #[test]
@@ -240,6 +315,10 @@ mod tests {
         let cluster = seed.user_data.proxmox.unwrap().cluster.unwrap();
         assert_eq!(cluster.link0, Some("10.120.0.42".parse().unwrap()));
         assert_eq!(cluster.password.reveal(), "cluster-secret");
+        // Nothing that a base of before would not know.
+        for key in ["votes", "retry", "storage", "ha:", "retired"] {
+            assert!(!made.user_data.contains(key), "{key}");
+        }
         let network = seed.network.unwrap();
         assert_eq!(network.ethernets["eth0"].addresses, ["192.168.122.42/24"]);
         assert_eq!(network.bridges["vmbr120"].interfaces, ["tap120"]);
@@ -261,6 +340,52 @@ mod tests {
         assert!(!made.network_config.contains("vmbr120"));
         assert!(!made.user_data.contains("proxmox"));
         assert!(!made.user_data.contains("chpasswd"));
+    }
+
+    #[test]
+    fn a_retired_machine_keeps_its_network_and_no_secret() {
+        let lab = example::lab();
+        let vm = &lab.vms[0];
+        let before = Documents::new(&lab, vm, &example::secrets()).unwrap();
+        let made = Documents::retired(&lab, vm).unwrap();
+        assert_ne!(made.instance_id, before.instance_id);
+        assert_eq!(made.network_config, before.network_config);
+        let seed =
+            firstboot::seed::parse(&made.meta_data, &made.user_data, Some(&made.network_config))
+                .unwrap();
+        let retired = Proxmox {
+            retired: true,
+            ..Proxmox::default()
+        };
+        assert_eq!(seed.user_data.proxmox, Some(retired));
+        assert_eq!(seed.user_data.ssh_authorized_keys, vm.ssh_keys);
+        assert_eq!(seed.user_data.chpasswd, None);
+        assert!(seed.user_data.openvpn.is_empty());
+    }
+
+    #[test]
+    fn storage_without_a_cluster() {
+        let lab = example::lab();
+        let vm = Vm {
+            cluster: None,
+            storage: vec![NfsStorage {
+                id: "lab".into(),
+                server: "10.120.0.5".into(),
+                export: "/srv/lab".into(),
+                content: vec!["rootdir".into()],
+                options: None,
+            }],
+            ..lab.vms[0].clone()
+        };
+        let made = Documents::new(&lab, &vm, &Secrets::default()).unwrap();
+        let seed =
+            firstboot::seed::parse(&made.meta_data, &made.user_data, Some(&made.network_config))
+                .unwrap();
+        let expected = Proxmox {
+            storage: vm.storage.clone(),
+            ..Proxmox::default()
+        };
+        assert_eq!(seed.user_data.proxmox, Some(expected));
     }
 
     #[test]

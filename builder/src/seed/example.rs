@@ -50,7 +50,13 @@ pub fn lab() -> Lab {
                     fingerprint: vec!["AB"; 32].join(":"),
                 }],
                 password_file: "/lab/secrets/cluster.password".into(),
+                name: None,
+                votes: None,
+                stable_nodes: None,
+                retry: Default::default(),
             }),
+            storage: Vec::new(),
+            ha: Default::default(),
         }],
     }
 }

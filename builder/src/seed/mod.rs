@@ -5,34 +5,38 @@ mod disk;
 mod documents;
 #[cfg(test)]
 mod example;
+mod files;
 mod script;
 
 pub use base_image::{BaseImage, manifest_of};
+pub use disk::image;
 pub use documents::{Documents, Secrets};
+pub use files::{Files, read_seed};
 pub use script::render;
 
 use crate::cli::SeedArgs;
 use crate::command::quote;
 use crate::lab::{self, Lab, Vm};
 use crate::report::Report;
-use crate::work::{Busy, WorkFolder, move_into_place};
+use crate::retire::{self, Retired};
+use crate::work::{Busy, WorkFolder};
 use crate::{interrupt, qemu};
-use anyhow::{Context, Error, Result, anyhow, bail, ensure};
+use anyhow::{Error, Result, anyhow, bail, ensure};
 use serde_json::json;
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-/// The seed disk carries secrets.
-const SEED_MODE: u32 = 0o600;
-const SCRIPT_MODE: u32 = 0o755;
+/// The name of the work folder, so that only one process at a time changes a lab's VMs.
+pub const WORK_FOLDER: &str = "imgbuild-seed";
+/// The mode of run.sh.
+pub const SCRIPT_MODE: u32 = 0o755;
 
 /// One VM whose files are finished, still in the work folder.
 struct Prepared<'a> {
     vm: &'a Vm,
     instance_id: String,
-    /// From the work folder to their places; empty when nothing changed.
-    moves: Vec<(PathBuf, PathBuf)>,
+    /// Empty when nothing changed.
+    files: Files,
 }
 
 /// `imgbuild seed`. Every VM is prepared before the first file is moved into place; the error
@@ -41,12 +45,17 @@ pub fn seed(args: &SeedArgs, report: &Report) -> Result<()> {
     let lab = Lab::load(&args.lab)?;
     let base = BaseImage::read(&lab.base)?;
     check_versions(&base, report);
-    let work = WorkFolder::new(&lab.folder, "imgbuild-seed", Busy::Wait)?;
+    let work = WorkFolder::new(&lab.folder, WORK_FOLDER, Busy::Wait)?;
 
     let (vms, mut problems) = select(&lab, args);
     let mut ready = Vec::new();
     for vm in vms {
         interrupt::check()?;
+        let retired = retire::keeps_its_seed(&lab.folder.join(&vm.name), &vm.name);
+        if let (true, Some(retired)) = (args.all, &retired) {
+            tell_retired(&vm.name, retired, report);
+            continue;
+        }
         match prepare(&lab, vm, &base, work.path()) {
             Ok(prepared) => ready.push(prepared),
             Err(error) => problems.push(error.context(format!("cannot seed {}", vm.name))),
@@ -56,10 +65,11 @@ pub fn seed(args: &SeedArgs, report: &Report) -> Result<()> {
     interrupt::check()?;
 
     for prepared in &ready {
-        put_into_place(&lab, prepared)?;
+        prepared.files.put_into_place()?;
         tell(&lab, prepared, &base, report);
     }
     let name = match &ready[..] {
+        [] => return Ok(()),
         [only] => &only.vm.name,
         _ => "NAME",
     };
@@ -119,6 +129,9 @@ fn all_well(mut problems: Vec<Error>) -> Result<()> {
 /// Makes a VM's files in the work folder and reads the seed back as the guest will.
 fn prepare<'a>(lab: &Lab, vm: &'a Vm, base: &BaseImage, work: &Path) -> Result<Prepared<'a>> {
     let place = lab.folder.join(&vm.name);
+    if let Some(retired) = retire::keeps_its_seed(&place, &vm.name) {
+        bail!("it {}", retired.refusal(&vm.name));
+    }
     if let Some(pid) = qemu::running(&place) {
         bail!("it is running, as process {pid}. Shut it down first");
     }
@@ -130,30 +143,17 @@ fn prepare<'a>(lab: &Lab, vm: &'a Vm, base: &BaseImage, work: &Path) -> Result<P
         base.virtual_bytes
     );
     let documents = Documents::new(lab, vm, &read_secrets(vm)?)?;
-    let image = disk::image(&documents)?;
+    let image = image(&documents)?;
     let script = render(lab, vm, base)?;
 
-    let folder = work.join(&vm.name);
-    fs::create_dir(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
-    let mut prepared = Prepared {
+    let mut files = Files::new(work, place)?;
+    files.add_seed(&image, &documents.instance_id)?;
+    files.add("run.sh", script.as_bytes(), SCRIPT_MODE)?;
+    Ok(Prepared {
         vm,
         instance_id: documents.instance_id,
-        moves: Vec::new(),
-    };
-    for (name, content, mode) in [
-        ("seed.img", image.as_slice(), SEED_MODE),
-        ("run.sh", script.as_bytes(), SCRIPT_MODE),
-    ] {
-        let (from, to) = (folder.join(name), place.join(name));
-        disk::write_new(&from, content, mode)?;
-        if name == "seed.img" {
-            read_back(&from, &prepared.instance_id)?;
-        }
-        if !is_the_same(&to, content, mode)? {
-            prepared.moves.push((from, to));
-        }
-    }
-    Ok(prepared)
+        files,
+    })
 }
 
 fn read_secrets(vm: &Vm) -> Result<Secrets> {
@@ -173,48 +173,19 @@ fn read_secrets(vm: &Vm) -> Result<Secrets> {
     })
 }
 
-/// The guest's own parser has the last word: a seed that it refuses is not put into place.
-fn read_back(image: &Path, instance_id: &str) -> Result<()> {
-    let file = fs::File::open(image)
-        .with_context(|| format!("cannot read back the seed disk {}", image.display()))?;
-    let seed = firstboot::media::read_fat(file, Path::new("seed.img"))
-        .context("firstboot would refuse this seed")?;
-    ensure!(
-        seed.meta_data.instance_id == instance_id,
-        "the seed disk {} was not read back as it was written",
-        image.display()
-    );
-    Ok(())
-}
-
-/// Whether a file of an earlier run is already what it should be.
-fn is_the_same(file: &Path, content: &[u8], mode: u32) -> Result<bool> {
-    let look = || -> std::io::Result<bool> {
-        let found = fs::symlink_metadata(file)?;
-        Ok(found.is_file()
-            && found.permissions().mode() & 0o7777 == mode
-            && found.len() == content.len() as u64
-            && fs::read(file)? == content)
-    };
-    match look() {
-        Ok(same) => Ok(same),
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(false),
-        Err(e) => Err(e).with_context(|| format!("cannot read {}", file.display())),
+/// `--all` means every machine that is one.
+fn tell_retired(name: &str, retired: &Retired, report: &Report) {
+    if report.is_json() {
+        report.event(&json!({"event": "seed", "vm": name, "state": "retired"}));
+    } else {
+        let when = retired.when();
+        report.line(&format!("{name}: retired{when}: left as it is"));
     }
-}
-
-fn put_into_place(lab: &Lab, prepared: &Prepared) -> Result<()> {
-    if prepared.moves.is_empty() {
-        return Ok(());
-    }
-    let folder = lab.folder.join(&prepared.vm.name);
-    fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
-    move_into_place(&prepared.moves)
 }
 
 fn tell(lab: &Lab, prepared: &Prepared, base: &BaseImage, report: &Report) {
     let name = &prepared.vm.name;
-    let state = if prepared.moves.is_empty() {
+    let state = if prepared.files.is_empty() {
         "unchanged"
     } else {
         "made"

@@ -1,6 +1,10 @@
 //! The forms that values must have. Each function says what is wrong with a value; what
 //! would be right is said by the key it belongs to.
 
+mod duration;
+
+pub use duration::{duration, duration_text};
+
 use super::mask_value;
 use super::problem::printable;
 
@@ -219,10 +223,20 @@ pub fn locale(text: &str) -> Result<String, String> {
 
 /// Lower-case hex of a SHA-256 digest.
 pub fn sha256(text: &str) -> Result<String, String> {
+    digest(text, 64)
+}
+
+/// Lower-case hex of a SHA-512 digest.
+pub fn sha512(text: &str) -> Result<String, String> {
+    digest(text, 128)
+}
+
+fn digest(text: &str, wanted: usize) -> Result<String, String> {
     let hex = text.chars().all(|c| c.is_ascii_hexdigit());
     check(hex, text, "has characters that are no hex digits")?;
     let digits = text.len();
-    check(digits == 64, text, &format!("has {digits} digits, not 64"))?;
+    let wrong = format!("has {digits} digits, not {wanted}");
+    check(digits == wanted, text, &wrong)?;
     Ok(text.to_ascii_lowercase())
 }
 

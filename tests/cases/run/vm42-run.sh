@@ -94,6 +94,15 @@ parse() {
     fi
 }
 
+# A node that was taken out of its cluster must never come back with its old disk.
+check_not_retired() {
+    if [ -e retired ] || [ -L retired ]; then
+        die "$name was retired: a node that was taken out of its cluster must never come back" \
+            "with its old disk. To make a new machine of this name: pvecm delnode $name on a member" \
+            "of the cluster, then remove this folder ($PWD) and run: imgbuild seed $name"
+    fi
+}
+
 check_tools() {
     command -v qemu-img >/dev/null ||
         die "qemu-img is not installed. On Debian: sudo apt install qemu-utils"
@@ -263,6 +272,7 @@ parse "$@"
 folder=$(dirname -- "$(readlink -f -- "$0")")
 cd -- "$folder"
 PWD=$(pwd -P)
+check_not_retired
 check_tools
 check_seed
 check_not_running

@@ -1,6 +1,7 @@
 //! Proving from outside that an image is sealed.
 
 mod points;
+mod proxmox;
 mod rule;
 
 use crate::command;

@@ -79,6 +79,14 @@ pub const POINTS: &[(&str, Rule)] = &[
         ]),
     ),
     (
+        "no backup files",
+        Rule::NoneNamed("/etc", &["~", ".bak", ".orig", ".dpkg-old", ".ucf-old"]),
+    ),
+    (
+        "no backups of dpkg's lists",
+        Rule::NoFilesBelow(&["/var/backups"]),
+    ),
+    (
         "no key of a default certificate",
         Rule::Absent(&["/etc/ssl/private/ssl-cert-snakeoil.key"]),
     ),
@@ -93,8 +101,20 @@ pub const POINTS: &[(&str, Rule)] = &[
         ]),
     ),
     (
+        "Proxmox's cluster file system has never run",
+        Rule::Absent(&[
+            "/var/lib/pve-cluster/config.db*",
+            "/var/lib/pve-cluster/.pmxcfs.lockfile",
+            "/etc/pve/*",
+        ]),
+    ),
+    (
         "no cluster database",
-        Rule::Empty(&["/var/lib/pve-cluster", "/etc/pve", "/var/lib/corosync"]),
+        Rule::Empty(&["/var/lib/pve-cluster", "/var/lib/corosync"]),
+    ),
+    (
+        "no tasks of a node",
+        Rule::Empty(&["/var/log/pve/tasks", "/var/lib/pve-manager/jobs"]),
     ),
     (
         "no cluster key and configuration",
@@ -111,6 +131,26 @@ pub const POINTS: &[(&str, Rule)] = &[
     (
         "the iSCSI initiator makes its own name",
         Rule::Content("/etc/iscsi/initiatorname.iscsi", "GenerateName=yes\n"),
+    ),
+    (
+        "with Proxmox VE: the folder of its cluster is there",
+        Rule::WithProxmox(&Rule::EmptyFolder("/etc/pve")),
+    ),
+    (
+        "with Proxmox VE: no kernel but its own",
+        Rule::WithProxmox(&Rule::OnlyProxmoxsKernel),
+    ),
+    (
+        "with Proxmox VE: no package of Debian's kernels, no os-prober",
+        Rule::WithProxmox(&Rule::NoPackage(&["linux-image-*", "os-prober"])),
+    ),
+    (
+        "with Proxmox VE: grub boots its kernel",
+        Rule::WithProxmox(&Rule::GrubBootsProxmoxsKernel),
+    ),
+    (
+        "no enterprise repository is switched on",
+        Rule::NoSource("enterprise.proxmox.com"),
     ),
     (
         "no interactive wizard at the first boot",

@@ -1,6 +1,7 @@
 //! What must hold for the paths of a point, and how it is looked at.
 
-use crate::base::tree::{entries, first_file_below, link, matching, read};
+use super::proxmox;
+use crate::base::tree::{entries, find_below, first_file_below, link, matching, read};
 use ext4_view::{Ext4, Ext4Error};
 
 /// What must hold for the paths of one point. Patterns have one `*` in their last part.
@@ -21,6 +22,20 @@ pub enum Rule {
     Program(&'static str),
     /// Root's password is locked.
     RootLocked,
+    /// No file with one of these endings anywhere below.
+    NoneNamed(&'static str, &'static [&'static str]),
+    /// A folder that exists and has nothing in it.
+    EmptyFolder(&'static str),
+    /// The folders hold no APT source that is switched on and has these words in its address.
+    NoSource(&'static str),
+    /// None of these packages is installed; a name may end with `*`.
+    NoPackage(&'static [&'static str]),
+    /// Every kernel, and every folder of modules, is of Proxmox's packages.
+    OnlyProxmoxsKernel,
+    /// The first entry of grub's menu is a kernel of Proxmox's packages, with its initramfs.
+    GrubBootsProxmoxsKernel,
+    /// The rule holds where Proxmox VE is installed; a plain Debian base has nothing to do with it.
+    WithProxmox(&'static Rule),
 }
 
 impl Rule {
@@ -74,6 +89,28 @@ impl Rule {
                 Err(Ext4Error::NotFound) => Some(format!("{path} is missing")),
                 Err(error) => return Err(error),
             }),
+            Rule::NoneNamed(folder, endings) => {
+                let found = find_below(root, folder, &|name| {
+                    endings.iter().any(|ending| name.ends_with(ending))
+                })?;
+                Ok(found.map(|path| format!("{path} is there")))
+            }
+            Rule::EmptyFolder(path) => Ok(match root.metadata(*path) {
+                Ok(data) if data.is_dir() => entries(root, path)?
+                    .first()
+                    .map(|found| format!("{path}/{found} is there")),
+                Ok(_) => Some(format!("{path} is no folder")),
+                Err(Ext4Error::NotFound) => Some(format!("{path} is missing")),
+                Err(error) => return Err(error),
+            }),
+            Rule::NoSource(words) => proxmox::enabled_source(root, words),
+            Rule::NoPackage(names) => proxmox::installed(root, names),
+            Rule::OnlyProxmoxsKernel => proxmox::foreign_kernel(root),
+            Rule::GrubBootsProxmoxsKernel => proxmox::other_boot(root),
+            Rule::WithProxmox(rule) => match proxmox::is_installed(root)? {
+                true => rule.check(root),
+                false => Ok(None),
+            },
             Rule::RootLocked => {
                 let shadow = read(root, "/etc/shadow")?.unwrap_or_default();
                 let shadow = String::from_utf8_lossy(&shadow);

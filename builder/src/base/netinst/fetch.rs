@@ -1,17 +1,15 @@
 //! Getting the installer's disc: a file of the user's, or a download that is verified before
 //! every use.
 
-mod cache;
-mod curl;
 mod download;
 mod release;
 
+use crate::base::fetch::cache::{self, Cache};
 use crate::definition::{Definition, Netinst};
 use crate::interrupt;
 use crate::report::{Report, Stage};
 use crate::text::hex;
 use anyhow::{Context, Result, bail};
-use cache::Cache;
 use sha2::{Digest, Sha256};
 use std::fs::{self, File};
 use std::io::Read;

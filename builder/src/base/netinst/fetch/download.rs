@@ -1,8 +1,8 @@
 //! A large file into the cache, resumed after a break, verified before every use.
 
-use super::cache::Cache;
-use super::curl::{self, Failure, size};
 use super::{Disc, VERIFY, digest};
+use crate::base::fetch::cache::Cache;
+use crate::base::fetch::curl::{self, Failure, size};
 use crate::interrupt::Interrupted;
 use crate::report::{Report, Stage};
 use crate::work;

@@ -1,8 +1,8 @@
 //! Which disc Debian publishes for a release: `SHA256SUMS`, and who has signed it.
 
-use super::cache::Cache;
-use super::curl::{self, Failure};
 use super::{Disc, SUMS, digest_in, entries};
+use crate::base::fetch::cache::Cache;
+use crate::base::fetch::curl::{self, Failure};
 use crate::base::inputs;
 use crate::definition::release_number;
 use crate::interrupt::Interrupted;

@@ -12,7 +12,7 @@ const MOST_OF_A_LIST: u64 = 1 << 20;
 
 /// Why a transfer failed.
 #[derive(Debug)]
-pub(super) enum Failure {
+pub enum Failure {
     /// The server answers that there is no such file.
     NotThere,
     /// The server does not send the rest of a file, or there is no rest.
@@ -62,7 +62,7 @@ fn curl(url: &str, to: &Path, proxy: Option<&str>) -> Result<Command> {
 }
 
 /// A small file, whole or not at all.
-pub(super) fn small(url: &str, to: &Path, proxy: Option<&str>) -> Result<(), Failure> {
+pub fn small(url: &str, to: &Path, proxy: Option<&str>) -> Result<(), Failure> {
     let mut curl = curl(url, to, proxy)?;
     curl.args(["--max-filesize", &MOST_OF_A_LIST.to_string()]);
     command::stream(&mut curl, |_| {})?;
@@ -75,12 +75,7 @@ pub(super) fn small(url: &str, to: &Path, proxy: Option<&str>) -> Result<(), Fai
 }
 
 /// A large file, from where `part` ends.
-pub(super) fn rest(
-    url: &str,
-    part: &Path,
-    proxy: Option<&str>,
-    stage: &Stage,
-) -> Result<(), Failure> {
+pub fn rest(url: &str, part: &Path, proxy: Option<&str>, stage: &Stage) -> Result<(), Failure> {
     let headers = part.with_extension("headers");
     let mut curl = curl(url, part, proxy)?;
     curl.args(["--continue-at", "-", "--dump-header"])
@@ -100,7 +95,7 @@ pub(super) fn rest(
 }
 
 /// The length of a file in bytes; 0 where there is none.
-pub(super) fn size(file: &Path) -> u64 {
+pub fn size(file: &Path) -> u64 {
     fs::metadata(file).map_or(0, |m| m.len())
 }
 

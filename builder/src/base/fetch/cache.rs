@@ -14,7 +14,7 @@ const POLL: Duration = Duration::from_millis(100);
 
 /// `$XDG_CACHE_HOME/imgbuild`, else `~/.cache/imgbuild` (XDG Base Directory Specification: a
 /// relative path counts as none).
-pub(super) fn default_folder() -> Result<PathBuf> {
+pub fn default_folder() -> Result<PathBuf> {
     let variable = |name| std::env::var_os(name).map(PathBuf::from);
     choose_folder(variable("XDG_CACHE_HOME"), variable("HOME"))
 }
@@ -28,21 +28,21 @@ fn choose_folder(cache: Option<PathBuf>, home: Option<PathBuf>) -> Result<PathBu
         Some(home) => Ok(home.join(".cache/imgbuild")),
         None => bail!(
             "there is no place for downloads: neither XDG_CACHE_HOME nor HOME names a folder; \
-             set one of them, or give the installer's disc with --iso"
+             set one of them"
         ),
     }
 }
 
 /// The cache, with nobody else at work in it until this is dropped.
 #[derive(Debug)]
-pub(super) struct Cache {
+pub struct Cache {
     folder: PathBuf,
     _lock: File,
 }
 
 impl Cache {
     /// Makes the folder and waits until no other process writes in it.
-    pub(super) fn open(folder: &Path, report: &Report) -> Result<Self> {
+    pub fn open(folder: &Path, report: &Report) -> Result<Self> {
         let shown = folder.display();
         DirBuilder::new()
             .recursive(true)
@@ -80,7 +80,7 @@ impl Cache {
     }
 
     /// A file in the cache.
-    pub(super) fn file(&self, name: &str) -> PathBuf {
+    pub fn file(&self, name: &str) -> PathBuf {
         self.folder.join(name)
     }
 }

@@ -1,0 +1,131 @@
+//! The key that Proxmox VE's repository is signed with: downloaded here, compared with the digest
+//! that the definition pins, and handed to the new system only then.
+
+use super::fetch::cache::{self, Cache};
+use super::fetch::curl::{self, Failure};
+use crate::definition::Definition;
+use crate::definition::key::{Digest, From, Key};
+use crate::interrupt::Interrupted;
+use crate::report::Report;
+use crate::work;
+use anyhow::{Context, Result, anyhow, bail};
+use std::fs;
+use std::path::Path;
+
+const STAGE: &str = "Proxmox's key";
+/// What to do where Proxmox's servers cannot be reached.
+const WITHOUT: &str = "a copy of the key serves as well: `key` or `key_url` below `proxmox` in the image \
+     definition; `proxmox: false` makes a plain Debian base";
+
+/// The key's bytes, which have the digest that is pinned; `None` for a base without Proxmox.
+pub fn obtain(definition: &Definition, report: &Report) -> Result<Option<Vec<u8>>> {
+    let Some(proxmox) = &definition.proxmox else {
+        return Ok(None);
+    };
+    let key = &proxmox.key;
+    let bytes = match &key.from {
+        From::File { path } => {
+            let bytes = fs::read(path);
+            let bytes =
+                bytes.with_context(|| format!("cannot read Proxmox's key {}", path.display()))?;
+            check(key, &path.display().to_string(), &bytes)?;
+            bytes
+        }
+        From::Url(url) => {
+            let cache = Cache::open(&cache::default_folder()?, report)?;
+            kept_or_downloaded(&cache, key, url, definition.proxy.as_deref(), report)?
+        }
+    };
+    // APT takes a file that ends with .gpg for binary.
+    if bytes.starts_with(b"-----BEGIN") {
+        bail!(
+            "Proxmox's key is ASCII-armoured, and APT wants a binary one here: `gpg --dearmor` \
+             makes it; name that file as `key` below `proxmox`, with its digest"
+        );
+    }
+    Ok(Some(bytes))
+}
+
+/// The key out of the cache, where its name is its digest, or downloaded into it.
+fn kept_or_downloaded(
+    cache: &Cache,
+    key: &Key,
+    url: &str,
+    proxy: Option<&str>,
+    report: &Report,
+) -> Result<Vec<u8>> {
+    let place = cache.file(&format!("key-{}.gpg", key.digest));
+    let stage = report.stage(STAGE);
+    match fs::read(&place) {
+        Ok(bytes) if key.digest.of(&bytes) == key.digest => {
+            stage.done(&format!("{} (from the cache)", place.display()));
+            return Ok(bytes);
+        }
+        Ok(_) => {
+            report.warn(&format!(
+                "{} is damaged, so it is downloaded again",
+                place.display()
+            ));
+            work::remove_if_there(&place)?;
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        Err(error) => {
+            return Err(error).with_context(|| format!("cannot read {}", place.display()));
+        }
+    }
+    let new = place.with_extension("new");
+    let bytes = download(url, &new, proxy).and_then(|()| {
+        let bytes = fs::read(&new).with_context(|| format!("cannot read {}", new.display()))?;
+        check(key, url, &bytes)?;
+        Ok(bytes)
+    });
+    match bytes {
+        Ok(bytes) => {
+            work::move_into_place(&[(new, place)])?;
+            stage.done(&format!("{} {}", key.digest.kind(), key.digest));
+            Ok(bytes)
+        }
+        Err(error) => {
+            // What is not trusted is not kept.
+            let _ = work::remove_if_there(&new);
+            Err(error)
+        }
+    }
+}
+
+fn download(url: &str, to: &Path, proxy: Option<&str>) -> Result<()> {
+    let error = match curl::small(url, to, proxy) {
+        Ok(()) => return Ok(()),
+        Err(Failure::NotThere) => anyhow!("the server has no such file (404)"),
+        Err(Failure::NoRest) => anyhow!("the server does not send it"),
+        Err(Failure::NoPlace(error)) => {
+            return Err(error.context(format!("{} cannot be written", to.display())));
+        }
+        Err(Failure::Other(error)) if error.is::<Interrupted>() => return Err(error),
+        Err(Failure::Other(error)) => error,
+    };
+    Err(error.context(format!("cannot download Proxmox's key {url} ({WITHOUT})")))
+}
+
+/// Fails unless the bytes have the digest that is pinned.
+fn check(key: &Key, from: &str, bytes: &[u8]) -> Result<()> {
+    let found: Digest = key.digest.of(bytes);
+    if found == key.digest {
+        return Ok(());
+    }
+    let page = match bytes.trim_ascii_start().first() {
+        Some(b'<') => {
+            "\n    It is a web page: a login page or a proxy answers in the server's place."
+        }
+        _ => "",
+    };
+    let kind = key.digest.kind();
+    bail!(
+        "{from} is not the key that is pinned, so nothing was installed:\n    \
+         expected {kind}: {}\n    found {kind}:    {found}{page}\n    \
+         Trust it only when Proxmox itself publishes the found digest (in its wiki, below \
+         \"Install Proxmox VE on Debian\"): then write it as `key_{kind}` below `proxmox` in the \
+         image definition",
+        key.digest
+    );
+}

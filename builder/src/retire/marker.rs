@@ -1,0 +1,146 @@
+//! The file `retired` in a VM's folder: this machine has left its cluster for good.
+
+use std::fs;
+use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Its name; run.sh looks for the same one.
+pub const NAME: &str = "retired";
+
+/// A machine that was retired. That the file is there says it; its content says more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Retired {
+    /// When, in UTC, such as `2026-11-22T22:39:51Z`.
+    pub date: Option<String>,
+    /// The instance-id of the seed that keeps it from joining.
+    pub instance_id: Option<String>,
+}
+
+impl Retired {
+    /// Looks into a VM's folder.
+    pub fn of(folder: &Path) -> Option<Self> {
+        let file = folder.join(NAME);
+        // A file that cannot be read is there all the same.
+        fs::symlink_metadata(&file).ok()?;
+        let text = fs::read_to_string(&file).unwrap_or_default();
+        let value = |key: &str| {
+            let mut values = text.lines().filter_map(|line| line.strip_prefix(key));
+            values.next().map(|value| value.trim().to_owned())
+        };
+        Some(Retired {
+            date: value("date:"),
+            instance_id: value("instance-id:"),
+        })
+    }
+
+    /// The content of the file.
+    pub fn text(&self) -> String {
+        let line = |key: &str, value: &Option<String>| match value {
+            Some(value) => format!("{key}: {value}\n"),
+            None => String::new(),
+        };
+        line("date", &self.date) + &line("instance-id", &self.instance_id)
+    }
+
+    /// When it was, for a sentence.
+    pub fn when(&self) -> String {
+        match &self.date {
+            Some(date) => format!(" on {date}"),
+            None => String::new(),
+        }
+    }
+
+    /// Why this machine gets no seed and is not started, and what to do; it follows the machine's
+    /// name or `it`.
+    pub fn refusal(&self, name: &str) -> String {
+        format!(
+            "was retired{}: a node that was taken out of its cluster must never come back with its \
+             old disk. To make a new machine of this name: pvecm delnode {name} (imgbuild lab \
+             retire {name} shows every step), then remove the folder {name} with its disk, and \
+             seed again",
+            self.when()
+        )
+    }
+}
+
+/// This moment.
+pub fn now() -> String {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    utc(since.map_or(0, |since| since.as_secs()))
+}
+
+/// Seconds since 1970 as RFC 3339 writes them.
+fn utc(seconds: u64) -> String {
+    let (mut days, rest) = (seconds / 86_400, seconds % 86_400);
+    let leap = |year: u64| (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
+    let mut year = 1970;
+    loop {
+        let length = if leap(year) { 366 } else { 365 };
+        if days < length {
+            break;
+        }
+        days -= length;
+        year += 1;
+    }
+    let february = if leap(year) { 29 } else { 28 };
+    let mut month = 1;
+    for length in [31, february, 31, 30, 31, 30, 31, 31, 30, 31, 30] {
+        if days < length {
+            break;
+        }
+        days -= length;
+        month += 1;
+    }
+    format!(
+        "{year:04}-{month:02}-{:02}T{:02}:{:02}:{:02}Z",
+        days + 1,
+        rest / 3600,
+        rest / 60 % 60,
+        rest % 60
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dates() {
+        // As `date -u -d @SECONDS +%FT%TZ` prints them.
+        for (seconds, text) in [
+            (0, "1970-01-01T00:00:00Z"),
+            (951_782_400, "2000-02-29T00:00:00Z"),
+            (951_868_799, "2000-02-29T23:59:59Z"),
+            (1_735_689_599, "2024-12-31T23:59:59Z"),
+            (1_795_387_191, "2026-11-22T22:39:51Z"),
+            (4_107_542_400, "2100-03-01T00:00:00Z"),
+        ] {
+            assert_eq!(utc(seconds), text);
+        }
+    }
+
+    #[test]
+    fn the_file_counts_whatever_is_in_it() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(Retired::of(folder.path()), None);
+        let file = folder.path().join(NAME);
+        fs::write(&file, "").unwrap();
+        let unknown = Retired {
+            date: None,
+            instance_id: None,
+        };
+        assert_eq!(Retired::of(folder.path()), Some(unknown.clone()));
+        assert!(unknown.refusal("vm42").starts_with("was retired: a node"));
+        let known = Retired {
+            date: Some("today".into()),
+            instance_id: Some("vm42-1".into()),
+        };
+        fs::write(&file, known.text()).unwrap();
+        let found = Retired::of(folder.path()).unwrap();
+        assert_eq!(found, known);
+        assert!(found.refusal("vm42").starts_with("was retired on today: "));
+        fs::remove_file(&file).unwrap();
+        std::os::unix::fs::symlink("nowhere", &file).unwrap();
+        assert_eq!(Retired::of(folder.path()), Some(unknown));
+    }
+}
