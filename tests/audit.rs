@@ -55,6 +55,27 @@ impl Case {
         case
     }
 
+    /// The same, with Proxmox VE.
+    fn with_proxmox() -> Case {
+        let case = Case::sealed();
+        let packages = ["proxmox-ve", "proxmox-kernel-6.14.8-2-pve-signed"];
+        case.file("var/lib/dpkg/status", &status(&packages));
+        case.file("boot/vmlinuz-6.14.8-2-pve", "kernel");
+        case.file("boot/initrd.img-6.14.8-2-pve", "initramfs");
+        case.file("usr/lib/modules/6.14.8-2-pve/modules.dep", "");
+        case.file("boot/grub/grub.cfg", &menu("6.14.8-2-pve"));
+        case.file(
+            "etc/apt/sources.list.d/pve-enterprise.sources",
+            "Types: deb\nURIs: https://enterprise.proxmox.com/debian/pve\nEnabled: no\n",
+        );
+        case.file(
+            "etc/apt/sources.list.d/pve-enterprise.list",
+            "# deb https://enterprise.proxmox.com/debian/pve bookworm pve-enterprise\n",
+        );
+        fs::create_dir_all(case.path("etc/pve")).unwrap();
+        case
+    }
+
     fn path(&self, name: &str) -> PathBuf {
         self.0.path().join("tree").join(name)
     }
@@ -94,6 +115,20 @@ impl Case {
     }
 }
 
+/// dpkg's list with these packages installed, and a kernel of Debian's that is not.
+fn status(packages: &[&str]) -> String {
+    let one =
+        |name: &&str| format!("Package: {name}\nStatus: install ok installed\nVersion: 1\n\n");
+    let removed = "Package: linux-image-6.1.0-1-amd64\nStatus: deinstall ok not-installed\n\n";
+    packages.iter().map(one).collect::<String>() + removed
+}
+
+/// grub's menu, as update-grub writes it.
+fn menu(version: &str) -> String {
+    let menu = "menuentry 'first' {\n\tlinux\t/boot/vmlinuz-V root=x ro\n\tinitrd\t/boot/initrd.img-V\n}\n";
+    menu.replace('V', version)
+}
+
 fn run(command: &mut Command) {
     let output = command.output().unwrap();
     assert!(
@@ -129,11 +164,82 @@ fn audit(image: &Path) -> (Option<i32>, String) {
 fn a_sealed_image_passes() {
     let case = Case::sealed();
     assert_eq!(audit(&case.image()), (Some(0), "IMAGE is sealed\n".into()));
+    let case = Case::with_proxmox();
+    assert_eq!(audit(&case.image()), (Some(0), "IMAGE is sealed\n".into()));
+}
+
+#[test]
+fn what_only_a_node_must_not_have_a_plain_debian_may() {
+    let case = Case::sealed();
+    case.file(
+        "var/lib/dpkg/status",
+        &status(&["linux-image-6.12.9-amd64", "os-prober"]),
+    );
+    case.file("boot/vmlinuz-6.12.9-amd64", "kernel");
+    case.file("boot/grub/grub.cfg", &menu("6.12.9-amd64"));
+    assert_eq!(audit(&case.image()), (Some(0), "IMAGE is sealed\n".into()));
+}
+
+/// Each trace that pmxcfs leaves is enough, whatever else was cleaned up after it.
+#[test]
+fn a_base_in_which_pmxcfs_ever_ran_fails() {
+    for trace in [
+        "var/lib/pve-cluster/config.db",
+        "var/lib/pve-cluster/config.db-wal",
+        "var/lib/pve-cluster/.pmxcfs.lockfile",
+        "etc/pve/corosync.conf",
+    ] {
+        let case = Case::with_proxmox();
+        case.file(trace, "x");
+        let (code, text) = audit(&case.image());
+        assert_eq!(code, Some(1));
+        let line = format!("    Proxmox's cluster file system has never run: /{trace} is there\n");
+        assert!(text.contains(&line), "{text}");
+    }
+}
+
+#[test]
+fn a_kernel_that_is_not_proxmoxs_is_found_wherever_it_is() {
+    type Change = fn(&Case);
+    let changes: [(Change, &str); 6] = [
+        (
+            |case| case.file("boot/vmlinuz-6.12.9-amd64", "kernel"),
+            "no kernel but its own: /boot/vmlinuz-6.12.9-amd64 is of no kernel of Proxmox's",
+        ),
+        (
+            |case| case.file("usr/lib/modules/6.12.9-amd64/modules.dep", ""),
+            "no kernel but its own: /usr/lib/modules/6.12.9-amd64 is of no kernel of Proxmox's",
+        ),
+        (
+            |case| fs::remove_file(case.path("boot/vmlinuz-6.14.8-2-pve")).unwrap(),
+            "no kernel but its own: /boot has no kernel",
+        ),
+        (
+            |case| fs::remove_file(case.path("boot/initrd.img-6.14.8-2-pve")).unwrap(),
+            "grub boots its kernel: /boot/grub/grub.cfg names /boot/initrd.img-6.14.8-2-pve, which is missing",
+        ),
+        (
+            |case| case.file("boot/grub/grub.cfg", ""),
+            "grub boots its kernel: /boot/grub/grub.cfg boots nothing",
+        ),
+        (
+            |case| fs::remove_dir(case.path("etc/pve")).unwrap(),
+            "the folder of its cluster is there: /etc/pve is missing",
+        ),
+    ];
+    for (change, line) in changes {
+        let case = Case::with_proxmox();
+        change(&case);
+        let (code, text) = audit(&case.image());
+        assert_eq!(code, Some(1));
+        let line = format!("    with Proxmox VE: {line}\n");
+        assert!(text.contains(&line), "{text}");
+    }
 }
 
 #[test]
 fn every_breach_is_named() {
-    let case = Case::sealed();
+    let case = Case::with_proxmox();
     for file in [
         "etc/ssh/ssh_host_rsa_key.pub",
         "root/.ssh/known_hosts",
@@ -147,9 +253,14 @@ fn every_breach_is_named() {
         "var/spool/postfix/maildrop/A1",
         "tmp/x",
         "etc/shadow-",
+        "etc/lvm/lvm.conf.bak",
+        "var/backups/dpkg.status.0",
         "etc/ssl/private/ssl-cert-snakeoil.key",
         "usr/sbin/policy-rc.d",
         "var/lib/pve-cluster/config.db",
+        "etc/pve/pve-www.key",
+        "var/lib/corosync/ringid_10.120.0.42",
+        "var/log/pve/tasks/index",
         "etc/corosync/corosync.conf",
         "var/lib/rrdcached/db/pve2-node/debian",
         "etc/network/interfaces.new",
@@ -158,6 +269,18 @@ fn every_breach_is_named() {
     ] {
         case.file(file, "identity");
     }
+    case.file("boot/vmlinuz-6.12.9-amd64", "kernel");
+    case.file("boot/grub/grub.cfg", &menu("6.12.9-amd64"));
+    let packages = [
+        "proxmox-ve",
+        "proxmox-kernel-6.14.8-2-pve-signed",
+        "linux-image-6.12.9-amd64",
+    ];
+    case.file("var/lib/dpkg/status", &status(&packages));
+    case.file(
+        "etc/apt/sources.list.d/pve-enterprise.sources",
+        "Types: deb\nURIs: https://enterprise.proxmox.com/debian/pve\n",
+    );
     case.file("etc/machine-id", "0123456789abcdef0123456789abcdef\n");
     case.file("etc/shadow", "root:$6$salt$hash:20000:0:99999:7:::\n");
     fs::set_permissions(

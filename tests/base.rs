@@ -23,7 +23,7 @@ impl Place {
         for folder in ["", "temporary"] {
             open_to_all(&place.0.path().join(folder));
         }
-        let text = format!("release: trixie\ndisk: 4G\npackages: [{packages}]\n");
+        let text = format!("release: trixie\ndisk: 4G\nproxmox: false\npackages: [{packages}]\n");
         fs::write(place.0.path().join("images/base.yaml"), text).unwrap();
         for name in ["base.qcow2", "base.manifest.json"] {
             fs::write(

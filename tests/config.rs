@@ -87,19 +87,21 @@ fn compare(expected: &Path, found: &str) -> Option<String> {
     })
 }
 
-/// A good case prints its table and exits 0, a bad one prints nothing but its problems and exits 1.
-fn verdict(good: bool, output: &Output) -> Result<String, String> {
+/// A good case prints its table and exits 0, one with warnings adds these, a bad one prints
+/// nothing but its problems and exits 1.
+fn verdict(kind: &str, output: &Output) -> Result<String, String> {
     let (code, out, err) = (output.status.code(), stdout(output), stderr(output));
-    match good {
-        true if code == Some(0) && err.is_empty() => Ok(out),
-        false if code == Some(1) && out.is_empty() => Ok(err),
+    match kind {
+        "good" if code == Some(0) && err.is_empty() => Ok(out),
+        "warned" if code == Some(0) && !err.is_empty() => Ok(format!("{out}\n{err}")),
+        "bad" if code == Some(1) && out.is_empty() => Ok(err),
         _ => Err(format!("exit {code:?}\n{out}{err}")),
     }
 }
 
-fn run_lab_cases(good: bool) {
+fn run_lab_cases(kind: &str) {
     let mut failures = Vec::new();
-    for case in sorted(&cases(if good { "lab/good" } else { "lab/bad" })) {
+    for case in sorted(&cases("lab").join(kind)) {
         let folder = TempDir::new().unwrap();
         copy(&case, folder.path());
         if let Ok(modes) = fs::read_to_string(case.join("modes")) {
@@ -110,7 +112,7 @@ fn run_lab_cases(good: bool) {
             }
         }
         let output = imgbuild(folder.path(), &["check"]);
-        match verdict(good, &output) {
+        match verdict(kind, &output) {
             Ok(text) => failures.extend(compare(&case.join("expected.txt"), &text)),
             Err(text) => failures.push(format!("== {}: {text}", case.display())),
         }
@@ -118,11 +120,10 @@ fn run_lab_cases(good: bool) {
     assert!(failures.is_empty(), "{}", failures.join("\n"));
 }
 
-fn run_definition_cases(good: bool) {
+fn run_definition_cases(kind: &str) {
     let mut failures = Vec::new();
     let folder = TempDir::new().unwrap();
     copy(&cases("definition"), folder.path());
-    let kind = if good { "good" } else { "bad" };
     // The key files are beside the definition.
     copy(
         &cases("definition/keys"),
@@ -134,7 +135,7 @@ fn run_definition_cases(good: bool) {
         }
         let file = format!("{kind}/{}", case.file_name().unwrap().to_str().unwrap());
         let output = imgbuild(folder.path(), &["check", "--definition", &file]);
-        match verdict(good, &output) {
+        match verdict(kind, &output) {
             Ok(text) => failures.extend(compare(&case.with_extension("txt"), &text)),
             Err(text) => failures.push(format!("== {}: {text}", case.display())),
         }
@@ -144,22 +145,49 @@ fn run_definition_cases(good: bool) {
 
 #[test]
 fn good_labs() {
-    run_lab_cases(true);
+    run_lab_cases("good");
 }
 
 #[test]
 fn bad_labs() {
-    run_lab_cases(false);
+    run_lab_cases("bad");
+}
+
+#[test]
+fn labs_with_warnings() {
+    run_lab_cases("warned");
+}
+
+#[test]
+fn warnings_are_events_for_programs() {
+    let folder = TempDir::new().unwrap();
+    copy(&cases("lab/warned/clusters"), folder.path());
+    let output = imgbuild(folder.path(), &["--json", "check"]);
+    assert_eq!(
+        (output.status.code(), stderr(&output)),
+        (Some(0), String::new())
+    );
+    let events: Vec<serde_json::Value> = stdout(&output)
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let names: Vec<_> = events.iter().map(|event| &event["event"]).collect();
+    assert_eq!(names, ["check", "warning", "warning"]);
+    let text = events[2]["text"].as_str().unwrap();
+    assert!(
+        text.starts_with("the cluster of 10.120.0.1, 10.120.0.2: "),
+        "{text}"
+    );
 }
 
 #[test]
 fn good_definitions() {
-    run_definition_cases(true);
+    run_definition_cases("good");
 }
 
 #[test]
 fn bad_definitions() {
-    run_definition_cases(false);
+    run_definition_cases("bad");
 }
 
 /// However a lab is cut or damaged, reading it ends with an answer that has a place and

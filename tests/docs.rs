@@ -149,11 +149,11 @@ fn every_command_and_option_is_mentioned() {
     let mut command = Cli::command();
     command.build();
     let mut missing = Vec::new();
-    for sub in std::iter::once(&command).chain(command.get_subcommands()) {
-        let name = match sub.get_name() {
-            "imgbuild" => "imgbuild".to_owned(),
-            name => format!("imgbuild {name}"),
-        };
+    let mut commands = vec![("imgbuild".to_owned(), &command)];
+    while let Some((name, sub)) = commands.pop() {
+        // A group has commands of its own, and `help` repeats them all.
+        let below = sub.get_subcommands().filter(|b| b.get_name() != "help");
+        commands.extend(below.map(|below| (format!("{name} {}", below.get_name()), below)));
         if !mentions(&manual, &name) {
             missing.push(name.clone());
         }
@@ -203,12 +203,14 @@ fn every_key_of_the_lab_is_described() {
     let x = "qqqqqqqq: 1";
     let text = format!(
         "domain: example.org\n{x}\nnetwork: {{{x}}}\nvmbr120: {{{x}}}\ndefaults:\n  {x}\n  \
-         openvpn: {{{x}}}\n  cluster: {{{x}, peers: [{{{x}}}]}}\nvms:\n- name: vm1\n  {x}\n"
+         openvpn: {{{x}}}\n  cluster: {{{x}, peers: [{{{x}}}], retry: {{{x}}}}}\n  storage: [{{{x}}}]\n  ha: {{{x}}}\nvms:\n- name: vm1\n  {x}\n"
     );
     fs::write(&file, text).unwrap();
     let keys = known_keys(&imgbuild::lab::Lab::load(&file).unwrap_err());
     assert!(
-        keys.contains("fingerprint") && keys.contains("mac"),
+        ["fingerprint", "mac", "give_up", "export", "rules"]
+            .iter()
+            .all(|key| keys.contains(*key)),
         "{keys:?}"
     );
     let page = read("docs/lab.md");
@@ -222,13 +224,14 @@ fn every_key_of_the_definition_is_described() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("base.yaml");
     let x = "qqqqqqqq: 1";
-    let text =
-        format!("release: trixie\ndisk: 4G\n{x}\nnetinst: {{{x}}}\nrepositories: [{{{x}}}]\n");
+    let text = format!(
+        "release: trixie\ndisk: 4G\n{x}\nnetinst: {{{x}}}\nproxmox: {{{x}}}\nrepositories: [{{{x}}}]\n"
+    );
     fs::write(&file, text).unwrap();
     let error = imgbuild::definition::Definition::load(Some(&file)).unwrap_err();
     let keys = known_keys(&error);
     assert!(
-        ["key_sha256", "keyring", "locale"]
+        ["key_sha512", "key_sha256", "keyring", "locale"]
             .iter()
             .all(|key| keys.contains(*key)),
         "{keys:?}"

@@ -1,4 +1,5 @@
-//! The whole installation by the real installer, and what it makes beside the mirror source:
+//! The whole installation by the real installer, with Proxmox VE from its stand-in's repository,
+//! and what it makes beside the mirror source:
 //! `scripts/test --installer`. Half an hour in software emulation, so `.ci/run` does without it
 //! and says when the committed record of it is older than its sources.
 
@@ -8,19 +9,25 @@
 mod compare;
 #[path = "netinst/disc.rs"]
 mod disc;
+#[path = "whole_way/lab.rs"]
+#[allow(dead_code)]
+mod lab;
+
+use lab::stand_in::StandIn;
 
 use std::fs;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// A lab with the built-in definition and one machine.
+/// A lab with one machine.
 struct Lab(PathBuf);
 
 impl Lab {
-    fn new(folder: PathBuf, key: &str) -> Lab {
+    fn new(folder: PathBuf, key: &str, definition: &str) -> Lab {
         let _ = fs::remove_dir_all(&folder);
-        fs::create_dir_all(&folder).unwrap();
+        fs::create_dir_all(folder.join("images")).unwrap();
+        fs::write(folder.join("images/base.yaml"), definition).unwrap();
         let secrets = folder.join("secrets");
         fs::DirBuilder::new().mode(0o700).create(&secrets).unwrap();
         let password = secrets.join("root-password");
@@ -81,8 +88,12 @@ fn the_installer_makes_what_the_mirror_source_makes() {
     let sources = record(&["digest"]);
     let iso = disc::disc();
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("installer");
-    let netinst = Lab::new(folder.join("netinst"), KEY);
-    let mirror = Lab::new(folder.join("mirror"), KEY);
+    let _ = fs::remove_dir_all(&folder);
+    let stand_in = StandIn::new(&folder.join("repository"));
+    // In the installer's machine this PC has another address.
+    let [inside, here] = ["10.0.2.2", "127.0.0.1"].map(|host| stand_in.definition(host, &[]));
+    let netinst = Lab::new(folder.join("netinst"), KEY, &inside);
+    let mirror = Lab::new(folder.join("mirror"), KEY, &here);
     let said = netinst.imgbuild(&["base", "--iso", &iso.display().to_string(), "--timings"]);
     mirror.imgbuild(&["base", "--source", "mirror"]);
     let audit = netinst.imgbuild(&["--json", "audit", "base.qcow2"]);

@@ -21,7 +21,7 @@ fn place(name: &str) -> PathBuf {
         .join(name);
     let _ = fs::remove_dir_all(&folder);
     fs::create_dir_all(folder.join("images")).unwrap();
-    let definition = "release: trixie\ndisk: 4G\npackages: [vim]\n";
+    let definition = "release: trixie\ndisk: 4G\nproxmox: false\npackages: [vim]\n";
     fs::write(folder.join("images/base.yaml"), definition).unwrap();
     fs::create_dir(folder.join("out")).unwrap();
     folder

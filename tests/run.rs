@@ -7,33 +7,11 @@ mod vm_folder;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixListener;
-use std::path::Path;
-use std::time::{Duration, Instant};
-use vm_folder::{CONFIGURED, LabFolder, RUN};
+use vm_folder::{CONFIGURED, LabFolder};
 
 const PANIC: &str = r#"
 console '[    0.000000] Linux version 6.12' '[    1.0] Kernel panic - not syncing: VFS'
 "#;
-
-/// Waits for something that another process does; a test that waits in vain fails.
-fn wait_for(what: &str, mut ready: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(60);
-    while !ready() {
-        assert!(Instant::now() < deadline, "in vain: {what}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
-}
-
-/// Which files the VM's folder has, without those of the stand-in.
-fn files(lab: &LabFolder) -> Vec<String> {
-    let mut names: Vec<String> = fs::read_dir(lab.path("vm42"))
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .filter(|name| !["fake.log", "qemu.args", "scenario", "qemu.pid"].contains(&name.as_str()))
-        .collect();
-    names.sort();
-    names
-}
 
 #[test]
 fn a_configured_machine_goes_on_running() {
@@ -150,7 +128,7 @@ fn a_panic_ends_the_machine_and_leaves_nothing_half_made() {
     );
     assert_eq!(lab.read("vm42/fake.log"), "started\nended\n");
     assert_eq!(
-        files(&lab),
+        lab.files("vm42"),
         ["console.log", "run.log", "run.sh", "seed.img"]
     );
 }
@@ -169,7 +147,7 @@ fn a_disk_on_which_firstboot_has_begun_is_kept() {
         "{}",
         done.err
     );
-    assert!(files(&lab).contains(&"vm42.qcow2".to_owned()));
+    assert!(lab.files("vm42").contains(&"vm42.qcow2".to_owned()));
 }
 
 #[test]
@@ -247,68 +225,6 @@ fn a_machine_that_ends_by_itself() {
          qemu: bad day\n\
          the last lines of the console, LAB/vm42/console.log:\n    reboot: Power down\n"
     );
-}
-
-#[test]
-fn ctrl_c_ends_the_machine_too() {
-    let lab = LabFolder::new(&["vm42"]);
-    lab.seeded("vm42", "console 'Linux version'");
-    let program = Path::new(env!("CARGO_BIN_EXE_imgbuild"));
-    let child = lab.command(program, &RUN).spawn().unwrap();
-    wait_for("QEMU", || lab.path("vm42/console.log").exists());
-    let pid = rustix::process::Pid::from_child(&child);
-    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
-    let done = lab.finished(child.wait_with_output().unwrap());
-    assert_eq!(done.code, Some(130), "{}", done.err);
-    assert!(
-        done.err
-            .ends_with("imgbuild: error: interrupted; nothing half made was left behind\n"),
-        "{}",
-        done.err
-    );
-    assert_eq!(lab.read("vm42/fake.log"), "started\nended\n");
-    assert_eq!(
-        files(&lab),
-        ["console.log", "run.log", "run.sh", "seed.img"]
-    );
-}
-
-#[test]
-fn ctrl_c_names_the_disk_that_is_kept() {
-    let lab = LabFolder::new(&["vm42"]);
-    lab.seeded("vm42", "console 'Linux version'");
-    lab.write("vm42/vm42.qcow2", "a student's work");
-    let program = Path::new(env!("CARGO_BIN_EXE_imgbuild"));
-    let child = lab.command(program, &RUN).spawn().unwrap();
-    wait_for("QEMU", || lab.path("vm42/console.log").exists());
-    let pid = rustix::process::Pid::from_child(&child);
-    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
-    let done = lab.finished(child.wait_with_output().unwrap());
-    assert_eq!(done.code, Some(130), "{}", done.err);
-    assert!(
-        done.err.ends_with(
-            "imgbuild: error: interrupted; vm42 is off, and its disk LAB/vm42/vm42.qcow2 is kept\n"
-        ) && !done.err.contains("FAILED"),
-        "{}",
-        done.err
-    );
-    assert_eq!(lab.read("vm42/vm42.qcow2"), "a student's work");
-}
-
-#[test]
-fn ctrl_c_while_run_sh_checks_the_base_leaves_nothing() {
-    let lab = LabFolder::new(&["vm42"]);
-    lab.seeded("vm42", CONFIGURED);
-    lab.program("sha256sum", "#!/bin/sh\n: >checking\nexec sleep 600\n");
-    let program = Path::new(env!("CARGO_BIN_EXE_imgbuild"));
-    let child = lab.command(program, &RUN).spawn().unwrap();
-    wait_for("the check", || lab.path("vm42/checking").exists());
-    let pid = rustix::process::Pid::from_child(&child);
-    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
-    let done = lab.finished(child.wait_with_output().unwrap());
-    assert_eq!(done.code, Some(130), "{}", done.err);
-    fs::remove_file(lab.path("vm42/checking")).unwrap();
-    assert_eq!(files(&lab), ["run.log", "run.sh", "seed.img"]);
 }
 
 #[test]

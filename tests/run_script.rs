@@ -204,6 +204,25 @@ fn refuses_to_start_without_seed_or_base() {
 }
 
 #[test]
+fn refuses_a_retired_machine_before_anything_else() {
+    let lab = lab();
+    let why = "vm42/run.sh: error: vm42 was retired: a node that was taken out of its cluster must \
+               never come back with its old disk. To make a new machine of this name: pvecm delnode \
+               vm42 on a member of the cluster, then remove this folder (LAB/vm42) and run: imgbuild \
+               seed vm42\n";
+    lab.write("vm42/retired", "");
+    fs::remove_file(lab.path("vm42/seed.img")).unwrap();
+    lab.without("qemu-img");
+    assert_eq!(refusal(start(&lab)), why);
+    // Whatever it is.
+    fs::remove_file(lab.path("vm42/retired")).unwrap();
+    symlink("nowhere", lab.path("vm42/retired")).unwrap();
+    assert_eq!(refusal(start(&lab)), why);
+    assert!(!lab.path("vm42/vm42.qcow2").exists());
+    assert!(!lab.path("vm42/qemu.args").exists());
+}
+
+#[test]
 fn refuses_an_overlay_on_another_base() {
     let lab = lab();
     assert_eq!(start(&lab).code, Some(0));

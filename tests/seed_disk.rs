@@ -4,6 +4,7 @@
 
 mod vm_folder;
 
+use firstboot::seed::{Ha, NfsStorage, Proxmox, Retry};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
@@ -55,6 +56,118 @@ fn makes_a_disk_that_the_guest_reads() {
             .to_string_lossy()
             .starts_with(".seed")
     }));
+}
+
+/// The Proxmox part of a machine's seed, as the guest reads it.
+fn proxmox(lab: &LabFolder, name: &str) -> Proxmox {
+    let image = fs::File::open(lab.path(name).join("seed.img")).unwrap();
+    let seed = firstboot::media::read_fat(image, "seed.img".as_ref()).unwrap();
+    seed.user_data.proxmox.unwrap()
+}
+
+#[test]
+fn what_the_lab_says_of_the_cluster_reaches_the_guest() {
+    let lab = LabFolder::new(&["vm41", "vm42", "vm43"]);
+    lab.with_cluster(
+        "    votes: 0\n    name: school\n    stable_nodes: 3\n    \
+         retry: {first: 20s, most: 10m, attempt: 2m, give_up: 2h}\n  \
+         storage:\n  - {id: lab, server: 10.120.0.5, export: /srv/lab, content: [rootdir, iso], \
+         options: 'vers=4.2,soft'}\n  - {id: more, server: nfs, export: /more}\n  \
+         ha: {groups: [lab], rules: [lab-nodes]}\n",
+    );
+    let own = [
+        (
+            "vm42",
+            "    cluster: {votes: 1, retry: {give_up: never, first: 15m, most: 30m}}\n    storage: none\n    ha: {groups: []}\n",
+        ),
+        ("vm43", "    cluster: none\n"),
+    ];
+    for (name, keys) in own {
+        let line = format!("  - name: {name}\n");
+        let text = lab.read("lab.yaml");
+        lab.write("lab.yaml", &text.replace(&line, &format!("{line}{keys}")));
+    }
+    let done = lab.imgbuild(&["seed", "--all"]);
+    assert_eq!((done.code, done.err.as_str()), (Some(0), ""));
+
+    let found = proxmox(&lab, "vm41");
+    let cluster = found.cluster.unwrap();
+    assert_eq!(cluster.votes, Some(0));
+    let retry = Retry {
+        first: 20,
+        most: 600,
+        attempt: 120,
+        spread: 5,
+        give_up: Some(7200),
+    };
+    assert_eq!(cluster.retry, retry);
+    let storage =
+        |id: &str, server: &str, export: &str, content: &[&str], options: Option<&str>| {
+            NfsStorage {
+                id: id.into(),
+                server: server.into(),
+                export: export.into(),
+                content: content.iter().map(|kind| (*kind).to_owned()).collect(),
+                options: options.map(str::to_owned),
+            }
+        };
+    let storages = [
+        storage(
+            "lab",
+            "10.120.0.5",
+            "/srv/lab",
+            &["rootdir", "iso"],
+            Some("vers=4.2,soft"),
+        ),
+        storage("more", "nfs", "/more", &["rootdir", "images"], None),
+    ];
+    assert_eq!(found.storage, storages);
+    let ha = |groups: &[&str], rules: &[&str]| Ha {
+        groups: groups.iter().map(|name| (*name).to_owned()).collect(),
+        rules: rules.iter().map(|name| (*name).to_owned()).collect(),
+    };
+    assert_eq!(found.ha, ha(&["lab"], &["lab-nodes"]));
+
+    let found = proxmox(&lab, "vm42");
+    let cluster = found.cluster.unwrap();
+    assert_eq!(cluster.votes, Some(1));
+    let retry = Retry {
+        first: 900,
+        most: 1800,
+        give_up: None,
+        ..retry
+    };
+    assert_eq!(cluster.retry, retry);
+    assert!(found.storage.is_empty());
+    assert_eq!(found.ha, ha(&[], &["lab-nodes"]));
+
+    // Without a cluster the storages stay, and HA has nothing to know.
+    let found = proxmox(&lab, "vm43");
+    assert_eq!(
+        found,
+        Proxmox {
+            storage: storages.to_vec(),
+            ..Proxmox::default()
+        }
+    );
+}
+
+/// What lab.yaml takes at its limits, the guest takes too: `imgbuild seed` asks it.
+#[test]
+fn the_limits_are_those_of_the_guest() {
+    for more in [
+        "    votes: 0\n    retry: {first: 1s, most: 1s, attempt: 20s, give_up: 1s}\n",
+        "    votes: 1000\n    retry: {first: 1h, most: 1d, attempt: 1h, give_up: 7d}\n",
+        "  storage: [{id: a1, server: 'fd00::5', export: /}]\n",
+        "  storage: [{id: A-_.9, server: nfs.example.org, export: /a, options: 'a=b',\n    \
+         content: [rootdir, images, iso, vztmpl, backup, snippets, import]}]\n",
+        "  ha: {groups: [ab, A-_9], rules: [z0]}\n",
+    ] {
+        let lab = LabFolder::new(&["vm42"]);
+        lab.with_cluster(more);
+        let done = lab.imgbuild(&["seed", "vm42"]);
+        assert_eq!(done.code, Some(0), "{more}: {}", done.err);
+    }
 }
 
 #[test]

@@ -9,12 +9,15 @@
 mod guest;
 #[path = "whole_way/lab.rs"]
 mod lab;
+#[path = "whole_way/traces.rs"]
+mod traces;
 
 use guest::{Guest, Root};
-use lab::{Lab, PASSWORD};
+use lab::{Lab, OWN_PASSWORD, PASSWORD};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
+use traces::Traces;
 
 /// The overlay of the recipe by hand, in bytes.
 const OVERLAY_BY_HAND: u64 = 25_000_000;
@@ -33,6 +36,9 @@ fn from_the_mirror_to_two_nodes_of_one_cluster() {
     timed("two seeds", || {
         lab.imgbuild(&["seed", "--all"]);
     });
+    // Or nothing would be removed from it later.
+    let seed = lab.folder.join("vm42/seed.img");
+    assert_eq!(Traces::of(&[PASSWORD]).in_file(&seed).len(), 1);
 
     let vm41 = boot(
         &lab,
@@ -156,6 +162,13 @@ fn inside(vm41: &Guest, vm42: &Guest) {
         "{times:?}"
     );
 
+    // Proxmox's kernel is what runs, and APT has nothing to ask of the enterprise repository.
+    let kernel = vm42.ssh("dpkg -S /boot/vmlinuz-$(uname -r)");
+    assert!(kernel.starts_with("proxmox-kernel-"), "{kernel}");
+    let sources = vm42.ssh("apt-get --print-uris update");
+    assert!(sources.contains("http://127.0.0.1:"), "{sources}");
+    assert!(!sources.contains("enterprise"), "{sources}");
+
     // A clone can renew its kernel and boot loader by itself.
     vm41.ssh("grub-install /dev/vda && update-grub && grep -q ttyS0 /boot/grub/grub.cfg");
     let devices = vm41.ssh("debconf-show grub-pc | grep ' grub-pc/install_devices:'");
@@ -191,12 +204,33 @@ fn inside(vm41: &Guest, vm42: &Guest) {
         );
         let failed = machine.ssh("systemctl --failed --no-legend --plain");
         assert_eq!(failed, "", "failed units of {}", machine.name);
-        // Neither the password nor a part of it is in what can be read later.
-        let found = machine.ssh(&format!(
-            "journalctl --no-pager | grep -c -- {PASSWORD}; ps -eo args | grep -v grep | grep -c -- {PASSWORD}; true"
-        ));
-        assert_eq!(found, "0\n0\n", "{}", machine.name);
+        no_secret_inside(machine);
     }
+}
+
+/// No password is in what a running machine keeps, and no core dump is there.
+fn no_secret_inside(machine: &Guest) {
+    for password in [PASSWORD, OWN_PASSWORD] {
+        // A pattern that does not match itself: the command line is looked at as well.
+        let pattern = format!("[{}]{}", &password[..1], &password[1..]);
+        let found = machine.ssh(&format!(
+            "journalctl --no-pager --all | grep -c -- '{pattern}'
+            ps -eo args | grep -c -- '{pattern}'
+            cat /proc/[0-9]*/environ /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' '\\n' | grep -c -- '{pattern}'
+            dmesg | grep -c -- '{pattern}'
+            grep -rlD skip -- '{pattern}' /root /home /etc /tmp /run /var 2>/dev/null
+            true"
+        ));
+        assert_eq!(found, "0\n0\n0\n0\n", "{}: {password}", machine.name);
+    }
+    let dumps = machine.ssh(
+        "find / -xdev -type f \\( -name core -o -name 'core.[0-9]*' -o -name '*.core' \\) -size +0
+        find /var/lib/systemd/coredump /var/crash -mindepth 1 2>/dev/null
+        if command -v coredumpctl >/dev/null; then coredumpctl --quiet --no-legend list; fi
+        ls /root/.bash_history 2>/dev/null
+        true",
+    );
+    assert_eq!(dumps, "", "{}", machine.name);
 }
 
 fn from_outside(lab: &Lab) {
@@ -253,6 +287,7 @@ fn from_outside(lab: &Lab) {
         let journal: serde_json::Value = serde_json::from_str(&journal).unwrap();
         assert_eq!(journal["name"], name, "{journal}");
     }
+    no_secret_outside(lab);
     // vm42's only: vm41 has put a boot loader on its disk besides.
     let overlay = std::fs::metadata(lab.folder.join("vm42/vm42.qcow2")).unwrap();
     let bytes = overlay.blocks() * 512;
@@ -266,4 +301,24 @@ fn from_outside(lab: &Lab) {
             .contains("name: vm42")
     );
     assert!(vm42.exists("/etc/systemd/system/multi-user.target.wants/openvpn@vpn-interco.service"));
+}
+
+/// What a student's PC holds of vm42, byte for byte, now that it has joined and is off.
+fn no_secret_outside(lab: &Lab) {
+    let traces = Traces::of(&[PASSWORD, OWN_PASSWORD]);
+    let mut found = Vec::new();
+    for file in std::fs::read_dir(lab.folder.join("vm42")).unwrap() {
+        let file = file.unwrap().path();
+        // The sockets are gone with QEMU, if it ended well.
+        if file.is_file() {
+            found.extend(traces.in_file(&file));
+        }
+    }
+    let overlay = lab.folder.join("vm42/vm42.qcow2");
+    timed("grep through vm42's disk", || {
+        found.extend(traces.on_disk(&overlay));
+    });
+    assert_eq!(found, [""; 0]);
+    // The search sees what is there: the name that only the overlay has.
+    assert!(!Traces::of(&["vm42.lab.test"]).on_disk(&overlay).is_empty());
 }

@@ -55,6 +55,12 @@ fn the_commented_parts_of_the_template_are_good() {
         "ssh_keys:",
         "openvpn:",
         "cluster:",
+        "votes:",
+        "give_up:",
+        "storage:",
+        "options:",
+        "ha:",
+        "rules:",
         "host:",
         "mac:",
     ] {

@@ -21,7 +21,7 @@ impl Place {
     /// Another definition. Its APT mirror is never asked.
     pub fn define(&self, release: &str, keys: &str) {
         let mirror = "mirror: http://127.0.0.1:9/debian";
-        let text = format!("release: {release}\ndisk: 4G\n{mirror}\n{keys}\n");
+        let text = format!("release: {release}\ndisk: 4G\nproxmox: false\n{mirror}\n{keys}\n");
         fs::write(self.path().join("base.yaml"), text).unwrap();
     }
 

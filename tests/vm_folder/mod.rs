@@ -7,6 +7,7 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 /// What run.sh may use besides QEMU, and setsid for imgbuild.
 const PROGRAMS: [&str; 11] = [
@@ -101,6 +102,23 @@ impl LabFolder {
         lab
     }
 
+    /// Gives the machines of the lab a cluster, with a password and more keys.
+    pub fn with_cluster(&self, more: &str) {
+        self.write("cluster-password", "cluster geheim\n");
+        let mode = fs::Permissions::from_mode(0o600);
+        fs::set_permissions(self.path("cluster-password"), mode).unwrap();
+        let text = self.read("lab.yaml");
+        let fingerprint = vec!["AB"; 32].join(":");
+        let cluster = format!(
+            "  cluster:\n    peers: [{{address: 10.120.0.1, fingerprint: \"{fingerprint}\"}}]\n    \
+             password_file: cluster-password\n{more}"
+        );
+        self.write(
+            "lab.yaml",
+            &text.replace("vms:\n", &format!("{cluster}vms:\n")),
+        );
+    }
+
     /// A path inside.
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
@@ -142,6 +160,14 @@ impl LabFolder {
         let _ = fs::remove_file(&file);
         fs::write(&file, text).unwrap();
         fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+
+    /// Lets a program of this PC run under QEMU's name.
+    pub fn symlink_as_qemu(&self, program: &str) {
+        let real = self.path("bin").join(program).canonicalize().unwrap();
+        let file = self.path("bin/qemu-system-x86_64");
+        fs::remove_file(&file).unwrap();
+        fs::copy(real, file).unwrap();
     }
 
     /// Takes a program away.
@@ -201,6 +227,18 @@ impl LabFolder {
         }
     }
 
+    /// Which files a machine's folder has, without those of the stand-in.
+    pub fn files(&self, name: &str) -> Vec<String> {
+        let ours = ["fake.log", "qemu.args", "scenario", "qemu.pid"];
+        let mut names: Vec<String> = fs::read_dir(self.path(name))
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .filter(|name| !ours.contains(&name.as_str()))
+            .collect();
+        names.sort();
+        names
+    }
+
     /// Seeds a machine whose PC has no KVM, and lets its guest do this.
     pub fn seeded(&self, name: &str, scenario: &str) {
         let done = self.imgbuild(&["seed", name]);
@@ -219,6 +257,15 @@ impl LabFolder {
         let text = self.read(&file);
         assert!(text.contains(old), "{old}");
         self.write(&file, &text.replace(old, new));
+    }
+}
+
+/// Waits for something that another process does; a test that waits in vain fails.
+pub fn wait_for(what: &str, mut ready: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !ready() {
+        assert!(Instant::now() < deadline, "in vain: {what}");
+        std::thread::sleep(Duration::from_millis(20));
     }
 }
 

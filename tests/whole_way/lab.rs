@@ -1,20 +1,25 @@
 //! The lab of the whole way: a repository that stands in for Proxmox VE's, a definition
-//! that adds it, two machines with a tunnel between them.
+//! that names it, two machines with a tunnel between them.
 
+#[path = "stand_in.rs"]
+pub mod stand_in;
+
+use stand_in::StandIn;
 use std::fs;
-use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, Output, Stdio};
 
-/// Root's password in both machines and so of the cluster. It must not be seen anywhere.
+/// Root's password in vm41 and so of the cluster. It must not be seen anywhere.
 pub const PASSWORD: &str = "Korrekt-Pferd-Batterie";
+/// Root's password in vm42, which gets a hash of it only.
+pub const OWN_PASSWORD: &str = "Heftklammer-Nachthemd";
 
 /// A folder with everything, and the server of the repository.
 pub struct Lab {
     pub folder: PathBuf,
-    server: Child,
+    stand_in: StandIn,
     /// Host port that leads to OpenVPN in vm41.
     pub tunnel_port: u16,
 }
@@ -24,44 +29,23 @@ impl Lab {
     pub fn new(folder: &Path) -> Lab {
         let _ = fs::remove_dir_all(folder);
         fs::create_dir_all(folder).unwrap();
-        let repository = folder.join("repository");
-        let make = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/standin/make-repo");
-        must(Command::new(make).arg(&repository));
-        let (server, repository_port) = serve(&repository);
         let lab = Lab {
             folder: folder.to_owned(),
-            server,
+            stand_in: StandIn::new(&folder.join("repository")),
             tunnel_port: free_port(),
         };
-        lab.definition(&repository, repository_port);
+        lab.definition();
         lab.secrets();
-        lab.lab_yaml(&repository);
+        lab.lab_yaml();
         lab
     }
 
-    /// The built-in definition with the stand-in's repository, as an admin would add one.
-    fn definition(&self, repository: &Path, port: u16) {
-        let key = fs::read(repository.join("key.gpg")).unwrap();
-        let sha256 = sha256(&key);
+    fn definition(&self) {
         fs::create_dir(self.folder.join("images")).unwrap();
-        fs::write(self.folder.join("images/stand-in.gpg"), key).unwrap();
-        let built_in = include_str!("../../images/base.yaml");
-        fs::write(
-            self.folder.join("images/base.yaml"),
-            format!(
-                "{built_in}
-repositories:
-  - name: stand-in
-    url: http://127.0.0.1:{port}/
-    suite: trixie
-    components: [main]
-    key: stand-in.gpg
-    key_sha256: {sha256}
-    packages: [proxmox-ve, pve-standin-creator]
-"
-            ),
-        )
-        .unwrap();
+        let text = self
+            .stand_in
+            .definition("127.0.0.1", &["pve-standin-creator"]);
+        fs::write(self.folder.join("images/base.yaml"), text).unwrap();
     }
 
     /// Passwords, root's ssh key, and an OpenVPN configuration for each end of the tunnel.
@@ -69,6 +53,7 @@ repositories:
         let secrets = self.folder.join("secrets");
         fs::DirBuilder::new().mode(0o700).create(&secrets).unwrap();
         self.secret("root-password", &format!("{PASSWORD}\n"));
+        self.secret("own-password", &format!("{OWN_PASSWORD}\n"));
         must(
             Command::new("ssh-keygen")
                 .args(["-q", "-t", "ed25519", "-N", "", "-C", "test", "-f"])
@@ -144,8 +129,9 @@ repositories:
         fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
     }
 
-    fn lab_yaml(&self, repository: &Path) {
-        let fingerprint = fs::read_to_string(repository.join("creator.fingerprint")).unwrap();
+    fn lab_yaml(&self) {
+        let fingerprint =
+            fs::read_to_string(self.stand_in.folder.join("creator.fingerprint")).unwrap();
         let key = fs::read_to_string(self.folder.join("secrets/id.pub")).unwrap();
         fs::write(
             self.folder.join("lab.yaml"),
@@ -166,6 +152,7 @@ defaults:
 vms:
   - name: vm41
   - name: vm42
+    root_password_file: secrets/own-password
     cluster:
       peers:
         - address: 10.120.0.41
@@ -207,10 +194,8 @@ vms:
 }
 
 impl Drop for Lab {
-    /// Ends the repository's server, and the machines of a test that failed.
+    /// Ends the machines of a test that failed.
     fn drop(&mut self) {
-        let _ = self.server.kill();
-        let _ = self.server.wait();
         for entry in fs::read_dir(&self.folder).into_iter().flatten().flatten() {
             end(&entry.path(), rustix::process::Signal::TERM);
         }
@@ -243,34 +228,8 @@ fn both(output: &Output) -> String {
     text(&output.stdout) + &text(&output.stderr)
 }
 
-/// A web server on the loopback, on a port of its own choice.
-fn serve(folder: &Path) -> (Child, u16) {
-    let mut child = Command::new("python3")
-        .args([
-            "-u",
-            "-m",
-            "http.server",
-            "--bind",
-            "127.0.0.1",
-            "--directory",
-        ])
-        .arg(folder)
-        .arg("0")
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    // Serving HTTP on 127.0.0.1 port 43211 (http://127.0.0.1:43211/) ...
-    let mut line = String::new();
-    BufReader::new(child.stdout.take().unwrap())
-        .read_line(&mut line)
-        .unwrap();
-    let port = line.split(' ').nth(5).and_then(|word| word.parse().ok());
-    (child, port.unwrap_or_else(|| panic!("no port in `{line}`")))
-}
-
-fn sha256(bytes: &[u8]) -> String {
+/// SHA-256 in lower-case hex.
+pub fn sha256(bytes: &[u8]) -> String {
     use sha2::{Digest, Sha256};
     Sha256::digest(bytes)
         .iter()

@@ -1,0 +1,86 @@
+//! The repository that stands in for Proxmox VE's, served on the loopback, and the built-in image
+//! definition with it in Proxmox's place.
+
+use super::{must, sha256};
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+/// Served until it is dropped.
+pub struct StandIn {
+    pub folder: PathBuf,
+    server: Child,
+    port: u16,
+}
+
+impl StandIn {
+    /// Makes the repository, which takes its kernel from Debian's mirror.
+    pub fn new(folder: &Path) -> StandIn {
+        let make = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/standin/make-repo");
+        let mut make = Command::new(make);
+        must(make.arg(folder).args(["--kernel", "trixie"]));
+        let (server, port) = serve(folder);
+        StandIn {
+            folder: folder.to_owned(),
+            server,
+            port,
+        }
+    }
+
+    /// The built-in definition with the stand-in as an admin would name a copy of the repository,
+    /// and these packages besides. `host` is this PC, as the new system sees it.
+    pub fn definition(&self, host: &str, packages: &[&str]) -> String {
+        let port = self.port;
+        let sha256 = sha256(&fs::read(self.folder.join("key.gpg")).unwrap());
+        let copy = format!(
+            "
+proxmox:
+  version: 9
+  url: http://{host}:{port}
+  key_url: http://127.0.0.1:{port}/key.gpg
+  key_sha256: {sha256}
+"
+        );
+        let more: String = packages
+            .iter()
+            .map(|name| format!("  - {name}\n"))
+            .collect();
+        let built_in = include_str!("../../images/base.yaml");
+        let definition = built_in.replacen("\nproxmox: 9\n", &copy, 1).replacen(
+            "\npackages:\n",
+            &format!("\npackages:\n{more}"),
+            1,
+        );
+        assert!(definition.contains(&sha256) && definition.contains(&more));
+        definition
+    }
+}
+
+impl Drop for StandIn {
+    fn drop(&mut self) {
+        let _ = self.server.kill();
+        let _ = self.server.wait();
+    }
+}
+
+/// A web server on the loopback, on a port of its own choice.
+fn serve(folder: &Path) -> (Child, u16) {
+    let mut child = Command::new("python3")
+        .args(["-u", "-m", "http.server", "--bind", "127.0.0.1"])
+        .arg("--directory")
+        .arg(folder)
+        .arg("0")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    // Serving HTTP on 127.0.0.1 port 43211 (http://127.0.0.1:43211/) ...
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap())
+        .read_line(&mut line)
+        .unwrap();
+    let port = line.split(' ').nth(5).and_then(|word| word.parse().ok());
+    (child, port.unwrap_or_else(|| panic!("no port in `{line}`")))
+}
