@@ -352,6 +352,20 @@ impl Node {
             .to_owned()
     }
 
+    /// What it knows and what its daemons said, for a failure's message.
+    pub fn logs(&self) -> String {
+        let mut text = format!("{}: {}", self.name, self.members());
+        for file in [
+            "/etc/corosync/corosync.conf",
+            "/var/log/standin/corosync.log",
+            "/var/log/standin/pve-cluster.log",
+            "/var/log/standin/firstboot-join.log",
+        ] {
+            text.push_str(&format!("\n{} {file}:\n{}", self.name, self.read(file)));
+        }
+        text
+    }
+
     /// Waits for something that must happen.
     pub fn wait(&self, what: &str, so: impl Fn() -> bool) {
         let start = Instant::now();
@@ -379,13 +393,11 @@ impl Node {
         while !online(&other.members()) {
             assert!(
                 start.elapsed() < LONG,
-                "{} does not see {}: {}\nits own list: {}\nfirstboot: {}\ncorosync: {}",
+                "{} does not see {}\n{}\n{}",
                 other.name,
                 self.name,
-                other.members(),
-                self.members(),
-                self.read("/var/log/standin/firstboot-join.log"),
-                self.read("/var/log/standin/corosync.log"),
+                other.logs(),
+                self.logs(),
             );
             std::thread::sleep(Duration::from_millis(200));
         }

@@ -1,6 +1,6 @@
 //! Twenty machines of a room, switched on together, and switched off at any moment.
 
-use super::lab::{Lab, Node};
+use super::lab::{LONG, Lab, Node};
 use std::time::{Duration, Instant};
 
 const NODES: u8 = 20;
@@ -90,27 +90,51 @@ fn twenty_join_at_once_under_power_cuts() {
     }
     println!("all configured after {} s", start.elapsed().as_secs());
 
-    let conf = cluster[0].read("/etc/pve/corosync.conf");
-    for node in nodes.iter().chain(&cluster) {
+    let everybody: Vec<&Node> = nodes.iter().chain(&cluster).collect();
+    let conf = one_conf(&everybody);
+    for node in &everybody {
         let entry = entry(&conf, &node.name);
         assert_eq!(entry.len(), 1, "{}: {conf}", node.name);
-        let address = format!("ring0_addr: {}", node.address);
+        let address = format!("ring0_addr: {}\n", node.address);
         assert!(entry[0].contains(&address), "{}: {conf}", node.name);
         let votes = match cluster.iter().any(|stable| stable.name == node.name) {
-            true => "quorum_votes: 1",
-            false => "quorum_votes: 0",
+            true => "quorum_votes: 1\n",
+            false => "quorum_votes: 0\n",
         };
-        assert!(entry[0].contains(votes), "{}: {conf}", node.name);
+        assert!(
+            entry[0].contains(votes),
+            "{}: {conf}\n{}",
+            node.name,
+            node.logs()
+        );
     }
-    assert_eq!(
-        conf.matches("ring0_addr:").count(),
-        nodes.len() + cluster.len()
-    );
+    assert_eq!(conf.matches("ring0_addr:").count(), everybody.len());
     for node in &nodes {
         node.assert_member(&cluster[0]);
     }
     let status = cluster[0].must(&["corosync-quorumtool", "-s"]);
     assert!(status.contains("Expected votes:   3\n"), "{status}");
+}
+
+/// The cluster's corosync.conf, once all of them have the same.
+fn one_conf(everybody: &[&Node]) -> String {
+    let conf = |node: &Node| node.read("/etc/pve/corosync.conf");
+    let start = Instant::now();
+    loop {
+        let first = conf(everybody[0]);
+        let Some(other) = everybody.iter().find(|node| conf(node) != first) else {
+            return first;
+        };
+        assert!(
+            start.elapsed() < LONG,
+            "{} and {} have not the same corosync.conf\n{}\n{}",
+            everybody[0].name,
+            other.name,
+            everybody[0].logs(),
+            other.logs(),
+        );
+        std::thread::sleep(Duration::from_millis(500));
+    }
 }
 
 /// The entries of a node in corosync.conf.
