@@ -136,8 +136,13 @@ impl Lab {
                     String::new()
                 }
             };
-            node.wait("quorum", || node.members().contains("\"quorate\": 1"));
             nodes.push(node);
+            // Its predecessors lose the quorum for a moment when one more is listed.
+            for one in &nodes {
+                one.wait("the whole cluster", || {
+                    nodes.iter().all(|other| one.sees(other))
+                });
+            }
         }
         nodes
     }
@@ -339,6 +344,13 @@ impl Node {
         self.read("/etc/pve/.members")
     }
 
+    /// Whether it has quorum, and another one (or itself) is online at its address.
+    fn sees(&self, other: &Node) -> bool {
+        let members: serde_json::Value = serde_json::from_str(&self.members()).unwrap_or_default();
+        let node = &members["nodelist"][&other.name];
+        members["cluster"]["quorate"] == 1 && node["online"] == 1 && node["ip"] == *other.address
+    }
+
     /// firstboot's status.
     pub fn status(&self) -> serde_json::Value {
         serde_json::from_str(&self.read("/run/firstboot/status.json")).unwrap_or_default()
@@ -383,14 +395,9 @@ impl Node {
 
     /// That it is a whole member, seen from itself and from another.
     pub fn assert_member(&self, other: &Node) {
-        let online = |members: &str| {
-            let members: serde_json::Value = serde_json::from_str(members).unwrap_or_default();
-            let node = &members["nodelist"][&self.name];
-            members["cluster"]["quorate"] == 1 && node["online"] == 1 && node["ip"] == *self.address
-        };
-        self.wait("membership", || online(&self.members()));
+        self.wait("membership", || self.sees(self));
         let start = Instant::now();
-        while !online(&other.members()) {
+        while !other.sees(self) {
             assert!(
                 start.elapsed() < LONG,
                 "{} does not see {}\n{}\n{}",

@@ -103,6 +103,34 @@ class Members(Case):
         wait_for(lambda: online(self.alpha, "beta") and beta.exists("/etc/pve/storage.cfg"))
         self.assertEqual(beta.read("/etc/pve/storage.cfg"), "nfs: ct\n")
 
+    def test_of_two_configurations_the_first_lasts(self):
+        """Two nodes change corosync.conf, neither knows of the other's change."""
+        beta, gamma = self.joined("beta", 12), self.joined("gamma", 13)
+        nodes = (self.alpha, beta, gamma)
+        wait_for(lambda: len({node.read("/etc/pve/corosync.conf") for node in nodes}) == 1)
+        text = self.alpha.read("/etc/pve/corosync.conf")
+        later = text.replace("config_version: 3", "config_version: 4")
+        self.assertNotEqual(text, later)
+        # Nothing is decided before both are written.
+        decides = int(self.alpha.read("/run/pve-standin/pmxcfs.pid"))
+        os.kill(decides, signal.SIGSTOP)
+        try:
+            for node in (beta, gamma):
+                new = later.replace("debug: off", "debug: " + node.name)
+                node.write("/etc/pve/corosync.conf.new", new)
+                os.rename(node.path("/etc/pve/corosync.conf.new"), node.path("/etc/pve/corosync.conf"))
+                # Not before all have it is corosync told.
+                self.assertEqual(node.read("/etc/corosync/corosync.conf"), text)
+        finally:
+            os.kill(decides, signal.SIGCONT)
+        wait_for(lambda: self.alpha.read("/etc/corosync/corosync.conf") != text)
+        first = self.alpha.read("/etc/pve/corosync.conf")
+        self.assertIn(first, [later.replace("debug: off", "debug: " + name) for name in ("beta", "gamma")])
+        for node in nodes:
+            for file in ("/etc/pve/corosync.conf", "/etc/corosync/corosync.conf"):
+                wait_for(lambda: node.read(file) == first)
+            self.assertTrue(quorate(node))
+
     def test_files_follow(self):
         beta = self.joined("beta", 12)
         beta.write("/etc/pve/user.cfg", "from beta\n")

@@ -44,7 +44,7 @@ pub fn run(context: &Context) -> Result<Outcome> {
         let up = counted(context)?.others;
         let was = settle(&store, &context.name, votes, up)?;
         before = before.or(was);
-        wait_until_counted(context, votes)?;
+        wait_until_counted(context, &store, votes)?;
         if holds(&store, &context.name, votes)? {
             return Ok(match before {
                 Some(was) => Outcome::changed(format!("{was} -> {votes}, as corosync counts them")),
@@ -176,12 +176,13 @@ fn counted(context: &Context) -> Result<Count> {
     Ok(count::read(&text).ok_or_else(missing)?)
 }
 
-fn wait_until_counted(context: &Context, votes: u32) -> Result<()> {
+/// Ends early when the file does not hold the votes any more: others have written over it.
+fn wait_until_counted(context: &Context, store: &dyn Store, votes: u32) -> Result<()> {
     let start = Instant::now();
     let mut reloaded = false;
     loop {
         let seen = counted(context).map(|count| count.own);
-        if matches!(seen, Ok(own) if own == votes) {
+        if matches!(seen, Ok(own) if own == votes) || !holds(store, &context.name, votes)? {
             return Ok(());
         }
         if start.elapsed() > COUNT_WAIT {

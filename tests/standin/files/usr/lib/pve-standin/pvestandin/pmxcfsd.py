@@ -6,10 +6,11 @@ import sys
 import threading
 import time
 
-from . import corosync_conf, daemon, env, ipc, switches
+from . import birth, corosync_conf, daemon, env, ipc, switches
 from .store import MOUNT, Store
 
 COROSYNC_CONF = "/etc/corosync/corosync.conf"
+CONF = "corosync.conf"
 LOCK_LIFE = 120
 
 
@@ -23,6 +24,15 @@ def version_of(text):
         return corosync_conf.version(corosync_conf.parse(text))
     except (ValueError, KeyError):
         return 0
+
+
+def together(work, numbers):
+    """Does it for all numbers at a time: a node that does not answer must not keep the others waiting."""
+    threads = [threading.Thread(target=work, args=(number,)) for number in numbers]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
 
 
 class Pmxcfs:
@@ -48,9 +58,9 @@ class Pmxcfs:
         imported = not self.store.load()
         if imported:
             if os.path.exists(env.path(COROSYNC_CONF)):
-                self.store.put("corosync.conf", env.read(env.path(COROSYNC_CONF)), [0, 0])
+                self.store.put(CONF, env.read(env.path(COROSYNC_CONF)), [0, 0])
             self.store.save()
-        self.clustered = self.store.text("corosync.conf") is not None
+        self.clustered = self.store.text(CONF) is not None
         self.push_corosync_conf()
         return imported
 
@@ -121,7 +131,7 @@ class Pmxcfs:
             conf["totem"]["cluster_name"], corosync_conf.version(conf), len(rows), self.quorate, ",\n".join(rows))
 
     def conf(self):
-        return corosync_conf.parse(self.store.text("corosync.conf"))
+        return corosync_conf.parse(self.store.text(CONF))
 
     def my_id(self):
         if not self.clustered:
@@ -145,6 +155,7 @@ class Pmxcfs:
             self.publish()
             if self.clustered:
                 self.look_at_corosync()
+                self.expire_locks()
             with self.lock:
                 if not self.quorate and self.store.pending():
                     log("[dcdb] notice: no quorum, what was written below /etc/pve is undone")
@@ -153,10 +164,10 @@ class Pmxcfs:
                 self.show()
 
     def take_writes(self):
-        """Takes over what was written here; `lock` is held."""
-        changed = self.store.scan(self.my_id())
+        """Takes over what was written here; `lock` is held. A cluster's corosync.conf needs the others first."""
+        changed = self.store.scan(self.my_id(), {CONF} if self.clustered else ())
         self.unpublished |= changed
-        if "corosync.conf" in changed:
+        if CONF in changed:
             self.push_corosync_conf()
 
     def publish(self):
@@ -168,6 +179,8 @@ class Pmxcfs:
         with self.lock:
             if self.quorate:
                 self.take_writes()
+        self.propose()
+        with self.lock:
             if not self.unpublished:
                 return
             names, self.unpublished = self.unpublished, set()
@@ -179,15 +192,61 @@ class Pmxcfs:
             if self.ask(number, {"put": entries}) is None:
                 missed.append(number)
 
-        # All at a time: one that does not answer must not keep the others waiting.
-        threads = [threading.Thread(target=put, args=(number,)) for number in targets]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        together(put, targets)
         if missed:
             with self.lock:
                 self.unpublished |= names
+
+    def propose(self):
+        """A corosync.conf that was written here, to the one node that decides.
+
+        With the real one a write is everywhere when it returns, in one order for all nodes. Here
+        two nodes can write before either sees the other's, whoever has had the lock. Only the
+        first may last: corosync is never told of the other.
+        """
+        with self.lock:
+            text = self.store.written(CONF) if self.clustered and self.quorate else None
+            if text is None:
+                return
+            proposal = {"text": text, "at": self.store.entries[CONF]["at"]}
+            leader = self.leader()
+        if leader == self.my_id():
+            answer = self.decide(proposal)
+        else:
+            answer = self.ask(leader, {"propose": proposal})
+        if not answer or not answer.get("entry"):
+            return  # at the next look
+        with self.lock:
+            if answer["accepted"]:
+                self.unpublished.add(CONF)
+            else:
+                log("[dcdb] notice: another node has written corosync.conf first")
+        self.adopt({"entries": {CONF: answer["entry"]}})
+
+    def decide(self, proposal):
+        """Whether a corosync.conf that was made from the one `at` is to be the cluster's; what that is now."""
+        with self.lock:
+            own = self.store.written(CONF) if self.quorate and not self.fresh else None
+            if own is not None:
+                self.accept(own)
+            if not self.quorate or self.fresh or proposal["at"] > self.store.entries[CONF]["at"]:
+                return {}  # this node is behind
+            accepted = proposal["at"] == self.store.entries[CONF]["at"]
+            if accepted:
+                self.accept(proposal["text"])
+            return {"accepted": accepted, "entry": self.store.entries[CONF]}
+
+    def accept(self, text):
+        """This node has decided; `lock` is held. Whoever proposed it hands it to the others."""
+        self.store.put(CONF, text, [self.store.counter() + 1, self.my_id()])
+        self.store.save()
+        self.store.materialise({CONF})
+        self.push_corosync_conf()
+        self.show()
+
+    def leader(self):
+        """The node that decides for all: the online one with the lowest number."""
+        return min(self.online())
 
     def look_at_corosync(self):
         register = {"ip": self.address, "database": self.store.digest()}
@@ -235,7 +294,7 @@ class Pmxcfs:
             changed = self.store.merge(answer["entries"])
             if answer.get("complete"):
                 self.fresh = False
-            if "corosync.conf" in changed:
+            if CONF in changed:
                 self.push_corosync_conf()
             if changed:
                 log("[dcdb] notice: all data is up to date")
@@ -246,7 +305,7 @@ class Pmxcfs:
 
         Not when the local file has a higher version, and not when there is none to read.
         """
-        text = self.store.text("corosync.conf")
+        text = self.store.text(CONF)
         file = env.path(COROSYNC_CONF)
         if text is None:
             return
@@ -290,12 +349,19 @@ class Pmxcfs:
         renames by itself is seen at the next look.
         """
         self.tick()
-        for number in self.others() if self.clustered else {}:
-            self.adopt(self.ask(number, {"get": True}))
+        with self.lock:
+            others = self.others() if self.clustered else {}
+        together(lambda number: self.adopt(self.ask(number, {"flush": True})), others)
 
     def from_peer(self, message):
         if "lock" in message:
             return self.local_lock(message["lock"], message["take"])
+        if "propose" in message:
+            return self.decide(message["propose"])
+        if message.get("flush"):
+            with self.turn:
+                self.publish()
+            message = {"get": True}
         with self.lock:
             if message.get("get"):
                 if self.quorate:
@@ -309,7 +375,7 @@ class Pmxcfs:
 
     def cluster_lock(self, message):
         """A lock for the whole cluster lives on the online node with the lowest number."""
-        leader = min(self.online()) if self.clustered else None
+        leader = self.leader() if self.clustered else None
         if leader is None or leader == self.my_id():
             return self.local_lock(message["name"], message["op"] == "lock")
         return self.ask(leader, {"lock": message["name"], "take": message["op"] == "lock"}) or {"taken": False}
@@ -326,11 +392,28 @@ class Pmxcfs:
                 os.mkdir(folder)
                 return {"taken": True}
             except FileExistsError:
-                if time.time() - os.stat(folder).st_mtime > switches.get("lock_life", LOCK_LIFE):
-                    os.rmdir(folder)
+                self.expire(folder)
                 return {"taken": False}
         except OSError:
             return {"taken": False}
+
+    @staticmethod
+    def expire(folder):
+        """Removes a lock whose holder died; others may have asked for it by setting its times to 0."""
+        if birth.age(folder) > switches.get("lock_life", LOCK_LIFE):
+            os.rmdir(folder)
+
+    def expire_locks(self):
+        """Those that programs make by themselves, as the real one: when asked, by a time of 0."""
+        with self.lock:
+            if self.leader() != self.my_id():
+                return
+        try:
+            for entry in os.scandir(self.store.full("priv/lock")):
+                if entry.stat().st_mtime == 0:
+                    self.expire(entry.path)
+        except OSError:
+            pass  # another one was faster
 
 
 def main():
@@ -362,7 +445,7 @@ def main():
     daemon.remove(socket_file)
     with pmxcfs.lock:
         if pmxcfs.quorate:
-            pmxcfs.store.scan(pmxcfs.my_id())
+            pmxcfs.take_writes()
         pmxcfs.unmount()
         daemon.remove(daemon.pid_file("pmxcfs"))
         os._exit(0)

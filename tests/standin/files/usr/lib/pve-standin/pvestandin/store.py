@@ -154,30 +154,60 @@ class Store:
         found, todo = {}, [""]
         while todo:
             prefix = todo.pop()
-            with os.scandir(os.path.join(self.top, prefix)) as entries:
-                for entry in entries:
-                    name = prefix + entry.name
-                    if entry.is_symlink() or (not prefix and entry.name.startswith(".")) or ".tmp." in entry.name:
-                        continue
-                    # Locks are nobody's business but their holder's.
-                    if name.startswith("priv/lock/"):
-                        continue
-                    if entry.is_dir():
-                        found[name + "/"] = None
-                        todo.append(name + "/")
-                    else:
-                        found[name] = signature(entry.stat())
+            try:
+                entries = list(os.scandir(os.path.join(self.top, prefix)))
+            except FileNotFoundError:
+                continue  # removed a moment ago
+            for entry in entries:
+                name = prefix + entry.name
+                if entry.is_symlink() or (not prefix and entry.name.startswith(".")) or ".tmp." in entry.name:
+                    continue
+                # Locks are nobody's business but their holder's.
+                if name.startswith("priv/lock/"):
+                    continue
+                if entry.is_dir():
+                    found[name + "/"] = None
+                    todo.append(name + "/")
+                    continue
+                try:
+                    found[name] = signature(entry.stat())
+                except FileNotFoundError:
+                    pass
         return found
 
-    def scan(self, node):
-        """Takes over what was written; returns the names that changed."""
+    def written(self, name):
+        """The text of a file that is not the database's any more, or None."""
+        try:
+            if signature(os.stat(self.full(name))) == self.seen.get(name):
+                return None
+            text = env.read(self.full(name))
+        except FileNotFoundError:
+            return None
+        return None if text == self.text(name) else text
+
+    def scan(self, node, without=()):
+        """Takes over what was written; returns the names that changed.
+
+        Files in `without` are left as they are, to be found by a later look.
+        """
         found = self.walk()
+        for name in without:
+            found.pop(name, None)
+            if name in self.seen:
+                found[name] = self.seen[name]
         present = self.present()
         suspects = {name for name in found if name not in present or found[name] != self.seen.get(name)}
         at = [self.counter() + 1, node]
         changed = set()
         for name in suspects:
-            text = "" if name.endswith("/") else env.read(self.full(name))
+            try:
+                text = "" if name.endswith("/") else env.read(self.full(name))
+            except FileNotFoundError:
+                # Renamed or removed since the walk: the next look finds what became of it.
+                found.pop(name)
+                if name in present:
+                    found[name] = self.seen.get(name)
+                continue
             if self.text(name) != text:
                 self.put(name, text, at)
                 changed.add(name)
@@ -198,5 +228,8 @@ class Store:
         """Without quorum everything is read-only, by the mode bits."""
         for name in sorted(self.walk()):
             file = self.full(name)
-            os.chmod(file, mode_of(name, writable))
-            self.own(file)
+            try:
+                os.chmod(file, mode_of(name, writable))
+                self.own(file)
+            except FileNotFoundError:
+                pass
