@@ -28,7 +28,10 @@ const PATIENCE: Duration = Duration::from_secs(300);
 #[test]
 #[ignore = "boots virtual machines; scripts/test runs it"]
 fn what_goes_wrong_is_said_and_set_right() {
-    let lab = Lab::new(&Path::new(env!("CARGO_TARGET_TMPDIR")).join("boots"));
+    let lab = Lab::new(
+        &Path::new(env!("CARGO_TARGET_TMPDIR")).join("boots"),
+        "trixie",
+    );
     lab_yaml(&lab, "Nowhere/City");
     lab.imgbuild(&["base", "--source", "mirror"]);
     lab.imgbuild(&["seed", "--all"]);

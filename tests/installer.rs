@@ -89,7 +89,7 @@ fn the_installer_makes_what_the_mirror_source_makes() {
     let iso = disc::disc();
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("installer");
     let _ = fs::remove_dir_all(&folder);
-    let stand_in = StandIn::new(&folder.join("repository"));
+    let stand_in = StandIn::new(&folder.join("repository"), "trixie");
     // In the installer's machine this PC has another address.
     let [inside, here] = ["10.0.2.2", "127.0.0.1"].map(|host| stand_in.definition(host, &[]));
     let netinst = Lab::new(folder.join("netinst"), KEY, &inside);

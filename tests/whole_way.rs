@@ -15,7 +15,7 @@ mod traces;
 use guest::{Guest, Root};
 use lab::{Lab, OWN_PASSWORD, PASSWORD};
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use traces::Traces;
 
@@ -25,7 +25,7 @@ const OVERLAY_BY_HAND: u64 = 25_000_000;
 #[test]
 #[ignore = "boots virtual machines; scripts/test runs it"]
 fn from_the_mirror_to_two_nodes_of_one_cluster() {
-    let lab = Lab::new(&Path::new(env!("CARGO_TARGET_TMPDIR")).join("whole-way"));
+    let lab = Lab::new(&folder("whole-way"), "trixie");
     timed("base", || {
         lab.imgbuild(&["base", "--source", "mirror"]);
     });
@@ -87,6 +87,36 @@ fn from_the_mirror_to_two_nodes_of_one_cluster() {
     ] {
         assert!(words.contains(path), "{path}: {words}");
     }
+}
+
+/// Proxmox VE 8, on Debian 12: the first node of a cluster.
+#[test]
+#[ignore = "boots a virtual machine; scripts/test runs it"]
+fn proxmox_8_on_debian_12() {
+    let lab = Lab::new(&folder("whole-way-8"), "bookworm");
+    timed("base of Debian 12", || {
+        lab.imgbuild(&["base", "--source", "mirror"]);
+    });
+    lab.imgbuild(&["audit", "base.qcow2"]);
+    let manifest: serde_json::Value =
+        serde_json::from_str(&lab.read("base.manifest.json")).unwrap();
+    assert_eq!(manifest["proxmox"], 8, "{manifest}");
+    assert_eq!(manifest["release"], "bookworm", "{manifest}");
+    lab.imgbuild(&["seed", "vm41"]);
+    let vm41 = boot(&lab, "vm41", None);
+    assert_eq!(vm41.ssh("cut -d. -f1 /etc/debian_version"), "12\n");
+    let kernel = vm41.ssh("dpkg -S /boot/vmlinuz-$(uname -r)");
+    assert!(kernel.starts_with("proxmox-kernel-"), "{kernel}");
+    vm41.wait_for(
+        "pvecm status | grep -q 'Quorate: *Yes'",
+        Duration::from_secs(180),
+    );
+    assert_eq!(vm41.ssh("systemctl --failed --no-legend --plain"), "");
+    vm41.power_off();
+}
+
+fn folder(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join(name)
 }
 
 fn timed(what: &str, work: impl FnOnce()) {

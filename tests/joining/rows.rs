@@ -126,8 +126,9 @@ fn a_half_joined_machine_blocks_the_next_one_until_it_is_repaired() {
     assert!(!next.exists("/etc/corosync/authkey"));
 
     zombie.must(&["systemctl", "start", "firstboot-join"]);
-    zombie.assert_member(&cluster[0]);
     assert!(detail(&zombie).contains("repaired"));
+    zombie.assert_member(&cluster[0]);
+    detail(&next);
     next.assert_member(&cluster[0]);
 }
 

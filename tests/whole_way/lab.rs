@@ -25,13 +25,14 @@ pub struct Lab {
 }
 
 impl Lab {
-    /// Makes repository, definition, secrets and lab.yaml in an empty folder.
-    pub fn new(folder: &Path) -> Lab {
+    /// Makes repository, definition (of this release of Debian), secrets and lab.yaml in an empty
+    /// folder.
+    pub fn new(folder: &Path, release: &'static str) -> Lab {
         let _ = fs::remove_dir_all(folder);
         fs::create_dir_all(folder).unwrap();
         let lab = Lab {
             folder: folder.to_owned(),
-            stand_in: StandIn::new(&folder.join("repository")),
+            stand_in: StandIn::new(&folder.join("repository"), release),
             tunnel_port: free_port(),
         };
         lab.definition();

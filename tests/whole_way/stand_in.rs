@@ -10,19 +10,21 @@ use std::process::{Child, Command, Stdio};
 /// Served until it is dropped.
 pub struct StandIn {
     pub folder: PathBuf,
+    release: &'static str,
     server: Child,
     port: u16,
 }
 
 impl StandIn {
-    /// Makes the repository, which takes its kernel from Debian's mirror.
-    pub fn new(folder: &Path) -> StandIn {
+    /// Makes the repository, which takes the kernel of this release from Debian's mirror.
+    pub fn new(folder: &Path, release: &'static str) -> StandIn {
         let make = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/standin/make-repo");
         let mut make = Command::new(make);
-        must(make.arg(folder).args(["--kernel", "trixie"]));
+        must(make.arg(folder).args(["--kernel", release]));
         let (server, port) = serve(folder);
         StandIn {
             folder: folder.to_owned(),
+            release,
             server,
             port,
         }
@@ -33,11 +35,17 @@ impl StandIn {
     pub fn definition(&self, host: &str, packages: &[&str]) -> String {
         let port = self.port;
         let sha256 = sha256(&fs::read(self.folder.join("key.gpg")).unwrap());
+        let version = match self.release {
+            "bookworm" => 8,
+            _ => 9,
+        };
+        // The repository's one suite is called trixie, whatever is in it.
         let copy = format!(
             "
 proxmox:
-  version: 9
+  version: {version}
   url: http://{host}:{port}
+  suite: trixie
   key_url: http://127.0.0.1:{port}/key.gpg
   key_sha256: {sha256}
 "
@@ -47,12 +55,14 @@ proxmox:
             .map(|name| format!("  - {name}\n"))
             .collect();
         let built_in = include_str!("../../images/base.yaml");
-        let definition = built_in.replacen("\nproxmox: 9\n", &copy, 1).replacen(
-            "\npackages:\n",
-            &format!("\npackages:\n{more}"),
-            1,
-        );
-        assert!(definition.contains(&sha256) && definition.contains(&more));
+        let release = format!("\nrelease: {}\n", self.release);
+        let definition = built_in
+            .replacen("\nrelease: trixie\n", &release, 1)
+            .replacen("\nproxmox: 9\n", &copy, 1)
+            .replacen("\npackages:\n", &format!("\npackages:\n{more}"), 1);
+        for part in [&release, &sha256, &more] {
+            assert!(definition.contains(part), "{definition}");
+        }
         definition
     }
 }

@@ -73,12 +73,19 @@ def _become_init(root, writer, log, pidfd):
     try:
         os.setsid()
         linux.new_namespaces()
+        go, written = os.pipe()
         child = os.fork()
         if child:
-            # This process still has the host's /proc and the host's numbers.
+            # This process still has the host's /proc and the host's numbers, until the child, which
+            # shares its mounts, changes them.
             with open(os.path.join(root, PID), "w", encoding="ascii") as file:
                 file.write("%d %s\n" % (child, birth(child)))
+            os.write(written, b"1")
             os._exit(0)
+        os.close(written)
+        if not os.read(go, 1):
+            os._exit(1)
+        os.close(go)
         null = os.open(os.devnull, os.O_RDONLY)
         for source, target in ((null, 0), (log, 1), (log, 2)):
             os.dup2(source, target)

@@ -158,6 +158,10 @@ class Corosync:
         other = self.heard[number]
         # Before anything else: a newer configuration may name nodes that this one does not know.
         if other["version"] > self.version and self.me in other["hears"]:
+            # The real one reloads on all members at once, so that none of a majority is ever behind.
+            # Here each does it for itself, and gets there in a moment.
+            if self.quorate():
+                return
             log("[CMAP  ] Received config version (%d) is different than my config version (%d)! Exiting"
                 % (other["version"], self.version))
             os._exit(1)
@@ -177,19 +181,21 @@ class Corosync:
         configured = sum(node["votes"] for node in self.nodes.values())
         return max(self.expected_override or configured, self.total())
 
+    def quorate(self):
+        return self.total() > self.expected() // 2
+
     def status(self):
         with self.lock:
             # A membership that lost somebody must show at once, not at the next tick.
             self.recompute()
             expected = self.expected()
-            quorum = expected // 2 + 1
             members = [dict(self.nodes[number], id=number) for number in sorted(self.members) if number in self.nodes]
             states = {number: self.heard[number]["pmxcfs"] for number in self.members & self.fresh()
                       if self.heard[number]["pmxcfs"]}
             return {
                 "me": self.me, "cluster": self.cluster, "version": self.version, "expected": expected,
-                "quorum": quorum, "total": self.total(), 
-                "quorate": self.total() >= quorum and not switches.get("no_quorum"),
+                "quorum": expected // 2 + 1, "total": self.total(),
+                "quorate": self.quorate() and not switches.get("no_quorum"),
                 "ring": "%x.%x" % (min(self.members), self.sequence), "members": members,
                 "nodes": {str(number): dict(node, heard=number in self.fresh()) for number, node in self.nodes.items()},
                 "pmxcfs": {str(number): state for number, state in states.items()},
