@@ -360,9 +360,9 @@ class FakeMirror(unittest.TestCase):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
 
-    def publish(self, codename="trixie"):
+    def publish(self, codename="trixie", more=b""):
         digest = hashlib.sha256(self.package.read_bytes()).hexdigest()
-        self.put(self.packages, lzma.compress(b"Package: a\nFilename: pool/a_1.udeb\nSHA256: %s\n\n" % digest.encode()))
+        self.put(self.packages, lzma.compress(b"Package: a\nFilename: pool/a_1.udeb\nSHA256: %s\n\n" % digest.encode() + more))
         data = self.packages.read_bytes()
         release, signed = self.served / "Release", self.served / "dists/trixie/InRelease"
         release.write_text("Suite: stable\nCodename: %s\nVersion: 13.7\nSHA256:\n %s %d main/x/Packages.xz\n"
@@ -376,8 +376,7 @@ class FakeMirror(unittest.TestCase):
     def read(self, keyring="ours"):
         """The package's content, by way of Release and index."""
         source = self.mirror(keyring)
-        _, digests = source.release()
-        return pathlib.Path(source.package(source.index(digests, "x")["a"])).read_bytes()
+        return pathlib.Path(source.package(source.index(source.release(), "x")["a"])).read_bytes()
 
     def refused(self, pattern, **more):
         with self.assertRaisesRegex(mirror.Refused, pattern):
@@ -386,7 +385,9 @@ class FakeMirror(unittest.TestCase):
     def test_downloads_once(self):
         self.assertEqual(self.read(), b"the package")
         self.assertEqual(self.read(), b"the package")
-        self.assertEqual(sorted(Handler.asked), ["/dists/trixie/InRelease"] * 2 + ["/dists/trixie/main/x/Packages.xz", "/pool/a_1.udeb"])
+        plain = [path for path in Handler.asked if "/by-hash/" not in path]
+        self.assertEqual(sorted(plain), ["/dists/trixie/InRelease"] * 2 + ["/dists/trixie/main/x/Packages.xz", "/pool/a_1.udeb"])
+        self.assertEqual(len(Handler.asked), len(plain) + 1)
         self.assertEqual(len(list(self.cache.iterdir())), 2)
 
     def test_a_damaged_download_in_the_cache_is_fetched_again(self):
@@ -408,6 +409,24 @@ class FakeMirror(unittest.TestCase):
 
     def test_changed_index(self):
         self.packages.write_bytes(lzma.compress(b"Package: a\n"))
+        self.refused(r"main/x/Packages.xz has the SHA-256")
+
+    def test_an_index_by_its_digest_is_the_one_of_the_release(self):
+        data = self.packages.read_bytes()
+        self.put(self.packages.with_name("by-hash") / "SHA256" / hashlib.sha256(data).hexdigest(), data)
+        self.packages.write_bytes(lzma.compress(b"Package: a\n"))
+        self.assertEqual(self.read(), b"the package")
+
+    def test_an_index_of_an_earlier_release_that_is_signed(self):
+        signed, stable = (self.served / "dists" / suite / "InRelease" for suite in ("trixie", "stable"))
+        earlier = self.packages.read_bytes()
+        self.put(stable, signed.read_bytes())
+        self.publish(more=b"Package: b\n\n")
+        self.assertNotEqual(signed.read_bytes(), stable.read_bytes())
+        self.packages.write_bytes(earlier)
+        self.assertEqual(self.read(), b"the package")
+        stable.write_text(stable.read_text().replace("13.7", "13.6"))
+        shutil.rmtree(self.cache)
         self.refused(r"main/x/Packages.xz has the SHA-256")
 
     def test_other_key(self):

@@ -21,7 +21,15 @@ ATTEMPTS = 3
 
 
 class Refused(Exception):
-    """Something on the mirror is not there or not what it should be."""
+    """Something on the mirror is not what it should be."""
+
+
+class Missing(Refused):
+    """Something is not on the mirror."""
+
+
+class Changed(Refused):
+    """A file on the mirror has another digest than its index says."""
 
 
 def host_mirror(uris):
@@ -79,15 +87,15 @@ class Mirror:
                     return use(response)
             except urllib.error.HTTPError as error:
                 if error.code < 500 or attempt == ATTEMPTS:
-                    raise Refused("%s/%s: the mirror answers %d %s" % (self.url, path, error.code, error.reason)) from error
+                    raise (Missing if error.code == 404 else Refused)("%s/%s: the mirror answers %d %s" % (self.url, path, error.code, error.reason)) from error
             except (OSError, http.client.HTTPException) as error:
                 if attempt == ATTEMPTS:
                     raise Refused("%s/%s: %s" % (self.url, path, error)) from error
             time.sleep(attempt)
 
-    def release(self):
-        """The suite's Release, proven by its signature."""
-        path = "dists/%s/InRelease" % self.suite
+    def release(self, alias=None):
+        """The suite's Release, proven by its signature; `alias` is another name of the suite's folder."""
+        path = "dists/%s/InRelease" % (alias or self.suite)
         signed = self.attempt(path, lambda response: response.read())
         command = ["gpgv", "--quiet", "--keyring", str(self.keyring), "--output", "-", "-"]
         done = subprocess.run(command, input=signed, capture_output=True)
@@ -99,23 +107,49 @@ class Mirror:
             raise Refused("%s/%s is of %s, not of %s" % (self.url, path, about.get("Codename"), self.suite))
         return about, digests
 
-    def index(self, digests, part):
+    def index(self, release, part):
         """{package: stanza} of a part of the suite, such as main/binary-amd64."""
+        about, digests = release
         name = "main/%s/Packages.xz" % part
         if name not in digests:
             raise Refused("%s: the suite %s has no %s" % (self.url, self.suite, name))
-        digest, _ = digests[name]
-        with lzma.open(self.get("dists/%s/%s" % (self.suite, name), digest)) as opened:
+        try:
+            file = self.index_file(name, digests[name][0])
+        except Changed:
+            digest = self.earlier(about, name)
+            if digest in (None, digests[name][0]):
+                raise
+            file = self.index_file(name, digest)
+        with lzma.open(file) as opened:
             return parse_index(opened.read().decode())
+
+    def earlier(self, about, name):
+        """The digest that an earlier Release has of a file, or None.
+
+        A mirror that fetches only what it is asked for may have one under the suite's other name. It
+        is signed like the new one, and of the same Debian.
+        """
+        try:
+            return self.release(about.get("Suite"))[1].get(name, (None,))[0]
+        except Refused:
+            return None
+
+    def index_file(self, name, digest):
+        path = "dists/%s/%s" % (self.suite, name)
+        try:
+            # As APT does it: what has its digest in its name is neither older nor newer than the Release.
+            return self.get("%s/by-hash/SHA256/%s" % (os.path.dirname(path), digest), digest, "Packages.xz")
+        except Missing:
+            return self.get(path, digest)
 
     def package(self, stanza):
         """The package's file."""
         about = fields(stanza)
         return self.get(about["Filename"], about["SHA256"])
 
-    def get(self, path, digest):
+    def get(self, path, digest, name=None):
         """The file with this digest: from the cache where it is whole, else from the mirror."""
-        kept = os.path.join(self.cache, "%s-%s" % (digest, os.path.basename(path)))
+        kept = os.path.join(self.cache, "%s-%s" % (digest, name or os.path.basename(path)))
         if not os.path.exists(kept) or sha256_of(kept) != digest:
             os.makedirs(self.cache, exist_ok=True)
             self.attempt(path, lambda response: self.keep(response, path, digest, kept))
@@ -133,6 +167,6 @@ class Mirror:
             if size < int(response.headers.get("Content-Length", 0)):
                 raise http.client.IncompleteRead(b"", int(response.headers["Content-Length"]) - size)
             if found.hexdigest() != digest:
-                raise Refused("%s/%s has the SHA-256 %s, its index says %s; a mirror that is being updated "
+                raise Changed("%s/%s has the SHA-256 %s, its index says %s; a mirror that is being updated "
                               "is whole again after a while" % (self.url, path, found.hexdigest(), digest))
             os.replace(part, kept)
