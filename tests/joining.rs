@@ -11,6 +11,8 @@
 mod after;
 #[path = "joining/lab.rs"]
 mod lab;
+#[path = "joining/node.rs"]
+mod node;
 #[path = "joining/rows.rs"]
 mod rows;
 #[path = "joining/twenty.rs"]

@@ -1,6 +1,7 @@
 //! What follows a join: votes, storage and HA, of several nodes at the same time.
 
-use super::lab::{Lab, Node};
+use super::lab::Lab;
+use super::node::Node;
 use firstboot::steps::sections;
 use serde_json::Value;
 use std::fs;

@@ -1,6 +1,7 @@
 //! The rows of the table "joins that go wrong", and the refusals.
 
-use super::lab::{Lab, Node, PASSWORD};
+use super::lab::Lab;
+use super::node::{Node, PASSWORD};
 
 /// What a node that failed for good says.
 fn failed(node: &Node) -> String {

@@ -1,6 +1,7 @@
 //! Twenty machines of a room, switched on together, and switched off at any moment.
 
-use super::lab::{LONG, Lab, Node};
+use super::lab::Lab;
+use super::node::{LONG, Node};
 use std::time::{Duration, Instant};
 
 const NODES: u8 = 20;

@@ -4,6 +4,7 @@ use super::judge::{Verdict, judge};
 use super::machine::{self, Action, Corosync, Entry, State};
 use super::observe::{corosync, corosync_has_stopped, observe};
 use super::peers::Listed;
+use super::refusals::Refusals;
 use super::talk::{self, Talk};
 use super::{MOUNT_WAIT, peers};
 use crate::patience;
@@ -38,9 +39,8 @@ pub struct Attempt<'a> {
     seen: Option<Vec<Listed>>,
     /// How often it was spread, because others were faster.
     rounds: u32,
-    /// Why the peers so far were of no use: the reason, and the pause that it asks for
-    /// (`None`: it is final).
-    refusals: Vec<(String, Option<Duration>)>,
+    /// Why the peers so far were of no use.
+    refusals: Refusals,
     /// What this attempt has done for the join.
     done: Option<String>,
     /// What was tried and left nothing better.
@@ -57,7 +57,7 @@ impl<'a> Attempt<'a> {
             answered: None,
             seen: None,
             rounds: 0,
-            refusals: Vec::new(),
+            refusals: Refusals::default(),
             done: None,
             tried: Vec::new(),
         }
@@ -89,7 +89,7 @@ impl<'a> Attempt<'a> {
                 Action::Doubt(why) => {
                     let peer = self.answered.take().map(|(peer, _)| peer.address.as_str());
                     let reason = format!("{} says: {why}", peer.unwrap_or("a peer"));
-                    self.refusals.push((reason, Some(Duration::ZERO)));
+                    self.refusals.note(reason, Some(Duration::ZERO));
                 }
                 Action::Ask => self.ask()?,
                 Action::Add { force } => self.add(force)?,
@@ -206,7 +206,7 @@ impl<'a> Attempt<'a> {
                 Err(verdict) => self.refused(peer, &verdict)?,
             }
         }
-        Err(self.no_peer_left())
+        Err(self.refusals.no_peer_left(&self.context.name))
     }
 
     /// Whether a node that the cluster does not know yet may be added now. The PCs of a room are
@@ -316,43 +316,12 @@ impl<'a> Attempt<'a> {
     fn refused(&mut self, peer: &Peer, verdict: &Verdict) -> Result<()> {
         let after = machine::after(verdict);
         let reason = verdict.reason(&peer.address, &self.context.name);
-        self.refusals.push((reason, after.patience));
+        self.refusals.note(reason, after.patience);
         match (after.other_peer, after.patience) {
             (true, _) => Ok(()),
-            (false, None) => Err(self.final_refusal()),
-            (false, Some(_)) => Err(self.later()),
+            (false, None) => Err(self.refusals.end(&self.context.name)),
+            (false, Some(_)) => Err(self.refusals.later()),
         }
-    }
-
-    /// Every peer has been asked: one that may answer later is hope.
-    fn no_peer_left(&self) -> anyhow::Error {
-        match self.refusals.iter().any(|(_, patience)| patience.is_some()) {
-            true => self.later(),
-            false => self.final_refusal(),
-        }
-    }
-
-    fn later(&self) -> anyhow::Error {
-        let pauses = self.refusals.iter().filter_map(|(_, pause)| *pause);
-        Later {
-            reason: self.reasons(),
-            at_least: pauses.max().unwrap_or_default(),
-        }
-        .into()
-    }
-
-    fn final_refusal(&self) -> anyhow::Error {
-        anyhow::anyhow!(
-            "{}. Correct the seed (on the host, with the VM switched off: imgbuild seed {}) or \
-             what is wrong in the cluster; then the next boot, or `firstboot retry`, goes on",
-            self.reasons(),
-            self.context.name
-        )
-    }
-
-    fn reasons(&self) -> String {
-        let reasons = self.refusals.iter().map(|(text, _)| text.as_str());
-        reasons.collect::<Vec<_>>().join("; ")
     }
 }
 
