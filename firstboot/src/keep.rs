@@ -10,6 +10,7 @@
 //! needed for it.
 
 use crate::console::Console;
+use crate::lock;
 use crate::patience;
 use crate::root::Root;
 use crate::steps::join::observe::{self, AUTHKEY};
@@ -21,6 +22,8 @@ use std::time::Duration;
 
 /// The file that corosync reads.
 const LOCAL: &str = "/etc/corosync/corosync.conf";
+/// Held by the one that watches.
+const LOCK: &str = "/run/firstboot/keep.lock";
 /// How often a member is looked at; up to one and a half times that, by chance.
 const WELL: Duration = Duration::from_secs(60);
 /// The same, while something is wrong.
@@ -29,11 +32,14 @@ const ILL: Duration = Duration::from_secs(15);
 const ENOUGH: usize = 3;
 
 /// Watches over this node's corosync until the machine is switched off. Returns at once on a
-/// machine that is in no cluster.
+/// machine that is in no cluster, and where another firstboot watches.
 pub fn keep(root: &Root, name: &str) {
     if !root.is_live() || !root.exists(AUTHKEY).unwrap_or(false) {
         return;
     }
+    let Ok(Some(_lock)) = lock::take(root, LOCK, Duration::ZERO) else {
+        return;
+    };
     let mut told = String::new();
     loop {
         let done = mend(root, name);
@@ -63,14 +69,16 @@ fn bring_back(root: &Root, name: &str) -> Result<String> {
         .read_text(LOCAL)?
         .with_context(|| format!("{LOCAL} is not there"))?;
     let conf = corosync_conf::read(&own).with_context(|| format!("cannot use {LOCAL}"))?;
-    let mut newest: Option<(u64, String, String)> = None;
+    let mut newest: Option<(Conf, String, &str)> = None;
     let (mut answers, mut reasons) = (0, Vec::new());
     for node in conf.nodes.iter().filter(|node| node.name != name) {
-        match ask(root, &node.name, &node.address).and_then(|text| usable(&text, &conf, name)) {
-            Ok((version, text)) => {
+        let other = ask(root, &node.name, &node.address)
+            .and_then(|text| Ok((corosync_conf::read(&text)?, text)));
+        match other {
+            Ok((other, text)) => {
                 answers += 1;
-                if newest.as_ref().is_none_or(|(known, ..)| version > *known) {
-                    newest = Some((version, text, node.name.clone()));
+                if newest.as_ref().is_none_or(|n| other.version > n.0.version) {
+                    newest = Some((other, text, &node.name));
                 }
             }
             Err(error) => reasons.push(format!("{}: {error:#}", node.name)),
@@ -79,9 +87,12 @@ fn bring_back(root: &Root, name: &str) -> Result<String> {
             break;
         }
     }
-    let Some((version, text, from)) = newest else {
+    let Some((other, text, from)) = newest else {
         bail!("no other member gave its {CLUSTER}: {}", reasons.join("; "));
     };
+    // The newest one decides: who was off when this node was removed still lists it.
+    usable(&other, &conf, name).with_context(|| format!("{from} has version {}", other.version))?;
+    let version = other.version;
     let mut done = format!("corosync had stopped; it runs again, with version {version}");
     if version > conf.version {
         root.ensure(LOCAL, text.as_bytes(), 0o644)?;
@@ -107,6 +118,11 @@ fn ask(root: &Root, name: &str, address: &str) -> Result<String> {
         "BatchMode=yes",
         "-o",
         "ConnectTimeout=5",
+        // A PC that is switched off in the middle of it.
+        "-o",
+        "ServerAliveInterval=5",
+        "-o",
+        "ServerAliveCountMax=3",
         "-o",
         &alias,
         "-o",
@@ -118,23 +134,20 @@ fn ask(root: &Root, name: &str, address: &str) -> Result<String> {
     root.run("ssh", &words.map(OsStr::new), b"")
 }
 
-/// The version of a text that may take the place of this node's: it must know this node, at the
+/// Whether another member's file may take the place of this node's: it must know this node, at the
 /// same address.
-fn usable(text: &str, own: &Conf, name: &str) -> Result<(u64, String)> {
-    let other = corosync_conf::read(text)?;
+fn usable(other: &Conf, own: &Conf, name: &str) -> Result<()> {
     let address = |conf: &Conf| {
         let node = conf.nodes.iter().find(|node| node.name == name);
         node.map(|node| node.address.clone())
     };
-    match (address(own), address(&other)) {
-        (Some(own), Some(other_address)) if own == other_address => {
-            Ok((other.version, text.to_owned()))
-        }
+    match (address(own), address(other)) {
+        (Some(own), Some(other)) if own == other => Ok(()),
         (_, None) => bail!(
             "it does not list {name} any more: this node was removed from the cluster, and must not \
              come back"
         ),
-        (_, Some(other_address)) => bail!("it has {name} at {other_address}"),
+        (_, Some(other)) => bail!("it has {name} at {other}"),
     }
 }
 
@@ -157,14 +170,13 @@ mod tests {
     fn only_a_file_that_knows_this_node_is_taken() {
         let (alpha, own) = (("alpha", "10.0.0.1"), ("vm42", "10.0.0.42"));
         let mine = corosync_conf::read(&conf(8, &[alpha, own])).unwrap();
-        let of = |text: &str| usable(text, &mine, "vm42").map(|(version, _)| version);
-        let newer = conf(9, &[alpha, own, ("vm43", "10.0.0.43")]);
-        assert_eq!(of(&newer).unwrap(), 9);
+        let of = |text: &str| usable(&corosync_conf::read(text).unwrap(), &mine, "vm42");
+        assert!(of(&conf(9, &[alpha, own, ("vm43", "10.0.0.43")])).is_ok());
         let error = of(&conf(9, &[alpha])).unwrap_err().to_string();
         assert!(error.contains("was removed from the cluster"), "{error}");
         let error = of(&conf(9, &[alpha, ("vm42", "10.0.0.52")])).unwrap_err();
         assert_eq!(error.to_string(), "it has vm42 at 10.0.0.52");
-        assert!(of("cat: /etc/pve/corosync.conf: No such file\n").is_err());
+        assert!(corosync_conf::read("cat: /etc/pve/corosync.conf: No such file\n").is_err());
     }
 
     #[test]

@@ -9,6 +9,7 @@ pub mod console;
 pub mod iso9660;
 pub mod journal;
 pub mod keep;
+pub mod lock;
 pub mod media;
 pub mod patience;
 pub mod port;

@@ -40,9 +40,8 @@ fn execute(args: Args) -> u8 {
         Command::Local => u8::from(!run::local(&root, &source)),
         Command::Join => {
             let well = run::join(&root, &source);
-            if well {
-                run::keep_member(&root);
-            }
+            // Also where a later step failed: it is a member all the same, and its verdict is told.
+            run::keep_member(&root);
             u8::from(!well)
         }
         Command::Retry => match run::retry(&root, &source) {

@@ -133,8 +133,8 @@ pub fn join(root: &Root, source: &Source) -> bool {
     guarded(root, Stage::Join, || join_reported(root, source))
 }
 
-/// After a second stage that went well: watches over the membership, if there is one, until
-/// the machine is switched off.
+/// After the second stage, whatever its verdict: watches over the membership, if there is one,
+/// until the machine is switched off.
 pub fn keep_member(root: &Root) {
     if let Ok(Loaded::Found(journal)) = load(root) {
         keep::keep(root, &journal.name);

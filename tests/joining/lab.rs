@@ -59,8 +59,12 @@ impl Lab {
 
     /// A node that never ran. Joiners need no API of their own.
     pub fn node(&self, name: &str, number: u8, api: bool) -> Node {
+        let mut root = self.folder.path().join(format!("{name}-{number}"));
+        if root.exists() {
+            root.set_extension("again");
+        }
         let node = Node {
-            root: self.folder.path().join(format!("{name}-{number}")),
+            root,
             name: name.to_owned(),
             address: self.address(number),
         };

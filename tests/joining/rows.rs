@@ -358,6 +358,29 @@ fn a_name_or_an_address_of_another_machine_is_refused() {
     assert!(!thief.exists("/etc/corosync/authkey"));
 }
 
+/// The same VM on two PCs: the second one never takes the place of the first, which is at work.
+#[test]
+#[ignore = "runs a cluster of places; scripts/test runs it"]
+fn a_machine_that_is_started_twice_joins_once() {
+    let lab = Lab::new();
+    let cluster = lab.cluster(&["alpha", "beta", "gamma"]);
+    let first = lab.joiner("vm42", 42, &[&cluster[0]], "");
+    detail(&first);
+    let conf = cluster[0].read("/etc/pve/corosync.conf");
+    let second = lab.joiner("vm42", 42, &[&cluster[0], &cluster[1]], "");
+    wait_until_it_waits(
+        &second,
+        "the cluster sees a machine with this name and address at work",
+    );
+    assert!(!second.exists("/etc/corosync/authkey"));
+    assert_eq!(cluster[0].read("/etc/pve/corosync.conf"), conf);
+    first.assert_member(&cluster[0]);
+
+    first.cut();
+    assert!(detail(&second).contains("repaired"));
+    second.assert_member(&cluster[0]);
+}
+
 /// A seed whose password was removed by an earlier join, on a new disk.
 #[test]
 #[ignore = "runs a cluster of places; scripts/test runs it"]
@@ -406,6 +429,37 @@ fn a_member_that_was_off_while_others_joined_comes_back() {
     detail(&other);
     node.boot();
     assert_eq!(node.verdict()["state"], "configured");
+    node.assert_member(&cluster[0]);
+    let said = node.read("/var/log/standin/firstboot-join.log");
+    assert!(
+        said.contains("it runs again, with version 5 from"),
+        "{said}"
+    );
+}
+
+/// The same with a new seed, which has another address and no password any more: neither is
+/// needed, and the address stays.
+#[test]
+#[ignore = "runs a cluster of places; scripts/test runs it"]
+fn a_member_with_a_new_seed_comes_back_without_a_password() {
+    let lab = Lab::new();
+    let cluster = lab.cluster(&["alpha", "beta", "gamma"]);
+    let node = lab.joiner("vm42", 42, &[&cluster[0]], "");
+    detail(&node);
+    node.cut();
+    let other = lab.joiner("vm43", 43, &[&cluster[0]], "");
+    detail(&other);
+
+    let seed = node.root.join("root/seed");
+    let text = std::fs::read_to_string(seed.join("user-data")).unwrap();
+    assert!(text.contains("password: xxx"), "{text}");
+    let elsewhere = format!("link0: {}", lab.address(142));
+    let text = text.replace(&format!("link0: {}", node.address), &elsewhere);
+    std::fs::write(seed.join("user-data"), text).unwrap();
+    std::fs::write(seed.join("meta-data"), "instance-id: vm42-2\n").unwrap();
+    node.local();
+    node.boot();
+    detail(&node);
     node.assert_member(&cluster[0]);
     let said = node.read("/var/log/standin/firstboot-join.log");
     assert!(

@@ -139,7 +139,8 @@ fn devices(class: &Path, dev: &Path) -> Result<Vec<Device>, MediaError> {
         let Ok(name) = entry.file_name().into_string() else {
             continue;
         };
-        let skipped = ["loop", "ram", "zram", "nbd"];
+        // dm and zd: volumes of LVM and ZFS, among them the seeds of a node's own guests.
+        let skipped = ["loop", "ram", "zram", "nbd", "dm-", "zd"];
         let folder = entry.path();
         if skipped.iter().any(|start| name.starts_with(start)) || has_no_size(&folder) {
             continue;

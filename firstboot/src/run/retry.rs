@@ -2,12 +2,12 @@
 
 use super::{join, load, local, read_seed};
 use crate::journal::Loaded;
+use crate::lock;
 use crate::media::Source;
 use crate::root::Root;
-use rustix::fs::{FlockOperation, Mode, OFlags};
 use std::io::Write;
 use std::os::fd::OwnedFd;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// The second stage's unit.
 const UNIT: &str = "firstboot-join.service";
@@ -45,6 +45,10 @@ pub fn retry(root: &Root, source: &Source) -> Result<String, String> {
         systemctl(root, &["stop", UNIT])?;
     }
     if (is_new || !journal.local.finished) && !local(root, source) {
+        if root.is_live() {
+            // It only says so, but on a member it watches over corosync.
+            systemctl(root, &["start", "--no-block", UNIT])?;
+        }
         return Err("the first stage failed; see: firstboot status".to_owned());
     }
     match source {
@@ -66,26 +70,10 @@ fn systemctl(root: &Root, words: &[&str]) -> Result<(), String> {
     done.map(|_| ()).map_err(|error| format!("{error:#}"))
 }
 
-/// The lock, for as long as it is kept; `None`, and a line on standard error, when another
-/// second stage has it.
+/// The lock of the second stage, for as long as it is kept; `None`, and a line on standard error,
+/// when another one has it.
 pub fn lock(root: &Root) -> Option<OwnedFd> {
-    let taken = || -> anyhow::Result<Option<OwnedFd>> {
-        root.ensure_folder("/run/firstboot", 0o755)?;
-        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC;
-        let file = rustix::fs::open(root.path(LOCK)?, flags, Mode::from(0o600))?;
-        let deadline = Instant::now() + LAST_WORDS;
-        loop {
-            match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
-                Ok(()) => return Ok(Some(file)),
-                Err(rustix::io::Errno::WOULDBLOCK) if Instant::now() > deadline => return Ok(None),
-                Err(rustix::io::Errno::WOULDBLOCK) => {
-                    std::thread::sleep(Duration::from_millis(100));
-                }
-                Err(error) => return Err(error.into()),
-            }
-        }
-    };
-    let why = match taken() {
+    let why = match lock::take(root, LOCK, LAST_WORDS) {
         Ok(Some(file)) => return Some(file),
         Ok(None) => "the join is at work already; see: firstboot status".to_owned(),
         Err(error) => format!("cannot take {LOCK}: {error:#}"),

@@ -7,15 +7,18 @@ use super::peers::Listed;
 use super::refusals::Refusals;
 use super::talk::{self, Talk};
 use super::{MOUNT_WAIT, peers};
+use crate::keep;
 use crate::patience;
 use crate::seed::{Cluster, Peer};
 use crate::steps::{Context, Later, hosts};
 use anyhow::{Result, bail};
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::net::IpAddr;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+/// pmxcfs's list of the guests that it knows.
+const VMLIST: &str = "/etc/pve/.vmlist";
 /// How long pmxcfs may take when it was started again.
 const RESTART_WAIT: Duration = Duration::from_secs(30);
 /// How long to wait before a refused password is given once more.
@@ -92,7 +95,13 @@ impl<'a> Attempt<'a> {
                     self.refusals.note(reason, Some(Duration::ZERO));
                 }
                 Action::Ask => self.ask()?,
-                Action::Add { force } => self.add(force)?,
+                Action::BringBack => self.bring_back()?,
+                Action::Add { force } => {
+                    if force && state != State::LeftBehind {
+                        self.no_guests()?;
+                    }
+                    self.add(force)?;
+                }
                 Action::Wait => self.wait_for_quorum()?,
                 Action::StartFileSystem => {
                     self.once("start", not_mounted(&self.context.name), || {
@@ -177,6 +186,36 @@ impl<'a> Attempt<'a> {
         }
     }
 
+    /// A member that was off while others joined needs neither password nor `--force`: what brings
+    /// it back later, when it is configured, does it here. Where that is of no use, a peer is asked.
+    fn bring_back(&mut self) -> Result<()> {
+        const TRIED: &str = "bring back";
+        if self.tried.contains(&TRIED) {
+            return self.ask();
+        }
+        self.tried.push(TRIED);
+        if let Some(words) = keep::mend(self.context.root, &self.context.name) {
+            (self.context.log)(&words);
+            self.wait_until(RESTART_WAIT, |state| *state != State::LeftBehind)?;
+        }
+        Ok(())
+    }
+
+    /// `--force` turns pvecm's own look for guests into a warning, and the join replaces the node's
+    /// database, their configurations included.
+    fn no_guests(&self) -> Result<()> {
+        let text = self.context.root.read_text(VMLIST)?.unwrap_or_default();
+        let guests = guests(&text);
+        if guests.is_empty() {
+            return Ok(());
+        }
+        bail!(
+            "an earlier join was cut and is to be repaired, but this node has guests by now ({}): \
+             their configurations would be lost. Save and remove them, then: firstboot retry",
+            guests.join(", ")
+        )
+    }
+
     /// Asks the candidates in turn for the list of nodes, until one answers.
     fn ask(&mut self) -> Result<()> {
         if self.cluster.password_is_removed() {
@@ -218,7 +257,8 @@ impl<'a> Attempt<'a> {
             let reason = format!("{} says: {why}", peer.address);
             return Err(Later::because(reason).into());
         }
-        let names = |nodes: &[Listed]| -> Vec<String> {
+        // The API gives them in a new order each time (seen: transcripts 22 and 23).
+        let names = |nodes: &[Listed]| -> BTreeSet<String> {
             nodes.iter().map(|node| node.name.clone()).collect()
         };
         let before = self.seen.replace(nodes);
@@ -239,7 +279,7 @@ impl<'a> Attempt<'a> {
 
     /// The address that this node has, or is to have, on the cluster's first link.
     fn own_address(&self) -> Result<Option<IpAddr>> {
-        if let Some(address) = self.context.address() {
+        if let Some(address) = self.link() {
             return Ok(Some(address));
         }
         let text = self
@@ -248,6 +288,14 @@ impl<'a> Attempt<'a> {
             .read_text(hosts::FILE)?
             .unwrap_or_default();
         Ok(hosts::address_of(&text, &self.context.name))
+    }
+
+    /// The seed's address; not where this node keeps the one that its cluster knows.
+    fn link(&self) -> Option<IpAddr> {
+        match self.context.kept {
+            Some(_) => None,
+            None => self.context.address(),
+        }
     }
 
     /// Lets pvecm join through the peer that has answered.
@@ -265,7 +313,7 @@ impl<'a> Attempt<'a> {
         let talk = Talk {
             program: "pvecm",
             folder: Path::new("/root"),
-            args: &arguments(peer, self.context.address(), force),
+            args: &arguments(peer, self.link(), force),
             password: self.cluster.password.reveal(),
             limit: self.cluster.retry.attempt_limit(),
             // pvecm waits for quorum without end, and a corosync that has stopped brings none.
@@ -334,6 +382,15 @@ fn renew_certificate(context: &Context) -> Result<()> {
     Ok(())
 }
 
+/// The numbers in pmxcfs's list of guests (`.vmlist`), all of which are this node's while it is in no
+/// cluster.
+fn guests(vmlist: &str) -> Vec<String> {
+    let list: serde_json::Value = serde_json::from_str(vmlist).unwrap_or_default();
+    let ids = list["ids"].as_object();
+    ids.map(|ids| ids.keys().cloned().collect())
+        .unwrap_or_default()
+}
+
 /// Why pmxcfs may not run.
 pub fn not_mounted(name: &str) -> String {
     format!(
@@ -377,5 +434,14 @@ mod tests {
             "add 10.120.0.1 --fingerprint AA --link0 10.120.0.42"
         );
         assert_eq!(words(None, true), "add 10.120.0.1 --fingerprint AA --force");
+    }
+
+    #[test]
+    fn guests_are_seen_in_the_list_of_pmxcfs() {
+        let text = "{\n\"version\": 3,\n\"ids\": {\n\"100\": { \"node\": \"vm42\", \"type\": \"lxc\", \
+                    \"version\": 2 },\"101\": { \"node\": \"vm42\", \"type\": \"qemu\", \"version\": 3 }}\n\n}\n";
+        assert_eq!(guests(text), ["100", "101"]);
+        assert!(guests("{\n\"version\": 1\n}\n").is_empty());
+        assert!(guests("").is_empty());
     }
 }

@@ -27,7 +27,9 @@
 //! | `OtherName` | – | restart pve-cluster | a database of an old name slipped in |
 //! | `Alone` | absent | add | – |
 //! | `Alone` | own | add `--force` | died after the peer added it, before its own authkey; lost response |
+//! | `Alone`, `HalfJoined`, `LeftBehind` | running | another peer, then later | the VM was started twice |
 //! | `HalfJoined` | absent, own | add `--force` | died after authkey, before the new database; rebooted before the repair |
+//! | `LeftBehind` | – | bring corosync back with the newest configuration, else ask | a member was off while others joined |
 //! | `LeftBehind` | own | add `--force` | two nodes at once: its corosync stopped for good |
 //! | `LeftBehind` | absent | another peer, then later | it was deleted; or this peer knows an old state only |
 //! | any of these | other's | refuse | another machine has this name, or this address |
@@ -49,8 +51,8 @@
 //! | ended while waiting for quorum | no | later |
 //! | pmxcfs is down, own name does not resolve, link address not there yet | no | later |
 //! | anything unknown | no | later |
-//! | wrong fingerprint | yes | final, where no other peer gives hope |
-//! | wrong password, two factors wanted, guests on this node, wrong usage | no | final |
+//! | wrong fingerprint, wrong password (root's is each node's own) | yes | final, where no other peer gives hope |
+//! | two factors wanted, guests on this node, wrong usage | no | final |
 
 use super::judge::Verdict;
 use super::members::Members;
@@ -157,6 +159,8 @@ pub enum Entry {
     Absent,
     /// Its name is there, with its own address: an earlier join of this node was cut.
     Own,
+    /// The same, and the cluster sees that node at work, which this one is not.
+    Running,
     /// Its name is there with another address, or its address under another name; in words.
     Others(String),
 }
@@ -167,6 +171,7 @@ impl Entry {
         let is_own = |node: &Listed| own.is_some() && node.address.parse().ok() == own;
         if let Some(node) = nodes.iter().find(|node| node.name == name) {
             return match is_own(node) {
+                true if node.online == Some(true) => Entry::Running,
                 true => Entry::Own,
                 false => Entry::Others(format!(
                     "the cluster has a node {name} already, at {}, and this machine has {}",
@@ -194,6 +199,9 @@ pub enum Action {
     RestartFileSystem,
     /// Ask a peer for the list of nodes.
     Ask,
+    /// Take the cluster's newest configuration from another member, and start corosync; where
+    /// that was tried already, ask.
+    BringBack,
     /// `pvecm add`; with `force` where an earlier join of this very node is to be repaired.
     Add {
         /// Whether `--force` is given.
@@ -219,7 +227,15 @@ pub fn next(state: &State, entry: Option<&Entry>) -> Action {
         (State::Waiting(_), _) => Action::Wait,
         (State::NoCertificate(_), _) => Action::RenewCertificate,
         (State::Member(_), _) => Action::Done,
-        (State::Alone | State::HalfJoined | State::LeftBehind, None) => Action::Ask,
+        (State::Alone | State::HalfJoined, None) => Action::Ask,
+        (State::LeftBehind, None) => Action::BringBack,
+        // Such a node is seen as offline: its pmxcfs takes no part. So it is another machine, or
+        // this one a moment ago, before its power went.
+        (_, Some(Entry::Running)) => Action::Doubt(
+            "the cluster sees a machine with this name and address at work. If this VM was started \
+             on two PCs, end one of them"
+                .to_owned(),
+        ),
         (_, Some(Entry::Others(why))) => Action::Refuse(format!(
             "{why}. Give this machine another name or address, or remove that node from the \
              cluster; nothing was changed there"
@@ -252,11 +268,9 @@ pub fn after(verdict: &Verdict) -> After {
         Verdict::Unreachable(_) | Verdict::NoQuorum | Verdict::NoCluster => {
             (true, Some(Duration::ZERO))
         }
-        Verdict::WrongFingerprint(_) => (true, None),
+        Verdict::WrongFingerprint(_) | Verdict::WrongPassword => (true, None),
         Verdict::Locked(_) => (false, Some(LOCK_GONE)),
-        Verdict::WrongPassword | Verdict::NoPassword | Verdict::TwoFactor | Verdict::Usage(_) => {
-            (false, None)
-        }
+        Verdict::NoPassword | Verdict::TwoFactor | Verdict::Usage(_) => (false, None),
         Verdict::Refused(findings) if findings.iter().any(|f| f.contains("virtual guests")) => {
             (false, None)
         }

@@ -13,6 +13,7 @@ pub mod peers;
 mod refusals;
 pub mod talk;
 
+use super::pmxcfs::later_if_mended;
 use super::{Context, Later, Outcome, ssh_keys};
 use crate::root::Kind;
 use anyhow::{Result, bail};
@@ -41,7 +42,7 @@ pub fn run(context: &Context) -> Result<Outcome> {
         bail!("cannot join a cluster: Proxmox VE is not installed (no /usr/bin/pvecm)");
     }
     let (name, through) = Attempt::new(context, cluster).run()?;
-    let tidied = tidy(context)?;
+    let tidied = tidy(context).map_err(later_if_mended)?;
     Ok(match through {
         Some(how) => Outcome::changed(format!("member of {name}, {how}")),
         None => Outcome {
@@ -63,7 +64,7 @@ fn no_cluster(context: &Context) -> Result<Outcome> {
             }
             std::thread::sleep(Duration::from_millis(500));
         }
-        changed = tidy(context)?;
+        changed = tidy(context).map_err(later_if_mended)?;
     }
     Ok(Outcome {
         changed,

@@ -30,6 +30,7 @@ fn told(node: &str, observed: &Observed) -> String {
         ("not asked", None),
         ("absent", Some(Entry::Absent)),
         ("own", Some(Entry::Own)),
+        ("running", Some(Entry::Running)),
         ("others", Some(others)),
     ] {
         let action = next(&state, entry.as_ref());
@@ -91,6 +92,13 @@ fn a_name_is_own_only_with_the_own_address() {
                 .to_owned()
         )
     );
+    // The same machine twice: the one that is at work is not this one.
+    let mut twice = nodes.clone();
+    twice[1].online = Some(true);
+    let own = "10.120.0.42".parse().ok();
+    assert_eq!(Entry::of(&twice, "vm42", own), Entry::Running);
+    twice[1].online = Some(false);
+    assert_eq!(Entry::of(&twice, "vm42", own), Entry::Own);
     // Without an address of its own a machine cannot prove that an entry is its own.
     assert!(matches!(of("vm42", ""), Entry::Others(_)));
     assert_eq!(of("vm43", ""), Entry::Absent);
@@ -112,7 +120,7 @@ fn force_is_never_given_against_another_machine() {
     ];
     for state in states {
         let others = Entry::Others("x".to_owned());
-        for entry in [None, Some(&others)] {
+        for entry in [None, Some(&others), Some(&Entry::Running)] {
             let action = next(&state, entry);
             assert!(!matches!(action, Action::Add { .. }), "{state:?} {entry:?}");
         }
@@ -144,7 +152,7 @@ fn verdicts_and_what_follows() {
             None,
         ),
         (Verdict::Unknown(text()), false, later(0)),
-        (Verdict::WrongPassword, false, None),
+        (Verdict::WrongPassword, true, None),
         (Verdict::NoPassword, false, None),
         (Verdict::TwoFactor, false, None),
         (Verdict::Usage(text()), false, None),

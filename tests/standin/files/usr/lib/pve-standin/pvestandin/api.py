@@ -4,6 +4,7 @@ import hashlib
 import hmac
 import json
 import os
+import random
 import sys
 import threading
 import time
@@ -143,7 +144,10 @@ class Api:
         if method == "GET" and path == "/cluster/config/apiversion":
             return "1"
         if method == "GET" and path == "/cluster/config/nodes":
-            return [dict(node, node=name) for name, node in sorted(read_conf()["nodelist"].items())]
+            nodes = [dict(node, node=name) for name, node in read_conf()["nodelist"].items()]
+            # Out of a hash of Perl's: in another order each time.
+            random.shuffle(nodes)
+            return nodes
         if method == "GET" and path == "/cluster/status":
             return self.cluster_status()
         if method == "GET" and path == "/cluster/config/totem":
