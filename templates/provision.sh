@@ -85,10 +85,11 @@ stage "eatmydata"
 install_packages libeatmydata1
 export LD_PRELOAD=libeatmydata.so
 {%- endif %}
-{%- if source == "netinst" %}
+{%- if repositories or source == "netinst" %}
 
 stage "updates"
-# The disc is older than the mirror, and has nothing of the security archive.
+# The disc is older than the mirror, and has nothing of the security archive; a further repository
+# may have newer versions of what the base system is made of, as Proxmox's has.
 apt_runs=$((apt_runs + 1))
 apt-get -o Dpkg::Options::=--force-confold -o APT::Install-Recommends=false -y dist-upgrade
 {%- endif %}
@@ -149,14 +150,14 @@ unwanted=$(dpkg-query -W -f '${db:Status-Status} ${Package}\n' 'linux-image-*' o
 # They are switched off, not removed: these are conffiles, dpkg keeps what was changed in them at
 # each upgrade, and Proxmox's web page shows them and can switch them on.
 for file in /etc/apt/sources.list.d/*.sources; do
-    grep -q 'enterprise\.proxmox\.com' "$file" || continue
+    grep -q '://enterprise\.proxmox\.com' "$file" || continue
     awk 'BEGIN { RS = ""; ORS = "\n\n" }
-        /enterprise\.proxmox\.com/ { gsub(/\n[Ee]nabled:[^\n]*/, ""); sub(/^[Ee]nabled:[^\n]*\n/, ""); $0 = $0 "\nEnabled: no" }
+        /:\/\/enterprise\.proxmox\.com/ { gsub(/\n[Ee]nabled:[^\n]*/, ""); sub(/^[Ee]nabled:[^\n]*\n/, ""); $0 = $0 "\nEnabled: no" }
         { print }' "$file" > "$payload/source"
     cat "$payload/source" > "$file"
 done
 for file in /etc/apt/sources.list.d/*.list; do
-    [ ! -e "$file" ] || sed -i '/enterprise\.proxmox\.com/s/^ *deb/# deb/' "$file"
+    [ ! -e "$file" ] || sed -i '/:\/\/enterprise\.proxmox\.com/s/^ *deb/# deb/' "$file"
 done
 {%- endif %}
 
@@ -280,4 +281,6 @@ apt-cache dumpavail | awk -v runs=$apt_runs '
 unset LD_PRELOAD
 dpkg --purge libeatmydata1
 {%- endif %}
+# The proxy of this build is not the clones'.
+sed -i '/::Proxy /d' /etc/apt/apt.conf.d/99imgbuild
 rm -f /usr/sbin/policy-rc.d /proxmox_install_mode /etc/dpkg/dpkg.cfg.d/imgbuild

@@ -9,14 +9,14 @@ empty_folder() { [ ! -d "$1" ] || find "$1" -mindepth 1 -delete; }
 
 # Identity
 rm -f /etc/ssh/ssh_host_* /etc/ssh/ssh_known_hosts /etc/hostid
-rm -f /root/.ssh/id_* /root/.ssh/known_hosts
+rm -f /root/.ssh/id_* /root/.ssh/known_hosts*
 [ ! -L /root/.ssh/authorized_keys ] || rm -f /root/.ssh/authorized_keys
 # Empty, not absent: an absent one, or "uninitialized", is a first boot for systemd.
 : > /etc/machine-id
 chmod 0444 /etc/machine-id
 rm -f /var/lib/dbus/machine-id
 rm -f /var/lib/systemd/random-seed /var/lib/systemd/credential.secret /var/lib/urandom/random-seed
-[ ! -e /etc/iscsi/initiatorname.iscsi ] || echo GenerateName=yes > /etc/iscsi/initiatorname.iscsi
+[ ! -d /etc/iscsi ] || echo GenerateName=yes > /etc/iscsi/initiatorname.iscsi
 rm -f /etc/ssl/private/ssl-cert-snakeoil.key /etc/ssl/certs/ssl-cert-snakeoil.pem
 
 # Cluster. Where pmxcfs has run there are keys, and it is not known where all of them went: such a
@@ -38,7 +38,8 @@ rm -f /var/lib/pve-manager/pkgupdates
 
 # Traces
 find /var/log -type f -delete
-rm -rf /var/log/journal
+# Emptied, not removed: the folder is what makes a clone keep its journal over a power cut.
+empty_folder /var/log/journal
 rm -f /root/.bash_history /root/.viminfo /root/.lesshst /root/.wget-hsts /root/.python_history
 find /home -mindepth 2 -maxdepth 2 -name '.*history' -delete
 for folder in /var/lib/dhcp /var/lib/dhcpcd /var/lib/chrony /var/spool/mail /var/mail /var/cache/apt/archives \

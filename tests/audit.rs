@@ -73,6 +73,7 @@ impl Case {
             "# deb https://enterprise.proxmox.com/debian/pve bookworm pve-enterprise\n",
         );
         fs::create_dir_all(case.path("etc/pve")).unwrap();
+        case.file("etc/iscsi/initiatorname.iscsi", "GenerateName=yes\n");
         case
     }
 
@@ -238,6 +239,18 @@ fn a_kernel_that_is_not_proxmoxs_is_found_wherever_it_is() {
 }
 
 #[test]
+fn a_node_without_its_initiators_file_fails() {
+    let case = Case::with_proxmox();
+    fs::remove_file(case.path("etc/iscsi/initiatorname.iscsi")).unwrap();
+    let (code, text) = audit(&case.image());
+    assert_eq!(code, Some(1));
+    assert!(
+        text.contains("/etc/iscsi/initiatorname.iscsi is missing"),
+        "{text}"
+    );
+}
+
+#[test]
 fn every_breach_is_named() {
     let case = Case::with_proxmox();
     for file in [
@@ -248,6 +261,8 @@ fn every_breach_is_named() {
         "var/lib/dhcp/dhclient.leases",
         "var/log/apt/term.log",
         "root/.bash_history",
+        "home/admin/.bash_history",
+        "var/cache/apt/pkgcache.bin",
         "var/lib/apt/lists/mirror_InRelease",
         "var/cache/apt/archives/vim.deb",
         "var/spool/postfix/maildrop/A1",

@@ -19,7 +19,7 @@ pub fn check(args: &CheckArgs, report: &Report) -> Result<()> {
         (Ok(definition), Ok(lab)) => {
             disks_hold_the_base(&definition, &lab)?;
             show(&definition, &lab, report);
-            warn(&lab, report);
+            warn(&definition, &lab, report);
             Ok(())
         }
         (definition, lab) => {
@@ -101,8 +101,19 @@ fn show(definition: &Definition, lab: &Lab, report: &Report) {
     }
 }
 
-fn warn(lab: &Lab, report: &Report) {
+fn warn(definition: &Definition, lab: &Lab, report: &Report) {
     let vms: Vec<&Vm> = lab.vms.iter().filter(|vm| !is_retired(lab, vm)).collect();
+    let joining = vms.iter().filter(|vm| vm.cluster.is_some()).count();
+    if definition.proxmox.is_none() && joining > 0 {
+        let who = match joining {
+            1 => "a VM of the lab is".to_owned(),
+            n => format!("{n} VMs of the lab are"),
+        };
+        report.warn(&format!(
+            "{who} to join a cluster, and the base has no Proxmox VE: that would fail\n  right: \
+             `proxmox: 9` in the image definition (8 on bookworm), or `cluster: none`"
+        ));
+    }
     for warning in clusters::warnings(lab, &vms) {
         report.warn(&warning);
     }

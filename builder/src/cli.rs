@@ -101,7 +101,7 @@ pub struct BaseArgs {
     /// The Debian mirror; it wins over `mirror:` in the definition and over this host's own.
     #[arg(long, value_name = "URL")]
     pub mirror: Option<String>,
-    /// The folder that the three results are moved into; 4 GB must be free there.
+    /// The folder that the three results are moved into; 4 GiB must be free there, with Proxmox VE 12.
     #[arg(long, value_name = "DIR", default_value = ".")]
     pub output: PathBuf,
     /// Build even when nothing changed here: takes in the mirror's newer packages.

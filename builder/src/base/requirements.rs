@@ -7,11 +7,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Bytes that a build needs for the unpacked system, the disk and the image; without Proxmox VE,
-/// and with it. The second number is an estimate: an installed node twice.
-const SPACE_OUTPUT: [u64; 2] = [4 << 30, 8 << 30];
+/// Bytes that a build needs for the packed and the unpacked system, and the disk; without Proxmox
+/// VE, and with it. The second number is an estimate: an installed node three times.
+const SPACE_OUTPUT: [u64; 2] = [4 << 30, 12 << 30];
 /// Bytes that mmdebstrap needs in its temporary folder: an installed node and its archives.
-const SPACE_TEMPORARY: [u64; 2] = [2 << 30, 4 << 30];
+const SPACE_TEMPORARY: [u64; 2] = [2 << 30, 6 << 30];
 
 /// The words of the kernel, and so of every program.
 pub const NO_SPACE: &str = "No space left on device";

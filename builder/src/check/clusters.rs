@@ -13,6 +13,8 @@ struct Cluster<'a> {
     name: Option<&'a str>,
     /// The addresses of all peers, in the order of the file.
     peers: Vec<&'a str>,
+    /// The names and addresses of its VMs, which may be peers of each other.
+    own: Vec<String>,
     /// How many members it has outside of the lab, where that was said: the fewest.
     stable_nodes: Option<u32>,
     /// The lab's VMs in it, with their votes.
@@ -21,7 +23,7 @@ struct Cluster<'a> {
 
 /// The warnings of all clusters that these VMs of the lab are to join.
 pub(super) fn warnings(lab: &Lab, vms: &[&Vm]) -> Vec<String> {
-    let clusters = clusters(vms);
+    let clusters = clusters(lab, vms);
     let each = clusters.iter().flat_map(|cluster| {
         let stable = cluster.stable(lab);
         [
@@ -33,8 +35,8 @@ pub(super) fn warnings(lab: &Lab, vms: &[&Vm]) -> Vec<String> {
 }
 
 /// VMs are of one cluster when it has the same name for both, or when it has no name for one of
-/// them and they share a peer.
-fn clusters<'a>(vms: &[&'a Vm]) -> Vec<Cluster<'a>> {
+/// them and they share a peer, or one is the other's peer.
+fn clusters<'a>(lab: &Lab, vms: &[&'a Vm]) -> Vec<Cluster<'a>> {
     let joins = vms
         .iter()
         .filter_map(|vm| Some((*vm, vm.cluster.as_ref()?)));
@@ -42,7 +44,7 @@ fn clusters<'a>(vms: &[&'a Vm]) -> Vec<Cluster<'a>> {
     let (named, unnamed): (Vec<_>, Vec<_>) = joins.partition(|(_, join)| join.name.is_some());
     let mut clusters: Vec<Cluster<'a>> = Vec::new();
     for (vm, join) in named.into_iter().chain(unnamed) {
-        let mut own = Cluster::of(vm, join);
+        let mut own = Cluster::of(lab, vm, join);
         let mut others = Vec::new();
         for cluster in clusters {
             // A VM whose peers belong to two named clusters does not make them one.
@@ -58,8 +60,9 @@ fn clusters<'a>(vms: &[&'a Vm]) -> Vec<Cluster<'a>> {
 }
 
 impl<'a> Cluster<'a> {
-    fn of(vm: &'a Vm, join: &'a ClusterJoin) -> Self {
+    fn of(lab: &Lab, vm: &'a Vm, join: &'a ClusterJoin) -> Self {
         Cluster {
+            own: vm.names_and_addresses(&lab.domain),
             name: join.name.as_deref(),
             peers: join.peers.iter().map(|p| p.address.as_str()).collect(),
             stable_nodes: join.stable_nodes,
@@ -70,7 +73,14 @@ impl<'a> Cluster<'a> {
     fn is(&self, other: &Self) -> bool {
         match (self.name, other.name) {
             (Some(one), Some(other)) => one == other,
-            _ => self.peers.iter().any(|peer| other.peers.contains(peer)),
+            _ => {
+                let listed = |peer: &&str| other.own.iter().any(|own| own == peer);
+                let lists = |peer: &&str| self.own.iter().any(|own| own == peer);
+                self.peers
+                    .iter()
+                    .any(|p| other.peers.contains(p) || listed(p))
+                    || other.peers.iter().any(lists)
+            }
         }
     }
 
@@ -81,6 +91,7 @@ impl<'a> Cluster<'a> {
                 self.peers.push(peer);
             }
         }
+        self.own.extend(other.own);
         let said = [self.stable_nodes, other.stable_nodes];
         self.stable_nodes = said.into_iter().flatten().min();
         self.vms.extend(other.vms);
@@ -226,7 +237,7 @@ mod tests {
 
     /// (name, peers, number of VMs) of each cluster.
     fn seen(lab: &Lab) -> Vec<(Option<&str>, String, usize)> {
-        clusters(&lab.vms.iter().collect::<Vec<_>>())
+        clusters(lab, &lab.vms.iter().collect::<Vec<_>>())
             .into_iter()
             .map(|c| (c.name, c.peers.join(" "), c.vms.len()))
             .collect()
@@ -256,13 +267,22 @@ mod tests {
     }
 
     #[test]
+    fn a_vm_that_is_the_peer_of_another_is_of_its_cluster() {
+        let lab = lab(&[("vm2", &["vm3.example.org"], ""), ("vm3", &["pve1"], "")]);
+        let all = "vm3.example.org pve1".to_owned();
+        assert_eq!(seen(&lab), [(None, all, 2)]);
+        let cluster = &clusters(&lab, &lab.vms.iter().collect::<Vec<_>>())[0];
+        assert_eq!(cluster.stable(&lab), 1);
+    }
+
+    #[test]
     fn a_peer_that_is_a_vm_of_the_lab_is_not_stable() {
         let vms = |stable: &'static str| {
             lab(&[("vm2", &["pve1", "vm3.example.org", "192.168.122.4"], stable)])
         };
         // vm3 and vm4 are not in this lab.
         assert_eq!(vms("").vms.len(), 1);
-        let cluster = |lab: &Lab| clusters(&[&lab.vms[0]])[0].stable(lab);
+        let cluster = |lab: &Lab| clusters(lab, &[&lab.vms[0]])[0].stable(lab);
         assert_eq!(cluster(&vms("")), 3);
         let lab = lab(&[
             ("vm2", &["pve1", "vm3.example.org", "192.168.122.4"], ""),

@@ -6,6 +6,8 @@ use crate::yaml::{Fields, Keys, Node, Placed, Reader, forms};
 use std::path::{Path, PathBuf};
 
 const MIN_DISK: u64 = 2 * forms::GIB;
+/// An installed node takes some 3 GB (an estimate).
+const MIN_DISK_PROXMOX: u64 = 4 * forms::GIB;
 /// The partition table is an msdos table, which counts sectors with 32 bits.
 const MAX_DISK: u64 = 2048 * forms::GIB;
 pub(super) const DEFAULT_KERNEL: &str = "linux-image-cloud-amd64";
@@ -86,15 +88,22 @@ pub(super) fn read(r: &mut Reader, node: &Node, folder: &Path) -> Definition {
     if proxmox.is_some() {
         only_proxmoxs_kernel(r, kernel.as_ref(), &packages);
     }
+    let disk = r.field_scalar(&f, "disk", |t| forms::size(t, MIN_DISK, MAX_DISK));
+    if let Some(disk) = disk.as_ref().filter(|_| proxmox.is_some()) {
+        if disk.value < MIN_DISK_PROXMOX {
+            let message = "this disk is too small for Proxmox VE";
+            let right =
+                "disk: 4G or more, such as 32G; or `proxmox: false` for a plain Debian base";
+            r.problem(disk.place, message, right);
+        }
+    }
     let default_kernel = match proxmox {
         Some(_) => proxmox::KERNEL,
         None => DEFAULT_KERNEL,
     };
     Definition {
         release: value(release, ""),
-        disk: r
-            .field_scalar(&f, "disk", |t| forms::size(t, MIN_DISK, MAX_DISK))
-            .map_or(0, |d| d.value),
+        disk: disk.map_or(0, |d| d.value),
         kernel: value(kernel, default_kernel),
         packages: plain(packages),
         kernel_command_line: value(

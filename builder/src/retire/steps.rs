@@ -44,30 +44,43 @@ pub fn steps(vm: &Vm) -> Vec<Step> {
             &[
                 "It must show \"online\": 0, or nothing. Else: poweroff in the VM.",
                 &format!(
-                    "{elsewhere}: copy {name}/retired, {name}/seed.img and {name}/run.sh into \
-                     the folder {name} there, or remove that folder."
+                    "{elsewhere}: copy {name}/retired and {name}/seed.img into the folder \
+                     {name} there, or remove that folder."
                 ),
             ],
             &[],
         ),
         step(
             "no guest is left on it",
-            &[&format!("ls {folder}/qemu-server {folder}/lxc")],
+            &[
+                &format!("ls {folder}/qemu-server {folder}/lxc"),
+                &format!("grep -nsw {name} /etc/pve/replication.cfg"),
+            ],
             &[
                 "Each file is the configuration of a virtual machine or container, and step 4 \
                  would destroy it. What HA manages moves by itself. A disk that is only on this \
                  node is lost with it. Move any other guest, such as container 100 to the node \
-                 OTHER:",
+                 OTHER. Each line that the second command shows is of a replication job, which \
+                 nobody can remove any more once the node is gone. The job's number, such as 100-0, \
+                 is in the first line of its paragraph.",
             ],
-            &[&format!(
-                "mv {folder}/lxc/100.conf /etc/pve/nodes/OTHER/lxc/"
-            )],
+            &[
+                &format!("mv {folder}/lxc/100.conf /etc/pve/nodes/OTHER/lxc/"),
+                "pvesr delete 100-0",
+            ],
         ),
         step(
             &format!("{name} is no member"),
-            &["pvecm status", &format!("pvecm delnode {name}")],
             &[
-                "The first must say \"Quorate: Yes\".",
+                "pvecm status",
+                &format!("pvecm delnode {name}"),
+                "pvecm nodes",
+            ],
+            &[
+                &format!(
+                    "The first must say \"Quorate: Yes\", and no \"Qdevice\": take that out first, \
+                     with pvecm qdevice remove. The last must not show {name} any more."
+                ),
                 "\"Could not kill node (error = CS_ERR_NOT_EXIST)\" is normal for a node that is \
                  off.",
                 &format!(
@@ -115,12 +128,14 @@ fn rest(vm: &Vm) -> Step {
     notes.push(
         "Each line that the command shows still names the node. Give the list again without it; \
          where nobody else is in a storage's list, `--delete nodes` opens the storage to all. \
-         Backups and replication: in the web interface."
+         Backups and networks (SDN, mappings): in the web interface."
             .to_owned(),
     );
     Step {
         what: "nothing else names it".to_owned(),
-        commands: vec![format!("grep -nw {name} /etc/pve/*.cfg /etc/pve/ha/*.cfg")],
+        commands: vec![format!(
+            "grep -nsw {name} /etc/pve/*.cfg /etc/pve/ha/*.cfg /etc/pve/sdn/*.cfg /etc/pve/mapping/*.cfg"
+        )],
         notes,
         remedies: [
             "pvesm set STORAGE --nodes OTHER,NODES                            # storage.cfg",

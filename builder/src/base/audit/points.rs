@@ -12,7 +12,7 @@ pub const POINTS: &[(&str, Rule)] = &[
         "no keys of root",
         Rule::Absent(&[
             "/root/.ssh/id_*",
-            "/root/.ssh/known_hosts",
+            "/root/.ssh/known_hosts*",
             "/root/.ssh/authorized_keys",
         ]),
     ),
@@ -51,6 +51,10 @@ pub const POINTS: &[(&str, Rule)] = &[
         ]),
     ),
     (
+        "no shell histories of users",
+        Rule::NoneNamed("/home", &["history"]),
+    ),
+    (
         "no package lists",
         Rule::NoFilesBelow(&["/var/lib/apt/lists"]),
     ),
@@ -59,13 +63,25 @@ pub const POINTS: &[(&str, Rule)] = &[
         Rule::NoFilesBelow(&["/var/cache/apt/archives"]),
     ),
     (
+        "no cache of packages",
+        Rule::Absent(&["/var/cache/apt/*.bin"]),
+    ),
+    (
         "no mail",
         Rule::NoFilesBelow(&[
             "/var/mail",
             "/var/spool/mail",
+            "/var/spool/postfix/active",
+            "/var/spool/postfix/bounce",
+            "/var/spool/postfix/corrupt",
+            "/var/spool/postfix/defer",
             "/var/spool/postfix/deferred",
-            "/var/spool/postfix/maildrop",
+            "/var/spool/postfix/flush",
+            "/var/spool/postfix/hold",
             "/var/spool/postfix/incoming",
+            "/var/spool/postfix/maildrop",
+            "/var/spool/postfix/saved",
+            "/var/spool/postfix/trace",
         ]),
     ),
     ("no temporary files", Rule::Empty(&["/tmp", "/var/tmp"])),
@@ -76,6 +92,10 @@ pub const POINTS: &[(&str, Rule)] = &[
             "/etc/shadow-",
             "/etc/group-",
             "/etc/gshadow-",
+            "/etc/subuid-",
+            "/etc/subgid-",
+            "/var/lib/dpkg/*-old",
+            "/var/cache/debconf/*-old",
         ]),
     ),
     (
@@ -130,7 +150,11 @@ pub const POINTS: &[(&str, Rule)] = &[
     ),
     (
         "the iSCSI initiator makes its own name",
-        Rule::Content("/etc/iscsi/initiatorname.iscsi", "GenerateName=yes\n"),
+        Rule::All(&[
+            Rule::Content("/etc/iscsi/initiatorname.iscsi", "GenerateName=yes\n"),
+            // iscsid does not start without it.
+            Rule::WithProxmox(&Rule::Exists("/etc/iscsi/initiatorname.iscsi")),
+        ]),
     ),
     (
         "with Proxmox VE: the folder of its cluster is there",
@@ -150,7 +174,7 @@ pub const POINTS: &[(&str, Rule)] = &[
     ),
     (
         "no enterprise repository is switched on",
-        Rule::NoSource("enterprise.proxmox.com"),
+        Rule::NoSource("://enterprise.proxmox.com"),
     ),
     (
         "no interactive wizard at the first boot",

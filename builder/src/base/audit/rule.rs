@@ -16,6 +16,8 @@ pub enum Rule {
     EmptyFile(&'static str),
     /// A file, where it exists, with exactly this content.
     Content(&'static str, &'static str),
+    /// A file or folder that is there.
+    Exists(&'static str),
     /// A link to this target.
     Link(&'static str, &'static str),
     /// An executable file.
@@ -36,6 +38,8 @@ pub enum Rule {
     GrubBootsProxmoxsKernel,
     /// The rule holds where Proxmox VE is installed; a plain Debian base has nothing to do with it.
     WithProxmox(&'static Rule),
+    /// All of them; the first that does not hold is told.
+    All(&'static [Rule]),
 }
 
 impl Rule {
@@ -78,6 +82,10 @@ impl Rule {
                 }
                 _ => None,
             }),
+            Rule::Exists(path) => Ok(match matching(root, path)?.is_empty() {
+                true => Some(format!("{path} is missing")),
+                false => None,
+            }),
             Rule::Link(path, target) => Ok(match link(root, path)? {
                 Some(found) if found == *target => None,
                 Some(found) => Some(format!("{path} is a link to {found}, not to {target}")),
@@ -111,6 +119,14 @@ impl Rule {
                 true => rule.check(root),
                 false => Ok(None),
             },
+            Rule::All(rules) => {
+                for rule in *rules {
+                    if let Some(why) = rule.check(root)? {
+                        return Ok(Some(why));
+                    }
+                }
+                Ok(None)
+            }
             Rule::RootLocked => {
                 let shadow = read(root, "/etc/shadow")?.unwrap_or_default();
                 let shadow = String::from_utf8_lossy(&shadow);

@@ -277,24 +277,23 @@ impl<'a> Attempt<'a> {
         Ok(false)
     }
 
-    /// The address that this node has, or is to have, on the cluster's first link.
+    /// The address that this node has, or is to have, on the cluster's first link: the seed's, but
+    /// where it keeps the one that its cluster knows.
     fn own_address(&self) -> Result<Option<IpAddr>> {
-        if let Some(address) = self.link() {
-            return Ok(Some(address));
-        }
-        let text = self
-            .context
-            .root
-            .read_text(hosts::FILE)?
-            .unwrap_or_default();
-        Ok(hosts::address_of(&text, &self.context.name))
+        let root = self.context.root;
+        let hosts = root.read_text(hosts::FILE)?.unwrap_or_default();
+        let there = hosts::address_of(&hosts, &self.context.name);
+        Ok(match self.context.kept {
+            Some(_) => there.or(self.context.address()),
+            None => self.context.address().or(there),
+        })
     }
 
-    /// The seed's address; not where this node keeps the one that its cluster knows.
-    fn link(&self) -> Option<IpAddr> {
-        match self.context.kept {
-            Some(_) => None,
-            None => self.context.address(),
+    /// What is given to pvecm; without one it takes what the name stands for, which DHCP gave.
+    fn link(&self) -> Result<Option<IpAddr>> {
+        match self.context.address() {
+            Some(_) => self.own_address(),
+            None => Ok(None),
         }
     }
 
@@ -313,7 +312,7 @@ impl<'a> Attempt<'a> {
         let talk = Talk {
             program: "pvecm",
             folder: Path::new("/root"),
-            args: &arguments(peer, self.link(), force),
+            args: &arguments(peer, self.link()?, force),
             password: self.cluster.password.reveal(),
             limit: self.cluster.retry.attempt_limit(),
             // pvecm waits for quorum without end, and a corosync that has stopped brings none.
