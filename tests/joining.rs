@@ -13,6 +13,8 @@ mod after;
 mod lab;
 #[path = "joining/node.rs"]
 mod node;
+#[path = "joining/refused.rs"]
+mod refused;
 #[path = "joining/rows.rs"]
 mod rows;
 #[path = "joining/twenty.rs"]

@@ -6,7 +6,7 @@ use super::observe::{corosync, corosync_has_stopped, observe};
 use super::peers::Listed;
 use super::refusals::Refusals;
 use super::talk::{self, Talk};
-use super::{MOUNT_WAIT, peers};
+use super::{MOUNT_WAIT, peers, pvecm};
 use crate::keep;
 use crate::patience;
 use crate::seed::{Cluster, Peer};
@@ -17,8 +17,6 @@ use std::net::IpAddr;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// pmxcfs's list of the guests that it knows.
-const VMLIST: &str = "/etc/pve/.vmlist";
 /// How long pmxcfs may take when it was started again.
 const RESTART_WAIT: Duration = Duration::from_secs(30);
 /// How long to wait before a refused password is given once more.
@@ -98,7 +96,7 @@ impl<'a> Attempt<'a> {
                 Action::BringBack => self.bring_back()?,
                 Action::Add { force } => {
                     if force && state != State::LeftBehind {
-                        self.no_guests()?;
+                        pvecm::no_guests(self.context.root)?;
                     }
                     self.add(force)?;
                 }
@@ -121,7 +119,9 @@ impl<'a> Attempt<'a> {
                         continue;
                     };
                     let context = self.context;
-                    self.once("certificate", why.clone(), || renew_certificate(context))?;
+                    self.once("certificate", why.clone(), || {
+                        pvecm::renew_certificate(context)
+                    })?;
                     self.done
                         .get_or_insert_with(|| "with a new certificate".to_owned());
                 }
@@ -199,21 +199,6 @@ impl<'a> Attempt<'a> {
             self.wait_until(RESTART_WAIT, |state| *state != State::LeftBehind)?;
         }
         Ok(())
-    }
-
-    /// `--force` turns pvecm's own look for guests into a warning, and the join replaces the node's
-    /// database, their configurations included.
-    fn no_guests(&self) -> Result<()> {
-        let text = self.context.root.read_text(VMLIST)?.unwrap_or_default();
-        let guests = guests(&text);
-        if guests.is_empty() {
-            return Ok(());
-        }
-        bail!(
-            "an earlier join was cut and is to be repaired, but this node has guests by now ({}): \
-             their configurations would be lost. Save and remove them, then: firstboot retry",
-            guests.join(", ")
-        )
     }
 
     /// Asks the candidates in turn for the list of nodes, until one answers.
@@ -312,7 +297,7 @@ impl<'a> Attempt<'a> {
         let talk = Talk {
             program: "pvecm",
             folder: Path::new("/root"),
-            args: &arguments(peer, self.link()?, force),
+            args: &pvecm::arguments(peer, self.link()?, force),
             password: self.cluster.password.reveal(),
             limit: self.cluster.retry.attempt_limit(),
             // pvecm waits for quorum without end, and a corosync that has stopped brings none.
@@ -372,75 +357,10 @@ impl<'a> Attempt<'a> {
     }
 }
 
-fn renew_certificate(context: &Context) -> Result<()> {
-    let root = context.root;
-    (context.log)("the certificate is missing: pvecm updatecerts");
-    // Without --force a certificate that is there and does not verify would be kept.
-    root.query("pvecm", &["updatecerts", "--force"])?;
-    root.query("systemctl", &["reload-or-restart", "pvedaemon", "pveproxy"])?;
-    Ok(())
-}
-
-/// The numbers in pmxcfs's list of guests (`.vmlist`), all of which are this node's while it is in no
-/// cluster.
-fn guests(vmlist: &str) -> Vec<String> {
-    let list: serde_json::Value = serde_json::from_str(vmlist).unwrap_or_default();
-    let ids = list["ids"].as_object();
-    ids.map(|ids| ids.keys().cloned().collect())
-        .unwrap_or_default()
-}
-
 /// Why pmxcfs may not run.
 pub fn not_mounted(name: &str) -> String {
     format!(
         "the cluster file system is not mounted at /etc/pve. It does not start when {name} stands \
          for no address or for 127.0.1.1 in /etc/hosts; see journalctl -u pve-cluster"
     )
-}
-
-fn arguments(peer: &Peer, link: Option<IpAddr>, force: bool) -> Vec<String> {
-    let mut args = vec![
-        "add".to_owned(),
-        peer.address.clone(),
-        "--fingerprint".to_owned(),
-        peer.fingerprint.clone(),
-    ];
-    if let Some(link) = link {
-        args.extend(["--link0".to_owned(), link.to_string()]);
-    }
-    if force {
-        args.push("--force".to_owned());
-    }
-    args
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_password_is_no_argument_and_force_is_the_last() {
-        let peer = Peer {
-            address: "10.120.0.1".to_owned(),
-            fingerprint: "AA".to_owned(),
-        };
-        let words = |link: Option<&str>, force| {
-            let link = link.map(|link| link.parse().unwrap());
-            arguments(&peer, link, force).join(" ")
-        };
-        assert_eq!(
-            words(Some("10.120.0.42"), false),
-            "add 10.120.0.1 --fingerprint AA --link0 10.120.0.42"
-        );
-        assert_eq!(words(None, true), "add 10.120.0.1 --fingerprint AA --force");
-    }
-
-    #[test]
-    fn guests_are_seen_in_the_list_of_pmxcfs() {
-        let text = "{\n\"version\": 3,\n\"ids\": {\n\"100\": { \"node\": \"vm42\", \"type\": \"lxc\", \
-                    \"version\": 2 },\"101\": { \"node\": \"vm42\", \"type\": \"qemu\", \"version\": 3 }}\n\n}\n";
-        assert_eq!(guests(text), ["100", "101"]);
-        assert!(guests("{\n\"version\": 1\n}\n").is_empty());
-        assert!(guests("").is_empty());
-    }
 }

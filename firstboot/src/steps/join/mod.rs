@@ -10,6 +10,7 @@ pub mod machine;
 pub mod members;
 pub mod observe;
 pub mod peers;
+mod pvecm;
 mod refusals;
 pub mod talk;
 

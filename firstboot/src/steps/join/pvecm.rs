@@ -1,0 +1,91 @@
+//! What pvecm is given, and what it would not look at.
+
+use crate::root::Root;
+use crate::seed::Peer;
+use crate::steps::Context;
+use anyhow::{Result, bail};
+use std::net::IpAddr;
+
+/// pmxcfs's list of the guests that it knows.
+const VMLIST: &str = "/etc/pve/.vmlist";
+
+/// The words after `pvecm` that add this node through a peer.
+pub fn arguments(peer: &Peer, link: Option<IpAddr>, force: bool) -> Vec<String> {
+    let mut args = vec![
+        "add".to_owned(),
+        peer.address.clone(),
+        "--fingerprint".to_owned(),
+        peer.fingerprint.clone(),
+    ];
+    if let Some(link) = link {
+        args.extend(["--link0".to_owned(), link.to_string()]);
+    }
+    if force {
+        args.push("--force".to_owned());
+    }
+    args
+}
+
+/// Makes the node's certificate anew.
+pub fn renew_certificate(context: &Context) -> Result<()> {
+    let root = context.root;
+    (context.log)("the certificate is missing: pvecm updatecerts");
+    // Without --force a certificate that is there and does not verify would be kept.
+    root.query("pvecm", &["updatecerts", "--force"])?;
+    root.query("systemctl", &["reload-or-restart", "pvedaemon", "pveproxy"])?;
+    Ok(())
+}
+
+/// Fails where this node has guests: `--force` turns pvecm's own look for them into a warning, and
+/// the join replaces the node's database, their configurations included.
+pub fn no_guests(root: &Root) -> Result<()> {
+    let guests = guests(&root.read_text(VMLIST)?.unwrap_or_default());
+    if guests.is_empty() {
+        return Ok(());
+    }
+    bail!(
+        "an earlier join was cut and is to be repaired, but this node has guests by now ({}): their \
+         configurations would be lost. Save and remove them, then: firstboot retry",
+        guests.join(", ")
+    )
+}
+
+/// The numbers in pmxcfs's list of guests (`.vmlist`), all of which are this node's while it is in no
+/// cluster.
+fn guests(vmlist: &str) -> Vec<String> {
+    let list: serde_json::Value = serde_json::from_str(vmlist).unwrap_or_default();
+    let ids = list["ids"].as_object();
+    ids.map(|ids| ids.keys().cloned().collect())
+        .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_password_is_no_argument_and_force_is_the_last() {
+        let peer = Peer {
+            address: "10.120.0.1".to_owned(),
+            fingerprint: "AA".to_owned(),
+        };
+        let words = |link: Option<&str>, force| {
+            let link = link.map(|link| link.parse().unwrap());
+            arguments(&peer, link, force).join(" ")
+        };
+        assert_eq!(
+            words(Some("10.120.0.42"), false),
+            "add 10.120.0.1 --fingerprint AA --link0 10.120.0.42"
+        );
+        assert_eq!(words(None, true), "add 10.120.0.1 --fingerprint AA --force");
+    }
+
+    #[test]
+    fn guests_are_seen_in_the_list_of_pmxcfs() {
+        let text = "{\n\"version\": 3,\n\"ids\": {\n\"100\": { \"node\": \"vm42\", \"type\": \"lxc\", \
+                    \"version\": 2 },\"101\": { \"node\": \"vm42\", \"type\": \"qemu\", \"version\": 3 }}\n\n}\n";
+        assert_eq!(guests(text), ["100", "101"]);
+        assert!(guests("{\n\"version\": 1\n}\n").is_empty());
+        assert!(guests("").is_empty());
+    }
+}
