@@ -242,3 +242,14 @@ class Case(unittest.TestCase):
         self.assertFalse(node.exists("/etc/corosync/authkey"))
         self.assertFalse(node.exists("/etc/corosync/corosync.conf"))
         self.assertFalse(node.exists("/etc/pve/corosync.conf"))
+
+
+class ClusterCase(Case):
+    """A cluster of one node, alpha, for each test."""
+
+    def setUp(self):
+        self.rig = Rig()
+        self.addCleanup(self.rig.close)
+        self.alpha = self.rig.node("alpha", 11).boot()
+        self.alpha.run("pvecm", "create", "labcluster", "--link0", self.alpha.address)
+        wait_for(lambda: quorate(self.alpha))

@@ -9,19 +9,12 @@ import subprocess
 import time
 import unittest
 
-from rig import PASSWORD, Case, Rig, block, essence, normal, online, quorate, transcript, wait_for
+from rig import PASSWORD, Case, ClusterCase, Rig, block, essence, normal, online, quorate, transcript, wait_for
 
 STATUS, NODES, MEMBERS = ("pvecm", "status"), ("pvecm", "nodes"), ("/etc/pve/.members",)
 
 
-class Joins(Case):
-    def setUp(self):
-        self.rig = Rig()
-        self.addCleanup(self.rig.close)
-        self.alpha = self.rig.node("alpha", 11).boot()
-        self.alpha.run("pvecm", "create", "labcluster", "--link0", self.alpha.address)
-        wait_for(lambda: quorate(self.alpha))
-
+class Joins(ClusterCase):
     def joined(self, name, last):
         node = self.rig.node(name, last).boot()
         self.assert_success(node.add(self.alpha), node)

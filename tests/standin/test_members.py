@@ -6,18 +6,11 @@ import ssl
 import subprocess
 import unittest
 
-from rig import PASSWORD, Case, Rig, normal, online, quorate, transcript, wait_for
+from rig import PASSWORD, ClusterCase, normal, online, quorate, transcript, wait_for
 
 
-class Members(Case):
+class Members(ClusterCase):
     """A cluster per test, because these change it."""
-
-    def setUp(self):
-        self.rig = Rig()
-        self.addCleanup(self.rig.close)
-        self.alpha = self.rig.node("alpha", 11).boot()
-        self.alpha.run("pvecm", "create", "labcluster", "--link0", self.alpha.address)
-        wait_for(lambda: quorate(self.alpha))
 
     def joined(self, name, last):
         node = self.rig.node(name, last).boot()

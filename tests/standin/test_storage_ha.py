@@ -4,18 +4,14 @@ import json
 import os
 import unittest
 
-from rig import Case, Rig, online, quorate, wait_for
+from rig import ClusterCase, online, quorate, wait_for
 
 NFS = ("--server", "127.99.0.200", "--export", "/srv/ct", "--content", "rootdir,images")
 
 
-class StorageAndHa(Case):
+class StorageAndHa(ClusterCase):
     def setUp(self):
-        self.rig = Rig()
-        self.addCleanup(self.rig.close)
-        self.alpha = self.rig.node("alpha", 11).boot()
-        self.alpha.run("pvecm", "create", "labcluster", "--link0", self.alpha.address)
-        wait_for(lambda: quorate(self.alpha))
+        super().setUp()
         self.beta = self.rig.node("beta", 12).boot()
         self.beta.add(self.alpha)
         wait_for(lambda: online(self.alpha, "beta") and quorate(self.beta))

@@ -36,8 +36,8 @@ pub struct Attempt<'a> {
     candidates: VecDeque<&'a Peer>,
     /// The peer that has answered, and what it says of this node.
     answered: Option<(&'a Peer, Entry)>,
-    /// The cluster's list of nodes as it was when this attempt was spread.
-    seen: Option<Vec<Listed>>,
+    /// The names of the cluster's nodes as they were when this attempt was spread.
+    seen: Option<BTreeSet<String>>,
     /// How often it was spread, because others were faster.
     rounds: u32,
     /// Why the peers so far were of no use.
@@ -221,7 +221,7 @@ impl<'a> Attempt<'a> {
             match answer {
                 Ok(nodes) => {
                     let entry = Entry::of(&nodes, &self.context.name, self.own_address()?);
-                    if entry == Entry::Absent && !self.my_turn(peer, nodes)? {
+                    if entry == Entry::Absent && !self.my_turn(peer, &nodes)? {
                         continue;
                     }
                     self.answered = Some((peer, entry));
@@ -237,19 +237,17 @@ impl<'a> Attempt<'a> {
     /// switched on together; of nodes that join at the same moment all but one are left behind,
     /// with a vote that is missing until they are repaired. So each listens before it speaks: it
     /// waits for a moment of its own, and then asks once more whether somebody was faster.
-    fn my_turn(&mut self, peer: &'a Peer, nodes: Vec<Listed>) -> Result<bool> {
-        if let Some(why) = peers::no_room(&nodes) {
+    fn my_turn(&mut self, peer: &'a Peer, nodes: &[Listed]) -> Result<bool> {
+        if let Some(why) = peers::no_room(nodes) {
             let reason = format!("{} says: {why}", peer.address);
             return Err(Later::because(reason).into());
         }
         // The API gives them in a new order each time (seen: transcripts 22 and 23).
-        let names = |nodes: &[Listed]| -> BTreeSet<String> {
-            nodes.iter().map(|node| node.name.clone()).collect()
-        };
-        let before = self.seen.replace(nodes);
-        if before.is_some() && before.as_deref().map(names) == self.seen.as_deref().map(names) {
+        let names: BTreeSet<String> = nodes.iter().map(|node| node.name.clone()).collect();
+        if self.seen.as_ref() == Some(&names) {
             return Ok(true);
         }
+        self.seen = Some(names);
         if self.rounds == MOST_ROUNDS {
             return Err(
                 Later::because("other nodes join at the same time, and were faster").into(),
