@@ -6,9 +6,9 @@
 
 use firstboot::media::read_folder;
 use firstboot::seed::{
-    Bridge, BridgeParameters, Chpasswd, Cluster, Ethernet, Ha, Match, MetaData, Nameservers,
-    NetworkConfig, NfsStorage, PasswordKind, Peer, Proxmox, Retry, Route, Secret, Seed, SeedError,
-    UserData, UserPassword, parse,
+    Bridge, BridgeParameters, Chpasswd, Cluster, Credential, Ethernet, Ha, HaRule, Match, MetaData,
+    Nameservers, NetworkConfig, NfsStorage, Ntp, OpenVpnInstance, PasswordKind, Peer, Proxmox,
+    Retry, Route, Secret, Seed, SeedError, UserData, UserPassword, parse,
 };
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -137,7 +137,7 @@ fn an_openvpn_configuration_keeps_every_byte() {
     let document = "#cloud-config\nhostname: vm42\nopenvpn:\n  vpn: |\n    dev tap120\n    <ca>\n    x\n    </ca>\n";
     let seed = parse("instance-id: i", document, None).unwrap();
     assert_eq!(
-        seed.user_data.openvpn["vpn"].reveal(),
+        seed.user_data.openvpn["vpn"].config.reveal(),
         "dev tap120\n<ca>\nx\n</ca>\n"
     );
 }
@@ -153,8 +153,51 @@ fn good_seeds_survive_being_written() {
 
 #[test]
 fn a_full_seed_survives_being_written() {
-    let seed = full_seed();
+    let mut seed = full_seed();
     assert_eq!(written_and_read(&seed), seed);
+    let proxmox = seed.user_data.proxmox.as_mut().unwrap();
+    let cluster = proxmox.cluster.as_mut().unwrap();
+    let ticket = format!("PVE:root@pam:6B0844C3::{}", "rZ9+/=".repeat(57));
+    cluster.credential = Credential::Ticket(Secret::new(ticket));
+    proxmox.storage[0].content = None;
+    assert_eq!(written_and_read(&seed), seed);
+    let cluster = seed.cluster().unwrap();
+    assert_eq!(cluster.credential.ticket().unwrap().made(), 0x6B0844C3);
+    let links: Vec<String> = cluster
+        .all_links()
+        .iter()
+        .map(|l| format!("{l:?}"))
+        .collect();
+    assert_eq!(links, ["(0, 10.120.0.42)", "(1, 192.168.122.42)"]);
+}
+
+/// What the power leaves of a ticket that is being overwritten is a seed, and no ticket.
+#[test]
+fn a_ticket_that_is_gone_or_torn_is_no_error() {
+    let fingerprint = ["AB"; 32].join(":");
+    let with = |ticket: &str| {
+        let user = format!(
+            "#cloud-config\nhostname: vm42\nproxmox: {{cluster: {{peers: [{{address: a, \
+             fingerprint: \"{fingerprint}\"}}], ticket: '{ticket}'}}}}\n"
+        );
+        parse("instance-id: i", &user, None)
+    };
+    let credential = |ticket: &str| {
+        let seed = with(ticket).unwrap_or_else(|e| panic!("{ticket}: {e}"));
+        seed.cluster().unwrap().credential.clone()
+    };
+    let whole = credential("PVE:root@pam:6B0844C3::rZ9");
+    assert!(whole.ticket().is_some() && !whole.is_removed());
+    for torn in [
+        "PVE:rxxx@pam:6B0844C3::rZ9",
+        "PVE:root@pam:6Bxxxxxxxxxxx",
+        "xVE:root@pam:6B0844C3::xxx",
+    ] {
+        let torn = credential(torn);
+        assert!(torn.ticket().is_none() && !torn.is_removed());
+    }
+    assert!(credential("xxxxxxxxxxxxxxxxxxxxxxxxxx").is_removed());
+    assert!(with("PVE:admin@pve:6B0844C3::rZ9").is_err());
 }
 
 fn written_and_read(seed: &Seed) -> Seed {
@@ -190,10 +233,15 @@ const AWKWARD: [&str; 10] = [
 ];
 
 fn full_seed() -> Seed {
-    let openvpn = AWKWARD
-        .iter()
-        .enumerate()
-        .map(|(number, text)| (format!("vpn-{number}"), Secret::new(*text)));
+    let openvpn = AWKWARD.iter().enumerate().map(|(number, text)| {
+        let long = number % 2 == 1;
+        let instance = OpenVpnInstance {
+            config: Secret::new(*text),
+            user_pass: long.then(|| Secret::new("vm42\n  yes: #1 \n")),
+            shared: long,
+        };
+        (format!("vpn-{number}"), instance)
+    });
     let route = Route {
         to: "10.0.0.0/8".into(),
         via: "192.168.122.254".parse().unwrap(),
@@ -242,16 +290,24 @@ fn full_seed() -> Seed {
                     kind: PasswordKind::Text,
                 }],
             }),
+            ssh_pwauth: Some(true),
+            ntp: Some(Ntp {
+                enabled: true,
+                servers: vec!["10.120.0.1".into(), "ntp.lab.example".into()],
+                pools: vec!["pool.lab.example".into()],
+            }),
             openvpn: openvpn.collect(),
             proxmox: Some(Proxmox {
                 cluster: Some(Cluster {
                     peers: vec![Peer {
                         address: "10.120.0.41".into(),
-                        fingerprint: ["AB"; 32].join(":"),
+                        fingerprints: vec![["AB"; 32].join(":"), ["CD"; 32].join(":")],
                     }],
-                    password: Secret::new("true"),
+                    credential: Credential::Password(Secret::new("true")),
                     link0: Some("10.120.0.42".parse().unwrap()),
+                    links: [(1, "192.168.122.42".parse().unwrap())].into(),
                     votes: Some(0),
+                    lab: vec!["vm41".into(), "vm42".into()],
                     retry: Retry {
                         give_up: Some(7200),
                         ..Retry::default()
@@ -261,12 +317,17 @@ fn full_seed() -> Seed {
                     id: "lab-nfs".into(),
                     server: "10.120.0.5".into(),
                     export: "/srv/lab".into(),
-                    content: vec!["rootdir".into(), "images".into()],
+                    content: Some(vec!["rootdir".into(), "images".into()]),
                     options: Some("vers=4.2".into()),
                 }],
                 ha: Ha {
                     groups: vec!["on".into()],
-                    rules: vec!["near-the-lab".into()],
+                    rules: [("near-the-lab", None), ("first", Some(7))]
+                        .map(|(name, priority)| HaRule {
+                            name: name.into(),
+                            priority,
+                        })
+                        .to_vec(),
                 },
                 retired: false,
             }),
@@ -304,10 +365,20 @@ fn no_error_shows_a_secret() {
         "users: [{name: root, ssh_authorized_keys",
         "openvpn",
         "openvpn: {vpn",
+        "openvpn: {vpn: {config",
+        "openvpn: {vpn: {user_pass",
+        "openvpn: {vpn: {shared",
+        "ssh_pwauth",
+        "ntp",
+        "ntp: {servers",
         "proxmox",
         "proxmox: {cluster",
         "proxmox: {cluster: {password",
+        "proxmox: {cluster: {ticket",
         "proxmox: {cluster: {link0",
+        "proxmox: {cluster: {links",
+        "proxmox: {cluster: {links: {1",
+        "proxmox: {cluster: {lab",
         "proxmox: {cluster: {votes",
         "proxmox: {cluster: {retry",
         "proxmox: {cluster: {retry: {first",
@@ -316,6 +387,7 @@ fn no_error_shows_a_secret() {
         "proxmox: {storage: [{options",
         "proxmox: {ha",
         "proxmox: {ha: {rules",
+        "proxmox: {ha: {rules: [{priority",
         "proxmox: {retired",
         "proxmox: {cluster: {peers",
         "proxmox: {cluster: {peers: [{address",
@@ -354,5 +426,12 @@ fn no_error_shows_a_secret() {
 
 /// Names and time zones may look like that, and are no secrets.
 fn shape_is_plain_name(key: &str) -> bool {
-    ["hostname", "fqdn", "timezone", "proxmox: {ha: {rules"].contains(&key)
+    let names = [
+        "hostname",
+        "fqdn",
+        "timezone",
+        "ntp: {servers",
+        "proxmox: {ha: {rules",
+    ];
+    names.contains(&key)
 }

@@ -4,7 +4,7 @@
 
 mod vm_folder;
 
-use firstboot::seed::{Ha, NfsStorage, Proxmox, Retry};
+use firstboot::seed::{Ha, HaRule, NfsStorage, Proxmox, Retry};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
@@ -107,7 +107,7 @@ fn what_the_lab_says_of_the_cluster_reaches_the_guest() {
                 id: id.into(),
                 server: server.into(),
                 export: export.into(),
-                content: content.iter().map(|kind| (*kind).to_owned()).collect(),
+                content: Some(content.iter().map(|kind| (*kind).to_owned()).collect()),
                 options: options.map(str::to_owned),
             }
         };
@@ -124,7 +124,13 @@ fn what_the_lab_says_of_the_cluster_reaches_the_guest() {
     assert_eq!(found.storage, storages);
     let ha = |groups: &[&str], rules: &[&str]| Ha {
         groups: groups.iter().map(|name| (*name).to_owned()).collect(),
-        rules: rules.iter().map(|name| (*name).to_owned()).collect(),
+        rules: rules
+            .iter()
+            .map(|name| HaRule {
+                name: (*name).to_owned(),
+                priority: None,
+            })
+            .collect(),
     };
     assert_eq!(found.ha, ha(&["lab"], &["lab-nodes"]));
 

@@ -219,7 +219,7 @@ fn read_peer(r: &mut Reader, node: &Node) -> Option<Placed<Peer>> {
         place: address.place,
         value: Peer {
             address: address.value,
-            fingerprint: fingerprint?.value,
+            fingerprints: vec![fingerprint?.value],
         },
     })
 }

@@ -2,7 +2,7 @@
 
 use super::{settings, values};
 use crate::yaml::{Keys, Kind, Node, Placed, Reader, forms};
-use firstboot::seed::{Ha, NfsStorage};
+use firstboot::seed::{Ha, HaRule, NfsStorage};
 
 const STORAGE_KEYS: Keys = &[
     ("id", "id: the storage's name in the cluster, such as lab"),
@@ -60,9 +60,20 @@ impl HaWish {
     pub fn ha(self) -> Ha {
         Ha {
             groups: self.groups.unwrap_or_default(),
-            rules: self.rules.unwrap_or_default(),
+            rules: self
+                .rules
+                .unwrap_or_default()
+                .into_iter()
+                .map(rule)
+                .collect(),
         }
     }
+}
+
+/// A rule with Proxmox's own priority.
+fn rule(name: String) -> HaRule {
+    let priority = None;
+    HaRule { name, priority }
 }
 
 /// Reads `ha`.
@@ -127,7 +138,7 @@ fn read_one(r: &mut Reader, node: &Node) -> Option<Placed<NfsStorage>> {
             id: id.value,
             server: server?.value,
             export: export?.value,
-            content,
+            content: Some(content),
             options: options.map(|options| options.value),
         },
     })

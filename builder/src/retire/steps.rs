@@ -113,7 +113,10 @@ fn rest(vm: &Vm) -> Step {
             vm.storage.iter().map(|s| s.id.as_str()).collect(),
         ),
         ("group", vm.ha.groups.iter().map(String::as_str).collect()),
-        ("rule", vm.ha.rules.iter().map(String::as_str).collect()),
+        (
+            "rule",
+            vm.ha.rules.iter().map(|rule| rule.name.as_str()).collect(),
+        ),
     ]
     .into_iter()
     .filter(|(_, names): &(_, Vec<&str>)| !names.is_empty())

@@ -3,8 +3,9 @@
 use crate::lab::{ClusterJoin, Lab, Vm};
 use anyhow::{Context, Result};
 use firstboot::seed::{
-    Bridge, BridgeParameters, Chpasswd, Cluster, Ethernet, Ha, Match, MetaData, Nameservers,
-    NetworkConfig, PasswordKind, Proxmox, Retry, Route, Secret, UserData, UserPassword,
+    Bridge, BridgeParameters, Chpasswd, Cluster, Credential, Ethernet, Ha, Match, MetaData,
+    Nameservers, NetworkConfig, OpenVpnInstance, PasswordKind, Proxmox, Retry, Route, Secret,
+    UserData, UserPassword,
 };
 use sha_crypt::{CustomizedPasswordHasher, Params, ShaCrypt};
 use sha2::{Digest, Sha256};
@@ -71,7 +72,7 @@ impl Documents {
         // digest of a weak password tells it.
         let mut told = user_data.clone();
         if let Some(cluster) = told.proxmox.as_mut().and_then(|p| p.cluster.as_mut()) {
-            cluster.password = Secret::new("x");
+            cluster.credential = cluster.credential.removed();
         }
         let told = document(&told)?;
         let user_data = document(user_data)?;
@@ -117,14 +118,17 @@ fn user_data(lab: &Lab, vm: &Vm, secrets: &Secrets) -> Result<UserData> {
     };
     let mut openvpn = std::collections::BTreeMap::new();
     if let (Some(instance), Some(config)) = (&vm.openvpn, &secrets.openvpn) {
-        openvpn.insert(instance.instance.clone(), config.clone());
+        let config = OpenVpnInstance::new(config.clone());
+        openvpn.insert(instance.instance.clone(), config);
     }
     let cluster = match (&vm.cluster, &secrets.cluster_password) {
         (Some(join), Some(password)) => Some(Cluster {
             peers: join.peers.clone(),
-            password: password.clone(),
+            credential: Credential::Password(password.clone()),
             link0: vm.vmbr120.map(IpAddr::V4),
+            links: Default::default(),
             votes: join.votes,
+            lab: Vec::new(),
             retry: Retry {
                 spread: spread(lab, join),
                 ..join.retry
@@ -140,6 +144,8 @@ fn user_data(lab: &Lab, vm: &Vm, secrets: &Secrets) -> Result<UserData> {
         disable_root: Some(false),
         ssh_authorized_keys: vm.ssh_keys.clone(),
         chpasswd,
+        ssh_pwauth: None,
+        ntp: None,
         openvpn,
         proxmox: Some(Proxmox {
             cluster,
@@ -309,12 +315,12 @@ mod tests {
         assert_eq!(root.kind, PasswordKind::Hash);
         assert!(root.password.reveal().starts_with("$6$"));
         assert_eq!(
-            seed.user_data.openvpn["vpn-interco"].reveal(),
+            seed.user_data.openvpn["vpn-interco"].config.reveal(),
             example::OPENVPN
         );
         let cluster = seed.user_data.proxmox.unwrap().cluster.unwrap();
         assert_eq!(cluster.link0, Some("10.120.0.42".parse().unwrap()));
-        assert_eq!(cluster.password.reveal(), "cluster-secret");
+        assert_eq!(cluster.credential.secret().reveal(), "cluster-secret");
         // Nothing that a base of before would not know.
         for key in ["votes", "retry", "storage", "ha:", "retired"] {
             assert!(!made.user_data.contains(key), "{key}");
@@ -372,7 +378,7 @@ mod tests {
                 id: "lab".into(),
                 server: "10.120.0.5".into(),
                 export: "/srv/lab".into(),
-                content: vec!["rootdir".into()],
+                content: Some(vec!["rootdir".into()]),
                 options: None,
             }],
             ..lab.vms[0].clone()

@@ -47,7 +47,7 @@ pub fn lab() -> Lab {
             cluster: Some(ClusterJoin {
                 peers: vec![Peer {
                     address: "10.120.0.1".into(),
-                    fingerprint: vec!["AB"; 32].join(":"),
+                    fingerprints: vec![["AB"; 32].join(":")],
                 }],
                 password_file: "/lab/secrets/cluster.password".into(),
                 name: None,

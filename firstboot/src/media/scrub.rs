@@ -64,7 +64,7 @@ pub fn on_disk(sys: &Path, dev: &Path) -> Result<Scrubbed> {
     };
     match found.seed.cluster() {
         None => return Ok(Scrubbed::NoPassword),
-        Some(cluster) if cluster.password_is_removed() => return Ok(Scrubbed::AlreadyDone),
+        Some(cluster) if cluster.credential.is_removed() => return Ok(Scrubbed::AlreadyDone),
         Some(_) => {}
     }
     let place = found.device;

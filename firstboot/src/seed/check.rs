@@ -132,6 +132,15 @@ pub(super) fn password(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
+/// OpenVPN's `auth-user-pass` file: a line with the user, and one with the password.
+pub(super) fn user_pass(text: &str) -> Result<String, String> {
+    let lines: Vec<&str> = text.lines().collect();
+    match lines[..] {
+        [user, pass] if password(user).is_ok() && password(pass).is_ok() => Ok(text.to_owned()),
+        _ => Err("must be two lines, the user's name and the password".into()),
+    }
+}
+
 /// A crypt(3) string that fits into a field of `/etc/shadow`.
 pub(super) fn password_hash(text: &str) -> Result<String, String> {
     let fits = |b: u8| b.is_ascii_graphic() && b != b':';

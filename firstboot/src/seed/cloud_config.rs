@@ -5,13 +5,13 @@ use super::check;
 use super::document::{Document, Notes};
 use super::problem::Problem;
 use super::proxmox;
-use super::user_data::{Chpasswd, PasswordKind, UserData, UserPassword};
+use super::user_data::{Chpasswd, Ntp, OpenVpnInstance, PasswordKind, UserData, UserPassword};
 use super::walk::Path;
 use std::collections::BTreeMap;
 
 /// The document's name.
 pub(super) const NAME: &str = "user-data";
-const KNOWN: [&str; 11] = [
+const KNOWN: [&str; 13] = [
     "hostname",
     "fqdn",
     "timezone",
@@ -21,6 +21,8 @@ const KNOWN: [&str; 11] = [
     "password",
     "user",
     "users",
+    "ssh_pwauth",
+    "ntp",
     "openvpn",
     "proxmox",
 ];
@@ -51,6 +53,8 @@ pub(super) fn read(text: &str, notes: &mut Notes) -> UserData {
         disable_root: doc.flag(&root.key("disable_root")),
         ssh_authorized_keys: ssh_keys(&mut doc, &root.key("ssh_authorized_keys")),
         chpasswd: chpasswd(&mut doc),
+        ssh_pwauth: ssh_pwauth(&mut doc),
+        ntp: ntp(&mut doc),
         openvpn: openvpn(&mut doc),
         proxmox: proxmox::read(&mut doc),
     };
@@ -242,7 +246,37 @@ fn default_password(doc: &mut Document, chpasswd: &mut Option<Chpasswd>) {
     chpasswd.get_or_insert_default().users.extend(user);
 }
 
-fn openvpn(doc: &mut Document) -> BTreeMap<String, Secret> {
+/// cloud-init still takes `unchanged`, which is to say nothing.
+fn ssh_pwauth(doc: &mut Document) -> Option<bool> {
+    let path = Path::root().key("ssh_pwauth");
+    match doc.is_text(&path, "unchanged") {
+        true => None,
+        false => doc.flag(&path),
+    }
+}
+
+fn ntp(doc: &mut Document) -> Option<Ntp> {
+    let path = Path::root().key("ntp");
+    let keys = doc.keys(&path, "`enabled`, `servers` and `pools`");
+    if keys.is_empty() {
+        return None;
+    }
+    doc.ignore_unknown(&path, &["enabled", "servers", "pools"]);
+    let mut hosts = |key| {
+        let items = doc.list(&path.key(key), "addresses or host names");
+        let hosts = items
+            .iter()
+            .filter_map(|item| doc.checked(item, check::address_or_host));
+        hosts.collect()
+    };
+    Some(Ntp {
+        servers: hosts("servers"),
+        pools: hosts("pools"),
+        enabled: doc.flag(&path.key("enabled")).unwrap_or(true),
+    })
+}
+
+fn openvpn(doc: &mut Document) -> BTreeMap<String, OpenVpnInstance> {
     let path = Path::root().key("openvpn");
     let mut instances = BTreeMap::new();
     for name in doc.keys(&path, "instance names with their configurations") {
@@ -250,14 +284,31 @@ fn openvpn(doc: &mut Document) -> BTreeMap<String, Secret> {
         if let Err(message) = check::instance_name(&name) {
             doc.wrong_key(&place, &message);
         }
-        let what = "the text of an OpenVPN configuration (write `|` after the colon)";
-        let Some(text) = doc.require::<String>(&place, what) else {
-            continue;
+        let instance = match doc.is_mapping(&place) {
+            true => {
+                doc.refuse_unknown(&place, &["config", "user_pass", "shared"]);
+                OpenVpnInstance {
+                    user_pass: doc
+                        .checked(&place.key("user_pass"), check::user_pass)
+                        .map(Secret::new),
+                    shared: doc.flag(&place.key("shared")).unwrap_or(false),
+                    ..OpenVpnInstance::new(openvpn_config(doc, &place.key("config")))
+                }
+            }
+            false => OpenVpnInstance::new(openvpn_config(doc, &place)),
         };
-        if text.trim().is_empty() || text.contains('\0') {
-            doc.wrong(&place, &format!("must be {what}"));
-        }
-        instances.insert(name, Secret::new(text));
+        instances.insert(name, instance);
     }
     instances
+}
+
+fn openvpn_config(doc: &mut Document, place: &Path) -> Secret {
+    let what = "the text of an OpenVPN configuration (write `|` after the colon)";
+    let text = doc.require::<String>(place, what);
+    if let Some(text) = &text {
+        if text.trim().is_empty() || text.contains('\0') {
+            doc.wrong(place, &format!("must be {what}"));
+        }
+    }
+    Secret::new(text.unwrap_or_default())
 }

@@ -105,6 +105,11 @@ impl<'t, 'n> Document<'t, 'n> {
         self.node(path).is_some_and(Value::is_mapping)
     }
 
+    /// Whether the value is this very text.
+    pub fn is_text(&self, path: &Path, text: &str) -> bool {
+        self.node(path).and_then(Value::as_str) == Some(text)
+    }
+
     /// The value at a path; a problem (`PATH must be WHAT`) when it cannot be read as a `T`.
     pub fn get<T: Deserialize<'t>>(&mut self, path: &Path, what: &str) -> Option<T> {
         self.node(path)?;
@@ -139,6 +144,17 @@ impl<'t, 'n> Document<'t, 'n> {
     /// take as well.
     pub fn flag(&mut self, path: &Path) -> Option<bool> {
         self.get::<Flag>(path, "true or false").map(|f| f.0)
+    }
+
+    /// A whole number within limits.
+    pub fn number(&mut self, path: &Path, limits: std::ops::RangeInclusive<u64>) -> Option<u64> {
+        let what = format!("a whole number from {} to {}", limits.start(), limits.end());
+        let value: u64 = self.get(path, &what)?;
+        if !limits.contains(&value) {
+            self.wrong(path, &format!("must be {what}"));
+            return None;
+        }
+        Some(value)
     }
 
     /// A text that passes a check; a problem with the check's words when it does not.

@@ -6,6 +6,7 @@
 
 mod check;
 mod cloud_config;
+mod cluster;
 mod document;
 mod meta_data;
 mod network;
@@ -16,15 +17,18 @@ mod problem;
 mod proxmox;
 pub(crate) mod scrub;
 mod secret;
+mod ticket;
 mod user_data;
 mod walk;
 
+pub use cluster::{Cluster, Credential, Peer, Retry, is_removed};
 pub use meta_data::MetaData;
 pub use network::{Bridge, BridgeParameters, Ethernet, Match, Nameservers, NetworkConfig, Route};
 pub use problem::{Problem, SeedError};
-pub use proxmox::{Cluster, Ha, NfsStorage, Peer, Proxmox, Retry, is_removed};
+pub use proxmox::{Ha, HaRule, NfsStorage, Proxmox, STANDARD_CONTENT};
 pub use secret::Secret;
-pub use user_data::{Chpasswd, PasswordKind, UserData, UserPassword};
+pub use ticket::{LIFE, Ticket, TicketError};
+pub use user_data::{Chpasswd, Ntp, OpenVpnInstance, PasswordKind, UserData, UserPassword};
 
 use document::{Document, Notes};
 use std::net::IpAddr;
@@ -54,8 +58,8 @@ pub fn parse(
     let mut meta = meta_data::read(meta_data, &mut notes);
     if meta.instance_id.is_empty() {
         let network = network_config.unwrap_or_default();
-        // The removal of the password after the join makes no new instance.
-        let user_data = scrub::without_password(user_data);
+        // The removal of what lets it in, after the join, makes no new instance.
+        let user_data = scrub::without_credential(user_data);
         meta.instance_id = meta_data::derived_id([meta_data, &user_data, network]);
     }
     let user = cloud_config::read(user_data, &mut notes);
@@ -79,7 +83,7 @@ pub fn parse(
         }
     }
     if readable {
-        check_link0(&seed, user_data, &mut notes);
+        check_links(&seed, user_data, &mut notes);
     }
     if notes.problems.is_empty() {
         return Ok(Seed {
@@ -95,18 +99,23 @@ pub fn parse(
 }
 
 /// `pvecm add` refuses a link address that is on no local interface; better to say so here.
-fn check_link0(seed: &Seed, user_data: &str, notes: &mut Notes) {
-    let (Some(network), Some(proxmox)) = (&seed.network, &seed.user_data.proxmox) else {
+fn check_links(seed: &Seed, user_data: &str, notes: &mut Notes) {
+    let (Some(network), Some(cluster)) = (&seed.network, seed.cluster()) else {
         return;
     };
-    let Some(link0) = proxmox.cluster.as_ref().and_then(|c| c.link0) else {
-        return;
-    };
-    if network.static_addresses().any(|a| a == link0) {
-        return;
-    }
-    if let Some(mut doc) = Document::new(cloud_config::NAME, user_data, notes) {
-        let path = Path::root().key("proxmox").key("cluster").key("link0");
+    for (number, address) in cluster.all_links() {
+        if network.static_addresses().any(|a| a == address) {
+            continue;
+        }
+        let Some(mut doc) = Document::new(cloud_config::NAME, user_data, notes) else {
+            return;
+        };
+        let path = Path::root().key("proxmox").key("cluster");
+        let listed = path.key("links").key(&number.to_string());
+        let path = match doc.has(&listed) {
+            true => listed,
+            false => path.key("link0"),
+        };
         doc.wrong(
             &path,
             "must be one of the static addresses in network-config",

@@ -1,4 +1,5 @@
-//! How the cluster's password is overwritten inside a user-data text, byte for byte.
+//! How the cluster's password, or the ticket in its place, is overwritten inside a user-data text,
+//! byte for byte.
 //!
 //! A seed disk is overwritten where it lies, so no byte may move, and the power may go at any
 //! moment. So the work is cut into rounds, each on disk before the next begins: whichever
@@ -6,7 +7,7 @@
 //! counts as one byte there is one character; the bytes of one that is not ASCII belong
 //! together. They are torn only where they lie in two sectors, of which one got written.
 //!
-//! | how the password is written | rounds |
+//! | how it is written | rounds |
 //! | --- | --- |
 //! | plain, or a block (`\|`, `>`) | all but blanks; then line ends; then blanks |
 //! | `"double"` | `\"` and `\\` become `\/`; then each backslash is overwritten, which ends its escape; then as above |
@@ -24,7 +25,7 @@ use super::{Secret, cloud_config, is_removed};
 use std::borrow::Cow;
 use std::ops::Range;
 
-/// What stands in place of the password.
+/// What stands in its place.
 const REMOVED: u8 = b'x';
 
 /// Bytes by their place in the text, and what they become.
@@ -32,7 +33,7 @@ pub(crate) type Round = Vec<(usize, u8)>;
 
 /// What there is to overwrite.
 pub(crate) enum Found {
-    /// The text gives no password of a cluster.
+    /// The text gives nothing that lets a node into a cluster.
     Nothing,
     /// It was overwritten before.
     Removed,
@@ -46,16 +47,27 @@ pub(crate) struct Work {
     pub rounds: Vec<Round>,
     /// The text when all are done; as long as before.
     pub result: String,
-    /// The password as it is written in the text, and as it is read: what must be nowhere.
+    /// The secret as it is written in the text, and as it is read: what must be nowhere.
     pub traces: [Secret; 2],
 }
 
-/// Plans the overwriting of `proxmox.cluster.password`. The error says why it cannot be done;
-/// it holds nothing of the password.
+/// Plans the overwriting of `proxmox.cluster.password` or `ticket`. The error says why it cannot be
+/// done; it holds nothing of the secret.
 pub(crate) fn plan(text: &str) -> Result<Found, String> {
-    let path = Path::root().key("proxmox").key("cluster").key("password");
+    let cluster = Path::root().key("proxmox").key("cluster");
+    for key in ["password", "ticket"] {
+        match plan_for(text, &cluster.key(key))? {
+            // A valid seed has one of the two.
+            Found::Nothing => {}
+            found => return Ok(found),
+        }
+    }
+    Ok(Found::Nothing)
+}
+
+fn plan_for(text: &str, path: &Path) -> Result<Found, String> {
     let words = |reason: &str| format!("user-data: {path} cannot be overwritten: {reason}");
-    let value = match value_at::<String>(text, &path) {
+    let value = match value_at::<String>(text, path) {
         Ok(Some(value)) => Secret::new(value),
         Ok(None) => return Ok(Found::Nothing),
         // The parser's own words would show the value.
@@ -64,7 +76,7 @@ pub(crate) fn plan(text: &str) -> Result<Found, String> {
     if is_removed(&value) {
         return Ok(Found::Removed);
     }
-    let place = index_of_value(text, &path)
+    let place = index_of_value(text, path)
         .and_then(|start| Scalar::find(text, start, value.reveal()))
         .ok_or_else(|| {
             words("it has an anchor, an alias or a tag, or is written in another unusual way")
@@ -90,15 +102,15 @@ pub(crate) fn plan(text: &str) -> Result<Found, String> {
     }))
 }
 
-/// The text as it is after the removal of the password, so that both have one digest.
-pub(crate) fn without_password(text: &str) -> Cow<'_, str> {
+/// The text as it is after the removal, so that both have one digest.
+pub(crate) fn without_credential(text: &str) -> Cow<'_, str> {
     match plan(text) {
         Ok(Found::Work(work)) => Cow::Owned(work.result),
         _ => Cow::Borrowed(text),
     }
 }
 
-/// A user-data document apart from the password.
+/// A user-data document apart from what is removed.
 struct Reading {
     others: super::UserData,
     removed: bool,
@@ -110,8 +122,8 @@ fn read(text: &str) -> Option<Reading> {
     let cluster = others.proxmox.as_mut().and_then(|p| p.cluster.as_mut());
     let removed = match cluster {
         Some(cluster) => {
-            let removed = cluster.password_is_removed();
-            cluster.password = Secret::new("");
+            let removed = cluster.credential.is_removed();
+            cluster.credential = cluster.credential.removed();
             removed
         }
         None => false,

@@ -1,35 +1,42 @@
 //! The `user-data` document: `#cloud-config` keys, and two of this project's own.
 
 use super::{Proxmox, Secret};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use std::collections::BTreeMap;
 
 /// What the machine should become.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct UserData {
     /// Short host name (cloud-init `hostname`).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub hostname: Option<String>,
     /// Fully qualified name (cloud-init `fqdn`).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub fqdn: Option<String>,
     /// Time zone name such as `Europe/Paris` (cloud-init `timezone`).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub timezone: Option<String>,
     /// cloud-init `disable_root`; firstboot gives the keys to root whatever it says.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub disable_root: Option<bool>,
     /// Public keys for root (cloud-init `ssh_authorized_keys`), one line each.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub ssh_authorized_keys: Vec<String>,
     /// Passwords (cloud-init `chpasswd`); only `root` is known here.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub chpasswd: Option<Chpasswd>,
-    /// OpenVPN instances: name → the whole configuration file, keys inline.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub openvpn: BTreeMap<String, Secret>,
+    /// Whether root may log in over ssh with a password (cloud-init `ssh_pwauth`); `None` is
+    /// no: by key only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ssh_pwauth: Option<bool>,
+    /// Time servers (cloud-init `ntp`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ntp: Option<Ntp>,
+    /// OpenVPN instances by their names.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub openvpn: BTreeMap<String, OpenVpnInstance>,
     /// The Proxmox VE part.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub proxmox: Option<Proxmox>,
 }
 
@@ -40,26 +47,83 @@ impl UserData {
     }
 }
 
+/// cloud-init's `ntp` module.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Ntp {
+    /// Whether anything is to be done; cloud-init's default is true.
+    pub enabled: bool,
+    /// Single servers: addresses or names.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub servers: Vec<String>,
+    /// Names that stand for several servers.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub pools: Vec<String>,
+}
+
+/// An OpenVPN instance.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpenVpnInstance {
+    /// The whole configuration file, keys inline.
+    pub config: Secret,
+    /// For servers that want a login besides the certificate: two lines, user and password.
+    pub user_pass: Option<Secret>,
+    /// Whether several machines have this very certificate.
+    pub shared: bool,
+}
+
+impl OpenVpnInstance {
+    /// One that needs nothing but its configuration.
+    pub fn new(config: Secret) -> Self {
+        OpenVpnInstance {
+            config,
+            user_pass: None,
+            shared: false,
+        }
+    }
+}
+
+/// As the seed has it: the configuration's text, or a mapping where there is more to say.
+impl Serialize for OpenVpnInstance {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct Long<'a> {
+            config: &'a Secret,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            user_pass: Option<&'a Secret>,
+            #[serde(skip_serializing_if = "std::ops::Not::not")]
+            shared: bool,
+        }
+        if self.user_pass.is_none() && !self.shared {
+            return self.config.serialize(serializer);
+        }
+        Long {
+            config: &self.config,
+            user_pass: self.user_pass.as_ref(),
+            shared: self.shared,
+        }
+        .serialize(serializer)
+    }
+}
+
 /// cloud-init's `chpasswd` module.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Chpasswd {
     /// Whether the password must be changed at the first login; cloud-init's default is true.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub expire: Option<bool>,
     /// The users and their passwords.
-    #[serde(default)]
     pub users: Vec<UserPassword>,
 }
 
 /// One entry of `chpasswd.users`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct UserPassword {
     /// Login name.
     pub name: String,
     /// Hash or clear text, as `kind` says.
     pub password: Secret,
     /// `hash` (crypt(3) string) or `text`; cloud-init's default is `hash`.
-    #[serde(rename = "type", default)]
+    #[serde(rename = "type")]
     pub kind: PasswordKind,
 }
 

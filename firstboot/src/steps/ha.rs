@@ -63,7 +63,13 @@ pub fn run(context: &Context) -> Result<Outcome> {
         return Ok(Outcome::unchanged_because("this node is in no cluster"));
     }
     let mut report = Report::default();
-    for (kind, names) in [(&GROUPS, &ha.groups), (&RULES, &ha.rules)] {
+    let own = |priority| entry(&context.name, priority);
+    let groups = ha.groups.iter().map(|name| (name, own(None)));
+    let rules = ha.rules.iter().map(|rule| (&rule.name, own(rule.priority)));
+    for (kind, names) in [
+        (&GROUPS, groups.collect::<Vec<_>>()),
+        (&RULES, rules.collect()),
+    ] {
         let file = Tool {
             root: context.root,
             file: kind.file,
@@ -73,18 +79,29 @@ pub fn run(context: &Context) -> Result<Outcome> {
         let other = context.root.read_text(other);
         let other = other.map_err(pmxcfs::later_if_mended)?.unwrap_or_default();
         let hint = (!sections::read(&other).is_empty()).then_some(hint);
-        for name in names {
-            let settled = settle(&file, |text| plan(kind, text, name, &context.name, hint))?;
+        for (name, own) in names {
+            let settled = settle(&file, |text| plan(kind, text, name, &own, hint))?;
             report.add(settled, context.log);
         }
     }
     Ok(report.outcome("this node is in all of the seed's"))
 }
 
-/// What is to be done about one of them, seen from the text of its file. `hint` is for a
-/// file that has none at all.
-fn plan(kind: &Kind, text: &str, name: &str, node: &str, hint: Option<&str>) -> Plan {
+/// A node in such a list: `NODE`, or `NODE:PRIORITY`.
+fn entry(node: &str, priority: Option<u32>) -> String {
+    match priority {
+        Some(priority) => format!("{node}:{priority}"),
+        None => node.to_owned(),
+    }
+}
+
+/// What is to be done about one of them, seen from the text of its file. `own` is this node's entry
+/// if it is not in the list yet; one that is there may have another priority by an admin's hand, and
+/// keeps it. `hint` is for a file that has none at all.
+fn plan(kind: &Kind, text: &str, name: &str, own: &str, hint: Option<&str>) -> Plan {
     let word = kind.word;
+    let node_of = |entry: &str| entry.split(':').next().unwrap_or_default().to_owned();
+    let node = node_of(own);
     let Some(section) = sections::find(text, name) else {
         let hint = hint.filter(|_| sections::read(text).is_empty());
         let hint = hint.map(|hint| format!(" ({hint})")).unwrap_or_default();
@@ -98,21 +115,18 @@ fn plan(kind: &Kind, text: &str, name: &str, node: &str, hint: Option<&str>) -> 
     }
     // Each with its priority, as `NODE:PRIORITY`.
     let nodes = sections::list(section.get("nodes").unwrap_or_default());
-    if nodes
-        .iter()
-        .any(|entry| entry.split(':').next() == Some(node))
-    {
+    if nodes.iter().any(|entry| node_of(entry) == node) {
         return Plan::Fits;
     }
     let mut nodes = nodes;
-    nodes.push(node);
+    nodes.push(own);
     let nodes = nodes.join(",");
     let mut words: Vec<&str> = kind.command.to_vec();
     let digest = sections::digest(text);
     words.extend([name, "--nodes", &nodes, "--digest", &digest]);
     Plan::Change {
         words: words.into_iter().map(str::to_owned).collect(),
-        what: format!("{node} added to the {word} {name}"),
+        what: format!("{own} added to the {word} {name}"),
     }
 }
 

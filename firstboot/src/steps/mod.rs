@@ -150,10 +150,11 @@ impl Context<'_> {
     }
 }
 
-/// The address that the node's name stands for: the cluster link if the seed names one,
+/// The address that the node's name stands for: the first cluster link if the seed names one,
 /// else the first static address of a network card, else of a bridge. `None` with DHCP only.
 pub fn node_address(seed: &Seed) -> Option<IpAddr> {
-    if let Some(link) = seed.cluster().and_then(|c| c.link0) {
+    let links = seed.cluster().map(|cluster| cluster.all_links());
+    if let Some((_, link)) = links.and_then(|links| links.first().copied()) {
         return Some(link);
     }
     let network = seed.network.as_ref()?;

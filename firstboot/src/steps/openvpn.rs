@@ -6,7 +6,7 @@
 
 use super::{Context, Outcome, network};
 use crate::root::Root;
-use crate::seed::Secret;
+use crate::seed::OpenVpnInstance;
 use anyhow::{Result, bail};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -38,8 +38,8 @@ pub fn run(context: &Context) -> Result<Outcome> {
         }
     }
     let tap = the_tap(context, instances);
-    for (name, configuration) in instances {
-        let text = with_tap(configuration.reveal(), tap);
+    for (name, instance) in instances {
+        let text = with_tap(instance.config.reveal(), tap);
         let written = root.ensure(&file(name), text.as_bytes(), 0o600)?;
         let enabled = root.symlink(UNIT, &link(name))?;
         if !written && !enabled {
@@ -110,8 +110,13 @@ fn record(root: &Root, names: &BTreeSet<String>) -> Result<()> {
 }
 
 /// The tap that OpenVPN is to use: the only one, if only one instance leaves it open.
-fn the_tap<'a>(context: &Context<'a>, instances: &BTreeMap<String, Secret>) -> Option<&'a str> {
-    let open = instances.values().filter(|c| has_open_tap(c.reveal()));
+fn the_tap<'a>(
+    context: &Context<'a>,
+    instances: &BTreeMap<String, OpenVpnInstance>,
+) -> Option<&'a str> {
+    let open = instances
+        .values()
+        .filter(|instance| has_open_tap(instance.config.reveal()));
     if open.count() != 1 {
         return None;
     }

@@ -43,5 +43,5 @@ pub fn again(seed: &Seed, source: &Source) {
 
 fn has_password(seed: &Seed) -> bool {
     seed.cluster()
-        .is_some_and(|cluster| !cluster.password_is_removed())
+        .is_some_and(|cluster| !cluster.credential.is_removed())
 }

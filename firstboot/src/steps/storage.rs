@@ -1,21 +1,22 @@
 //! `storage`: the cluster has the seed's NFS storages, and this node may use them.
 //!
 //! Made and changed with `pvesm` only. Absent: added. The same: nothing. Another content or
-//! other options: set. A `nodes` list without this node: set, with this node behind the
-//! others. What pvesm cannot change (type, server, export, path) is left and reported: a
-//! storage of that name may hold somebody's data.
+//! other options, where the seed names them: set, for all nodes, because a storage has one of each.
+//! A `nodes` list without this node: set, with this node behind the others. What pvesm cannot
+//! change (type, server, export, path) is left and reported: a storage of that name may hold
+//! somebody's data. So is one that is switched off, or that lacks what the seed is silent about.
 
 use super::pmxcfs;
 use super::sections::{self, Section};
 use super::settle::{Plan, Report, Tool, settle};
 use super::{Context, Outcome};
-use crate::seed::NfsStorage;
+use crate::seed::{NfsStorage, STANDARD_CONTENT};
 use anyhow::Result;
 use std::collections::BTreeSet;
 
 const FILE: &str = "/etc/pve/storage.cfg";
 /// What an NFS storage holds when its section does not say (PVE::Storage::NFSPlugin).
-const STANDARD_CONTENT: &str = "images";
+const UNSAID_CONTENT: &str = "images";
 
 /// Ensures each storage of the seed.
 pub fn run(context: &Context) -> Result<Outcome> {
@@ -55,14 +56,14 @@ fn plan(text: &str, storage: &NfsStorage, node: &str) -> Plan {
     }
     let mut words = Vec::new();
     let mut what = Vec::new();
-    let content = section.get("content").unwrap_or(STANDARD_CONTENT);
-    let wanted: BTreeSet<&str> = storage.content.iter().map(String::as_str).collect();
-    if sections::list(content).into_iter().collect::<BTreeSet<_>>() != wanted {
-        words.extend(["--content".to_owned(), storage.content.join(",")]);
-        what.push(format!(
-            "content {content} -> {}",
-            storage.content.join(",")
-        ));
+    let content = section.get("content").unwrap_or(UNSAID_CONTENT);
+    let has: BTreeSet<&str> = sections::list(content).into_iter().collect();
+    if let Some(wanted) = &storage.content {
+        if has != wanted.iter().map(String::as_str).collect() {
+            let wanted = wanted.join(",");
+            what.push(format!("content {content} -> {wanted}"));
+            words.extend(["--content".to_owned(), wanted]);
+        }
     }
     if let Some(options) = &storage.options {
         let before = section.get("options").unwrap_or_default();
@@ -79,7 +80,11 @@ fn plan(text: &str, storage: &NfsStorage, node: &str) -> Plan {
         what.push(format!("{node} added to its nodes"));
     }
     if words.is_empty() {
-        return Plan::Fits;
+        let remarks = remarks(&section, storage, content);
+        return match remarks.is_empty() {
+            true => Plan::Fits,
+            false => Plan::Leave(format!("{id}: {}", remarks.join(", "))),
+        };
     }
     let mut all = vec!["set".to_owned(), id.clone()];
     all.append(&mut words);
@@ -90,11 +95,33 @@ fn plan(text: &str, storage: &NfsStorage, node: &str) -> Plan {
     }
 }
 
+/// What stays as the cluster has it, and may not be what this node needs.
+fn remarks(section: &Section, storage: &NfsStorage, content: &str) -> Vec<String> {
+    let mut remarks = Vec::new();
+    // Without a value it means yes.
+    if section.get("disable").is_some_and(|off| off != "0") {
+        remarks.push("it is switched off in the cluster (`disable`)".to_owned());
+    }
+    let has = sections::list(content);
+    let lacks = STANDARD_CONTENT.iter().filter(|kind| !has.contains(kind));
+    let lacks: Vec<&str> = lacks.copied().collect();
+    if storage.content.is_none() && !lacks.is_empty() {
+        remarks.push(format!(
+            "its content in the cluster, {content}, has no {}",
+            lacks.join(" and no ")
+        ));
+    }
+    remarks
+}
+
 /// pvesm tries the storage before it writes it down, and dies when the name is taken.
 fn add(storage: &NfsStorage) -> Plan {
     let mut words = vec!["add", "nfs", &storage.id];
     words.extend(["--server", &storage.server, "--export", &storage.export]);
-    let content = storage.content.join(",");
+    let content = match &storage.content {
+        Some(content) => content.join(","),
+        None => STANDARD_CONTENT.join(","),
+    };
     words.extend(["--content", &content]);
     if let Some(options) = &storage.options {
         words.extend(["--options", options]);

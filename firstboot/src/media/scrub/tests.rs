@@ -93,7 +93,7 @@ fn the_password_is_nowhere_on_the_disk_and_nothing_else_has_changed() {
         assert!(machine.disk() == expected);
         let found = find_in(&machine.path("sys"), &machine.path("dev"), AT_ONCE);
         let proxmox = found.unwrap().unwrap().seed.user_data.proxmox.unwrap();
-        assert!(proxmox.cluster.unwrap().password_is_removed());
+        assert!(proxmox.cluster.unwrap().credential.is_removed());
     }
 }
 

@@ -19,6 +19,14 @@ fn flow(password: &str) -> String {
     )
 }
 
+/// A ticket; a real one's signature is longer.
+const TICKET: &str = "PVE:root@pam:6B0844C3::rZ9xX/+wOpQ9xw==";
+
+/// The same document with a ticket in the password's place.
+fn ticket(text: &str) -> String {
+    text.replace("password: ", "ticket: ")
+}
+
 /// Every form: the text as it is written, and the password.
 fn forms() -> Vec<(String, &'static str)> {
     vec![
@@ -88,6 +96,11 @@ fn forms() -> Vec<(String, &'static str)> {
             format!("#cloud-config\nproxmox:\n  cluster:\n    peers: [{PEER}]\n    password: last"),
             "last",
         ),
+        (ticket(&block(TICKET)), TICKET),
+        (ticket(&block(&format!("'{TICKET}'"))), TICKET),
+        (ticket(&block(&format!("\"{TICKET}\""))), TICKET),
+        (ticket(&block(&format!("|-\n      {TICKET}"))), TICKET),
+        (ticket(&flow(&format!("'{TICKET}'"))), TICKET),
     ]
 }
 
@@ -97,7 +110,7 @@ fn seed(text: &str) -> Seed {
 
 fn password(seed: &Seed) -> &Secret {
     let proxmox = seed.user_data.proxmox.as_ref().unwrap();
-    &proxmox.cluster.as_ref().unwrap().password
+    proxmox.cluster.as_ref().unwrap().credential.secret()
 }
 
 fn work(text: &str) -> Work {

@@ -46,6 +46,20 @@ fn a_node_that_is_there_stays_with_its_priority() {
         );
     }
     assert!(words(&GROUPS, GROUPS_CFG, "only-a", "b").contains(" a,b "));
+    // The seed's priority is for a node that is not there yet.
+    assert_eq!(plan(&RULES, RULES_CFG, "prefer-b", "b:7", None), Plan::Fits);
+    assert_eq!(plan(&RULES, RULES_CFG, "prefer-b", "a:7", None), Plan::Fits);
+}
+
+#[test]
+fn a_priority_of_the_seed_is_given() {
+    let own = entry("vm42", Some(7));
+    let digest = sections::digest(RULES_CFG);
+    assert_eq!(
+        words(&RULES, RULES_CFG, "prefer-b", &own),
+        format!("rules set node-affinity prefer-b --nodes a,b:2,vm42:7 --digest {digest}")
+    );
+    assert_eq!(entry("vm42", None), "vm42");
 }
 
 #[test]

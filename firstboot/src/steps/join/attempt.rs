@@ -203,7 +203,7 @@ impl<'a> Attempt<'a> {
 
     /// Asks the candidates in turn for the list of nodes, until one answers.
     fn ask(&mut self) -> Result<()> {
-        if self.cluster.password_is_removed() {
+        if self.cluster.credential.is_removed() {
             bail!(
                 "the cluster's password is not in the seed any more: it was removed after an \
                  earlier join. On the host, with the VM switched off: imgbuild seed {}",
@@ -211,7 +211,13 @@ impl<'a> Attempt<'a> {
             );
         }
         while let Some(peer) = self.candidates.pop_front() {
-            let ask = || peers::nodes(peer, self.cluster.password.reveal(), &self.context.name);
+            let ask = || {
+                peers::nodes(
+                    peer,
+                    self.cluster.credential.secret().reveal(),
+                    &self.context.name,
+                )
+            };
             let mut answer = ask()?;
             if answer == Err(Verdict::WrongPassword) {
                 // It ends the join, so a peer that was only overloaded is given another chance.
@@ -296,7 +302,7 @@ impl<'a> Attempt<'a> {
             program: "pvecm",
             folder: Path::new("/root"),
             args: &pvecm::arguments(peer, self.link()?, force),
-            password: self.cluster.password.reveal(),
+            password: self.cluster.credential.secret().reveal(),
             limit: self.cluster.retry.attempt_limit(),
             // pvecm waits for quorum without end, and a corosync that has stopped brings none.
             hopeless: &|| {

@@ -22,14 +22,14 @@ const LIMIT: Duration = Duration::from_secs(90);
 /// What the line with the answer begins with.
 const ANSWER: &str = "cluster: ";
 
-/// Arguments: host, fingerprint, seconds. The password is the first line of standard input. It
+/// Arguments: host, seconds, fingerprints of which the peer must show one. The password is the first line of standard input. It
 /// prints the client's own words when something goes wrong, as pvecm does.
 const CLIENT: &str = r#"
 use strict;
 use warnings;
 use JSON::PP;
 use PVE::APIClient::LWP;
-my ($host, $fingerprint, $seconds) = @ARGV;
+my ($host, $seconds, @fingerprints) = @ARGV;
 my $password = <STDIN>;
 chomp $password;
 my $answer = eval {
@@ -41,7 +41,7 @@ my $answer = eval {
         host => $host,
         port => 8006,
         timeout => $seconds,
-        cached_fingerprints => { $fingerprint => 1 },
+        cached_fingerprints => { map { $_ => 1 } @fingerprints },
     );
     $client->login();
     my $nodes = $client->get('/cluster/config/nodes');
@@ -117,9 +117,9 @@ pub fn nodes(peer: &Peer, password: &str, name: &str) -> Result<Result<Vec<Liste
         "-e".to_owned(),
         CLIENT.to_owned(),
         peer.address.clone(),
-        peer.fingerprint.clone(),
         SILENCE.as_secs().to_string(),
     ];
+    let args = [&args[..], &peer.fingerprints[..]].concat();
     let talk = Talk {
         program: "perl",
         folder: Path::new("/root"),

@@ -15,7 +15,7 @@ pub fn arguments(peer: &Peer, link: Option<IpAddr>, force: bool) -> Vec<String> 
         "add".to_owned(),
         peer.address.clone(),
         "--fingerprint".to_owned(),
-        peer.fingerprint.clone(),
+        peer.fingerprints.first().cloned().unwrap_or_default(),
     ];
     if let Some(link) = link {
         args.extend(["--link0".to_owned(), link.to_string()]);
@@ -67,7 +67,7 @@ mod tests {
     fn the_password_is_no_argument_and_force_is_the_last() {
         let peer = Peer {
             address: "10.120.0.1".to_owned(),
-            fingerprint: "AA".to_owned(),
+            fingerprints: vec!["AA".to_owned()],
         };
         let words = |link: Option<&str>, force| {
             let link = link.map(|link| link.parse().unwrap());

@@ -11,7 +11,7 @@ fn lab() -> NfsStorage {
         id: "lab-nfs".to_owned(),
         server: "10.120.0.2".to_owned(),
         export: "/srv/lab".to_owned(),
-        content: ["rootdir", "images"].map(str::to_owned).to_vec(),
+        content: Some(STANDARD_CONTENT.map(str::to_owned).to_vec()),
         options: None,
     }
 }
@@ -67,7 +67,7 @@ fn the_same_one_stays() {
         assert_eq!(plan, Plan::Fits, "{settings}");
     }
     let images = NfsStorage {
-        content: vec!["images".to_owned()],
+        content: Some(vec!["images".to_owned()]),
         ..lab()
     };
     assert_eq!(plan(&cfg(""), &images, "vm42"), Plan::Fits);
@@ -87,6 +87,51 @@ fn content_options_and_nodes_are_set() {
         what,
         "lab-nfs: options none -> soft, vm42 added to its nodes"
     );
+}
+
+/// Without `content` in the seed: added with the standard's, never narrowed, and told where it lacks.
+#[test]
+fn the_cluster_s_own_content_stays() {
+    let silent = NfsStorage {
+        content: None,
+        ..lab()
+    };
+    let (words, _) = planned(LOCAL, &silent);
+    assert!(words.ends_with(" --content rootdir,images"), "{words}");
+    for settings in [
+        "\tcontent iso,images,rootdir,backup\n",
+        "\tcontent images,rootdir\n\tdisable 0\n",
+    ] {
+        let plan = plan(&cfg(settings), &silent, "vm42");
+        assert_eq!(plan, Plan::Fits, "{settings}");
+    }
+    let said = |settings: &str, storage: &NfsStorage| {
+        let (words, what) = planned(&cfg(settings), storage);
+        assert_eq!(words, "");
+        what
+    };
+    assert_eq!(
+        said("\tcontent iso,images\n", &silent),
+        "lab-nfs: its content in the cluster, iso,images, has no rootdir"
+    );
+    assert_eq!(
+        said("\tcontent iso\n\tdisable\n", &silent),
+        "lab-nfs: it is switched off in the cluster (`disable`), its content in the cluster, iso, \
+         has no rootdir and no images"
+    );
+    assert_eq!(
+        said("", &silent),
+        "lab-nfs: its content in the cluster, images, has no rootdir"
+    );
+    assert_eq!(
+        said("\tcontent images,rootdir\n\tdisable 1\n", &lab()),
+        "lab-nfs: it is switched off in the cluster (`disable`)"
+    );
+    // What can be done is done first, and the rest told then.
+    let text = cfg("\tcontent iso\n\tnodes a\n");
+    let (words, what) = planned(&text, &silent);
+    assert_eq!(words, "set lab-nfs --nodes a,vm42");
+    assert_eq!(what, "lab-nfs: vm42 added to its nodes");
 }
 
 #[test]
