@@ -97,10 +97,12 @@ apt-get -o Dpkg::Options::=--force-confold -o APT::Install-Recommends=false -y d
 # firstboot's units are there before any package that they are ordered against.
 stage "firstboot"
 install -m 0755 "$payload/firstboot" /usr/sbin/firstboot
-install -m 0644 "$payload/firstboot-local.service" "$payload/firstboot-join.service" /etc/systemd/system/
+install -m 0644 "$payload"/firstboot-*.service /etc/systemd/system/
 mkdir -p /etc/systemd/system/sysinit.target.wants /etc/systemd/system/multi-user.target.wants
 ln -sf /etc/systemd/system/firstboot-local.service /etc/systemd/system/sysinit.target.wants/
-ln -sf /etc/systemd/system/firstboot-join.service /etc/systemd/system/multi-user.target.wants/
+for unit in guard join watch; do
+    ln -sf "/etc/systemd/system/firstboot-$unit.service" /etc/systemd/system/multi-user.target.wants/
+done
 # systemd's interactive wizard must not come up on a machine whose identity is empty.
 ln -sf /dev/null /etc/systemd/system/systemd-firstboot.service
 

@@ -46,6 +46,8 @@ impl Case {
         for (wants, unit) in [
             ("sysinit", "firstboot-local.service"),
             ("multi-user", "firstboot-join.service"),
+            ("multi-user", "firstboot-guard.service"),
+            ("multi-user", "firstboot-watch.service"),
         ] {
             case.link(
                 &format!("{wants}.target.wants/{unit}"),
@@ -311,6 +313,10 @@ fn every_breach_is_named() {
         "multi-user.target.wants/firstboot-join.service",
         "/dev/null",
     );
+    for unit in ["guard", "watch"] {
+        let link = format!("multi-user.target.wants/firstboot-{unit}.service");
+        fs::remove_file(units.join(link)).unwrap();
+    }
     let (code, text) = audit(&case.image());
     assert_eq!(code, Some(1));
     let golden =

@@ -50,7 +50,7 @@ fn no_program_shows_the_password_or_dumps_it() {
         args: &["-c".to_owned(), LOOK.to_owned()],
         password: PASSWORD,
         limit: Duration::from_secs(60),
-        hopeless: &|| None,
+        meanwhile: &|| None,
     };
     talk.run(&|_| {}).unwrap();
     check(folder.path());

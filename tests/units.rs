@@ -1,9 +1,16 @@
-//! The two units: the traps of a join under systemd stay avoided.
+//! The units: the traps of a join under systemd stay avoided.
 #![allow(clippy::unwrap_used)]
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+
+const UNITS: [&str; 4] = [
+    "firstboot-local",
+    "firstboot-join",
+    "firstboot-guard",
+    "firstboot-watch",
+];
 
 fn template(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../templates/{name}.service"))
@@ -25,16 +32,12 @@ fn the_join_only_wants_and_follows() {
     for key in ["Requires", "BindsTo", "Requisite", "PartOf", "Before"] {
         assert!(words("firstboot-join", key).is_empty(), "{key}=");
     }
-    for unit in [
-        "firstboot-local",
-        "pve-cluster",
-        "corosync",
-        "pvedaemon",
-        "pveproxy",
-    ] {
-        let unit = format!("{unit}.service");
-        assert!(words("firstboot-join", "After").contains(&unit), "{unit}");
+    let after = words("firstboot-join", "After");
+    for unit in ["firstboot-local", "pve-cluster", "corosync"] {
+        assert!(after.contains(&format!("{unit}.service")), "{unit}");
     }
+    // Without quorum it takes 80 s to start, and a repair would begin that much later.
+    assert!(!after.contains(&"pveproxy.service".to_owned()));
     assert_eq!(words("firstboot-join", "WorkingDirectory"), ["/root"]);
     assert_eq!(words("firstboot-join", "WantedBy"), ["multi-user.target"]);
 }
@@ -69,8 +72,36 @@ fn the_join_is_in_the_background_and_the_local_stage_has_a_limit() {
 
 #[test]
 fn a_core_dump_of_either_is_never_written() {
-    for unit in ["firstboot-local", "firstboot-join"] {
+    for unit in UNITS {
         assert_eq!(words(unit, "LimitCORE"), ["0"]);
+    }
+}
+
+/// corosync waits for the guard, so it has a limit; nothing else depends on it.
+#[test]
+fn the_guard_is_between_pmxcfs_and_corosync() {
+    let guard = |key| words("firstboot-guard", key);
+    assert_eq!(guard("Before"), ["corosync.service"]);
+    assert!(guard("After").contains(&"pve-cluster.service".to_owned()));
+    assert_eq!(guard("Type"), ["oneshot"]);
+    assert!(guard("TimeoutStartSec")[0].parse::<u64>().unwrap() > 0);
+    assert_eq!(guard("ConditionPathExists"), ["/etc/corosync/authkey"]);
+    for key in ["Requires", "BindsTo", "RequiredBy"] {
+        assert!(guard(key).is_empty(), "{key}=");
+    }
+}
+
+/// Whatever ends it, it comes back; and what a killed firstboot leaves running does not keep the next
+/// one waiting for a minute and a half.
+#[test]
+fn the_watcher_stays_and_a_killed_join_is_soon_back() {
+    assert_eq!(words("firstboot-watch", "Restart"), ["always"]);
+    for unit in ["firstboot-watch", "firstboot-join"] {
+        let seconds = |key| words(unit, key)[0].parse::<u64>().unwrap();
+        assert!(
+            seconds("TimeoutStopSec") + seconds("RestartSec") <= 15,
+            "{unit}"
+        );
     }
 }
 
@@ -79,7 +110,7 @@ fn a_core_dump_of_either_is_never_written() {
 fn systemd_accepts_them() {
     let folder = tempfile::tempdir().unwrap();
     let mut files = Vec::new();
-    for name in ["firstboot-local", "firstboot-join"] {
+    for name in UNITS {
         let text = fs::read_to_string(template(name)).unwrap();
         // The binary lies elsewhere on this machine.
         let text = text.replace("/usr/sbin/firstboot", env!("CARGO_BIN_EXE_firstboot"));

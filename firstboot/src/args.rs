@@ -14,6 +14,9 @@ Commands:
   join                        join the Proxmox VE cluster: after the network is up
   retry                       try the join again now, with the seed as it is now: after a
                               reason that ended it was put right, or to shorten a pause
+  guard                       on a member, before corosync starts: take the newest corosync.conf
+                              from another member
+  watch                       keep a member in its cluster, until the machine is switched off
   status [--wait [SECONDS]] [--json]
                               how far this machine is; with --wait, when it is done.
                               Ends with 0 when configured, 1 when failed, 3 when not finished
@@ -45,6 +48,10 @@ pub enum Command {
     Join,
     /// Go on with the second stage now.
     Retry,
+    /// Look after a member's configuration before corosync starts.
+    Guard,
+    /// Keep a member in its cluster.
+    Watch,
     /// Show the state.
     Status {
         /// Wait until it is final: for ever, or so many seconds.
@@ -80,6 +87,8 @@ pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Args, String> 
             ("local", None) => command = Some(Command::Local),
             ("join", None) => command = Some(Command::Join),
             ("retry", None) => command = Some(Command::Retry),
+            ("guard", None) => command = Some(Command::Guard),
+            ("watch", None) => command = Some(Command::Watch),
             ("status", None) => {
                 command = Some(Command::Status {
                     wait: None,
@@ -126,6 +135,8 @@ mod tests {
         assert_eq!(args.command, Command::Local);
         assert_eq!(of("join").unwrap().root, PathBuf::from("/"));
         assert_eq!(of("retry").unwrap().command, Command::Retry);
+        assert_eq!(of("guard").unwrap().command, Command::Guard);
+        assert_eq!(of("watch").unwrap().command, Command::Watch);
         assert_eq!(of("--version").unwrap().command, Command::Version);
     }
 

@@ -38,11 +38,11 @@ fn execute(args: Args) -> u8 {
     };
     match args.command {
         Command::Local => u8::from(!run::local(&root, &source)),
-        Command::Join => {
-            let well = run::join(&root, &source);
-            // Also where a later step failed: it is a member all the same, and its verdict is told.
-            run::keep_member(&root);
-            u8::from(!well)
+        Command::Join => u8::from(!run::join(&root, &source)),
+        Command::Guard => u8::from(!run::guard(&root)),
+        Command::Watch => {
+            run::watch(&root);
+            0
         }
         Command::Retry => match run::retry(&root, &source) {
             Ok(line) => {

@@ -1,11 +1,13 @@
-//! The two runs of a boot: `firstboot local` and `firstboot join`.
+//! The runs of a boot: `firstboot local` and `firstboot join`, and on a member `guard` and `watch`.
 
+mod recorded;
 mod retry;
 mod work;
 
+use crate::console::Console;
 use crate::journal::{Journal, Loaded, Stage};
-use crate::keep;
 use crate::media::{self, MediaError, Patience, Source};
+use crate::member;
 use crate::root::Root;
 use crate::seed::Seed;
 use crate::status::{Reporter, StepState, Verdict};
@@ -133,11 +135,32 @@ pub fn join(root: &Root, source: &Source) -> bool {
     guarded(root, Stage::Join, || join_reported(root, source))
 }
 
-/// After the second stage, whatever its verdict: watches over the membership, if there is one,
-/// until the machine is switched off.
-pub fn keep_member(root: &Root) {
-    if let Ok(Loaded::Found(journal)) = load(root) {
-        keep::keep(root, &journal.name);
+/// Before corosync starts, on a member; see [`member::guard`]. Returns whether all is well; nothing
+/// waits for that.
+pub fn guard(root: &Root) -> bool {
+    let Some(name) = name(root) else {
+        return true;
+    };
+    let (words, well) = match member::guard::guard(root, &name) {
+        Ok(words) => (words, true),
+        Err(error) => (Some(format!("before corosync starts: {error:#}")), false),
+    };
+    if let Some(words) = words {
+        Console::new(root).say(&words);
+    }
+    well
+}
+
+/// Until the machine is switched off: watches over the membership, if there is one.
+pub fn watch(root: &Root) {
+    member::watch::watch(root, &|| name(root));
+}
+
+/// The name that this machine was given; `None` before it has one.
+fn name(root: &Root) -> Option<String> {
+    match load(root) {
+        Ok(Loaded::Found(journal)) => Some(journal.name),
+        _ => None,
     }
 }
 
@@ -193,10 +216,20 @@ fn join_stage(root: &Root, source: &Source, reporter: &mut Reporter) -> Result<b
             )))
         }
         seed if journal.join.finished => {
-            if let Some(seed) = seed {
-                secret::again(&seed, source);
-            }
-            Ok(true)
+            let Some(lost) = recorded::lost(root, &journal, seed.as_ref()) else {
+                if let Some(seed) = seed {
+                    secret::again(&seed, source);
+                }
+                return Ok(true);
+            };
+            let Some(seed) = seed else {
+                return Err(format!("{lost}, and its seed disk is gone"));
+            };
+            let loaded = Loaded::Found(recorded::before_the_join(journal));
+            let mut work = Work::begin(root, source, &seed, &loaded, reporter).map_err(words)?;
+            work.remark(format!("{lost}: it joins again"));
+            work.stage(Stage::Join, crate::JOIN)?;
+            Ok(false)
         }
         None => Err(unfinished_without_seed(&journal)),
         Some(seed) => {

@@ -85,6 +85,8 @@ impl Lab {
             &firstboot,
             "--unit",
             "firstboot-join=/usr/sbin/firstboot --seed-dir /root/seed join",
+            "--unit",
+            "firstboot-watch=/usr/sbin/firstboot watch",
         ];
         for setting in &self.settings {
             words.extend(["--set", setting]);

@@ -327,7 +327,7 @@ fn a_member_that_was_off_while_others_joined_comes_back() {
     node.boot();
     assert_eq!(node.verdict()["state"], "configured");
     node.assert_member(&cluster[0]);
-    let said = node.read("/var/log/standin/firstboot-join.log");
+    let said = node.read("/var/log/standin/firstboot-watch.log");
     assert!(
         said.contains("it runs again, with version 5 from"),
         "{said}"

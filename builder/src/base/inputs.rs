@@ -66,14 +66,9 @@ impl Inputs {
         );
         digests.insert("provision.sh".into(), json!(digest(script.as_bytes())));
         digests.insert("seal.sh".into(), json!(digest(provision::SEAL.as_bytes())));
-        digests.insert(
-            "firstboot-local.service".into(),
-            json!(digest(provision::LOCAL_UNIT.as_bytes())),
-        );
-        digests.insert(
-            "firstboot-join.service".into(),
-            json!(digest(provision::JOIN_UNIT.as_bytes())),
-        );
+        for (name, text) in provision::UNITS {
+            digests.insert(name.into(), json!(digest(text.as_bytes())));
+        }
         digests.insert("firstboot".into(), json!(firstboot_digest));
         if let Some(proxmox) = &definition.proxmox {
             digests.insert("key of Proxmox VE".into(), json!(proxmox.key.digest));

@@ -9,10 +9,29 @@ use tera::Tera;
 const PROVISION: &str = include_str!("../../../templates/provision.sh");
 /// The seal script, the same for every image.
 pub const SEAL: &str = include_str!("../../../templates/seal.sh");
-/// firstboot's unit before the machine has a name.
-pub const LOCAL_UNIT: &str = include_str!("../../../templates/firstboot-local.service");
-/// firstboot's unit after the network.
-pub const JOIN_UNIT: &str = include_str!("../../../templates/firstboot-join.service");
+/// firstboot's units: file name and text.
+pub const UNITS: [(&str, &str); 4] = [
+    // Before the machine has a name.
+    (
+        "firstboot-local.service",
+        include_str!("../../../templates/firstboot-local.service"),
+    ),
+    // After the network.
+    (
+        "firstboot-join.service",
+        include_str!("../../../templates/firstboot-join.service"),
+    ),
+    // On a member, before corosync starts.
+    (
+        "firstboot-guard.service",
+        include_str!("../../../templates/firstboot-guard.service"),
+    ),
+    // On a member, as long as it runs.
+    (
+        "firstboot-watch.service",
+        include_str!("../../../templates/firstboot-watch.service"),
+    ),
+];
 
 /// The name of Proxmox's repository: its file is the one that Proxmox's own manual and web page
 /// name, and its keyring the one that the package proxmox-archive-keyring renews later.
@@ -83,10 +102,9 @@ pub fn payload(inputs: &Inputs) -> Result<Vec<(String, Vec<u8>)>> {
     let mut files = vec![
         text("provision.sh", &inputs.provision),
         text("seal.sh", SEAL),
-        text("firstboot-local.service", LOCAL_UNIT),
-        text("firstboot-join.service", JOIN_UNIT),
         ("firstboot".to_owned(), read(&inputs.firstboot)?),
     ];
+    files.extend(UNITS.map(|(name, unit)| text(name, unit)));
     if let Some(key) = &inputs.proxmox_key {
         files.push((format!("keys/{PROXMOX}.gpg"), key.clone()));
     }

@@ -2,6 +2,7 @@
 
 use crate::lab::{ClusterJoin, Lab, Vm};
 use anyhow::{Context, Result};
+use firstboot::seed::names;
 use firstboot::seed::{
     Bridge, BridgeParameters, Chpasswd, Cluster, Credential, Ethernet, Ha, Match, MetaData,
     Nameservers, NetworkConfig, OpenVpnInstance, PasswordKind, Proxmox, Retry, Route, Secret,
@@ -73,6 +74,8 @@ impl Documents {
         let mut told = user_data.clone();
         if let Some(cluster) = told.proxmox.as_mut().and_then(|p| p.cluster.as_mut()) {
             cluster.credential = cluster.credential.removed();
+            // One VM more in the lab does not make another instance of each.
+            cluster.lab = Vec::new();
         }
         let told = document(&told)?;
         let user_data = document(user_data)?;
@@ -128,7 +131,7 @@ fn user_data(lab: &Lab, vm: &Vm, secrets: &Secrets) -> Result<UserData> {
             link0: vm.vmbr120.map(IpAddr::V4),
             links: Default::default(),
             votes: join.votes,
-            lab: Vec::new(),
+            lab: without_votes(lab, join),
             retry: Retry {
                 spread: spread(lab, join),
                 ..join.retry
@@ -198,16 +201,37 @@ fn network_config(lab: &Lab, vm: &Vm) -> Result<NetworkConfig> {
     Ok(config)
 }
 
-/// Over how many seconds the first joins of a lab are spread: a join takes some ten seconds, and
-/// of those that begin together all but one have to be repaired. In steps, so that one VM more
-/// in the lab does not make a new seed of each.
-fn spread(lab: &Lab, join: &ClusterJoin) -> u64 {
+/// The VMs of the lab that join the same cluster.
+fn joining_too<'a>(
+    lab: &'a Lab,
+    join: &ClusterJoin,
+) -> impl Iterator<Item = (&'a Vm, &'a ClusterJoin)> {
     let is_same = |other: &ClusterJoin| {
         let mut peers = join.peers.iter();
         peers.any(|peer| other.peers.iter().any(|p| p.address == peer.address))
     };
-    let clusters = lab.vms.iter().filter_map(|vm| vm.cluster.as_ref());
-    match clusters.filter(|other| is_same(other)).count() {
+    let joins = lab
+        .vms
+        .iter()
+        .filter_map(|vm| Some((vm, vm.cluster.as_ref()?)));
+    joins.filter(move |(_, other)| is_same(other))
+}
+
+/// The VMs of this lab that have no vote in the cluster, for a VM that has none: a vote that one of
+/// them has is that of a join that is under way, or was cut.
+fn without_votes(lab: &Lab, join: &ClusterJoin) -> Vec<String> {
+    if join.votes != Some(0) {
+        return Vec::new();
+    }
+    let names = joining_too(lab, join).filter(|(_, other)| other.votes == Some(0));
+    names::in_few_words(&names.map(|(vm, _)| vm.name.clone()).collect::<Vec<_>>())
+}
+
+/// Over how many seconds the first joins of a lab are spread: a join takes some ten seconds, and
+/// of those that begin together all but one have to be repaired. In steps, so that one VM more
+/// in the lab does not make a new seed of each.
+fn spread(lab: &Lab, join: &ClusterJoin) -> u64 {
+    match joining_too(lab, join).count() {
         0..=3 => Retry::default().spread,
         4..=10 => 20,
         11..=40 => 60,

@@ -3,9 +3,36 @@
 use super::Root;
 use anyhow::{Context, Result, bail};
 use std::ffi::OsStr;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::unix::ffi::OsStrExt;
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+/// A program that has ended by itself.
+#[derive(Debug)]
+pub struct Ended {
+    /// How.
+    pub status: ExitStatus,
+    /// What it printed on standard output.
+    pub output: String,
+    /// What it printed on standard error.
+    pub errors: String,
+}
+
+impl Ended {
+    /// The last line that says something, of its errors or else of its output: what most programs
+    /// put the reason in. Empty when it said nothing.
+    pub fn last_words(&self) -> &str {
+        let errors = self.errors.lines().map(str::trim);
+        let output = self.output.lines().map(str::trim);
+        let said = |line: &&str| !line.is_empty();
+        errors
+            .rev()
+            .find(said)
+            .or_else(|| output.rev().find(said))
+            .unwrap_or_default()
+    }
+}
 
 impl Root {
     /// Runs a program of this process's system to its end and returns what it printed on
@@ -54,5 +81,79 @@ impl Root {
             .output()
             .with_context(|| format!("cannot start: {program} {}", args.join(" ")))?;
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    /// Runs a program without input to its end, but not longer than `limit`: then it is killed, and
+    /// the result is `None`. Fails only when it cannot be started.
+    pub fn run_within(
+        &self,
+        program: &str,
+        args: &[&str],
+        limit: Duration,
+    ) -> Result<Option<Ended>> {
+        let line = || format!("{program} {}", args.join(" "));
+        let mut child = Command::new(program)
+            .args(args)
+            .env("LC_ALL", "C")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .with_context(|| format!("cannot start: {}", line()))?;
+        // Read beside it: a full pipe would hold it up.
+        let (out, err) = (child.stdout.take(), child.stderr.take());
+        let out = std::thread::spawn(move || all(out));
+        let err = std::thread::spawn(move || all(err));
+        let deadline = Instant::now() + limit;
+        let status = loop {
+            let ended = child.try_wait();
+            if let Some(status) = ended.with_context(|| format!("cannot wait for: {}", line()))? {
+                break status;
+            }
+            if Instant::now() >= deadline {
+                let _ = child.kill();
+                let _ = child.wait();
+                return Ok(None);
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        };
+        Ok(Some(Ended {
+            status,
+            output: out.join().unwrap_or_default(),
+            errors: err.join().unwrap_or_default(),
+        }))
+    }
+}
+
+/// All of a stream; what cannot be read ends it.
+fn all(stream: Option<impl Read>) -> String {
+    let mut bytes = Vec::new();
+    if let Some(mut stream) = stream {
+        let _ = stream.read_to_end(&mut bytes);
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_has_so_much_time_and_no_more() {
+        let root = Root::new("/");
+        let script = ["-c", "echo out; echo one >&2; echo >&2; exit 3"];
+        let long = Duration::from_secs(60);
+        let ended = root.run_within("sh", &script, long).unwrap().unwrap();
+        assert_eq!(ended.status.code(), Some(3));
+        assert_eq!((&*ended.output, ended.last_words()), ("out\n", "one"));
+        let start = Instant::now();
+        let killed = root.run_within("sleep", &["60"], Duration::from_millis(100));
+        assert!(killed.unwrap().is_none());
+        assert!(start.elapsed() < Duration::from_secs(30));
+        let error = root.run_within("no-such-program", &["x"], long);
+        assert_eq!(
+            error.unwrap_err().to_string(),
+            "cannot start: no-such-program x"
+        );
     }
 }

@@ -46,7 +46,7 @@ pub fn retry(root: &Root, source: &Source) -> Result<String, String> {
     }
     if (is_new || !journal.local.finished) && !local(root, source) {
         if root.is_live() {
-            // It only says so, but on a member it watches over corosync.
+            // It only says so.
             systemctl(root, &["start", "--no-block", UNIT])?;
         }
         return Err("the first stage failed; see: firstboot status".to_owned());

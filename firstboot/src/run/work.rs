@@ -2,7 +2,6 @@
 
 use super::{step_states, words};
 use crate::journal::{Journal, Loaded, Stage, StepRecord, StepResult};
-use crate::keep;
 use crate::media::Source;
 use crate::patience;
 use crate::root::Root;
@@ -142,12 +141,6 @@ impl<'a, 'r> Work<'a, 'r> {
             self.reporter.borrow_mut().waiting(attempt, pause, &reason);
             std::thread::sleep(pause);
             self.reporter.borrow_mut().trying(attempt + 1, &reason);
-            // The join repairs by itself, with the password; what follows it needs a member.
-            if self.journal.join.is_done("join") {
-                if let Some(words) = keep::mend(self.root, &self.journal.name) {
-                    self.reporter.borrow_mut().log(&words);
-                }
-            }
             attempt += 1;
         }
     }

@@ -3,6 +3,7 @@
 use super::Secret;
 use super::check;
 use super::document::Document;
+use super::names;
 use super::ticket::{self, Ticket};
 use super::walk::Path;
 use serde::{Serialize, Serializer};
@@ -31,7 +32,8 @@ pub struct Cluster {
     /// gives. 0 is for a node that is often switched off.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub votes: Option<u32>,
-    /// The names of this lab's machines that join the same cluster.
+    /// This lab's machines that join the same cluster and have no vote in it, in the words of
+    /// [`names`](super::names).
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub lab: Vec<String>,
     /// How a join that did not succeed is tried again.
@@ -261,7 +263,7 @@ fn read_lab(doc: &mut Document, path: &Path) -> Vec<String> {
     let items = doc.list(path, "names of this lab's machines");
     let names = items
         .iter()
-        .filter_map(|item| doc.checked(item, check::host));
+        .filter_map(|item| doc.checked(item, names::word));
     names.collect()
 }
 

@@ -9,6 +9,7 @@ mod cloud_config;
 mod cluster;
 mod document;
 mod meta_data;
+pub mod names;
 mod network;
 mod network_check;
 mod network_v1;

@@ -48,7 +48,7 @@ pub fn run(context: &Context) -> Result<Outcome> {
 }
 
 /// Those that no interface has. The kernel binds a socket to its own addresses only.
-fn missing(wanted: &[IpAddr]) -> Result<Vec<IpAddr>> {
+pub fn missing(wanted: &[IpAddr]) -> Result<Vec<IpAddr>> {
     let mut missing = Vec::new();
     for address in wanted {
         match UdpSocket::bind((*address, 0)) {

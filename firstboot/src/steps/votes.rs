@@ -6,12 +6,13 @@
 
 pub mod corosync_conf;
 pub mod count;
+pub mod dead;
 pub mod store;
 
 use super::pmxcfs::{self, LOCK_GONE, later_if_mended};
 use super::{Context, Later, Outcome};
 use anyhow::{Context as _, Result};
-use corosync_conf::Problem;
+use corosync_conf::{Conf, Problem};
 use count::Count;
 use std::ffi::OsStr;
 use std::time::{Duration, Instant};
@@ -38,6 +39,9 @@ pub fn run(context: &Context) -> Result<Outcome> {
     if !pmxcfs::is_member(context)? {
         return Ok(Outcome::unchanged_because("this node is in no cluster"));
     }
+    if let Some(cluster) = context.seed.cluster() {
+        dead::remember(context.root, cluster)?;
+    }
     let store = Pmxcfs::new(context.root);
     let mut before = None;
     for _ in 0..ROUNDS {
@@ -56,6 +60,13 @@ pub fn run(context: &Context) -> Result<Outcome> {
         "{FILE} did not keep the votes of this node: others keep changing it"
     ))
     .into())
+}
+
+/// Puts this node's votes into the file, as soon as it has quorum in the middle of its join: what it
+/// had before, when that was another number. That they count is for the step to see.
+pub fn claim(context: &Context, votes: u32) -> Result<Option<u32>> {
+    let up = counted(context)?.others;
+    settle(&Pmxcfs::new(context.root), &context.name, votes, up)
 }
 
 fn read(store: &dyn Store) -> Result<String> {
@@ -83,13 +94,36 @@ fn problem(problem: Problem) -> anyhow::Error {
 /// `up` are the votes of the other nodes that are switched on.
 fn settle(store: &dyn Store, name: &str, votes: u32, up: u32) -> Result<Option<u32>> {
     let mut before = None;
+    change(
+        store,
+        &|_| vec![(name.to_owned(), votes)],
+        &mut |was, new| {
+            keeps_quorum(new, votes, up)?;
+            before = before.or(was.votes(name));
+            Ok(())
+        },
+    )?;
+    Ok(before)
+}
+
+/// Makes the file hold the votes that `wanted` says of what is there, under the cluster's lock and as
+/// often as others come first. `allow` is shown the old and the new text before it is put in place.
+pub(super) fn change(
+    store: &dyn Store,
+    wanted: &dyn Fn(&Conf) -> Vec<(String, u32)>,
+    allow: &mut dyn FnMut(&Conf, &str) -> Result<()>,
+) -> Result<()> {
+    // The new text, and what the old one says; `None` where nothing is to be changed.
+    let plan = |text: &str| -> Result<Option<(Conf, String)>> {
+        let conf = corosync_conf::read(text).map_err(problem)?;
+        let votes = wanted(&conf);
+        let votes: Vec<(&str, u32)> = votes.iter().map(|(name, n)| (&**name, *n)).collect();
+        let new = corosync_conf::with_all_votes(text, &votes).map_err(problem)?;
+        Ok(new.map(|new| (conf, new)))
+    };
     for _ in 0..TRIES {
-        let text = read(store)?;
-        if corosync_conf::with_votes(&text, name, votes)
-            .map_err(problem)?
-            .is_none()
-        {
-            return Ok(before);
+        if plan(&read(store)?)?.is_none() {
+            return Ok(());
         }
         let Some(lock) = Locked::take(store)? else {
             return Err(Later {
@@ -102,18 +136,15 @@ fn settle(store: &dyn Store, name: &str, votes: u32, up: u32) -> Result<Option<u
         };
         // Again, now that nobody who keeps to the lock can change it.
         let text = read(store)?;
-        let conf = corosync_conf::read(&text).map_err(problem)?;
-        if let Some(new) = corosync_conf::with_votes(&text, name, votes).map_err(problem)? {
-            keeps_quorum(&new, votes, up)?;
+        if let Some((conf, new)) = plan(&text)? {
+            allow(&conf, &new)?;
             store.prepare(&new).map_err(later_if_mended)?;
-            if store.activate(&text).map_err(later_if_mended)? {
-                before = before.or(conf.votes(name));
-            }
+            store.activate(&text).map_err(later_if_mended)?;
         }
         lock.release()?;
         // Somebody without the lock may have come first, or last.
-        if holds(store, name, votes)? {
-            return Ok(before);
+        if plan(&read(store)?)?.is_none() {
+            return Ok(());
         }
         store.pause();
     }

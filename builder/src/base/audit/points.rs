@@ -199,4 +199,18 @@ pub const POINTS: &[(&str, Rule)] = &[
             "/etc/systemd/system/firstboot-join.service",
         ),
     ),
+    (
+        "a member's corosync.conf is looked after before corosync starts",
+        Rule::Link(
+            "/etc/systemd/system/multi-user.target.wants/firstboot-guard.service",
+            "/etc/systemd/system/firstboot-guard.service",
+        ),
+    ),
+    (
+        "a member is watched over",
+        Rule::Link(
+            "/etc/systemd/system/multi-user.target.wants/firstboot-watch.service",
+            "/etc/systemd/system/firstboot-watch.service",
+        ),
+    ),
 ];

@@ -2,12 +2,13 @@
 
 use super::judge::{Verdict, judge};
 use super::machine::{self, Action, Corosync, Entry, State};
-use super::observe::{corosync, corosync_has_stopped, observe};
+use super::observe::{corosync, observe};
 use super::peers::Listed;
 use super::refusals::Refusals;
+use super::stale::{self, Waiting};
 use super::talk::{self, Talk};
-use super::{MOUNT_WAIT, peers, pvecm};
-use crate::keep;
+use super::{MOUNT_WAIT, peers, pvecm, race};
+use crate::member::{self, mend};
 use crate::patience;
 use crate::seed::{Cluster, Peer};
 use crate::steps::{Context, Later, hosts};
@@ -19,6 +20,11 @@ use std::time::{Duration, Instant};
 
 /// How long pmxcfs may take when it was started again.
 const RESTART_WAIT: Duration = Duration::from_secs(30);
+/// How long another firstboot may take that starts corosync or pmxcfs.
+const BUSY: Duration = Duration::from_secs(60);
+/// In how many attempts of a boot a join of this lab that is under way, or was cut, is waited for. With
+/// the standard pauses that is two or three minutes; a join takes less than one.
+const POLITE: u32 = 4;
 /// How long to wait before a refused password is given once more.
 const SECOND_LOOK: Duration = Duration::from_secs(3);
 /// How long the cluster may take to show a member that it has just added.
@@ -46,6 +52,8 @@ pub struct Attempt<'a> {
     done: Option<String>,
     /// What was tried and left nothing better.
     tried: Vec<&'static str>,
+    /// Why corosync could not be brought back by other members.
+    left_behind: Option<String>,
 }
 
 impl<'a> Attempt<'a> {
@@ -61,6 +69,7 @@ impl<'a> Attempt<'a> {
             refusals: Refusals::default(),
             done: None,
             tried: Vec::new(),
+            left_behind: None,
         }
     }
 
@@ -114,17 +123,7 @@ impl<'a> Attempt<'a> {
                     root.query("systemctl", &["restart", "pve-cluster"])
                         .map(|_| ())
                 })?,
-                Action::RenewCertificate => {
-                    let State::NoCertificate(why) = &state else {
-                        continue;
-                    };
-                    let context = self.context;
-                    self.once("certificate", why.clone(), || {
-                        pvecm::renew_certificate(context)
-                    })?;
-                    self.done
-                        .get_or_insert_with(|| "with a new certificate".to_owned());
-                }
+                Action::RenewCertificate => self.renew_certificate(&state)?,
             }
         }
         Err(Later::because(format!(
@@ -162,27 +161,62 @@ impl<'a> Attempt<'a> {
             return Err(Later::because(reason).into());
         }
         let before = self.state()?;
-        act()?;
+        {
+            let _busy = self.services()?;
+            act()?;
+        }
         self.wait_until(RESTART_WAIT, |state| *state != before)?;
         self.tried.push(what);
         Ok(())
     }
 
-    /// As long as one attempt may take; quorum often comes by itself.
+    /// The right to start and stop corosync and pmxcfs, which whoever watches over a member has too.
+    fn services(&self) -> Result<std::os::fd::OwnedFd> {
+        let busy = || Later::because("another firstboot is starting corosync or pmxcfs");
+        Ok(member::services(self.context.root, BUSY).ok_or_else(busy)?)
+    }
+
+    /// Nothing comes of itself afterwards, so nothing is waited for: it is there, or pvecm said why not.
+    fn renew_certificate(&mut self, state: &State) -> Result<()> {
+        let State::NoCertificate(why) = state else {
+            return Ok(());
+        };
+        if self.tried.contains(&"certificate") {
+            return Err(Later::because(why.clone()).into());
+        }
+        self.tried.push("certificate");
+        if let Err(words) = pvecm::renew_certificate(self.context)? {
+            return Err(Later::because(format!("{why}; pvecm updatecerts says: {words}")).into());
+        }
+        self.done
+            .get_or_insert_with(|| "with a new certificate".to_owned());
+        Ok(())
+    }
+
+    /// As long as one attempt may take; quorum often comes by itself. Or never, because others joined
+    /// meanwhile: then corosync has been stopped.
     fn wait_for_quorum(&mut self) -> Result<()> {
-        let limit = self.cluster.retry.attempt_limit();
-        let waiting = |state: &State| matches!(state, State::Waiting(_));
-        match self.wait_until(limit, |state| !waiting(state))? {
-            State::Waiting(missing) => Err(Later::because(format!(
-                "{missing}. Too many of its members are off, or UDP 5405 to them is blocked, or \
-                 another node's join was cut and has to be repaired first"
-            ))
-            .into()),
-            _ => {
+        let deadline = Instant::now() + self.cluster.retry.attempt_limit();
+        let asks = !self.cluster.credential.is_removed();
+        let peers = self.cluster.peers.iter().filter(|_| asks).collect();
+        let waiting = Waiting::new(self.context, self.cluster, peers);
+        loop {
+            let State::Waiting(missing) = self.state()? else {
                 self.done
                     .get_or_insert_with(|| "quorum came by itself".to_owned());
-                Ok(())
+                return Ok(());
+            };
+            if waiting.look().is_some() {
+                return Ok(());
             }
+            if Instant::now() > deadline {
+                return Err(Later::because(format!(
+                    "{missing}. Too many of its members are off, or UDP 5405 to them is blocked, or \
+                     another node's join was cut and has to be repaired first"
+                ))
+                .into());
+            }
+            std::thread::sleep(Duration::from_secs(1));
         }
     }
 
@@ -194,47 +228,65 @@ impl<'a> Attempt<'a> {
             return self.ask();
         }
         self.tried.push(TRIED);
-        if let Some(words) = keep::mend(self.context.root, &self.context.name) {
-            (self.context.log)(&words);
-            self.wait_until(RESTART_WAIT, |state| *state != State::LeftBehind)?;
+        let mended = {
+            let _busy = self.services()?;
+            mend::up_to_date(self.context.root, &self.context.name, true)
+        };
+        match mended {
+            Ok(words) => {
+                (self.context.log)(&words.unwrap_or_default());
+                self.wait_until(RESTART_WAIT, |state| *state != State::LeftBehind)?;
+            }
+            Err(error) => {
+                let words = format!("{error:#}");
+                (self.context.log)(&words);
+                self.left_behind = Some(words);
+            }
         }
         Ok(())
     }
 
     /// Asks the candidates in turn for the list of nodes, until one answers.
     fn ask(&mut self) -> Result<()> {
-        if self.cluster.credential.is_removed() {
+        let credential = &self.cluster.credential;
+        if credential.is_removed() {
+            let before = self.left_behind.take();
+            let before = before.map(|why| format!("{why}. And ")).unwrap_or_default();
             bail!(
-                "the cluster's password is not in the seed any more: it was removed after an \
+                "{before}the cluster's {} is not in the seed any more: it was removed after an \
                  earlier join. On the host, with the VM switched off: imgbuild seed {}",
+                credential.word(),
                 self.context.name
             );
         }
         while let Some(peer) = self.candidates.pop_front() {
-            let ask = || {
-                peers::nodes(
-                    peer,
-                    self.cluster.credential.secret().reveal(),
-                    &self.context.name,
-                )
-            };
+            let ask = || peers::listing(peer, credential.secret().reveal(), &self.context.name);
             let mut answer = ask()?;
             if answer == Err(Verdict::WrongPassword) {
                 // It ends the join, so a peer that was only overloaded is given another chance.
                 std::thread::sleep(SECOND_LOOK);
                 answer = ask()?;
             }
-            match answer {
-                Ok(nodes) => {
-                    let entry = Entry::of(&nodes, &self.context.name, self.own_address()?);
-                    if entry == Entry::Absent && !self.my_turn(peer, &nodes)? {
-                        continue;
-                    }
-                    self.answered = Some((peer, entry));
-                    return Ok(());
+            let listing = match answer {
+                Ok(listing) => listing,
+                Err(verdict) => {
+                    self.refused(peer, &verdict)?;
+                    continue;
                 }
-                Err(verdict) => self.refused(peer, &verdict)?,
+            };
+            stale::stop(self.context, peer, &listing)?;
+            // A peer without quorum adds nobody and repairs nobody.
+            if listing.quorate == Some(false) {
+                stale::lend_vote(self.context, &listing)?;
+                self.refused(peer, &Verdict::NoQuorum)?;
+                continue;
             }
+            let entry = Entry::of(&listing.nodes, &self.context.name, self.own_address()?);
+            if entry == Entry::Absent && !self.my_turn(peer, &listing.nodes)? {
+                continue;
+            }
+            self.answered = Some((peer, entry));
+            return Ok(());
         }
         Err(self.refusals.no_peer_left(&self.context.name))
     }
@@ -244,9 +296,18 @@ impl<'a> Attempt<'a> {
     /// with a vote that is missing until they are repaired. So each listens before it speaks: it
     /// waits for a moment of its own, and then asks once more whether somebody was faster.
     fn my_turn(&mut self, peer: &'a Peer, nodes: &[Listed]) -> Result<bool> {
-        if let Some(why) = peers::no_room(nodes) {
+        if let Some(why) = race::no_room(nodes) {
             let reason = format!("{} says: {why}", peer.address);
             return Err(Later::because(reason).into());
+        }
+        let unfinished = race::unfinished(nodes, &self.cluster.lab);
+        let is_polite = self.cluster.votes == Some(0) && self.context.attempt <= POLITE;
+        if is_polite && !unfinished.is_empty() {
+            let names = unfinished.join(", ");
+            return Err(Later::because(format!(
+                "one after the other: the join of {names} is under way, or was cut"
+            ))
+            .into());
         }
         // The API gives them in a new order each time (seen: transcripts 22 and 23).
         let names: BTreeSet<String> = nodes.iter().map(|node| node.name.clone()).collect();
@@ -260,10 +321,15 @@ impl<'a> Attempt<'a> {
             );
         }
         self.rounds += 1;
-        let spread = self.cluster.retry.spread as f64 * patience::chance();
-        std::thread::sleep(Duration::from_secs_f64(spread));
+        self.spread();
         self.candidates.push_front(peer);
         Ok(false)
+    }
+
+    /// Waits for a moment of this node's own.
+    fn spread(&self) {
+        let spread = self.cluster.retry.spread as f64 * patience::chance();
+        std::thread::sleep(Duration::from_secs_f64(spread));
     }
 
     /// The address that this node has, or is to have, on the cluster's first link: the seed's, but
@@ -292,23 +358,24 @@ impl<'a> Attempt<'a> {
             return Ok(());
         };
         if force {
+            // Those that were left behind by the same join do not come back in the same moment.
+            self.spread();
             (self.context.log)("repairing an earlier join of this node that was cut");
         }
         let root = self.context.root;
+        let busy = self.services()?;
         // From now on `failed` means that it has failed in this join.
         root.query("systemctl", &["reset-failed", "corosync"])?;
         let ran_before = corosync(root)? == Corosync::Active;
+        let waiting = Waiting::new(self.context, self.cluster, vec![peer]);
         let talk = Talk {
             program: "pvecm",
             folder: Path::new("/root"),
             args: &pvecm::arguments(peer, self.link()?, force),
             password: self.cluster.credential.secret().reveal(),
             limit: self.cluster.retry.attempt_limit(),
-            // pvecm waits for quorum without end, and a corosync that has stopped brings none.
-            hopeless: &|| {
-                let stopped = corosync_has_stopped(root).unwrap_or(false);
-                stopped.then(|| "corosync has stopped".to_owned())
-            },
+            // pvecm waits for quorum without end.
+            meanwhile: &|| waiting.look(),
         };
         let verdict = judge(&talk.run(self.context.log)?, &self.context.name);
         let was_added = matches!(verdict, Verdict::Added | Verdict::Interrupted { .. });
@@ -318,6 +385,9 @@ impl<'a> Attempt<'a> {
             // because its vote may be the one that gives the peer its quorum.
             root.query("systemctl", &["restart", "corosync"])?;
         }
+        drop(busy);
+        // pvecm and pmxcfs do not wait for the disk, and the password is removed after this.
+        rustix::fs::sync();
         if verdict == Verdict::WrongPassword {
             let reason = format!(
                 "{} took the password first and refused it then",

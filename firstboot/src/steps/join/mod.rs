@@ -11,7 +11,9 @@ pub mod members;
 pub mod observe;
 pub mod peers;
 mod pvecm;
+mod race;
 mod refusals;
+mod stale;
 pub mod talk;
 
 use super::pmxcfs::later_if_mended;

@@ -4,13 +4,14 @@ use super::machine::{Corosync, Observed};
 use super::members::{self, Members};
 use crate::root::Root;
 use crate::steps::votes::store;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use std::ffi::OsStr;
 
 /// Corosync's key: a machine that has it is, or is about to be, in a cluster.
 pub const AUTHKEY: &str = "/etc/corosync/authkey";
 const CA: &str = "/etc/pve/pve-root-ca.pem";
 const CERTIFICATE: &str = "/etc/pve/local/pve-ssl.pem";
+const KEY: &str = "/etc/pve/local/pve-ssl.key";
 
 /// Looks at the node `name`.
 pub fn observe(root: &Root, name: &str) -> Result<Observed> {
@@ -46,18 +47,24 @@ pub fn corosync(root: &Root) -> Result<Corosync> {
     })
 }
 
-/// Whether the certificate is there and of this cluster.
+/// Whether the certificate is there, of this cluster, and that of the key beside it: pveproxy stays
+/// active over a key that it cannot use (transcript 29).
 fn certificate(root: &Root) -> Result<()> {
-    let (ca, certificate) = (root.path(CA)?, root.path(CERTIFICATE)?);
-    let args = [
-        OsStr::new("verify"),
-        OsStr::new("-CAfile"),
-        ca.as_os_str(),
-        certificate.as_os_str(),
-    ];
-    root.run("openssl", &args, b"")
-        .map(|_| ())
-        .context("the node's certificate is not one of the cluster's")
+    let (ca, certificate, key) = (root.path(CA)?, root.path(CERTIFICATE)?, root.path(KEY)?);
+    let openssl = |words: &[&OsStr]| root.run("openssl", words, b"");
+    let (verify, ca_file) = (OsStr::new("verify"), OsStr::new("-CAfile"));
+    openssl(&[verify, ca_file, ca.as_os_str(), certificate.as_os_str()])
+        .context("the node's certificate is not one of the cluster's")?;
+    let words = |words: [&'static str; 4]| words.map(OsStr::new);
+    let [x509, noout, pubkey, input] = words(["x509", "-noout", "-pubkey", "-in"]);
+    let of_certificate = openssl(&[x509, noout, pubkey, input, certificate.as_os_str()])?;
+    let [pkey, pubout, input, _] = words(["pkey", "-pubout", "-in", ""]);
+    let of_key = openssl(&[pkey, pubout, input, key.as_os_str()])
+        .context("the node's key cannot be used")?;
+    if of_certificate != of_key {
+        bail!("the node's certificate is not that of its key {KEY}");
+    }
+    Ok(())
 }
 
 #[cfg(test)]

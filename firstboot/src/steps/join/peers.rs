@@ -57,6 +57,17 @@ if (my $error = $@) {
 print "cluster: ", JSON::PP->new->ascii->encode($answer), "\n";
 "#;
 
+/// What a peer says of its cluster.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Listing {
+    /// The cluster's nodes, in no order.
+    pub nodes: Vec<Listed>,
+    /// The version of its `corosync.conf`; `None` when the peer does not tell.
+    pub version: Option<u64>,
+    /// Whether the peer has quorum; `None` when it does not tell.
+    pub quorate: Option<bool>,
+}
+
 /// A node in the cluster's list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listed {
@@ -92,18 +103,19 @@ struct Status {
     name: Option<String>,
     online: Option<Number>,
     quorate: Option<Number>,
+    version: Option<Number>,
 }
 
 /// JSON made by Perl: a number may be written as a text.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Number {
-    Number(u32),
+    Number(u64),
     Text(String),
 }
 
 impl Number {
-    fn value(&self) -> Option<u32> {
+    fn value(&self) -> Option<u64> {
         match self {
             Number::Number(value) => Some(*value),
             Number::Text(text) => text.parse().ok(),
@@ -111,8 +123,8 @@ impl Number {
     }
 }
 
-/// The nodes that the peer's cluster lists, or what became of the question.
-pub fn nodes(peer: &Peer, password: &str, name: &str) -> Result<Result<Vec<Listed>, Verdict>> {
+/// What the peer says of its cluster, or what became of the question.
+pub fn listing(peer: &Peer, password: &str, name: &str) -> Result<Result<Listing, Verdict>> {
     let args = [
         "-e".to_owned(),
         CLIENT.to_owned(),
@@ -126,68 +138,44 @@ pub fn nodes(peer: &Peer, password: &str, name: &str) -> Result<Result<Vec<Liste
         args: &args,
         password,
         limit: LIMIT,
-        hopeless: &|| None,
+        meanwhile: &|| None,
     };
     let output = talk.run(&|_| {})?;
-    Ok(read(&output).unwrap_or_else(|| {
-        Err(match output.trim() {
-            "" => Verdict::Unreachable(format!("no answer within {} s", LIMIT.as_secs())),
-            _ => judge(&output, name),
-        })
+    Ok(read(&output).ok_or_else(|| match output.trim() {
+        "" => Verdict::Unreachable(format!("no answer within {} s", LIMIT.as_secs())),
+        _ => judge(&output, name),
     }))
 }
 
-/// The answer in what the client printed, if there is one. A peer without quorum adds nobody and
-/// repairs nobody, so it is not asked any further.
-fn read(output: &str) -> Option<Result<Vec<Listed>, Verdict>> {
+/// The answer in what the client printed, if there is one.
+fn read(output: &str) -> Option<Listing> {
     let line = output.lines().find_map(|line| line.strip_prefix(ANSWER));
     let answer: Answer = serde_json::from_str(line?).ok()?;
-    let quorate = |state: &Status| state.quorate.as_ref().and_then(Number::value);
-    if answer.status.iter().any(|state| quorate(state) == Some(0)) {
-        return Some(Err(Verdict::NoQuorum));
-    }
+    let cluster = answer.status.iter().find(|state| state.r#type == "cluster");
+    let of_cluster = |value: fn(&Status) -> &Option<Number>| value(cluster?).as_ref()?.value();
     let online = |name: &str| {
         let states = answer.status.iter().filter(|state| state.r#type == "node");
         let mut own = states.filter(|state| state.name.as_deref() == Some(name));
         Some(own.next()?.online.as_ref()?.value()? == 1)
     };
+    let version = of_cluster(|state| &state.version);
+    let quorate = of_cluster(|state| &state.quorate).map(|value| value != 0);
     let nodes = answer.nodes.into_iter().map(|node| {
         let name = node.name.unwrap_or(node.node);
+        let votes = node.quorum_votes.and_then(|votes| votes.value());
         Listed {
             online: online(&name),
             address: node.ring0_addr.unwrap_or_default(),
             // corosync counts one where nothing is said.
-            votes: node.quorum_votes.and_then(|v| v.value()).unwrap_or(1),
+            votes: votes.map_or(1, |votes| votes.try_into().unwrap_or(u32::MAX)),
             name,
         }
     });
-    Some(Ok(nodes.collect()))
-}
-
-/// Why one more node must not be added now: were it switched off in the middle of its join,
-/// its vote would be missing, and the nodes that are up would have no majority any more. Nobody
-/// could join or change anything then, those that were cut before included.
-///
-/// A cluster whose nodes are all up takes one more in any case: with one or two nodes there is
-/// no other way to grow.
-pub fn no_room(nodes: &[Listed]) -> Option<String> {
-    let missing: Vec<&Listed> = nodes
-        .iter()
-        .filter(|node| node.votes > 0 && node.online == Some(false))
-        .collect();
-    let all: u32 = nodes.iter().map(|node| node.votes).sum();
-    let up = all - missing.iter().map(|node| node.votes).sum::<u32>();
-    let then = all + 1;
-    let majority = then / 2 + 1;
-    if missing.is_empty() || up >= majority {
-        return None;
-    }
-    let names: Vec<&str> = missing.iter().map(|node| node.name.as_str()).collect();
-    Some(format!(
-        "{up} of the cluster's {all} votes are up, and one more node that is switched off in the \
-         middle of its join would take it its quorum. Off, or joining: {}",
-        names.join(", ")
-    ))
+    Some(Listing {
+        nodes: nodes.collect(),
+        version,
+        quorate,
+    })
 }
 
 #[cfg(test)]
@@ -209,57 +197,26 @@ mod tests {
         let nodes = r#"[{"name":"alpha","node":"alpha","quorum_votes":"1","ring0_addr":"10.99.0.11","nodeid":"1"},{"ring0_addr":"10.99.0.12","nodeid":"2","name":"beta","quorum_votes":"0","node":"beta"}]"#;
         let status = r#"[{"type":"cluster","id":"cluster","name":"labcluster","nodes":2,"quorate":1,"version":2},{"type":"node","id":"node/alpha","name":"alpha","nodeid":1,"ip":"10.99.0.11","local":1,"online":1,"level":""},{"type":"node","name":"beta","online":"0"}]"#;
         let output = format!("cluster: {{\"nodes\":{nodes},\"status\":{status}}}\n");
-        assert_eq!(
-            read(&output).unwrap().unwrap(),
-            [
+        let listing = Listing {
+            nodes: vec![
                 listed("alpha", "10.99.0.11", 1, Some(true)),
                 listed("beta", "10.99.0.12", 0, Some(false)),
-            ]
-        );
+            ],
+            version: Some(2),
+            quorate: Some(true),
+        };
+        assert_eq!(read(&output), Some(listing));
         // A peer that does not tell who is up (501 in transcript 23).
         let output = format!("cluster: {{\"nodes\":{nodes},\"status\":[]}}\n");
-        assert_eq!(
-            read(&output).unwrap().unwrap()[0],
-            listed("alpha", "10.99.0.11", 1, None)
-        );
-        assert_eq!(
-            read("cluster: {\"nodes\":[],\"status\":[]}\n").unwrap(),
-            Ok(Vec::new())
-        );
+        let listing = read(&output).unwrap();
+        assert_eq!(listing.nodes[0], listed("alpha", "10.99.0.11", 1, None));
+        assert_eq!((listing.version, listing.quorate), (None, None));
+        let none = read("cluster: {\"nodes\":[],\"status\":[]}\n");
+        assert_eq!(none, Some(Listing::default()));
         let inquorate = status.replace("\"quorate\":1", "\"quorate\":0");
         let output = format!("cluster: {{\"nodes\":{nodes},\"status\":{inquorate}}}\n");
-        assert_eq!(read(&output).unwrap(), Err(Verdict::NoQuorum));
+        assert_eq!(read(&output).unwrap().quorate, Some(false));
         assert!(read("401 authentication failure\n").is_none());
         assert!(read("cluster: [{\n").is_none());
-    }
-
-    #[test]
-    fn a_join_must_not_be_able_to_take_the_quorum() {
-        let cluster = |states: &[(u32, bool)]| -> Vec<Listed> {
-            let node = |(number, (votes, online)): (usize, &(u32, bool))| {
-                listed(&format!("n{number}"), "", *votes, Some(*online))
-            };
-            states.iter().enumerate().map(node).collect()
-        };
-        let (on, off) = ((1, true), (1, false));
-        // All are up: one more in any case.
-        for size in 1..5 {
-            assert_eq!(no_room(&cluster(&vec![on; size])), None);
-        }
-        assert_eq!(no_room(&cluster(&[on, on, on, off])), None);
-        // Three up of five, and a sixth that goes off: three of six are no majority.
-        let why = no_room(&cluster(&[on, on, on, off, off])).unwrap();
-        assert!(
-            why.starts_with("3 of the cluster's 5 votes are up"),
-            "{why}"
-        );
-        assert!(why.ends_with("Off, or joining: n3, n4"), "{why}");
-        assert!(no_room(&cluster(&[on, on, off])).is_some());
-        assert_eq!(no_room(&cluster(&[on, on, on, on, on, off, off])), None);
-        // Nodes without a vote may be off.
-        let many = [on, on, on, (0, false), (0, false), (0, false)];
-        assert_eq!(no_room(&cluster(&many)), None);
-        // Nobody tells who is up.
-        assert_eq!(no_room(&[listed("a", "", 1, None)]), None);
     }
 }

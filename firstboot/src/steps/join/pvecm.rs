@@ -3,8 +3,10 @@
 use crate::root::Root;
 use crate::seed::Peer;
 use crate::steps::Context;
+use crate::steps::pmxcfs::later_if_mended;
 use anyhow::{Result, bail};
 use std::net::IpAddr;
+use std::time::Duration;
 
 /// pmxcfs's list of the guests that it knows.
 const VMLIST: &str = "/etc/pve/.vmlist";
@@ -26,14 +28,41 @@ pub fn arguments(peer: &Peer, link: Option<IpAddr>, force: bool) -> Vec<String> 
     args
 }
 
-/// Makes the node's certificate anew.
-pub fn renew_certificate(context: &Context) -> Result<()> {
+/// How long the making of a certificate may take; it waits up to 80 s for quorum.
+const CERTIFICATE: Duration = Duration::from_secs(150);
+/// How long reading a key may take.
+const KEY: Duration = Duration::from_secs(30);
+
+/// Makes the node's certificate anew; `Err` holds pvecm's words where it could not.
+///
+/// `openssl genrsa -out` makes the key's file first: a cut then leaves it empty, for ever, and pvecm
+/// fails over it for ever (seen: transcript 29). So a key that openssl refuses goes first.
+pub fn renew_certificate(context: &Context) -> Result<Result<(), String>> {
     let root = context.root;
-    (context.log)("the certificate is missing: pvecm updatecerts");
+    let key = format!("/etc/pve/nodes/{}/pve-ssl.key", context.name);
+    if root.exists(&key)? {
+        let read = root.run_within("openssl", &["pkey", "-noout", "-in", &key], KEY)?;
+        if read.is_some_and(|ended| !ended.status.success()) {
+            (context.log)(&format!("{key} is no key, and is removed"));
+            root.remove_file(&key).map_err(later_if_mended)?;
+        }
+    }
+    (context.log)("the certificate is missing or of no use: pvecm updatecerts --force");
     // Without --force a certificate that is there and does not verify would be kept.
-    root.query("pvecm", &["updatecerts", "--force"])?;
+    let made = root.run_within("pvecm", &["updatecerts", "--force"], CERTIFICATE)?;
+    let Some(made) = made else {
+        return Ok(Err(format!("no end after {} s", CERTIFICATE.as_secs())));
+    };
+    let said = format!("{}{}", made.output, made.errors);
+    for line in said.lines() {
+        (context.log)(line);
+    }
+    if !made.status.success() {
+        let lines = said.lines().map(str::trim).filter(|line| !line.is_empty());
+        return Ok(Err(lines.collect::<Vec<_>>().join("; ")));
+    }
     root.query("systemctl", &["reload-or-restart", "pvedaemon", "pveproxy"])?;
-    Ok(())
+    Ok(Ok(()))
 }
 
 /// Fails where this node has guests: `--force` turns pvecm's own look for them into a warning, and

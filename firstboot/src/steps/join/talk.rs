@@ -18,8 +18,8 @@ const LINGER: Duration = Duration::from_secs(2);
 
 /// The variable that tells the processes of a run from all others.
 const MARK: &str = "FIRSTBOOT_RUN";
-/// How often it is asked whether going on makes sense.
-const HOPE: Duration = Duration::from_secs(3);
+/// How often there is something to do in between.
+const MEANWHILE: Duration = Duration::from_secs(3);
 
 /// One run of such a program.
 pub struct Talk<'a> {
@@ -33,8 +33,8 @@ pub struct Talk<'a> {
     pub password: &'a str,
     /// When it is ended from outside.
     pub limit: Duration,
-    /// Asked every few seconds: the reason why it is to be ended at once, if there is one.
-    pub hopeless: &'a dyn Fn() -> Option<String>,
+    /// Called every few seconds, in between: the reason why it is to be ended at once, if there is one.
+    pub meanwhile: &'a dyn Fn() -> Option<String>,
 }
 
 impl Talk<'_> {
@@ -69,7 +69,7 @@ impl Talk<'_> {
         let deadline = Instant::now() + self.limit;
         let mut ended: Option<Instant> = None;
         let mut output = String::new();
-        let mut asked = Instant::now();
+        let mut looked = Instant::now();
         loop {
             match lines.recv_timeout(Duration::from_millis(100)) {
                 Ok(text) => {
@@ -93,9 +93,9 @@ impl Talk<'_> {
             let mut why = None;
             if Instant::now() > deadline {
                 why = Some(format!("no end after {} s", self.limit.as_secs()));
-            } else if asked.elapsed() > HOPE {
-                asked = Instant::now();
-                why = (self.hopeless)();
+            } else if looked.elapsed() > MEANWHILE {
+                looked = Instant::now();
+                why = (self.meanwhile)();
             }
             if let Some(why) = why {
                 each(&format!("{why}: ending it"));
@@ -213,7 +213,7 @@ mod tests {
             args: &["-c".to_owned(), script.to_owned()],
             password: "example-secret",
             limit,
-            hopeless: &|| None,
+            meanwhile: &|| None,
         };
         let output = add
             .run(&|line| seen.borrow_mut().push(line.to_owned()))
@@ -258,7 +258,7 @@ mod tests {
             ],
             password: "x",
             limit: Duration::from_secs(600),
-            hopeless: &|| Some("corosync has stopped".to_owned()),
+            meanwhile: &|| Some("corosync has stopped".to_owned()),
         };
         let output = talk
             .run(&|line| seen.borrow_mut().push(line.to_owned()))
@@ -287,7 +287,7 @@ mod tests {
             args: &["-c".to_owned(), script.to_owned()],
             password: "x",
             limit: Duration::from_secs(60),
-            hopeless: &|| None,
+            meanwhile: &|| None,
         };
         talk.run(&|_| {}).unwrap();
         let worker = std::fs::read_to_string(folder.path().join("worker")).unwrap();
@@ -303,7 +303,7 @@ mod tests {
             args: &["add".to_owned()],
             password: "x",
             limit: Duration::from_secs(1),
-            hopeless: &|| None,
+            meanwhile: &|| None,
         };
         let error = add.run(&|_| {}).unwrap_err();
         assert_eq!(error.to_string(), "cannot start: no-such-pvecm add");

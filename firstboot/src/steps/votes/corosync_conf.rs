@@ -71,7 +71,7 @@ pub fn read(text: &str) -> Result<Conf, Problem> {
     let node = |entry: &Entry| Node {
         name: entry.name().to_owned(),
         address: entry.address.clone().unwrap_or_default(),
-        votes: entry.votes.as_ref().map_or(STANDARD_VOTES, |v| v.value),
+        votes: entry.counted(),
     };
     Ok(Conf {
         version: layout.version.value,
@@ -82,34 +82,45 @@ pub fn read(text: &str) -> Result<Conf, Problem> {
 /// The text with this many votes for a node and the version raised by one, or `None` when
 /// the node has them.
 pub fn with_votes(text: &str, name: &str, votes: u32) -> Result<Option<String>, Problem> {
+    with_all_votes(text, &[(name, votes)])
+}
+
+/// The same for several nodes at once: one change, one new version.
+pub fn with_all_votes(text: &str, wanted: &[(&str, u32)]) -> Result<Option<String>, Problem> {
     let layout = Layout::of(text)?;
-    let mut found = layout.nodes.iter().filter(|entry| entry.name() == name);
-    let entry = found
-        .next()
-        .ok_or_else(|| Problem::NoNode(name.to_owned()))?;
-    if found.next().is_some() {
-        return Err(Problem::Twice(name.to_owned()));
+    let mut edits = Vec::new();
+    for (name, votes) in wanted {
+        let mut found = layout.nodes.iter().filter(|entry| entry.name() == *name);
+        let entry = found
+            .next()
+            .ok_or_else(|| Problem::NoNode((*name).to_owned()))?;
+        if found.next().is_some() {
+            return Err(Problem::Twice((*name).to_owned()));
+        }
+        if entry.counted() == *votes {
+            continue;
+        }
+        edits.push(match &entry.votes {
+            Some(at) => (at.place.clone(), votes.to_string()),
+            None => {
+                let line = format!("{}quorum_votes: {votes}\n", entry.indent);
+                (entry.end..entry.end, line)
+            }
+        });
     }
-    let before = entry.votes.as_ref().map_or(STANDARD_VOTES, |v| v.value);
-    if before == votes {
+    if edits.is_empty() {
         return Ok(None);
     }
-    let others = layout.nodes.iter().filter(|other| other.name() != name);
-    let voters =
-        others.filter(|other| other.votes.as_ref().map_or(STANDARD_VOTES, |v| v.value) > 0);
-    if votes == 0 && voters.count() == 0 {
+    let votes = |entry: &Entry| {
+        let new = wanted.iter().find(|(name, _)| *name == entry.name());
+        new.map_or_else(|| entry.counted(), |(_, votes)| *votes)
+    };
+    if layout.nodes.iter().all(|entry| votes(entry) == 0) {
         return Err(Problem::NoVotes);
     }
     let version = layout.version.value.checked_add(1);
     let version = version.ok_or(Problem::Version)?.to_string();
-    let votes = match &entry.votes {
-        Some(at) => (at.place.clone(), votes.to_string()),
-        None => {
-            let line = format!("{}quorum_votes: {votes}\n", entry.indent);
-            (entry.end..entry.end, line)
-        }
-    };
-    let mut edits = [(layout.version.place.clone(), version), votes];
+    edits.push((layout.version.place.clone(), version));
     // From the end, so that the places before stay what they are.
     edits.sort_by_key(|(place, _)| std::cmp::Reverse(place.start));
     let mut text = text.to_owned();
@@ -141,6 +152,10 @@ impl Entry {
     fn name(&self) -> &str {
         let name = self.name.as_deref().or(self.address.as_deref());
         name.unwrap_or_default()
+    }
+
+    fn counted(&self) -> u32 {
+        self.votes.as_ref().map_or(STANDARD_VOTES, |v| v.value)
     }
 }
 

@@ -151,3 +151,25 @@ fn what_is_no_corosync_conf_is_refused() {
     let full = JOINED.replace("config_version: 2", &top);
     assert_eq!(with_votes(&full, "beta", 0), Err(Problem::Version));
 }
+
+#[test]
+fn several_nodes_are_one_change() {
+    let after = with_all_votes(JOINED, &[("alpha", 3), ("beta", 0)]);
+    assert_eq!(
+        difference(JOINED, &after.unwrap().unwrap()),
+        [
+            "-    quorum_votes: 1",
+            "+    quorum_votes: 3",
+            "-    quorum_votes: 1",
+            "+    quorum_votes: 0",
+            "-  config_version: 2",
+            "+  config_version: 3",
+        ]
+    );
+    assert_eq!(
+        with_all_votes(JOINED, &[("alpha", 1), ("beta", 1)]),
+        Ok(None)
+    );
+    let none = with_all_votes(JOINED, &[("alpha", 0), ("beta", 0)]);
+    assert_eq!(none, Err(Problem::NoVotes));
+}

@@ -1,0 +1,115 @@
+//! Before corosync starts: a stale one never does.
+//!
+//! It runs between pmxcfs, which has the members' host keys, and corosync, which waits for it. So it
+//! is short: a network that is not there, or members that are off, cost some seconds.
+
+use super::mend::{self, Compared};
+use super::{LOCAL, others};
+use crate::root::Root;
+use crate::steps::addresses;
+use crate::steps::join::members;
+use crate::steps::join::observe::AUTHKEY;
+use crate::steps::votes::corosync_conf::Conf;
+use crate::steps::votes::store::FILE as CLUSTER;
+use anyhow::{Context, Result};
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+/// How long corosync waits for it. A tunnel may need some of that to come up.
+const LIMIT: Duration = Duration::from_secs(10);
+/// The pause between two questions.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Looks after the configuration of the node `name` before its corosync starts; says what was done.
+/// `None` where there is nothing to say. An error is told, and keeps nothing from starting.
+pub fn guard(root: &Root, name: &str) -> Result<Option<String>> {
+    if !root.is_live() || !root.exists(AUTHKEY)? {
+        return Ok(None);
+    }
+    let has_members = root
+        .read_text(members::FILE)
+        .is_ok_and(|text| text.is_some());
+    if has_members && !root.exists(CLUSTER).unwrap_or(true) {
+        // Such a corosync counts for the others' quorum and takes part in nothing; the next joiner
+        // gets none while it runs. The join starts it where it is needed for the repair.
+        hold(root)?;
+        return Ok(Some(
+            "an earlier join was cut half-way: corosync waits until the join has repaired it"
+                .to_owned(),
+        ));
+    }
+    let own = mend::own_conf(root)?;
+    let Some(address) = address(&own, name) else {
+        return Ok(None);
+    };
+    let deadline = Instant::now() + LIMIT;
+    loop {
+        if !addresses::missing(&[address])?.is_empty() {
+            // corosync itself finds no network either.
+            return Ok(None);
+        }
+        let rest = deadline.saturating_duration_since(Instant::now());
+        let Some(answer) = others::ask(root, &own, name, rest).newest else {
+            if Instant::now() + PAUSE >= deadline {
+                return Ok(None);
+            }
+            std::thread::sleep(PAUSE);
+            continue;
+        };
+        let (from, version) = (&answer.from, answer.conf.version);
+        return match mend::compare(&answer.conf, &own, name) {
+            Compared::Same => Ok(None),
+            Compared::Newer => {
+                mend::take(root, &answer)?;
+                Ok(Some(format!(
+                    "{LOCAL} had version {}: version {version} was taken from {from} before corosync \
+                     starts",
+                    own.version
+                )))
+            }
+            Compared::Foreign(why) => {
+                hold(root)?;
+                Ok(Some(format!(
+                    "corosync stays off: {from} has version {version} of {LOCAL}, and {why}"
+                )))
+            }
+        };
+    }
+}
+
+/// The node's own address on the first link.
+fn address(own: &Conf, name: &str) -> Option<IpAddr> {
+    let node = own.nodes.iter().find(|node| node.name == name)?;
+    node.address.parse().ok()
+}
+
+/// Takes corosync's start, which waits for this program, out of systemd's queue. Not waited for: the
+/// queue is the one that this program is in.
+fn hold(root: &Root) -> Result<()> {
+    root.query("systemctl", &["stop", "--no-block", "corosync"])
+        .map(drop)
+        .context("cannot keep corosync from starting")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::steps::votes::corosync_conf;
+
+    #[test]
+    fn the_own_address_is_that_of_the_own_entry() {
+        let text = "nodelist {\n  node {\n    name: alpha\n    ring0_addr: 10.0.0.1\n  }\n  node {\n    \
+                    name: vm42\n    ring0_addr: 10.0.0.42\n  }\n}\ntotem {\n  config_version: 3\n}\n";
+        let conf = corosync_conf::read(text).unwrap();
+        assert_eq!(address(&conf, "vm42"), "10.0.0.42".parse().ok());
+        assert_eq!(address(&conf, "vm43"), None);
+    }
+
+    #[test]
+    fn a_folder_is_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = Root::new(folder.path());
+        root.write(AUTHKEY, b"key", 0o400).unwrap();
+        assert_eq!(guard(&root, "vm42").unwrap(), None);
+    }
+}

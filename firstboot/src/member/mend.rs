@@ -1,0 +1,159 @@
+//! Taking up the cluster's newest `corosync.conf`, and what follows it.
+
+use super::LOCAL;
+use super::others::{self, Answer};
+use crate::root::Root;
+use crate::steps::votes::corosync_conf::{self, Conf};
+use anyhow::{Context, Result, bail};
+use std::ffi::OsStr;
+use std::time::Duration;
+
+/// How long the others may take to answer, in all.
+const ASKING: Duration = Duration::from_secs(20);
+
+/// How another member's file compares with this node's.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Compared {
+    /// It is not newer.
+    Same,
+    /// It is newer, and may take the place of this node's.
+    Newer,
+    /// It is newer, and this node is not in it, or elsewhere; in words.
+    Foreign(String),
+}
+
+/// Compares another member's file with the `own` one of the node `name`. One that is newer must know
+/// this node at its address; otherwise it was removed, and must not speak to the cluster.
+pub fn compare(other: &Conf, own: &Conf, name: &str) -> Compared {
+    let address = |conf: &Conf| {
+        let node = conf.nodes.iter().find(|node| node.name == name);
+        node.map(|node| node.address.clone())
+    };
+    if other.version <= own.version {
+        return Compared::Same;
+    }
+    match (address(own), address(other)) {
+        (Some(own), Some(other)) if own == other => Compared::Newer,
+        (_, None) => Compared::Foreign(format!(
+            "it does not list {name} any more: this node was removed from the cluster, and must not \
+             come back. For a new node of this name delete the VM's disk on the host and seed again"
+        )),
+        (_, Some(other)) => Compared::Foreign(format!("it has {name} at {other}")),
+    }
+}
+
+/// This node's own file.
+pub fn own_conf(root: &Root) -> Result<Conf> {
+    let text = root.read_text(LOCAL)?;
+    let text = text.with_context(|| format!("{LOCAL} is not there"))?;
+    corosync_conf::read(&text).with_context(|| format!("cannot use {LOCAL}"))
+}
+
+/// Writes the newer file whole and durably.
+pub fn take(root: &Root, answer: &Answer) -> Result<()> {
+    root.ensure(LOCAL, answer.text.as_bytes(), 0o644).map(drop)
+}
+
+/// Brings a corosync up to date that has stopped, or that runs without quorum, when another member
+/// has a newer file: corosync is stopped, the file taken, corosync started. A corosync that had
+/// `stopped` is started in any case. The caller has the right to do so; see
+/// [`services`](super::services).
+///
+/// Returns what was done; `None` when there was nothing to do. An error says why it cannot be done
+/// yet.
+pub fn up_to_date(root: &Root, name: &str, stopped: bool) -> Result<Option<String>> {
+    let own = own_conf(root)?;
+    let asked = others::ask(root, &own, name, ASKING);
+    let Some(answer) = &asked.newest else {
+        if !stopped {
+            // Nobody is there: that is why there is no quorum.
+            return Ok(None);
+        }
+        bail!("no other member gave its {LOCAL}: {}", asked.reasons());
+    };
+    let (from, version) = (&answer.from, answer.conf.version);
+    match compare(&answer.conf, &own, name) {
+        Compared::Same if !stopped => Ok(None),
+        Compared::Same => {
+            restart(root)?;
+            Ok(Some(format!(
+                "corosync had stopped; it runs again, with version {} of {LOCAL}",
+                own.version
+            )))
+        }
+        Compared::Newer => {
+            take(root, answer)?;
+            restart(root)?;
+            let how = match stopped {
+                true => "had stopped",
+                false => "ran without quorum, and disturbed the others,",
+            };
+            Ok(Some(format!(
+                "corosync {how} with version {} of {LOCAL}; it runs again, with version {version} \
+                 from {from}",
+                own.version
+            )))
+        }
+        Compared::Foreign(why) => {
+            root.query("systemctl", &["stop", "corosync"])?;
+            bail!("corosync stays off: {from} has version {version} of {LOCAL}, and {why}")
+        }
+    }
+}
+
+/// One job, so that no cut of this program leaves corosync off.
+fn restart(root: &Root) -> Result<()> {
+    root.query("systemctl", &["reset-failed", "corosync"])?;
+    root.run("systemctl", &["restart", "corosync"].map(OsStr::new), b"")?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn conf(version: u64, nodes: &[(&str, &str)]) -> Conf {
+        let mut text = "nodelist {\n".to_owned();
+        for (number, (name, address)) in nodes.iter().enumerate() {
+            text.push_str(&format!(
+                "  node {{\n    name: {name}\n    nodeid: {}\n    ring0_addr: {address}\n  }}\n",
+                number + 1
+            ));
+        }
+        text += &format!("}}\n\ntotem {{\n  cluster_name: c\n  config_version: {version}\n}}\n");
+        corosync_conf::read(&text).unwrap()
+    }
+
+    #[test]
+    fn only_a_newer_file_that_knows_this_node_is_taken() {
+        let (alpha, own) = (("alpha", "10.0.0.1"), ("vm42", "10.0.0.42"));
+        let mine = conf(8, &[alpha, own]);
+        let of = |version, nodes: &[_]| compare(&conf(version, nodes), &mine, "vm42");
+        let third = ("vm43", "10.0.0.43");
+        assert_eq!(of(9, &[alpha, own, third]), Compared::Newer);
+        assert_eq!(of(8, &[alpha, own]), Compared::Same);
+        // Who was off when this node was added does not list it.
+        assert_eq!(of(7, &[alpha]), Compared::Same);
+        let Compared::Foreign(why) = of(9, &[alpha]) else {
+            panic!("taken");
+        };
+        assert!(why.contains("was removed from the cluster"), "{why}");
+        let elsewhere = of(9, &[alpha, ("vm42", "10.0.0.52")]);
+        assert_eq!(
+            elsewhere,
+            Compared::Foreign("it has vm42 at 10.0.0.52".to_owned())
+        );
+    }
+
+    #[test]
+    fn an_empty_file_is_no_configuration() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = Root::new(folder.path());
+        root.write(LOCAL, b"", 0o644).unwrap();
+        let error = format!("{:#}", own_conf(&root).unwrap_err());
+        assert!(
+            error.starts_with(&format!("cannot use {LOCAL}: ")),
+            "{error}"
+        );
+    }
+}

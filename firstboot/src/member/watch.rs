@@ -1,0 +1,228 @@
+//! For as long as the machine runs: a member that falls out of its cluster is brought back.
+
+use super::health::{self, Health};
+use super::{mend, services};
+use crate::console::Console;
+use crate::lock;
+use crate::patience;
+use crate::root::Root;
+use crate::steps::votes::dead;
+use std::time::{Duration, Instant};
+
+/// Held by the one that watches.
+const LOCK: &str = "/run/firstboot/watch.lock";
+/// How often the node's own files are looked at. A stale corosync disturbs all others every ten
+/// seconds, so this is short; one look reads one small file while all is well.
+const TICK: Duration = Duration::from_secs(5);
+/// The pause after the first question to other members, while it stays ill; then twice as long …
+const FIRST: Duration = Duration::from_secs(5);
+/// … up to this.
+const MOST: Duration = Duration::from_secs(120);
+/// How long pmxcfs may lag behind corosync. It takes some seconds; more was seen once, and lasted.
+const LAG: Duration = Duration::from_secs(20);
+/// The pause before pmxcfs is restarted a second time in a boot; then twice as long …
+const RESTART: Duration = Duration::from_secs(300);
+/// … up to this.
+const RESTART_MOST: Duration = Duration::from_secs(3600);
+/// How often the votes of nodes whose join was cut are looked at.
+const VOTES: Duration = Duration::from_secs(60);
+
+/// What is to be done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Deed {
+    Nothing,
+    /// Ask the others for a newer configuration; whether corosync is started in any case.
+    Ask {
+        stopped: bool,
+    },
+    RestartFileSystem,
+}
+
+/// What was seen and done so far.
+#[derive(Default)]
+struct Watcher {
+    ask_after: Option<Instant>,
+    asked: u32,
+    connected: usize,
+    hangs_since: Option<Instant>,
+    restart_after: Option<Instant>,
+    restarts: u32,
+}
+
+impl Watcher {
+    /// The next deed for what is seen at this moment; `chance` spreads the pauses.
+    fn next(&mut self, health: Health, now: Instant, chance: f64) -> Deed {
+        if health != Health::FileSystemHangs {
+            self.hangs_since = None;
+        }
+        match health {
+            Health::NoMember | Health::Well | Health::Other => {
+                (self.ask_after, self.asked, self.connected) = (None, 0, 0);
+                Deed::Nothing
+            }
+            Health::FileSystemHangs => {
+                let since = *self.hangs_since.get_or_insert(now);
+                let may = self.restart_after.is_none_or(|after| now >= after);
+                if now.duration_since(since) < LAG || !may {
+                    return Deed::Nothing;
+                }
+                let pause = doubled(RESTART, self.restarts, RESTART_MOST);
+                self.restart_after = Some(now + pause.mul_f64(0.5 + chance));
+                self.restarts += 1;
+                self.hangs_since = None;
+                Deed::RestartFileSystem
+            }
+            Health::Stopped => self.ask(now, chance, true),
+            Health::Inquorate { connected } => {
+                // Somebody has come within reach, who may know more.
+                if connected > self.connected {
+                    (self.ask_after, self.asked) = (None, 0);
+                }
+                self.connected = connected;
+                self.ask(now, chance, false)
+            }
+        }
+    }
+
+    fn ask(&mut self, now: Instant, chance: f64, stopped: bool) -> Deed {
+        if self.ask_after.is_some_and(|after| now < after) {
+            return Deed::Nothing;
+        }
+        let pause = doubled(FIRST, self.asked, MOST);
+        self.ask_after = Some(now + pause.mul_f64(0.5 + chance));
+        self.asked += 1;
+        Deed::Ask { stopped }
+    }
+}
+
+fn doubled(first: Duration, times: u32, most: Duration) -> Duration {
+    first.saturating_mul(1 << times.min(20)).min(most)
+}
+
+/// Watches over this node until the machine is switched off. Returns at once in a root folder, and
+/// where another firstboot watches. `name` is asked for each time, because a first boot gives it.
+pub fn watch(root: &Root, name: &dyn Fn() -> Option<String>) {
+    if !root.is_live() {
+        return;
+    }
+    let Ok(Some(_lock)) = lock::take(root, LOCK, Duration::ZERO) else {
+        return;
+    };
+    let mut watcher = Watcher::default();
+    let mut dead = dead::Dead::default();
+    let mut votes_after = Instant::now();
+    let mut told = String::new();
+    loop {
+        std::thread::sleep(TICK.mul_f64(0.8 + 0.4 * patience::chance()));
+        let Some(name) = name() else { continue };
+        let health = health::look(root, &name);
+        let mut words = match watcher.next(health, Instant::now(), patience::chance()) {
+            Deed::Nothing => None,
+            Deed::Ask { stopped } => bring_up_to_date(root, &name, stopped),
+            Deed::RestartFileSystem => Some(restart_file_system(root)),
+        };
+        if health == Health::Well {
+            told.clear();
+            if Instant::now() >= votes_after {
+                votes_after = Instant::now() + VOTES.mul_f64(0.5 + patience::chance());
+                words = dead.take_votes(root, &name);
+            }
+        }
+        if let Some(words) = words.filter(|words| *words != told) {
+            Console::new(root).say(&words);
+            told = words;
+        }
+    }
+}
+
+/// What was done, or why it cannot be done yet. Nothing in the middle of a join, which looks after its
+/// corosync itself.
+fn bring_up_to_date(root: &Root, name: &str, stopped: bool) -> Option<String> {
+    let _busy = services(root, Duration::ZERO)?;
+    mend::up_to_date(root, name, stopped).unwrap_or_else(|error| {
+        Some(match stopped {
+            true => format!("corosync has stopped, and cannot be brought back yet: {error:#}"),
+            false => format!("{error:#}"),
+        })
+    })
+}
+
+/// Seen once after corosync was restarted under it: corosync quorate, pmxcfs without a cluster for
+/// minutes; a restart mended it in 8 s.
+fn restart_file_system(root: &Root) -> String {
+    let Some(_busy) = services(root, Duration::ZERO) else {
+        return "pmxcfs hangs, while another firstboot is at work on it".to_owned();
+    };
+    match root.query("systemctl", &["restart", "pve-cluster"]) {
+        Ok(_) => format!(
+            "corosync has quorum, and pmxcfs took no part in it for {} s: pve-cluster was restarted",
+            LAG.as_secs()
+        ),
+        Err(error) => format!("pmxcfs hangs, and cannot be restarted: {error:#}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(start: Instant, seconds: u64) -> Instant {
+        start + Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn a_stopped_corosync_is_mended_at_once_and_then_with_pauses() {
+        let (mut watcher, start) = (Watcher::default(), Instant::now());
+        let deeds: Vec<u64> = (0..600)
+            .step_by(5)
+            .filter(|second| {
+                watcher.next(Health::Stopped, at(start, *second), 0.5) != Deed::Nothing
+            })
+            .collect();
+        assert_eq!(deeds, [0, 5, 15, 35, 75, 155, 275, 395, 515]);
+        assert_eq!(
+            watcher.next(Health::Well, at(start, 600), 0.5),
+            Deed::Nothing
+        );
+        let again = watcher.next(Health::Stopped, at(start, 601), 0.5);
+        assert_eq!(again, Deed::Ask { stopped: true });
+    }
+
+    #[test]
+    fn who_comes_within_reach_is_asked_at_once() {
+        let (mut watcher, start) = (Watcher::default(), Instant::now());
+        let mut ask = |connected, second| {
+            watcher.next(Health::Inquorate { connected }, at(start, second), 0.5)
+        };
+        let asked = Deed::Ask { stopped: false };
+        for second in [0, 5, 15, 35, 75] {
+            assert_eq!(ask(0, second), asked, "{second}");
+        }
+        assert_eq!(ask(0, 80), Deed::Nothing);
+        assert_eq!(ask(2, 85), asked);
+        assert_eq!(ask(1, 86), Deed::Nothing);
+        assert_eq!(ask(2, 87), asked);
+    }
+
+    #[test]
+    fn pmxcfs_may_lag_and_is_restarted_once_and_then_rarely() {
+        let (mut watcher, start) = (Watcher::default(), Instant::now());
+        let mut seconds = Vec::new();
+        for second in (0..2000).step_by(5) {
+            let deed = watcher.next(Health::FileSystemHangs, at(start, second), 0.5);
+            if deed == Deed::RestartFileSystem {
+                seconds.push(second);
+            }
+        }
+        assert_eq!(seconds, [20, 320, 920]);
+        // It came and went: that is no hanging.
+        let mut watcher = Watcher::default();
+        for second in (0..200).step_by(15) {
+            let health = match second % 2 {
+                0 => Health::FileSystemHangs,
+                _ => Health::Well,
+            };
+            assert_eq!(watcher.next(health, at(start, second), 0.5), Deed::Nothing);
+        }
+    }
+}

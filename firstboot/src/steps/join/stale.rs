@@ -1,0 +1,124 @@
+//! A corosync whose configuration is older than the cluster's, on a node that is not a member yet.
+//!
+//! No member lets it in by ssh, so it is the cluster's API that tells of a newer version. Such a
+//! corosync may stay, and disturbs all others for as long as it runs (transcript 28): it is stopped at
+//! once, and the join is repaired.
+
+use super::peers::{self, Listing};
+use crate::member::mend;
+use crate::root::Root;
+use crate::seed::{Cluster, Peer};
+use crate::steps::join::machine::Corosync;
+use crate::steps::join::observe::{corosync, corosync_has_stopped, observe};
+use crate::steps::{Context, votes};
+use anyhow::Result;
+use std::cell::Cell;
+use std::time::{Duration, Instant};
+
+/// How long corosync may be without quorum before a peer is asked.
+const PATIENCE: Duration = Duration::from_secs(15);
+/// How often a peer is asked. It costs the start of perl here, and an answer there.
+const PAUSE: Duration = Duration::from_secs(15);
+
+/// Stops a corosync that runs with an older configuration than the peer's cluster has; says whether it
+/// did.
+pub fn stop(context: &Context, peer: &Peer, listing: &Listing) -> Result<bool> {
+    let root = context.root;
+    let Some((own, theirs)) = older(root, listing) else {
+        return Ok(false);
+    };
+    if corosync(root)? != Corosync::Active {
+        return Ok(false);
+    }
+    root.query("systemctl", &["stop", "corosync"])?;
+    (context.log)(&format!(
+        "corosync ran with version {own} of its configuration, and the cluster of {} has version \
+         {theirs}: stopped, so that it disturbs nobody before the join is repaired",
+        peer.address
+    ));
+    Ok(true)
+}
+
+/// The own version and the cluster's, where the own one is older.
+fn older(root: &Root, listing: &Listing) -> Option<(u64, u64)> {
+    let (own, theirs) = (mend::own_conf(root).ok()?.version, listing.version?);
+    (own < theirs).then_some((own, theirs))
+}
+
+/// Starts corosync on a node whose join was cut, where the peer's cluster has no quorum and the same
+/// configuration: this node's vote may be the one that is missing.
+pub fn lend_vote(context: &Context, listing: &Listing) -> Result<()> {
+    let root = context.root;
+    let same = mend::own_conf(root).is_ok_and(|own| Some(own.version) == listing.version);
+    if listing.quorate == Some(false) && same && corosync(root)? == Corosync::Inactive {
+        (context.log)("corosync is started: the cluster has no quorum, and this node has a vote");
+        root.query("systemctl", &["start", "corosync"])?;
+    }
+    Ok(())
+}
+
+/// What is looked after while a node waits for quorum, in `pvecm add` and after it.
+pub struct Waiting<'a> {
+    context: &'a Context<'a>,
+    cluster: &'a Cluster,
+    peers: Vec<&'a Peer>,
+    ask_after: Cell<Instant>,
+    voted: Cell<bool>,
+}
+
+impl<'a> Waiting<'a> {
+    /// From now on; `peers` are asked in turn until one answers.
+    pub fn new(context: &'a Context<'a>, cluster: &'a Cluster, peers: Vec<&'a Peer>) -> Self {
+        Waiting {
+            context,
+            cluster,
+            peers,
+            ask_after: Cell::new(Instant::now() + PATIENCE),
+            voted: Cell::new(false),
+        }
+    }
+
+    /// Once every few seconds: gives the vote back as soon as that is possible, and looks whether
+    /// waiting makes sense. The reason why it does not, where that is so; corosync has stopped then.
+    pub fn look(&self) -> Option<String> {
+        let (context, root) = (self.context, self.context.root);
+        if corosync_has_stopped(root).unwrap_or(false) {
+            return Some("corosync has stopped".to_owned());
+        }
+        let observed = observe(root, &context.name).ok()?;
+        let members = observed.members.as_ref();
+        if members.is_some_and(|members| members.online_in(&context.name).is_ok()) {
+            self.give_vote_back();
+            return None;
+        }
+        if observed.corosync != Corosync::Active || Instant::now() < self.ask_after.get() {
+            return None;
+        }
+        let stopped = self.peers.iter().any(|peer| {
+            let password = self.cluster.credential.secret().reveal();
+            let answer = peers::listing(peer, password, &context.name);
+            let Ok(Ok(listing)) = answer else {
+                return false;
+            };
+            stop(context, peer, &listing).unwrap_or(false)
+        });
+        self.ask_after.set(Instant::now() + PAUSE);
+        stopped.then(|| "the cluster's configuration is newer: another node joined".to_owned())
+    }
+
+    /// A node that is cut with a vote is one that the others miss; see [`votes::dead`].
+    fn give_vote_back(&self) {
+        let Some(votes) = self.cluster.votes.filter(|_| !self.voted.get()) else {
+            return;
+        };
+        match votes::claim(self.context, votes) {
+            Ok(Some(was)) => {
+                self.voted.set(true);
+                (self.context.log)(&format!("votes: {was} -> {votes}"));
+            }
+            Ok(None) => self.voted.set(true),
+            // The step `votes` tells, and waits for what is missing.
+            Err(_) => {}
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! The votes of nodes whose join was cut.
+//!
+//! `pvecm add` gives each joiner one vote, and a node of this lab gives it back only when it has
+//! quorum. One that is switched off in between leaves a vote that is missing: three of them take a
+//! cluster of three its quorum. Whoever of the lab is a member takes such a vote away.
+
+use super::corosync_conf::Conf;
+use super::store::{FILE, Pmxcfs, Store};
+use super::{change, corosync_conf};
+use crate::patience;
+use crate::root::Root;
+use crate::seed::{Cluster, names};
+use crate::steps::join::members::{self, Members};
+use anyhow::Result;
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+/// The nodes of this lab that are to have no vote, as the seed has them, one word a line.
+const LAB: &str = "/var/lib/firstboot/without-vote";
+/// How long a node is off before its join is taken for cut. A join takes less than a minute, and a
+/// new version of the configuration in the middle of it may leave it behind.
+const CUT: Duration = Duration::from_secs(150);
+/// The longest moment at which one member begins, so that not all of them do.
+const SPREAD: f64 = 20.0;
+
+/// Remembers which nodes of the lab have no votes, for whoever watches; durable.
+pub fn remember(root: &Root, cluster: &Cluster) -> Result<()> {
+    if cluster.votes != Some(0) || cluster.lab.is_empty() {
+        return root.remove_file(LAB).map(drop);
+    }
+    let text: String = cluster.lab.iter().map(|word| format!("{word}\n")).collect();
+    root.ensure(LAB, text.as_bytes(), 0o600).map(drop)
+}
+
+/// Since when nodes of the lab have been off with a vote.
+#[derive(Debug, Default)]
+pub struct Dead {
+    since: BTreeMap<String, Instant>,
+}
+
+impl Dead {
+    /// Takes the votes of those whose join was cut; says whose. For a node with quorum; an error is
+    /// for the next time.
+    pub fn take_votes(&mut self, root: &Root, name: &str) -> Option<String> {
+        let words = root.read_text(LAB).ok().flatten()?;
+        let words: Vec<String> = words.lines().map(str::to_owned).collect();
+        let off = |conf: &Conf| off(conf, &members(root)?, &words, name);
+        let conf = corosync_conf::read(&root.read_text(FILE).ok().flatten()?).ok()?;
+        if !self.are_cut(off(&conf)?, Instant::now()) {
+            return None;
+        }
+        std::thread::sleep(Duration::from_secs_f64(SPREAD * patience::chance()));
+        let cut = |conf: &Conf| -> Vec<(String, u32)> {
+            let still = off(conf).unwrap_or_default().into_iter();
+            let old = still.filter(|name| self.since.get(name).is_some_and(|s| s.elapsed() >= CUT));
+            old.map(|name| (name, 0)).collect()
+        };
+        let mut taken = Vec::new();
+        let store = Pmxcfs::new(root);
+        let done = change(&store as &dyn Store, &cut, &mut |conf, _| {
+            taken = cut(conf).into_iter().map(|(name, _)| name).collect();
+            Ok(())
+        });
+        match done {
+            Ok(()) if taken.is_empty() => None,
+            Ok(()) => Some(format!(
+                "the join of {} was cut: its vote was taken, so that it is not missing",
+                taken.join(", ")
+            )),
+            Err(error) => Some(format!("cannot take the vote of a cut join: {error:#}")),
+        }
+    }
+
+    /// Whether some of those that are `off` have been so for long enough.
+    fn are_cut(&mut self, off: Vec<String>, now: Instant) -> bool {
+        self.since.retain(|name, _| off.contains(name));
+        for name in off {
+            self.since.entry(name).or_insert(now);
+        }
+        let mut times = self.since.values();
+        times.any(|since| now.duration_since(*since) >= CUT)
+    }
+}
+
+fn members(root: &Root) -> Option<Members> {
+    Members::parse(&root.read_text(members::FILE).ok().flatten()?).ok()
+}
+
+/// The lab's nodes that have a vote and are off; none where this node is without quorum.
+fn off(conf: &Conf, members: &Members, lab: &[String], name: &str) -> Option<Vec<String>> {
+    members.online_in(name).ok()?;
+    let is_off = |node: &str| members.nodelist.get(node).is_some_and(|n| n.online == 0);
+    let nodes = conf.nodes.iter().filter(|node| {
+        node.votes > 0 && node.name != name && names::contain(lab, &node.name) && is_off(&node.name)
+    });
+    Some(nodes.map(|node| node.name.clone()).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::steps::pmxcfs::tests::joining;
+
+    const CONF: &str = "nodelist {\n\
+        node {\nname: alpha\nquorum_votes: 1\n}\n\
+        node {\nname: vm41\nquorum_votes: 1\n}\n\
+        node {\nname: vm42\nquorum_votes: 0\n}\n\
+        node {\nname: vm43\nquorum_votes: 1\n}\n\
+        node {\nname: vm99\nquorum_votes: 1\n}\n\
+        }\ntotem {\nconfig_version: 9\n}\n";
+
+    fn members(quorate: u8, off: &[&str]) -> Members {
+        let node = |name: &str| {
+            let online = u8::from(!off.contains(&name));
+            format!("\"{name}\": {{\"id\": 1, \"online\": {online}}}")
+        };
+        let nodes = ["alpha", "vm41", "vm42", "vm43", "vm99"].map(node);
+        let text = format!(
+            "{{\"nodename\": \"vm42\", \"version\": 3, \"cluster\": {{\"name\": \"c\", \"quorate\": \
+             {quorate}}}, \"nodelist\": {{{}}}}}",
+            nodes.join(", ")
+        );
+        Members::parse(&text).unwrap()
+    }
+
+    #[test]
+    fn only_the_labs_own_that_are_off_with_a_vote() {
+        let conf = corosync_conf::read(CONF).unwrap();
+        let lab = ["vm[41:50]".to_owned()];
+        let off = |quorate, list: &[&str]| off(&conf, &members(quorate, list), &lab, "vm42");
+        assert_eq!(off(1, &["alpha", "vm41", "vm99"]).unwrap(), ["vm41"]);
+        assert_eq!(off(1, &["vm41", "vm43"]).unwrap(), ["vm41", "vm43"]);
+        assert_eq!(off(1, &["alpha", "vm99"]).unwrap().len(), 0);
+        assert_eq!(off(0, &["vm41"]), None);
+    }
+
+    #[test]
+    fn a_join_has_time() {
+        let mut dead = Dead::default();
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let vm41 = || vec!["vm41".to_owned()];
+        assert!(!dead.are_cut(vm41(), at(0)));
+        assert!(!dead.are_cut(vm41(), at(149)));
+        assert!(dead.are_cut(vm41(), at(151)));
+        // It came on meanwhile.
+        assert!(!dead.are_cut(Vec::new(), at(152)));
+        assert!(!dead.are_cut(vm41(), at(153)));
+        assert!(!dead.are_cut(vm41(), at(300)));
+    }
+
+    #[test]
+    fn what_is_remembered_is_what_the_seed_says() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = Root::new(folder.path());
+        root.write(LAB, b"vm[1:2]\n", 0o600).unwrap();
+        let user_data = format!(
+            "#cloud-config\nhostname: vm42\n{}",
+            joining("    lab: [alone, \"vm[41:50]\"]\n")
+        );
+        let seed = crate::seed::parse("instance-id: a\n", &user_data, None).unwrap();
+        let mut cluster = seed.cluster().unwrap().clone();
+        remember(&root, &cluster).unwrap();
+        assert_eq!(root.read_text(LAB).unwrap().unwrap(), "alone\nvm[41:50]\n");
+        cluster.votes = None;
+        remember(&root, &cluster).unwrap();
+        assert!(!root.exists(LAB).unwrap());
+    }
+}
