@@ -37,8 +37,8 @@ def birth(pid):
     return None if fields[0] in "ZX" else fields[19]
 
 
-def boot(root, owner, bare):
-    """New namespaces with process 1, then the units."""
+def boot(root, owner, bare, wait=True):
+    """New namespaces with process 1, then the units; waits for the last of these unless told otherwise."""
     if holder(root):
         raise Failed("%s is switched on already" % root)
     # Inside, the files may be on a read-only mount: compiled here, loaded many times.
@@ -65,7 +65,7 @@ def boot(root, owner, bare):
     if said != b"1":
         raise Failed("cannot switch %s on: %s" % (root, said.decode() or "see var/log/standin/init.log there"))
     if not bare:
-        line.ask(root, {"op": "boot"})
+        line.ask(root, {"op": "boot", "wait": wait})
 
 
 def _become_init(root, writer, log, pidfd):

@@ -14,7 +14,7 @@ import threading
 import time
 
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-from placelib import line, tree, units  # noqa: E402
+from placelib import jobs, line, tree, unitfile, units  # noqa: E402
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 MARK = "PLACE_RUN"
@@ -97,10 +97,11 @@ class Init:
         environment.update(chosen["environment"])
         environment.update({key: value for key, value in os.environ.items() if key.startswith("PVE_STANDIN_")})
         self.processes = Processes(environment)
-        self.manager = units.Manager(units.standard(chosen["api"]), self.processes)
+        known = units.standard(chosen["api"])
         for name, command in chosen["units"].items():
-            self.manager.units[name] = units.Unit(name, ["/bin/sh", "-c", command])
-        self.manager.order = list(self.manager.units)
+            known[name] = units.Unit(name, [units.Command(["/bin/sh", "-c", command])], after=list(known))
+        unitfile.read(known)
+        self.manager = jobs.Manager(known, self.processes)
         self.processes.on_end = self.manager.process_ended
         self.runs = 0
 
@@ -125,16 +126,17 @@ class Init:
             except OSError as error:
                 print("a request failed: %s" % error, file=sys.stderr, flush=True)
 
-    def op_boot(self, _message):
+    def op_boot(self, message):
         """The units that are enabled, in their order. One that fails does not stop the boot."""
-        return {"errors": self.manager.verb("start", [name for name, unit in self.manager.units.items() if unit.enabled])}
+        names = [name for name, unit in self.manager.units.items() if unit.at_boot]
+        return {"errors": self.manager.verb("start", names, message["wait"])}
 
     def op_systemctl(self, message):
         names = message["units"]
         unknown = [name for name in names if name not in self.manager.units]
         if unknown:
             return {"unknown": unknown}
-        return {"errors": self.manager.verb(message["verb"], names)}
+        return {"errors": self.manager.verb(message["verb"], names, message["wait"])}
 
     def op_show(self, message):
         with self.manager.lock:

@@ -1,6 +1,5 @@
 """`systemctl` inside a place; exit codes and words are those of systemd 257."""
 
-import os
 import sys
 
 from . import line
@@ -38,9 +37,7 @@ def main(words):
     if verb in NOTHING_TO_DO:
         return 0
     if verb in JOBS:
-        if not options["wait"] and os.fork():
-            return 0
-        answer = line.ask("/", {"op": "systemctl", "verb": verb, "units": units})
+        answer = line.ask("/", {"op": "systemctl", "verb": verb, "units": units, "wait": options["wait"]})
         for name in answer.get("unknown", ()):
             print("Failed to %s %s.service: Unit %s.service not found." % (verb, name, name), file=sys.stderr)
         for error in answer.get("errors", ()):
