@@ -105,6 +105,59 @@ fn the_watcher_stays_and_a_killed_join_is_soon_back() {
     }
 }
 
+/// pmxcfs mounts /etc/pve again while the join runs, and NFS storages are mounted by it: what is
+/// behind a mount namespace would not see the one, and hide the other.
+#[test]
+fn no_limit_makes_a_mount_namespace() {
+    for unit in UNITS {
+        for key in [
+            "ProtectSystem",
+            "ProtectHome",
+            "ProtectProc",
+            "ProtectControlGroups",
+            "ProtectKernelLogs",
+            "ProtectKernelModules",
+            "ProtectKernelTunables",
+            "PrivateDevices",
+            "PrivateMounts",
+            "PrivateTmp",
+            "PrivateUsers",
+            "ProcSubset",
+            "ReadOnlyPaths",
+            "ReadWritePaths",
+            "InaccessiblePaths",
+            "TemporaryFileSystem",
+            "BindPaths",
+            "RootDirectory",
+            "DynamicUser",
+            "MountFlags",
+        ] {
+            assert!(words(unit, key).is_empty(), "{unit}: {key}=");
+        }
+        // A program that is refused something says so.
+        assert_eq!(words(unit, "SystemCallErrorNumber"), ["EPERM"], "{unit}");
+    }
+}
+
+/// From 0 (closed) to 10 (open), as systemd counts it; says nothing where systemd is missing or
+/// cannot tell it for a file.
+#[test]
+fn all_are_limited() {
+    for unit in UNITS {
+        let output = Command::new("systemd-analyze")
+            .args(["security", "--offline=true", "--no-pager"])
+            .arg(template(unit))
+            .output();
+        let Ok(output) = output else { return };
+        let said = String::from_utf8_lossy(&output.stdout);
+        let Some((_, level)) = said.split_once("Overall exposure level for ") else {
+            return;
+        };
+        let level = level.split_whitespace().nth(1).unwrap();
+        assert!(level.parse::<f32>().unwrap() <= 6.0, "{unit}: {level}");
+    }
+}
+
 /// Says nothing where systemd is not installed; the check is systemd's own.
 #[test]
 fn systemd_accepts_them() {
