@@ -35,6 +35,7 @@ pub const LOCAL: &[Step] = &[
     step("ssh-host-keys", steps::ssh_host_keys::run),
     step("root-password", steps::root_password::run),
     step("ssh-keys", steps::ssh_keys::run),
+    step("sshd", steps::sshd::run),
     step("network", steps::network::run),
     step("openvpn", steps::openvpn::run),
     step("timezone", steps::timezone::run),
@@ -45,6 +46,7 @@ pub const LOCAL: &[Step] = &[
 pub const JOIN: &[Step] = &[
     step("addresses", steps::addresses::run),
     step("join", steps::join::run),
+    step("cluster-keys", steps::cluster_keys::run),
     step("secret", steps::secret::run),
     step("votes", steps::votes::run),
     step("storage", steps::storage::run),

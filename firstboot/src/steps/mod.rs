@@ -1,6 +1,7 @@
 //! The steps: each makes one thing true, and says whether it had to change anything.
 
 pub mod addresses;
+pub mod cluster_keys;
 pub mod ha;
 pub mod hostname;
 pub mod hosts;
@@ -19,6 +20,7 @@ pub mod sections;
 pub mod settle;
 pub mod ssh_host_keys;
 pub mod ssh_keys;
+pub mod sshd;
 pub mod storage;
 pub mod timezone;
 pub mod votes;

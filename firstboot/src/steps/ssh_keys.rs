@@ -1,111 +1,161 @@
-//! `ssh-keys`: the seed's public keys for root, beside those that are there.
+//! `ssh-keys`: the seed's public keys for root, in a file of this machine's own.
 //!
-//! On a node that has joined, `authorized_keys` is a link into `/etc/pve`, and what it held
-//! before is gone: the join stage runs this step's work again.
+//! `/root/.ssh/authorized_keys` is no place for them: `pvecm add` merges it into
+//! `/etc/pve/priv/authorized_keys` and makes it a link to there. A key in it is then root's on
+//! every member of the cluster, and stays so when this node has long been retired. So sshd is
+//! told to read [`FILE`] too (see [`super::sshd`]), which is local before and after the join.
 
 use super::{Context, Outcome};
 use crate::root::{Kind, Root};
-use anyhow::{Result, bail};
+use anyhow::Result;
+use std::fmt::Write;
 
-const FOLDER: &str = "/root/.ssh";
-const FILE: &str = "/root/.ssh/authorized_keys";
-/// Where pmxcfs is mounted.
-const PVE: &str = "/etc/pve/";
+/// The file; it holds the seed's keys and no others.
+pub const FILE: &str = "/etc/ssh/authorized_keys.d/root";
+const FOLDER: &str = "/etc/ssh/authorized_keys.d";
+/// Where an earlier firstboot put them.
+const EARLIER: &str = "/root/.ssh/authorized_keys";
+const HEAD: &str = "# Written by firstboot from the seed disk. A key of another origin belongs into\n\
+                    # /root/.ssh/authorized_keys, which a Proxmox cluster shares among its members.\n";
 
-/// Adds the keys that are missing.
+/// Writes the keys, and takes them out of where the join would find them.
 pub fn run(context: &Context) -> Result<Outcome> {
     let keys = &context.seed.user_data.ssh_authorized_keys;
-    if keys.is_empty() {
-        return Ok(Outcome::unchanged_because("no ssh key in the seed"));
-    }
     let root = context.root;
-    let mut changed = root.ensure_folder(FOLDER, 0o700)?;
-    let before = root.read_text(FILE)?.unwrap_or_default();
-    let (text, added) = authorized_keys(&before, keys);
-    let target = link_into_pve(root)?;
-    if let Some(target) = target {
-        let folder = target.rsplit_once('/').map_or(PVE, |(folder, _)| folder);
-        if root.kind(folder)? != Some(Kind::Folder) {
-            return Ok(Outcome::unchanged_because(format!(
-                "{FILE} is a link to {target}, and {folder} is not mounted: the join stage adds \
-                 the keys"
-            )));
-        }
-        if added > 0 {
-            root.write_plain(&target, text.as_bytes())?;
-            if root.read_text(&target)?.as_deref() != Some(text.as_str()) {
-                bail!("{target} does not hold what was just written to it");
-            }
-            changed = true;
-        }
-    } else {
-        changed |= root.ensure(FILE, text.as_bytes(), 0o600)?;
+    let written = write(root, keys)?;
+    let moved = take_out(root, keys)?;
+    let mut detail = match keys.len() {
+        0 => "no ssh key in the seed".to_owned(),
+        1 => format!("1 key in {FILE}"),
+        count => format!("{count} keys in {FILE}"),
+    };
+    if written && keys.is_empty() {
+        let _ = write!(detail, ": {FILE} removed");
     }
-    Ok(Outcome::changed_if(
-        changed,
-        format!("{added} of {} added", keys.len()),
-    ))
-}
-
-/// Whether root's keys are kept in the cluster's file system.
-pub fn are_in_pve(root: &Root) -> Result<bool> {
-    Ok(link_into_pve(root)?.is_some())
-}
-
-fn link_into_pve(root: &Root) -> Result<Option<String>> {
-    Ok(root.read_link(FILE)?.filter(|t| t.starts_with(PVE)))
-}
-
-/// The file with each key in it, and how many had to be added. A key counts as there when
-/// its base64 part is, whatever its options and comment.
-pub fn authorized_keys(before: &str, keys: &[String]) -> (String, usize) {
-    let mut text = before.to_owned();
-    let mut added = 0;
-    for key in keys {
-        let line = key.trim();
-        if line.is_empty() || has(&text, line) {
-            continue;
-        }
-        if !text.is_empty() && !text.ends_with('\n') {
-            text.push('\n');
-        }
-        text.push_str(line);
-        text.push('\n');
-        added += 1;
+    if moved > 0 {
+        let _ = write!(detail, "; {moved} moved there from {EARLIER}");
     }
-    (text, added)
+    Ok(match (written || moved > 0, keys.is_empty()) {
+        (true, _) => Outcome::changed(detail),
+        (false, true) => Outcome::unchanged_because(detail),
+        (false, false) => Outcome::unchanged(),
+    })
 }
 
-fn has(text: &str, key: &str) -> bool {
-    // The base64 part is the longest word of a key line; all begin with "AAAA".
-    let blob = key.split_whitespace().find(|word| word.starts_with("AAAA"));
-    let lines = text.lines().map(str::trim).filter(|l| !l.starts_with('#'));
-    match blob {
-        Some(blob) => lines
-            .flat_map(str::split_whitespace)
-            .any(|word| word == blob),
-        None => lines.into_iter().any(|line| line == key),
+fn write(root: &Root, keys: &[String]) -> Result<bool> {
+    if keys.is_empty() {
+        return root.remove_file(FILE);
     }
+    // sshd refuses a file that others than root can change, by its folders too.
+    let made = root.ensure_folder(FOLDER, 0o755)?;
+    let lines = keys.iter().flat_map(|key| [key.trim(), "\n"]);
+    let text: String = std::iter::once(HEAD).chain(lines).collect();
+    Ok(root.ensure(FILE, text.as_bytes(), 0o600)? || made)
+}
+
+/// Takes the seed's keys out of the file that a join merges into the cluster's; returns how
+/// many. Where that file is the cluster's already it is left alone.
+fn take_out(root: &Root, keys: &[String]) -> Result<usize> {
+    if root.kind(EARLIER)? != Some(Kind::File) {
+        return Ok(0);
+    }
+    let before = root.read_text(EARLIER)?.unwrap_or_default();
+    let (text, count) = without(&before, keys);
+    match (count, text.trim().is_empty()) {
+        (0, _) => {}
+        (_, true) => drop(root.remove_file(EARLIER)?),
+        (_, false) => drop(root.ensure(EARLIER, text.as_bytes(), 0o600)?),
+    }
+    Ok(count)
+}
+
+/// The text without the lines that hold one of these keys, and how many they were. A line that
+/// begins with options was not written by firstboot.
+fn without(before: &str, keys: &[String]) -> (String, usize) {
+    let is_ours = |line: &&str| keys.iter().any(|key| key_of(key) == key_of(line));
+    let (ours, others): (Vec<&str>, Vec<&str>) = before.split_inclusive('\n').partition(|line| {
+        let line = line.trim();
+        !line.is_empty() && !line.starts_with('#') && is_ours(&line)
+    });
+    (others.concat(), ours.len())
+}
+
+/// A line's first two words, which are type and key where it has no options (sshd(8)).
+fn key_of(line: &str) -> (Option<&str>, Option<&str>) {
+    let mut words = line.split_whitespace();
+    (words.next(), words.next())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::steps::pmxcfs::tests::with_context;
 
-    #[test]
-    fn foreign_keys_stay_and_known_ones_are_not_doubled() {
-        let before = "# mine\nssh-rsa AAAAold me@home\nfrom=\"10.0.0.1\" ssh-ed25519 AAAAa x";
-        let keys = ["ssh-ed25519 AAAAa root@pc", "ssh-ed25519 AAAAb root@pc"].map(String::from);
-        let (text, added) = authorized_keys(before, &keys);
-        assert_eq!(text, format!("{before}\nssh-ed25519 AAAAb root@pc\n"));
-        assert_eq!(added, 1);
-        assert_eq!(authorized_keys(&text, &keys), (text.clone(), 0));
+    const A: &str = "ssh-ed25519 AAAAa root@pc";
+    const B: &str = "ssh-ed25519 AAAAb root@pc";
+
+    fn seed(keys: &[&str]) -> String {
+        match keys {
+            [] => String::new(),
+            _ => format!("ssh_authorized_keys: [{}]", keys.join(", ")),
+        }
+    }
+
+    fn step(root: &Root, keys: &[&str]) -> Outcome {
+        with_context(root, &seed(keys), |context| run(context).unwrap())
     }
 
     #[test]
-    fn a_key_in_a_comment_is_not_there() {
-        let keys = ["ssh-ed25519 AAAAa".to_owned()];
-        let (_, added) = authorized_keys("# ssh-ed25519 AAAAa\n", &keys);
-        assert_eq!(added, 1);
+    fn the_file_holds_the_seeds_keys_and_no_others() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = Root::new(folder.path());
+        let outcome = step(&root, &[A, B]);
+        assert_eq!(outcome, Outcome::changed(format!("2 keys in {FILE}")));
+        let text = root.read_text(FILE).unwrap().unwrap();
+        assert_eq!(text, format!("{HEAD}{A}\n{B}\n"));
+        assert_eq!(root.owner_and_mode(FILE).unwrap().unwrap().0, 0o600);
+        assert_eq!(root.owner_and_mode(FOLDER).unwrap().unwrap().0, 0o755);
+        assert_eq!(step(&root, &[A, B]), Outcome::unchanged());
+        // A key that the next seed no longer has does not open this machine any more.
+        assert!(step(&root, &[B]).changed);
+        let text = root.read_text(FILE).unwrap().unwrap();
+        assert_eq!(text, format!("{HEAD}{B}\n"));
+        assert!(step(&root, &[]).changed);
+        assert!(!root.exists(FILE).unwrap());
+        let none = Outcome::unchanged_because("no ssh key in the seed");
+        assert_eq!(step(&root, &[]), none);
+    }
+
+    #[test]
+    fn the_seeds_keys_are_not_left_where_a_join_takes_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = Root::new(folder.path());
+        let before =
+            format!("# mine\nssh-rsa AAAAold me@home\n{A} of before\nfrom=\"10.0.0.1\" {B}\n");
+        root.write(EARLIER, before.as_bytes(), 0o600).unwrap();
+        let outcome = step(&root, &[A, B]);
+        let said = format!("2 keys in {FILE}; 1 moved there from {EARLIER}");
+        assert_eq!(outcome, Outcome::changed(said));
+        let left = root.read_text(EARLIER).unwrap().unwrap();
+        let expected = format!("# mine\nssh-rsa AAAAold me@home\nfrom=\"10.0.0.1\" {B}\n");
+        assert_eq!(left, expected);
+        root.write(EARLIER, format!("{A}\n").as_bytes(), 0o600)
+            .unwrap();
+        assert!(step(&root, &[A, B]).changed);
+        assert!(!root.exists(EARLIER).unwrap());
+    }
+
+    #[test]
+    fn what_is_the_clusters_is_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = Root::new(folder.path());
+        let target = "/etc/pve/priv/authorized_keys";
+        root.write(target, format!("{A}\n").as_bytes(), 0o600)
+            .unwrap();
+        root.symlink(target, EARLIER).unwrap();
+        step(&root, &[A]);
+        let text = root.read_text(target).unwrap().unwrap();
+        assert_eq!(text, format!("{A}\n"));
+        assert_eq!(root.read_link(EARLIER).unwrap().as_deref(), Some(target));
     }
 }

@@ -16,13 +16,12 @@ mod refusals;
 mod stale;
 pub mod talk;
 
-use super::pmxcfs::later_if_mended;
-use super::{Context, Later, Outcome, ssh_keys};
+use super::{Context, Outcome};
 use crate::root::Kind;
 use anyhow::{Result, bail};
 use attempt::Attempt;
 use observe::AUTHKEY;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// How long pmxcfs may take to mount `/etc/pve` at a boot.
 const MOUNT_WAIT: Duration = Duration::from_secs(60);
@@ -36,7 +35,7 @@ pub fn run(context: &Context) -> Result<Outcome> {
         ));
     }
     let Some(cluster) = context.seed.cluster() else {
-        return no_cluster(context);
+        return Ok(Outcome::unchanged_because("no cluster in the seed"));
     };
     if !context.root.is_live() {
         bail!("cannot join a cluster: this needs the running machine, not a root folder");
@@ -45,7 +44,7 @@ pub fn run(context: &Context) -> Result<Outcome> {
         bail!("cannot join a cluster: Proxmox VE is not installed (no /usr/bin/pvecm)");
     }
     let (name, through) = Attempt::new(context, cluster).run()?;
-    let tidied = tidy(context).map_err(later_if_mended)?;
+    let tidied = tidy(context)?;
     Ok(match through {
         Some(how) => Outcome::changed(format!("member of {name}, {how}")),
         None => Outcome {
@@ -55,32 +54,10 @@ pub fn run(context: &Context) -> Result<Outcome> {
     })
 }
 
-/// Nothing to join. The keys of a node that has joined before may still have to go into its
-/// cluster's file system, which the local stage cannot reach.
-fn no_cluster(context: &Context) -> Result<Outcome> {
-    let mut changed = false;
-    if context.root.is_live() && ssh_keys::are_in_pve(context.root)? {
-        let deadline = Instant::now() + MOUNT_WAIT;
-        while context.root.read(members::FILE)?.is_none() {
-            if Instant::now() > deadline {
-                return Err(Later::because(attempt::not_mounted(&context.name)).into());
-            }
-            std::thread::sleep(Duration::from_millis(500));
-        }
-        changed = tidy(context).map_err(later_if_mended)?;
-    }
-    Ok(Outcome {
-        changed,
-        detail: Some("no cluster in the seed".to_owned()),
-    })
-}
-
-/// What a join leaves to do: corosync's key is readable by all, and root's keys are gone.
+/// What a join leaves to do: corosync's key is readable by all.
 fn tidy(context: &Context) -> Result<bool> {
-    let mut changed = false;
     if context.root.kind(AUTHKEY)? == Some(Kind::File) {
-        changed |= context.root.ensure_mode(AUTHKEY, 0o400)?;
+        return context.root.ensure_mode(AUTHKEY, 0o400);
     }
-    changed |= ssh_keys::run(context)?.changed;
-    Ok(changed)
+    Ok(false)
 }
