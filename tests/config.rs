@@ -314,7 +314,12 @@ fn problems_are_events_for_programs() {
     )
     .unwrap();
     let output = imgbuild(folder.path(), &["--json", "check"]);
-    let event: serde_json::Value = serde_json::from_str(&stdout(&output)).unwrap();
+    let events = stdout(&output);
+    let mut events = events
+        .lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+    let event = events.next().unwrap();
+    assert_eq!(events.next().unwrap()["event"], "warning");
     assert_eq!(event["vms"][0]["address"], "192.168.122.2");
     assert_eq!(event["definition"]["release"], "trixie");
 }

@@ -333,3 +333,42 @@ fn what_is_missing_is_said_before_anything_starts() {
          Copy it there, or make it with: imgbuild base\n"
     );
 }
+
+/// `log in:` is said only where it can be true.
+#[test]
+fn a_machine_that_nobody_can_log_in_to_is_told() {
+    let lab = LabFolder::new(&["vm42"]);
+    let text = lab.read("lab.yaml");
+    for (without, warning) in [
+        (
+            "  ssh_password: true\n",
+            "imgbuild: warning: only the console opens vm42: root has a password and no ssh key, \
+             and ssh takes no password\n  right: `ssh_key_files` or `ssh_keys`; or \
+             `ssh_password: true`\n",
+        ),
+        (
+            "  root_password_file: root-password\n",
+            "imgbuild: warning: nobody can log in to vm42: no ssh key, no root password\n  right: \
+             `ssh_key_files: [~/.ssh/id_ed25519.pub]` (ssh-keygen makes the file), or `ssh_keys`, \
+             or `root_password_file`\n",
+        ),
+    ] {
+        lab.write("lab.yaml", &text.replace(without, ""));
+        let seeded = lab.imgbuild(&["seed", "vm42"]);
+        assert!(seeded.err.ends_with(warning), "{}", seeded.err);
+        lab.seeded("vm42", CONFIGURED);
+        let done = lab.run(&["--forward", "tcp::2222-:22"]);
+        assert_eq!(done.code, Some(0), "{}", done.err);
+        assert!(done.err.ends_with(warning), "{}", done.err);
+        assert!(!done.out.contains("log in:"), "{}", done.out);
+        let pid = imgbuild::qemu::running(&lab.path("vm42")).unwrap();
+        assert!(done.out.contains(&format!("\n  power off:  kill {pid} ")));
+        lab.write("vm42/off", "");
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+        while imgbuild::qemu::running(&lab.path("vm42")).is_some() {
+            assert!(std::time::Instant::now() < deadline);
+            std::thread::sleep(std::time::Duration::from_millis(50));
+        }
+        std::fs::remove_file(lab.path("vm42/off")).unwrap();
+    }
+}

@@ -62,7 +62,8 @@ fn makes_the_overlay_once_and_hands_everything_to_qemu() {
     assert_eq!(
         words,
         format!(
-            "-name vm42 -nodefaults -display none -pidfile qemu.pid -m 2048 \
+            "-name vm42 -sandbox \
+             on,obsolete=deny,elevateprivileges=deny,resourcecontrol=deny,spawn=deny -nodefaults -display none -pidfile qemu.pid -m 2048 \
              -accel tcg,thread=single -cpu max,bmi2=off -smp 1 \
              -drive if=none,id=disk,file=vm42.qcow2,format=qcow2,cache=writeback,discard=unmap \
              -device virtio-blk-pci,drive=disk,bootindex=0 \
@@ -114,9 +115,92 @@ fn starts_through_a_link_and_with_a_console_on_the_terminal() {
          stdio,id=console,mux=on,signal=off,logfile=console.log,logappend=off "
     ));
     assert!(
-        words.contains(",ipv6=off,hostfwd=tcp::2222-:22 "),
+        words.contains(",ipv6=off,hostfwd=tcp:127.0.0.1:2222-:22 "),
         "{words}"
     );
+}
+
+/// A port that is open to the whole room is one that somebody asked for.
+#[test]
+fn a_forwarded_port_is_this_pcs_alone_unless_an_address_is_given() {
+    let lab = lab();
+    for (rule, expected) in [
+        ("tcp::2222-:22", "tcp:127.0.0.1:2222-:22"),
+        ("tcp:2222-:22", "tcp:127.0.0.1:2222-:22"),
+        (
+            "udp::53-192.168.122.9:53",
+            "udp:127.0.0.1:53-192.168.122.9:53",
+        ),
+        ("udp:53-:53", "udp:127.0.0.1:53-:53"),
+        ("tcp:0.0.0.0:2222-:22", "tcp:0.0.0.0:2222-:22"),
+        ("tcp:192.0.2.7:80-:80", "tcp:192.0.2.7:80-:80"),
+    ] {
+        let done = lab.run_sh("vm42", &["--user-net", "--forward", rule]);
+        assert_eq!(done.code, Some(0), "{}", done.err);
+        let words = lab.read("vm42/qemu.args").replace('\n', " ");
+        assert!(words.contains(&format!(",hostfwd={expected} ")), "{words}");
+    }
+}
+
+#[test]
+fn refuses_a_seed_that_others_may_read() {
+    let lab = lab();
+    let mode = |mode| {
+        let seed = lab.path("vm42/seed.img");
+        fs::set_permissions(seed, fs::Permissions::from_mode(mode)).unwrap();
+    };
+    for wrong in [0o644, 0o640, 0o604, 0o602] {
+        mode(wrong);
+        assert_eq!(
+            refusal(start(&lab)),
+            format!(
+                "vm42/run.sh: error: seed.img holds secrets, and others than you may read or \
+                 change it (mode {wrong:o}). If it was so while others could reach this folder, \
+                 its passwords and keys are not secret any more. To go on: chmod 600 \
+                 LAB/vm42/seed.img\n"
+            )
+        );
+    }
+    mode(0o600);
+    assert_eq!(start(&lab).code, Some(0));
+}
+
+/// Whatever the user's umask is.
+#[test]
+fn what_is_made_has_the_same_modes_for_everybody() {
+    for umask in ["000", "022", "077"] {
+        let lab = LabFolder::new(&["vm42"]);
+        let imgbuild = |words: &str| {
+            let line = format!(
+                "umask {umask}; exec '{}' {words}",
+                env!("CARGO_BIN_EXE_imgbuild")
+            );
+            let status = Command::new("sh")
+                .args(["-c", &line])
+                .current_dir(lab.path(""))
+                .env("HOME", lab.path(""))
+                .output()
+                .unwrap();
+            assert!(status.status.success(), "{status:?}");
+        };
+        imgbuild("seed vm42");
+        imgbuild("init other/lab");
+        for (path, expected) in [
+            ("vm42", 0o700),
+            ("vm42/seed.img", 0o600),
+            ("vm42/run.sh", 0o755),
+            ("other", 0o700),
+            ("other/lab", 0o700),
+            ("other/lab/lab.yaml", 0o644),
+            ("other/lab/images", 0o700),
+            ("other/lab/images/base.yaml", 0o644),
+            ("other/lab/secrets", 0o700),
+            ("other/lab/secrets/README", 0o600),
+        ] {
+            let mode = fs::metadata(lab.path(path)).unwrap().permissions().mode();
+            assert_eq!(mode & 0o7777, expected, "{path} under umask {umask}");
+        }
+    }
 }
 
 #[test]

@@ -5,6 +5,7 @@ mod clusters;
 use crate::cli::CheckArgs;
 use crate::definition::Definition;
 use crate::lab::{Lab, Vm};
+use crate::login;
 use crate::report::Report;
 use crate::retire;
 use crate::yaml::{Problems, forms};
@@ -113,6 +114,9 @@ fn warn(definition: &Definition, lab: &Lab, report: &Report) {
             "{who} to join a cluster, and the base has no Proxmox VE: that would fail\n  right: \
              `proxmox: 9` in the image definition (8 on bookworm), or `cluster: none`"
         ));
+    }
+    for warning in login::warnings(&vms) {
+        report.warn(&warning);
     }
     for warning in clusters::warnings(lab, &vms) {
         report.warn(&warning);

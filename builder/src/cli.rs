@@ -182,7 +182,8 @@ pub struct RunArgs {
     /// Use QEMU's user-mode network instead of the bridge (no helper, no libvirt).
     #[arg(long)]
     pub user_net: bool,
-    /// With --user-net: forward a port of this host, as tcp:127.0.0.1:2222-:22; may be repeated.
+    /// With --user-net: forward a port of this host, as tcp:2222-:22; may be repeated. Open to
+    /// this host alone, unless the rule has an address: tcp:192.0.2.7:2222-:22.
     #[arg(long, value_name = "RULE", requires = "user_net")]
     pub forward: Vec<String>,
     /// What runs the guest's processor.

@@ -1,54 +1,72 @@
 //! The recipe of `imgbuild init`.
 
+mod keys;
+
 use crate::cli::InitArgs;
 use crate::report::Report;
-use crate::work::{Busy, WorkFolder, move_into_place};
+use crate::seed::write_new;
+use crate::work::{Busy, WorkFolder, move_into_place, private_folder};
 use crate::{command, definition};
 use anyhow::{Context, Result, bail};
+use keys::Keys;
 use serde_json::json;
 use std::fs;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 /// The lab that is written; `imgbuild check` finds nothing wrong with it.
 pub const LAB: &str = include_str!("../../templates/lab.yaml");
 
-/// The files that are written, with their modes.
-const FILES: [(&str, &str, u32); 3] = [
-    ("lab.yaml", LAB, 0o644),
-    (definition::DEFAULT_FILE, definition::BUILT_IN, 0o644),
-    (
-        "secrets/README",
-        include_str!("../../templates/secrets-README"),
-        0o600,
-    ),
-];
+const SECRETS_README: &str = include_str!("../../templates/secrets-README");
 
-/// The folders that are made, with their modes.
-const FOLDERS: [(&str, u32); 2] = [("images", 0o755), ("secrets", 0o700)];
+/// The folders that are made, with mode 0700.
+const FOLDERS: [&str; 2] = ["images", "secrets"];
+
+/// A file that is written.
+struct File {
+    name: &'static str,
+    content: String,
+    mode: u32,
+}
+
+/// All of them.
+fn files(keys: &Keys) -> [File; 3] {
+    let file = |name, content: &str, mode| File {
+        name,
+        content: content.to_owned(),
+        mode,
+    };
+    [
+        file("lab.yaml", &keys.put_into(LAB), 0o644),
+        file(definition::DEFAULT_FILE, definition::BUILT_IN, 0o644),
+        file("secrets/README", SECRETS_README, 0o600),
+    ]
+}
 
 /// `imgbuild init`: all files or none, and never over one that is there.
 pub fn init(args: &InitArgs, report: &Report) -> Result<()> {
     let folder = &args.folder;
-    let todo = missing(folder)?;
+    let keys = Keys::of_this_user();
+    let todo = missing(folder, files(&keys))?;
     write(folder, &todo)
         .with_context(|| format!("cannot write a lab into {}", folder.display()))?;
     warn_of_open_secrets(folder, report);
-    say_next(folder, &todo, report);
+    say_next(folder, &todo, &keys, report);
     Ok(())
 }
 
 /// The files to write: those that are not there. A file that is there with the very content
 /// is left alone; any other is a reason to stop.
-fn missing(folder: &Path) -> Result<Vec<(&'static str, &'static str, u32)>> {
+fn missing(folder: &Path, files: [File; 3]) -> Result<Vec<File>> {
     let mut todo = Vec::new();
     let mut present = Vec::new();
-    for (name, content, mode) in FILES {
-        let path = folder.join(name);
+    for file in files {
+        let path = folder.join(file.name);
+        let is_the_same =
+            || fs::read(&path).is_ok_and(|content| content == file.content.as_bytes());
         if fs::symlink_metadata(&path).is_err() {
-            todo.push((name, content, mode));
-        } else if name == "lab.yaml" || fs::read(&path).ok().as_deref() != Some(content.as_bytes())
-        {
+            todo.push(file);
+        } else if file.name == "lab.yaml" || !is_the_same() {
             // `.` is the default and would only be noise.
             let shown = path.strip_prefix(".").unwrap_or(&path);
             present.push(shown.display().to_string());
@@ -74,32 +92,25 @@ fn missing(folder: &Path) -> Result<Vec<(&'static str, &'static str, u32)>> {
 }
 
 /// Writes the files in a work folder, then moves them into place.
-fn write(folder: &Path, todo: &[(&str, &str, u32)]) -> Result<()> {
+fn write(folder: &Path, todo: &[File]) -> Result<()> {
     let mut undo = Undo::default();
-    fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    private_folder(folder)?;
     let work = WorkFolder::new(folder, "imgbuild-init", Busy::Wait)?;
-    for (name, mode) in FOLDERS {
+    for name in FOLDERS {
         let path = folder.join(name);
         if !path.is_dir() {
             fs::DirBuilder::new()
-                .mode(mode)
+                .mode(0o700)
                 .create(&path)
                 .with_context(|| format!("cannot make {}", path.display()))?;
             undo.paths.push(path);
         }
     }
     let mut moves = Vec::new();
-    for (index, (name, content, mode)) in todo.iter().enumerate() {
+    for (index, file) in todo.iter().enumerate() {
         let path = work.path().join(index.to_string());
-        let mut file = fs::OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(*mode)
-            .open(&path)
-            .with_context(|| format!("cannot write {}", path.display()))?;
-        std::io::Write::write_all(&mut file, content.as_bytes())
-            .with_context(|| format!("cannot write {}", path.display()))?;
-        moves.push((path, folder.join(name)));
+        write_new(&path, file.content.as_bytes(), file.mode)?;
+        moves.push((path, folder.join(file.name)));
     }
     undo.paths.extend(moves.iter().map(|(_, to)| to.clone()));
     move_into_place(&moves)?;
@@ -138,13 +149,16 @@ fn warn_of_open_secrets(folder: &Path, report: &Report) {
     }
 }
 
-fn say_next(folder: &Path, todo: &[(&str, &str, u32)], report: &Report) {
-    let files: Vec<&str> = todo.iter().map(|(name, ..)| *name).collect();
+fn say_next(folder: &Path, todo: &[File], keys: &Keys, report: &Report) {
+    let files: Vec<&str> = todo.iter().map(|file| file.name).collect();
     if report.is_json() {
-        report.event(&json!({"event": "init", "folder": folder, "files": files}));
+        report.event(&json!({
+            "event": "init", "folder": folder, "files": files, "ssh_key_files": keys.files(),
+        }));
         return;
     }
     report.line(&format!("wrote {}", files.join(", ")));
+    report.line(&keys.told());
     report.line("");
     report.line("next:");
     if folder != Path::new(".") {

@@ -9,6 +9,7 @@ pub mod definition;
 pub mod init;
 pub mod interrupt;
 pub mod lab;
+pub mod login;
 pub mod qcow2;
 pub mod qemu;
 pub mod report;

@@ -9,6 +9,9 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    // What this program and those that it starts make has the same modes for every user; what is
+    // private says so itself.
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     interrupt::install();
     let report = Report::new(cli.json);
     let result = match &cli.command {

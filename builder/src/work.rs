@@ -167,6 +167,16 @@ fn lock(folder: &Path) -> std::io::Result<Attempt> {
     })
 }
 
+/// Makes a folder, and those above it, that only this user may look into. One that is there keeps
+/// its mode: somebody chose it.
+pub fn private_folder(folder: &Path) -> Result<()> {
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder)
+        .with_context(|| format!("cannot make {}", folder.display()))
+}
+
 /// Removes a file, where there is one.
 pub fn remove_if_there(file: &Path) -> Result<()> {
     match fs::remove_file(file) {

@@ -11,8 +11,12 @@ fn what_init_writes_checks_clean() {
     let output = imgbuild(folder.path(), &["init"]);
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
     assert_eq!(
-        stdout(&output).lines().next(),
-        Some("wrote lab.yaml, images/base.yaml, secrets/README")
+        stdout(&output).lines().take(2).collect::<Vec<_>>(),
+        [
+            "wrote lab.yaml, images/base.yaml, secrets/README",
+            "nobody could log in to a VM yet: there is no ssh key of yours in ~/.ssh. Make one \
+             with `ssh-keygen`, and name its .pub file in lab.yaml (ssh_key_files)",
+        ]
     );
     assert_eq!(mode(&folder.path().join("secrets")), 0o700);
     assert_eq!(mode(&folder.path().join("secrets/README")), 0o600);
@@ -23,6 +27,30 @@ fn what_init_writes_checks_clean() {
     let output = imgbuild(folder.path(), &["check"]);
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
     assert!(stdout(&output).contains("\nvm42  -     192.168.122.42  -"));
+    // It is said again, where it would be seen too late.
+    let warning = "imgbuild: warning: nobody can log in to vm42: no ssh key, no root password\n";
+    assert!(stderr(&output).starts_with(warning), "{}", stderr(&output));
+}
+
+#[test]
+fn init_offers_the_users_own_public_keys() {
+    let folder = TempDir::new().unwrap();
+    fs::create_dir(folder.path().join(".ssh")).unwrap();
+    let key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f";
+    fs::write(folder.path().join(".ssh/id_ed25519"), SECRET).unwrap();
+    let public = folder.path().join(".ssh/id_ed25519.pub");
+    fs::write(public, format!("{key} me: at # home\n")).unwrap();
+    let output = imgbuild(folder.path(), &["init"]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let said = "\nyour ssh key opens the VMs: ~/.ssh/id_ed25519.pub\n";
+    assert!(stdout(&output).contains(said), "{}", stdout(&output));
+    let output = imgbuild(folder.path(), &["check"]);
+    assert_eq!(
+        (output.status.code(), stderr(&output)),
+        (Some(0), String::new())
+    );
+    let lab = imgbuild::lab::Lab::load(&folder.path().join("lab.yaml")).unwrap();
+    assert_eq!(lab.vms[0].ssh_keys, [format!("{key} me: at # home")]);
 }
 
 /// Every commented key of the template is one that the reader knows: uncommented, with the
@@ -53,6 +81,7 @@ fn the_commented_parts_of_the_template_are_good() {
         "vmbr120:",
         "timezone:",
         "ssh_keys:",
+        "ssh_password:",
         "openvpn:",
         "cluster:",
         "votes:",

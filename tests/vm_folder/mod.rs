@@ -87,7 +87,7 @@ impl LabFolder {
         lab.write(
             "lab.yaml",
             &format!(
-                "domain: example.org\ndefaults:\n  disk: 8G\n  root_password_file: root-password\n\
+                "domain: example.org\ndefaults:\n  disk: 8G\n  root_password_file: root-password\n  ssh_password: true\n\
                  vms:\n{vms}"
             ),
         );

@@ -35,6 +35,7 @@ const KEYS: Keys = &[
     settings::SSH_KEYS,
     settings::SSH_KEY_FILES,
     settings::ROOT_PASSWORD_FILE,
+    settings::SSH_PASSWORD,
     settings::OPENVPN,
     settings::CLUSTER,
     settings::STORAGE,
@@ -123,6 +124,7 @@ pub(super) fn read(
         openvpn,
         ssh_keys: settings.ssh_keys.unwrap_or_default(),
         root_password_file: root_password_file.and_then(|file| files.password(r, file)),
+        ssh_password: settings.ssh_password.unwrap_or(false),
         timezone: settings.timezone,
         cluster,
         storage: match settings.storage {

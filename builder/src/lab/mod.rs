@@ -11,6 +11,7 @@ mod settings;
 mod values;
 
 pub use secrets::{read_secret, read_secret_file};
+pub use values::ssh_key;
 
 use crate::command;
 use crate::yaml::{Place, Reader, forms};
@@ -85,6 +86,8 @@ pub struct Vm {
     pub ssh_keys: Vec<String>,
     /// The file that holds root's password.
     pub root_password_file: Option<PathBuf>,
+    /// Whether that password opens ssh too, and not the console alone.
+    pub ssh_password: bool,
     /// Time zone.
     pub timezone: Option<String>,
     /// The cluster to join.

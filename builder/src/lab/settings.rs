@@ -29,6 +29,10 @@ pub(super) const ROOT_PASSWORD_FILE: Key = (
     "root_password_file",
     "root_password_file: a file with mode 0600, such as secrets/root-password",
 );
+pub(super) const SSH_PASSWORD: Key = (
+    "ssh_password",
+    "ssh_password: true where root's password is to open ssh too, else false",
+);
 pub(super) const OPENVPN: Key = (
     "openvpn",
     "openvpn: {config: \"secrets/vpn/{name}.ovpn\"}, or none for a VM without",
@@ -54,6 +58,7 @@ const DEFAULTS_KEYS: Keys = &[
     SSH_KEYS,
     SSH_KEY_FILES,
     ROOT_PASSWORD_FILE,
+    SSH_PASSWORD,
     OPENVPN,
     CLUSTER,
     STORAGE,
@@ -97,6 +102,7 @@ pub(super) struct Settings {
     pub timezone: Option<String>,
     pub ssh_keys: Option<Vec<String>>,
     pub root_password_file: Option<Placed<String>>,
+    pub ssh_password: Option<bool>,
     pub openvpn: Wish<OpenVpnWish>,
     pub cluster: Wish<ClusterWish>,
     pub storage: Wish<Vec<NfsStorage>>,
@@ -129,6 +135,9 @@ impl Settings {
             timezone: r.field(f, TIMEZONE.0, forms::timezone).map(|t| t.value),
             ssh_keys: read_ssh_keys(r, f, folder),
             root_password_file: r.field(f, ROOT_PASSWORD_FILE.0, values::path),
+            ssh_password: r
+                .field_scalar(f, SSH_PASSWORD.0, forms::yes_or_no)
+                .map(|s| s.value),
             openvpn: wish(r, f, OPENVPN.0, read_openvpn),
             cluster: wish(r, f, CLUSTER.0, cluster::read),
             storage: wish(r, f, STORAGE.0, proxmox::read_storage),
@@ -146,6 +155,7 @@ impl Settings {
             timezone: self.timezone.or(defaults.timezone),
             ssh_keys: self.ssh_keys.or(defaults.ssh_keys),
             root_password_file: self.root_password_file.or(defaults.root_password_file),
+            ssh_password: self.ssh_password.or(defaults.ssh_password),
             openvpn: self
                 .openvpn
                 .over(defaults.openvpn, |own, default| OpenVpnWish {

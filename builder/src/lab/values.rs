@@ -138,7 +138,7 @@ pub(super) fn path(text: &str) -> Result<String, String> {
 
 /// A public key as in `authorized_keys`, without options. Never repeats the value: it may
 /// be the private one.
-pub(super) fn ssh_key(text: &str) -> Result<String, String> {
+pub fn ssh_key(text: &str) -> Result<String, String> {
     if text.contains("PRIVATE KEY") {
         return Err("this is a private key; it must stay where it was made".to_owned());
     }

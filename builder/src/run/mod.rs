@@ -37,6 +37,7 @@ pub fn run(args: &RunArgs, report: &Report) -> Result<()> {
             tell::steps(&args.name, &seen, report);
             finish(args, &target, machine, report)
                 .map_err(|error| after_the_verdict(error, &args.name, "is configured"))?;
+            tell::closed(&target, report);
             tell::configured(&args.name, report);
             Ok(())
         }

@@ -4,6 +4,8 @@ use super::status::Waiting;
 use super::target::Target;
 use super::watch::{End, Seen};
 use crate::cli::RunArgs;
+use crate::lab::Vm;
+use crate::login::{self, Login};
 use crate::report::Report;
 use crate::text::{indented, plain_lines};
 use serde_json::json;
@@ -63,22 +65,8 @@ pub fn running(args: &RunArgs, target: &Target, pid: u32, report: &Report) {
         return;
     }
     report.line(&format!("{name} is running, as process {pid}"));
-    let login = if !args.user_net {
-        Some(format!("ssh root@{}", target.vm.address))
-    } else {
-        args.forward.iter().find_map(|rule| forwarded_ssh(rule))
-    };
-    match login {
-        Some(line) => {
-            report.line(&format!("  log in:     {line}"));
-            report.line(&format!("  shut down:  {line} poweroff"));
-        }
-        None => {
-            report.line("  no port leads to its ssh: --forward tcp:127.0.0.1:2222-:22 makes one");
-            report.line(&format!(
-                "  power off:  kill {pid}  (like pulling the plug; the disk survives it)"
-            ));
-        }
+    for line in ways_in(args, target.vm, pid) {
+        report.line(&format!("  {line}"));
     }
     report.line(&format!(
         "  console:    {}",
@@ -86,11 +74,41 @@ pub fn running(args: &RunArgs, target: &Target, pid: u32, report: &Report) {
     ));
 }
 
+/// How to log in, where that can be true, and how to end it.
+fn ways_in(args: &RunArgs, vm: &Vm, pid: u32) -> Vec<String> {
+    let port = match args.user_net {
+        false => Some(format!("ssh root@{}", vm.address)),
+        true => args.forward.iter().find_map(|rule| forwarded_ssh(rule)),
+    };
+    let power_off =
+        format!("power off:  kill {pid}  (like pulling the plug; the disk survives it)");
+    match (Login::of(vm), port) {
+        (Login::Ssh, Some(line)) => vec![
+            format!("log in:     {line}"),
+            format!("shut down:  {line} poweroff"),
+        ],
+        (Login::Ssh, None) => vec![
+            "no port leads to its ssh: --forward tcp:127.0.0.1:2222-:22 makes one".to_owned(),
+            power_off,
+        ],
+        // What there is to say is a warning.
+        (Login::Console | Login::Nobody, _) => vec![power_off],
+    }
+}
+
+/// That nobody can log in, or only at the console, which is not here.
+pub fn closed(target: &Target, report: &Report) {
+    for warning in login::warnings(&[target.vm]) {
+        report.warn(&warning);
+    }
+}
+
 /// The ssh command for a rule such as `tcp:127.0.0.1:2222-:22`.
 fn forwarded_ssh(rule: &str) -> Option<String> {
     let (host, guest) = rule.strip_prefix("tcp:")?.split_once('-')?;
     let (_, guest_port) = guest.rsplit_once(':')?;
-    let (address, port) = host.rsplit_once(':')?;
+    // Without an address run.sh takes this PC's own.
+    let (address, port) = host.rsplit_once(':').unwrap_or(("", host));
     let address = match address {
         "" | "0.0.0.0" => "127.0.0.1",
         other => other,
@@ -218,6 +236,7 @@ mod tests {
                 "tcp::2222-192.168.122.42:22",
                 Some("ssh -p 2222 root@127.0.0.1"),
             ),
+            ("tcp:2222-:22", Some("ssh -p 2222 root@127.0.0.1")),
             ("tcp:127.0.0.1:8006-:8006", None),
             ("udp:127.0.0.1:22-:22", None),
             ("nonsense", None),

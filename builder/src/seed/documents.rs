@@ -147,7 +147,7 @@ fn user_data(lab: &Lab, vm: &Vm, secrets: &Secrets) -> Result<UserData> {
         disable_root: Some(false),
         ssh_authorized_keys: vm.ssh_keys.clone(),
         chpasswd,
-        ssh_pwauth: None,
+        ssh_pwauth: vm.ssh_password.then_some(true),
         ntp: None,
         openvpn,
         proxmox: Some(Proxmox {
@@ -346,7 +346,7 @@ mod tests {
         assert_eq!(cluster.link0, Some("10.120.0.42".parse().unwrap()));
         assert_eq!(cluster.credential.secret().reveal(), "cluster-secret");
         // Nothing that a base of before would not know.
-        for key in ["votes", "retry", "storage", "ha:", "retired"] {
+        for key in ["ssh_pwauth", "votes", "retry", "storage", "ha:", "retired"] {
             assert!(!made.user_data.contains(key), "{key}");
         }
         let network = seed.network.unwrap();

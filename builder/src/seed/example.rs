@@ -43,6 +43,7 @@ pub fn lab() -> Lab {
             }),
             ssh_keys: vec![format!("ssh-ed25519 {} admin@example.org", "A".repeat(68))],
             root_password_file: Some("/lab/secrets/root.password".into()),
+            ssh_password: false,
             timezone: Some("Europe/Paris".into()),
             cluster: Some(ClusterJoin {
                 peers: vec![Peer {

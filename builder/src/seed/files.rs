@@ -1,7 +1,7 @@
 //! The files of one VM: finished in a work folder, then put into its own.
 
 use super::disk;
-use crate::work::move_into_place;
+use crate::work::{move_into_place, private_folder};
 use anyhow::{Context, Result, ensure};
 use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt;
@@ -63,8 +63,7 @@ impl Files {
         if self.moves.is_empty() {
             return Ok(());
         }
-        fs::create_dir_all(&self.place)
-            .with_context(|| format!("cannot make {}", self.place.display()))?;
+        private_folder(&self.place)?;
         move_into_place(&self.moves)
     }
 }

@@ -4,12 +4,12 @@ mod base_image;
 mod disk;
 mod documents;
 #[cfg(test)]
-mod example;
+pub(crate) mod example;
 mod files;
 mod script;
 
 pub use base_image::{BaseImage, manifest_of};
-pub use disk::image;
+pub use disk::{image, write_new};
 pub use documents::{Documents, Secrets};
 pub use files::{Files, read_seed};
 pub use script::render;
@@ -20,7 +20,7 @@ use crate::lab::{self, Lab, Vm};
 use crate::report::Report;
 use crate::retire::{self, Retired};
 use crate::work::{Busy, WorkFolder};
-use crate::{interrupt, qemu};
+use crate::{interrupt, login, qemu};
 use anyhow::{Error, Result, anyhow, bail, ensure};
 use serde_json::json;
 use std::fs;
@@ -67,6 +67,10 @@ pub fn seed(args: &SeedArgs, report: &Report) -> Result<()> {
     for prepared in &ready {
         prepared.files.put_into_place()?;
         tell(&lab, prepared, &base, report);
+    }
+    let seeded: Vec<&Vm> = ready.iter().map(|prepared| prepared.vm).collect();
+    for warning in login::warnings(&seeded) {
+        report.warn(&warning);
     }
     let name = match &ready[..] {
         [] => return Ok(()),

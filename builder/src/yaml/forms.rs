@@ -83,6 +83,16 @@ pub fn number(text: &str, min: u32, max: u32) -> Result<u32, String> {
     Ok(number)
 }
 
+/// `true` or `false`, and nothing that YAML once took for them. Never repeats the value: it may be
+/// a password, where somebody took `ssh_password` for the place of one.
+pub fn yes_or_no(text: &str) -> Result<bool, String> {
+    match text {
+        "true" => Ok(true),
+        "false" => Ok(false),
+        _ => Err("this is neither true nor false".to_owned()),
+    }
+}
+
 /// One label of a host name (RFC 1123 section 2.1, RFC 1035 section 2.3.4), lower-case.
 pub fn label(text: &str) -> Result<String, String> {
     check(

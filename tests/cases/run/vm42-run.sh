@@ -34,7 +34,8 @@ Usage: run.sh [--user-net [--forward RULE]...] [--accel auto|kvm|tcg] [--console
 Boots $name. Its disk $overlay is made beside this script when it is not there.
 
   --user-net        QEMU's own network instead of the bridge $bridge: no helper, no libvirt
-  --forward RULE    with --user-net: a port of this PC, such as tcp:127.0.0.1:2222-:22
+  --forward RULE    with --user-net: a port of this PC, such as tcp:2222-:22. It is open to
+                    this PC alone unless the rule has an address: tcp:192.0.2.7:2222-:22
   --accel HOW       auto: KVM when it is usable, else software emulation (the default)
   --console WHERE   terminal: the serial console is here, and in console.log
                     log: only in console.log; chosen when there is no terminal
@@ -54,6 +55,19 @@ usage_error() {
     say "error: $*"
     usage >&2
     exit 2
+}
+
+# A rule as QEMU wants it: PROTOCOL:ADDRESS:PORT-[ADDRESS]:PORT. QEMU takes no address for all of
+# this PC's, and anybody in the room could try the VM's password; here it is this PC's own.
+rule() {
+    protocol=${1%%:*}
+    rest=${1#*:}
+    case ${rest%%-*} in
+        :*) rest=127.0.0.1$rest ;;
+        *:*) ;;
+        *) rest=127.0.0.1:$rest ;;
+    esac
+    printf '%s:%s\n' "$protocol" "$rest"
 }
 
 parse() {
@@ -78,7 +92,7 @@ parse() {
         esac
         case $1:$2 in
             --forward:*,*) usage_error "--forward takes one rule without a comma: $2" ;;
-            --forward:tcp:*-* | --forward:udp:*-*) forwards="$forwards,hostfwd=$2" ;;
+            --forward:tcp:*-* | --forward:udp:*-*) forwards="$forwards,hostfwd=$(rule "$2")" ;;
             --accel:auto | --accel:kvm | --accel:tcg) accel=$2 ;;
             --console:terminal | --console:log) console=$2 ;;
             *) usage_error "$1 does not take this value: $2" ;;
@@ -115,6 +129,15 @@ check_seed() {
     if [ ! -r seed.img ] || [ ! -w seed.img ]; then
         die "no permission to read and write seed.img: it belongs to $(stat -c %U seed.img)"
     fi
+    mode=$(stat -L -c %a seed.img)
+    case $mode in
+        *00) ;;
+        *)
+            die "seed.img holds secrets, and others than you may read or change it (mode $mode)." \
+                "If it was so while others could reach this folder, its passwords and keys are not" \
+                "secret any more. To go on: chmod 600 $PWD/seed.img"
+            ;;
+    esac
 }
 
 # A pid file can be older than the last power cut, and its number another program's by now.
@@ -281,7 +304,17 @@ choose_accelerator
 if [ "$network" = bridge ]; then check_bridge; fi
 if [ -e "$overlay" ] || [ -L "$overlay" ]; then check_overlay; else make_overlay; fi
 
-set -- -name "$name" -nodefaults -display none -pidfile qemu.pid -m "$memory_mib"
+# What QEMU itself may do, should a guest ever break out into it: seccomp(2). With the bridge it
+# starts a helper; and the sandbox of an ordinary user's QEMU takes away that a setuid program gets
+# what it is setuid for (no_new_privs), so the helper could open no bridge (seen with QEMU 7.2).
+sandbox=on,obsolete=deny,elevateprivileges=deny,resourcecontrol=deny
+if [ "$network" = user ]; then
+    sandbox=$sandbox,spawn=deny
+elif [ "$(id -u)" != 0 ]; then
+    sandbox=off
+fi
+
+set -- -name "$name" -sandbox "$sandbox" -nodefaults -display none -pidfile qemu.pid -m "$memory_mib"
 if [ "$accel" = kvm ]; then
     set -- "$@" -accel kvm -cpu host -smp "$cores"
 else

@@ -14,6 +14,9 @@ const MEMORY: u32 = 1536;
 /// Processors under KVM; packages are unpacked and compressed by several at once.
 const KVM_PROCESSORS: usize = 4;
 
+/// What QEMU may do: seccomp(2) refuses the rest, also to a guest that broke out into it.
+const SANDBOX: &str = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny";
+
 /// The files of an installation, in the work folder.
 #[derive(Debug)]
 pub struct Files {
@@ -81,6 +84,8 @@ pub fn start(
     qemu.current_dir(&files.folder);
     qemu.args(["-name", "imgbuild-base", "-machine", "q35", "-nodefaults"]);
     qemu.args(["-display", "none", "-no-reboot"]);
+    // It starts no program and becomes nobody else.
+    qemu.args(["-sandbox", SANDBOX]);
     match accelerator {
         Accelerator::Kvm => {
             let processors = std::thread::available_parallelism().map_or(1, usize::from);
