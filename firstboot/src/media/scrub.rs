@@ -1,7 +1,8 @@
-//! Removing the cluster's password from the seed, once the machine is a member.
+//! Removing the cluster's password, or the ticket in its place, from the seed, once the machine is a
+//! member.
 //!
 //! The seed disk lies as a file on a student's PC. What is on it after the join is only what
-//! the machine itself has, and the cluster's root password is not. It is overwritten where it
+//! the machine itself has, and what lets others into the cluster is not. It is overwritten where it
 //! stands (a new file would leave the old one's blocks behind), with no other byte written:
 //! not the size, not the folder's entry, not the table. See [`crate::seed`]'s `scrub` for the
 //! order, which keeps the seed valid if the power goes.
@@ -17,19 +18,19 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// The document that has the password.
+/// The document that has it.
 const USER_DATA: &str = "user-data";
 /// The seed was there when the stage began, so it is not waited for.
 const AT_ONCE: Patience = Patience {
     most: Duration::ZERO,
     quiet: Duration::ZERO,
 };
-/// A shorter password may well stand elsewhere by chance, as a part of a word.
+/// A shorter secret may well stand elsewhere by chance, as a part of a word.
 const SHORTEST_TRACE: usize = 8;
 /// As much of a disk is searched for traces; seed disks are smaller.
 const SEARCHED: u64 = 64 << 20;
 
-/// What has become of the password in the seed.
+/// What has become of the secret in the seed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Scrubbed {
     /// It was overwritten, and what is on the disk was read again.
@@ -39,31 +40,31 @@ pub enum Scrubbed {
     Elsewhere(String),
     /// An earlier run has overwritten it.
     AlreadyDone,
-    /// The disk cannot be written to, so the password is still there: why.
+    /// The disk cannot be written to, so it is still there: why.
     ReadOnly(String),
-    /// The seed names no cluster's password.
-    NoPassword,
+    /// The seed gives nothing that lets a node into a cluster.
+    NothingThere,
     /// No seed disk is attached any more.
     NoSeed,
 }
 
-/// Overwrites the cluster's password in the seed. The seed disk is looked for anew, by the
+/// Overwrites the cluster's password or the ticket in the seed. The seed disk is looked for anew, by the
 /// rules of [`super::find`]. An error says why nothing, or not all, could be done; trying
 /// again does no harm.
-pub fn password(source: &Source) -> Result<Scrubbed> {
+pub fn credential(source: &Source) -> Result<Scrubbed> {
     match source {
         Source::Disk => on_disk(Path::new("/sys"), Path::new("/dev")),
         Source::Folder(folder) => in_folder(folder),
     }
 }
 
-/// [`password`] on a disk, with other folders for `/sys` and `/dev`.
+/// [`credential`] on a disk, with other folders for `/sys` and `/dev`.
 pub fn on_disk(sys: &Path, dev: &Path) -> Result<Scrubbed> {
     let Some(found) = find_in(sys, dev, AT_ONCE)? else {
         return Ok(Scrubbed::NoSeed);
     };
     match found.seed.cluster() {
-        None => return Ok(Scrubbed::NoPassword),
+        None => return Ok(Scrubbed::NothingThere),
         Some(cluster) if cluster.credential.is_removed() => return Ok(Scrubbed::AlreadyDone),
         Some(_) => {}
     }
@@ -83,7 +84,7 @@ pub fn on_disk(sys: &Path, dev: &Path) -> Result<Scrubbed> {
     })
 }
 
-/// [`password`] in a folder with the documents.
+/// [`credential`] in a folder with the documents.
 fn in_folder(folder: &Path) -> Result<Scrubbed> {
     let place = super::document_in(folder, USER_DATA)
         .map_err(unreadable(folder))?
@@ -152,14 +153,14 @@ impl Seed {
 
 fn overwrite(seed: &Seed) -> Result<Scrubbed> {
     let name = seed.place.display();
-    let cannot = || format!("cannot remove the cluster's password from {name}");
+    let cannot = || format!("cannot remove the cluster's password or ticket from {name}");
     let file = open(&seed.place).map_err(unreadable(&seed.place))?;
     let (located, text) = seed.user_data(&file)?;
     let work = match plan(&text)
         .map_err(anyhow::Error::msg)
         .with_context(cannot)?
     {
-        Found::Nothing => return Ok(Scrubbed::NoPassword),
+        Found::Nothing => return Ok(Scrubbed::NothingThere),
         Found::Removed => return Ok(Scrubbed::AlreadyDone),
         Found::Work(work) => work,
     };
@@ -222,7 +223,7 @@ fn write(file: &File, located: &Located, round: &Round) -> io::Result<()> {
     file.sync_all()
 }
 
-/// Where the password is still to be seen, if anywhere.
+/// Where the secret is still to be seen, if anywhere.
 fn traces(place: &Path, work: &Work) -> io::Result<Option<usize>> {
     let mut bytes = Vec::new();
     open(place)?.take(SEARCHED).read_to_end(&mut bytes)?;

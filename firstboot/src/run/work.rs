@@ -9,6 +9,7 @@ use crate::seed::Retry;
 use crate::seed::Seed;
 use crate::status::Reporter;
 use crate::steps::join::observe::AUTHKEY;
+use crate::steps::join::pass;
 use crate::steps::{Context, Later, Outcome, Step, hostname, hosts, node_address};
 use anyhow::Result;
 use std::cell::RefCell;
@@ -139,10 +140,19 @@ impl<'a, 'r> Work<'a, 'r> {
             }
             let reason = later.reason.clone();
             self.reporter.borrow_mut().waiting(attempt, pause, &reason);
-            std::thread::sleep(pause);
+            self.pause(pause);
             self.reporter.borrow_mut().trying(attempt + 1, &reason);
             attempt += 1;
         }
+    }
+
+    /// Until the join is done its ticket must not run out; then it has no use any more.
+    fn pause(&self, length: Duration) {
+        if self.journal.join.is_done("join") {
+            return std::thread::sleep(length);
+        }
+        let log = |text: &str| self.reporter.borrow_mut().log(text);
+        pass::pause(self.root, self.seed, &self.journal.name, length, &log);
     }
 
     fn retry(&self) -> Retry {

@@ -12,6 +12,8 @@ pub const LIFE: u64 = 2 * 3600;
 
 /// What the ticket of the only user that can add a node begins with.
 const HEAD: &str = "PVE:root@pam:";
+/// What stands in the user's place while a second factor is still asked for.
+const HALVES: [&str; 3] = ["!tfa!", "tfa!", "u2f!"];
 /// The digits of its time.
 const DIGITS: usize = 8;
 
@@ -47,14 +49,16 @@ impl Ticket {
         let text = text.trim();
         let Some(rest) = text.strip_prefix(HEAD) else {
             return Err(match text.strip_prefix("PVE:") {
-                Some(rest) if rest.starts_with("!tfa!") => TicketError::HalfALogin,
+                Some(rest) if HALVES.iter().any(|half| rest.starts_with(half)) => {
+                    TicketError::HalfALogin
+                }
                 Some(rest) if rest.contains("::") => TicketError::OtherUser,
                 _ => TicketError::NoTicket,
             });
         };
         let (digits, signature) = rest.split_once("::").ok_or(TicketError::NoTicket)?;
         let made = Some(digits)
-            .filter(|d| d.len() == DIGITS && d.bytes().all(|b| b.is_ascii_hexdigit()))
+            .filter(|digits| digits.len() == DIGITS && digits.bytes().all(is_digit))
             .and_then(|digits| u64::from_str_radix(digits, 16).ok());
         let base64 = |b: u8| b.is_ascii_alphanumeric() || b"+/=".contains(&b);
         match made {
@@ -88,6 +92,11 @@ impl fmt::Debug for Ticket {
     }
 }
 
+/// A hex digit as Proxmox writes it, and takes it (PVE::Ticket): `A`, never `a`.
+fn is_digit(byte: u8) -> bool {
+    matches!(byte, b'0'..=b'9' | b'A'..=b'F')
+}
+
 /// Whether a text is a ticket whose beginning is partly overwritten with `x`: a power cut has torn its
 /// removal. It is of no use any more, and what holds it is to stay readable.
 pub(super) fn is_torn(text: &str) -> bool {
@@ -100,7 +109,7 @@ pub(super) fn is_torn(text: &str) -> bool {
         })
     };
     let head = HEAD.bytes().all(|wanted| next(&|byte| byte == wanted));
-    let time = head && (0..DIGITS).all(|_| next(&|byte| byte.is_ascii_hexdigit()));
+    let time = head && (0..DIGITS).all(|_| next(&is_digit));
     let colons = time && (0..2).all(|_| next(&|byte| byte == b':'));
     colons && torn
 }
@@ -136,6 +145,7 @@ mod tests {
             "PVE:root@pam:6B0844C3::",
             "PVE:root@pam:6B0844C::rZ9",
             "PVE:root@pam:6B0844CG::rZ9",
+            "PVE:root@pam:6b0844c3::rZ9",
             "PVE:root@pam:+B0844C3::rZ9",
             "PVE:root@pam:6B0844C3::rZ 9",
             "PVE:root@pam:6B0844C3::rZ9\nPVE:root@pam:6B0844C3::rZ9",
@@ -152,10 +162,16 @@ mod tests {
             let other = "is a ticket of another user: only root@pam can add a node to a cluster";
             assert_eq!(words(text), other, "{text}");
         }
-        assert_eq!(
-            words("PVE:!tfa!%7B%22totp%22%3Atrue%7D:6B0844C3::rZ9"),
-            "is only half of a login: the second factor is still asked for before there is a ticket"
-        );
+        for text in [
+            "PVE:!tfa!%7B%22totp%22%3Atrue%7D:6B0844C3::rZ9",
+            "PVE:tfa!root@pam:6B0844C3::rZ9",
+        ] {
+            assert_eq!(
+                words(text),
+                "is only half of a login: the second factor is still asked for before there is a \
+                 ticket"
+            );
+        }
     }
 
     #[test]

@@ -211,7 +211,7 @@ fn a_disk_that_cannot_be_written_to_is_left_and_named() {
 #[test]
 fn what_has_no_password_is_left_alone() {
     let machine = Machine::new(&seed_image(FatType::Fat12, "#cloud-config\n"));
-    assert_eq!(machine.scrub().unwrap(), Scrubbed::NoPassword);
+    assert_eq!(machine.scrub().unwrap(), Scrubbed::NothingThere);
     fs::write(machine.path("dev/vdb"), [0; 4096]).unwrap();
     assert_eq!(machine.scrub().unwrap(), Scrubbed::NoSeed);
 }
@@ -222,7 +222,7 @@ fn a_form_that_cannot_be_overwritten_is_told_and_left() {
     let machine = Machine::new(&before);
     let error = format!("{:#}", machine.scrub().unwrap_err());
     let start = format!(
-        "cannot remove the cluster's password from {}: user-data: proxmox.cluster.password \
+        "cannot remove the cluster's password or ticket from {}: user-data: proxmox.cluster.password \
          cannot be overwritten: it has an anchor",
         machine.path("dev/vdb").display()
     );
@@ -240,16 +240,16 @@ fn a_folder_is_a_seed_too() {
     fs::write(folder.path().join("meta-data"), META).unwrap();
     fs::write(&file, user_data(&format!("'{SECRET}'"))).unwrap();
     let source = Source::Folder(folder.path().to_owned());
-    assert_eq!(password(&source).unwrap(), Scrubbed::Done);
+    assert_eq!(credential(&source).unwrap(), Scrubbed::Done);
     let hidden = "x".repeat(SECRET.len());
     assert_eq!(
         fs::read_to_string(&file).unwrap(),
         user_data(&format!("'{hidden}'"))
     );
-    assert_eq!(password(&source).unwrap(), Scrubbed::AlreadyDone);
+    assert_eq!(credential(&source).unwrap(), Scrubbed::AlreadyDone);
     assert!(seed::parse(META, &fs::read_to_string(&file).unwrap(), None).is_ok());
     fs::remove_file(&file).unwrap();
-    let error = password(&source).unwrap_err().to_string();
+    let error = credential(&source).unwrap_err().to_string();
     let words = format!("the seed in {} has no user-data", folder.path().display());
     assert_eq!(error, words);
 }

@@ -3,11 +3,12 @@
 use super::judge::{Verdict, judge};
 use super::machine::{self, Action, Corosync, Entry, State};
 use super::observe::{corosync, observe};
+use super::pass::Pass;
 use super::peers::Listed;
 use super::refusals::Refusals;
 use super::stale::{self, Waiting};
 use super::talk::{self, Talk};
-use super::{MOUNT_WAIT, peers, pvecm, race};
+use super::{MOUNT_WAIT, pvecm, race};
 use crate::member::{self, mend};
 use crate::patience;
 use crate::seed::{Cluster, Peer};
@@ -42,6 +43,10 @@ pub struct Attempt<'a> {
     candidates: VecDeque<&'a Peer>,
     /// The peer that has answered, and what it says of this node.
     answered: Option<(&'a Peer, Entry)>,
+    /// Which of its certificates that peer has shown.
+    shown: Option<String>,
+    /// What lets this node in.
+    pass: Pass<'a>,
     /// The names of the cluster's nodes as they were when this attempt was spread.
     seen: Option<BTreeSet<String>>,
     /// How often it was spread, because others were faster.
@@ -58,19 +63,23 @@ pub struct Attempt<'a> {
 
 impl<'a> Attempt<'a> {
     /// Begins with the first peer.
-    pub fn new(context: &'a Context<'a>, cluster: &'a Cluster) -> Self {
-        Attempt {
+    pub fn new(context: &'a Context<'a>, cluster: &'a Cluster) -> Result<Self> {
+        let instance = &context.seed.meta_data.instance_id;
+        let pass = Pass::new(context.root, instance, &cluster.credential, context.log)?;
+        Ok(Attempt {
             context,
             cluster,
             candidates: cluster.peers.iter().collect(),
             answered: None,
+            shown: None,
+            pass,
             seen: None,
             rounds: 0,
             refusals: Refusals::default(),
             done: None,
             tried: Vec::new(),
             left_behind: None,
-        }
+        })
     }
 
     /// The cluster's name, and what was done for it. The error is a [`Later`] where time may
@@ -197,8 +206,7 @@ impl<'a> Attempt<'a> {
     /// meanwhile: then corosync has been stopped.
     fn wait_for_quorum(&mut self) -> Result<()> {
         let deadline = Instant::now() + self.cluster.retry.attempt_limit();
-        let asks = !self.cluster.credential.is_removed();
-        let peers = self.cluster.peers.iter().filter(|_| asks).collect();
+        let peers = self.cluster.peers.iter().collect();
         let waiting = Waiting::new(self.context, self.cluster, peers);
         loop {
             let State::Waiting(missing) = self.state()? else {
@@ -248,26 +256,19 @@ impl<'a> Attempt<'a> {
 
     /// Asks the candidates in turn for the list of nodes, until one answers.
     fn ask(&mut self) -> Result<()> {
-        let credential = &self.cluster.credential;
-        if credential.is_removed() {
-            let before = self.left_behind.take();
-            let before = before.map(|why| format!("{why}. And ")).unwrap_or_default();
-            bail!(
-                "{before}the cluster's {} is not in the seed any more: it was removed after an \
-                 earlier join. On the host, with the VM switched off: imgbuild seed {}",
-                credential.word(),
-                self.context.name
-            );
+        if let (Err(gone), Some(before)) = (self.pass.secret(&self.context.name), &self.left_behind)
+        {
+            bail!("{before}. And {gone}");
         }
         while let Some(peer) = self.candidates.pop_front() {
-            let ask = || peers::listing(peer, credential.secret().reveal(), &self.context.name);
-            let mut answer = ask()?;
-            if answer == Err(Verdict::WrongPassword) {
+            let mut answer = self.pass.ask(peer, &self.context.name)?;
+            if answer.cluster == Err(Verdict::WrongPassword) {
                 // It ends the join, so a peer that was only overloaded is given another chance.
                 std::thread::sleep(SECOND_LOOK);
-                answer = ask()?;
+                answer = self.pass.ask(peer, &self.context.name)?;
             }
-            let listing = match answer {
+            self.shown = answer.fingerprint;
+            let listing = match answer.cluster {
                 Ok(listing) => listing,
                 Err(verdict) => {
                     self.refused(peer, &verdict)?;
@@ -345,11 +346,12 @@ impl<'a> Attempt<'a> {
     }
 
     /// What is given to pvecm; without one it takes what the name stands for, which DHCP gave.
-    fn link(&self) -> Result<Option<IpAddr>> {
-        match self.context.address() {
-            Some(_) => self.own_address(),
-            None => Ok(None),
-        }
+    fn links(&self) -> Result<Vec<(u8, IpAddr)>> {
+        let own = match self.context.address() {
+            Some(_) => self.own_address()?,
+            None => None,
+        };
+        Ok(pvecm::links(self.cluster, own))
     }
 
     /// Lets pvecm join through the peer that has answered.
@@ -368,11 +370,12 @@ impl<'a> Attempt<'a> {
         root.query("systemctl", &["reset-failed", "corosync"])?;
         let ran_before = corosync(root)? == Corosync::Active;
         let waiting = Waiting::new(self.context, self.cluster, vec![peer]);
+        let fingerprint = self.shown.take().unwrap_or_default();
         let talk = Talk {
             program: "pvecm",
             folder: Path::new("/root"),
-            args: &pvecm::arguments(peer, self.link()?, force),
-            password: self.cluster.credential.secret().reveal(),
+            args: &pvecm::arguments(peer, &fingerprint, &self.links()?, force),
+            password: self.pass.secret(&self.context.name)?.reveal(),
             limit: self.cluster.retry.attempt_limit(),
             // pvecm waits for quorum without end.
             meanwhile: &|| waiting.look(),
@@ -390,8 +393,9 @@ impl<'a> Attempt<'a> {
         rustix::fs::sync();
         if verdict == Verdict::WrongPassword {
             let reason = format!(
-                "{} took the password first and refused it then",
-                peer.address
+                "{} took the {} first and refused it then",
+                peer.address,
+                self.pass.word()
             );
             return Err(Later::because(reason).into());
         }
@@ -420,8 +424,11 @@ impl<'a> Attempt<'a> {
 
     /// Notes why a peer was of no use. The error ends the attempt: no other peer would do better.
     fn refused(&mut self, peer: &Peer, verdict: &Verdict) -> Result<()> {
-        let after = machine::after(verdict);
-        let reason = verdict.reason(&peer.address, &self.context.name);
+        let name = &self.context.name;
+        if let Some(end) = self.pass.end(verdict, name) {
+            return Err(end);
+        }
+        let (reason, after) = self.pass.explain(verdict, peer, name);
         self.refusals.note(reason, after.patience);
         match (after.other_peer, after.patience) {
             (true, _) => Ok(()),

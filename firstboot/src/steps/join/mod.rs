@@ -9,10 +9,12 @@ pub mod judge;
 pub mod machine;
 pub mod members;
 pub mod observe;
+pub mod pass;
 pub mod peers;
 mod pvecm;
 mod race;
 mod refusals;
+pub mod remembered;
 mod stale;
 pub mod talk;
 
@@ -43,7 +45,7 @@ pub fn run(context: &Context) -> Result<Outcome> {
     if context.root.kind("/usr/bin/pvecm")?.is_none() {
         bail!("cannot join a cluster: Proxmox VE is not installed (no /usr/bin/pvecm)");
     }
-    let (name, through) = Attempt::new(context, cluster).run()?;
+    let (name, through) = Attempt::new(context, cluster)?.run()?;
     let tidied = tidy(context)?;
     Ok(match through {
         Some(how) => Outcome::changed(format!("member of {name}, {how}")),

@@ -8,9 +8,10 @@
 
 use super::judge::{Verdict, judge};
 use super::talk::Talk;
-use crate::seed::Peer;
+use crate::seed::{Peer, Secret, Ticket};
 use anyhow::Result;
 use serde::Deserialize;
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
@@ -22,8 +23,13 @@ const LIMIT: Duration = Duration::from_secs(90);
 /// What the line with the answer begins with.
 const ANSWER: &str = "cluster: ";
 
-/// Arguments: host, seconds, fingerprints of which the peer must show one. The password is the first line of standard input. It
-/// prints the client's own words when something goes wrong, as pvecm does.
+/// Arguments: host, seconds, fingerprints of which the peer must show one. The password, or a ticket in
+/// its place, is the first line of standard input. It prints the client's own words when something
+/// goes wrong, as pvecm does.
+///
+/// pvecm takes one fingerprint only, so one is pinned at a time, and which one it was is told. With a pin
+/// the client asks for nothing else of the certificate, neither its names nor its dates
+/// (`verify_hostname` is 0 then, and OpenSSL's own verdict is left out).
 const CLIENT: &str = r#"
 use strict;
 use warnings;
@@ -32,7 +38,7 @@ use PVE::APIClient::LWP;
 my ($host, $seconds, @fingerprints) = @ARGV;
 my $password = <STDIN>;
 chomp $password;
-my $answer = eval {
+my $connect = sub {
     my $client = PVE::APIClient::LWP->new(
         username => 'root@pam',
         password => $password,
@@ -41,13 +47,27 @@ my $answer = eval {
         host => $host,
         port => 8006,
         timeout => $seconds,
-        cached_fingerprints => { map { $_ => 1 } @fingerprints },
+        cached_fingerprints => { $_[0] => 1 },
     );
     $client->login();
+    return $client;
+};
+my $answer = eval {
+    my $fingerprint = $fingerprints[0];
+    my $client = eval { $connect->($fingerprint) };
+    if (my $error = $@) {
+        my ($shown) = "$error" =~ /fingerprint '([^']+)' not verified/;
+        die $error if !defined($shown) || !grep { $_ eq $shown } @fingerprints;
+        $fingerprint = $shown;
+        $client = $connect->($fingerprint);
+    }
     my $nodes = $client->get('/cluster/config/nodes');
     # Who of them is up. Without it the join goes on, only less careful.
     my $status = eval { $client->get('/cluster/status') } // [];
-    return { nodes => $nodes, status => $status };
+    my %answer = (nodes => $nodes, status => $status, fingerprint => $fingerprint);
+    # A login with a ticket gives a new one.
+    $answer{ticket} = $client->{ticket} if $password =~ /^PVE:/;
+    return \%answer;
 };
 if (my $error = $@) {
     chomp $error;
@@ -56,6 +76,17 @@ if (my $error = $@) {
 }
 print "cluster: ", JSON::PP->new->ascii->encode($answer), "\n";
 "#;
+
+/// What became of the question to a peer.
+#[derive(Debug)]
+pub struct Answer {
+    /// What it says of its cluster, or why it is of no use.
+    pub cluster: Result<Listing, Verdict>,
+    /// Which of the pinned certificates it has.
+    pub fingerprint: Option<String>,
+    /// A new ticket for the one that was given, which is worth two hours from now.
+    pub ticket: Option<Ticket>,
+}
 
 /// What a peer says of its cluster.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -73,7 +104,7 @@ pub struct Listing {
 pub struct Listed {
     /// Its name.
     pub name: String,
-    /// Its address on the first link (`ring0_addr`).
+    /// Its address on its first link (`ring0_addr`).
     pub address: String,
     /// Its votes in the quorum.
     pub votes: u32,
@@ -82,18 +113,30 @@ pub struct Listed {
 }
 
 #[derive(Deserialize)]
-struct Answer {
+struct Said {
     nodes: Vec<Node>,
     status: Vec<Status>,
+    fingerprint: Option<String>,
+    ticket: Option<Secret>,
 }
 
-/// An entry of `/cluster/config/nodes`. More keys are there; numbers come as texts.
+/// An entry of `/cluster/config/nodes`; numbers come as texts.
 #[derive(Deserialize)]
 struct Node {
     name: Option<String>,
     node: String,
-    ring0_addr: Option<String>,
     quorum_votes: Option<Number>,
+    /// `ring0_addr`, `ring1_addr` …, of which a cluster may lack the first, and more.
+    #[serde(flatten)]
+    more: BTreeMap<String, serde_json::Value>,
+}
+
+impl Node {
+    fn first_address(&self) -> Option<&str> {
+        let is_address = |key: &str| key.starts_with("ring") && key.ends_with("_addr");
+        let (_, address) = self.more.iter().find(|(key, _)| is_address(key))?;
+        address.as_str()
+    }
 }
 
 /// An entry of `/cluster/status`: one for the cluster, and one for each node.
@@ -123,8 +166,8 @@ impl Number {
     }
 }
 
-/// What the peer says of its cluster, or what became of the question.
-pub fn listing(peer: &Peer, password: &str, name: &str) -> Result<Result<Listing, Verdict>> {
+/// Asks a peer for its cluster's nodes with the password or ticket `secret`, for the node `name`.
+pub fn ask(peer: &Peer, secret: &str, name: &str) -> Result<Answer> {
     let args = [
         "-e".to_owned(),
         CLIENT.to_owned(),
@@ -136,53 +179,81 @@ pub fn listing(peer: &Peer, password: &str, name: &str) -> Result<Result<Listing
         program: "perl",
         folder: Path::new("/root"),
         args: &args,
-        password,
+        password: secret,
         limit: LIMIT,
         meanwhile: &|| None,
     };
     let output = talk.run(&|_| {})?;
-    Ok(read(&output).ok_or_else(|| match output.trim() {
-        "" => Verdict::Unreachable(format!("no answer within {} s", LIMIT.as_secs())),
-        _ => judge(&output, name),
+    Ok(read(&output).unwrap_or_else(|| Answer {
+        cluster: Err(match output.trim() {
+            "" => Verdict::Unreachable(format!("no answer within {} s", LIMIT.as_secs())),
+            _ => judge(&output, name),
+        }),
+        fingerprint: None,
+        ticket: None,
     }))
 }
 
 /// The answer in what the client printed, if there is one.
-fn read(output: &str) -> Option<Listing> {
+fn read(output: &str) -> Option<Answer> {
     let line = output.lines().find_map(|line| line.strip_prefix(ANSWER));
-    let answer: Answer = serde_json::from_str(line?).ok()?;
-    let cluster = answer.status.iter().find(|state| state.r#type == "cluster");
+    let said: Said = serde_json::from_str(line?).ok()?;
+    let ticket = said.ticket.as_ref();
+    Some(Answer {
+        ticket: ticket.and_then(|ticket| Ticket::parse(ticket.reveal()).ok()),
+        fingerprint: said.fingerprint.clone(),
+        cluster: Ok(listing(said)),
+    })
+}
+
+fn listing(said: Said) -> Listing {
+    let cluster = said.status.iter().find(|state| state.r#type == "cluster");
     let of_cluster = |value: fn(&Status) -> &Option<Number>| value(cluster?).as_ref()?.value();
     let online = |name: &str| {
-        let states = answer.status.iter().filter(|state| state.r#type == "node");
+        let states = said.status.iter().filter(|state| state.r#type == "node");
         let mut own = states.filter(|state| state.name.as_deref() == Some(name));
         Some(own.next()?.online.as_ref()?.value()? == 1)
     };
     let version = of_cluster(|state| &state.version);
     let quorate = of_cluster(|state| &state.quorate).map(|value| value != 0);
-    let nodes = answer.nodes.into_iter().map(|node| {
+    let nodes = said.nodes.into_iter().map(|node| {
+        let address = node.first_address().unwrap_or_default().to_owned();
         let name = node.name.unwrap_or(node.node);
         let votes = node.quorum_votes.and_then(|votes| votes.value());
         Listed {
             online: online(&name),
-            address: node.ring0_addr.unwrap_or_default(),
+            address,
             // corosync counts one where nothing is said.
             votes: votes.map_or(1, |votes| votes.try_into().unwrap_or(u32::MAX)),
             name,
         }
     });
-    Some(Listing {
+    Listing {
         nodes: nodes.collect(),
         version,
         quorate,
-    })
+    }
+}
+
+/// What is told of a peer that shows a certificate which is not among the pinned ones.
+pub fn other_certificate(peer: &Peer, shown: &str) -> String {
+    let address = &peer.address;
+    match &peer.fingerprints[..] {
+        [_] => Verdict::WrongFingerprint(Some(shown.to_owned())).reason(address, ""),
+        several => format!(
+            "{address} has another certificate than any of the {} that the seed names: its \
+             fingerprint is {shown}, and the seed has {}",
+            several.len(),
+            several.join(", ")
+        ),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn listed(name: &str, address: &str, votes: u32, online: Option<bool>) -> Listed {
+    fn node(name: &str, address: &str, votes: u32, online: Option<bool>) -> Listed {
         Listed {
             name: name.to_owned(),
             address: address.to_owned(),
@@ -197,26 +268,48 @@ mod tests {
         let nodes = r#"[{"name":"alpha","node":"alpha","quorum_votes":"1","ring0_addr":"10.99.0.11","nodeid":"1"},{"ring0_addr":"10.99.0.12","nodeid":"2","name":"beta","quorum_votes":"0","node":"beta"}]"#;
         let status = r#"[{"type":"cluster","id":"cluster","name":"labcluster","nodes":2,"quorate":1,"version":2},{"type":"node","id":"node/alpha","name":"alpha","nodeid":1,"ip":"10.99.0.11","local":1,"online":1,"level":""},{"type":"node","name":"beta","online":"0"}]"#;
         let output = format!("cluster: {{\"nodes\":{nodes},\"status\":{status}}}\n");
-        let listing = Listing {
+        let listing = |output: &str| read(output).unwrap().cluster.unwrap();
+        let expected = Listing {
             nodes: vec![
-                listed("alpha", "10.99.0.11", 1, Some(true)),
-                listed("beta", "10.99.0.12", 0, Some(false)),
+                node("alpha", "10.99.0.11", 1, Some(true)),
+                node("beta", "10.99.0.12", 0, Some(false)),
             ],
             version: Some(2),
             quorate: Some(true),
         };
-        assert_eq!(read(&output), Some(listing));
+        assert_eq!(listing(&output), expected);
         // A peer that does not tell who is up (501 in transcript 23).
         let output = format!("cluster: {{\"nodes\":{nodes},\"status\":[]}}\n");
-        let listing = read(&output).unwrap();
-        assert_eq!(listing.nodes[0], listed("alpha", "10.99.0.11", 1, None));
-        assert_eq!((listing.version, listing.quorate), (None, None));
-        let none = read("cluster: {\"nodes\":[],\"status\":[]}\n");
-        assert_eq!(none, Some(Listing::default()));
+        let untold = listing(&output);
+        assert_eq!(untold.nodes[0], node("alpha", "10.99.0.11", 1, None));
+        assert_eq!((untold.version, untold.quorate), (None, None));
+        let empty = read("cluster: {\"nodes\":[],\"status\":[]}\n").unwrap();
+        assert_eq!(empty.cluster, Ok(Listing::default()));
+        assert!(empty.ticket.is_none() && empty.fingerprint.is_none());
         let inquorate = status.replace("\"quorate\":1", "\"quorate\":0");
         let output = format!("cluster: {{\"nodes\":{nodes},\"status\":{inquorate}}}\n");
-        assert_eq!(read(&output).unwrap().quorate, Some(false));
+        assert_eq!(listing(&output).quorate, Some(false));
         assert!(read("401 authentication failure\n").is_none());
         assert!(read("cluster: [{\n").is_none());
+    }
+
+    #[test]
+    fn a_peer_without_quorum_renews_the_ticket_all_the_same() {
+        let output = "cluster: {\"fingerprint\":\"AA:BB\",\"nodes\":[],\"status\":[{\"quorate\":0,\
+                      \"type\":\"cluster\"}],\"ticket\":\"PVE:root@pam:6B0844C3::rZ9\"}\n";
+        let answer = read(output).unwrap();
+        assert_eq!(answer.cluster.as_ref().unwrap().quorate, Some(false));
+        assert_eq!(answer.fingerprint.as_deref(), Some("AA:BB"));
+        assert_eq!(answer.ticket.as_ref().unwrap().made(), 0x6B0844C3);
+        assert!(!format!("{answer:?}").contains("rZ9"));
+    }
+
+    #[test]
+    fn a_cluster_without_link_0_is_known_by_its_first_one() {
+        let nodes =
+            r#"[{"node":"a","ring2_addr":"10.2.0.1","ring1_addr":"10.1.0.1","nodeid":"1"}]"#;
+        let answer = read(&format!("cluster: {{\"nodes\":{nodes},\"status\":[]}}\n")).unwrap();
+        let nodes = answer.cluster.unwrap().nodes;
+        assert_eq!(nodes, [node("a", "10.1.0.1", 1, None)]);
     }
 }

@@ -1,7 +1,7 @@
 //! What pvecm is given, and what it would not look at.
 
 use crate::root::Root;
-use crate::seed::Peer;
+use crate::seed::{Cluster, Peer};
 use crate::steps::Context;
 use crate::steps::pmxcfs::later_if_mended;
 use anyhow::{Result, bail};
@@ -11,16 +11,33 @@ use std::time::Duration;
 /// pmxcfs's list of the guests that it knows.
 const VMLIST: &str = "/etc/pve/.vmlist";
 
-/// The words after `pvecm` that add this node through a peer.
-pub fn arguments(peer: &Peer, link: Option<IpAddr>, force: bool) -> Vec<String> {
+/// The links that pvecm is given: the seed's. `own` is this node's address on the first of them, and on
+/// link 0 where the seed gives none.
+pub fn links(cluster: &Cluster, own: Option<IpAddr>) -> Vec<(u8, IpAddr)> {
+    let mut links = cluster.all_links();
+    match (links.first_mut(), own) {
+        (Some(first), Some(own)) => first.1 = own,
+        (None, Some(own)) => links.push((0, own)),
+        (_, None) => {}
+    }
+    links
+}
+
+/// The words after `pvecm` that add this node through a peer that has this certificate.
+pub fn arguments(
+    peer: &Peer,
+    fingerprint: &str,
+    links: &[(u8, IpAddr)],
+    force: bool,
+) -> Vec<String> {
     let mut args = vec![
         "add".to_owned(),
         peer.address.clone(),
         "--fingerprint".to_owned(),
-        peer.fingerprints.first().cloned().unwrap_or_default(),
+        fingerprint.to_owned(),
     ];
-    if let Some(link) = link {
-        args.extend(["--link0".to_owned(), link.to_string()]);
+    for (number, address) in links {
+        args.extend([format!("--link{number}"), address.to_string()]);
     }
     if force {
         args.push("--force".to_owned());
@@ -96,17 +113,40 @@ mod tests {
     fn the_password_is_no_argument_and_force_is_the_last() {
         let peer = Peer {
             address: "10.120.0.1".to_owned(),
-            fingerprints: vec!["AA".to_owned()],
+            fingerprints: vec!["AA".to_owned(), "BB".to_owned()],
         };
-        let words = |link: Option<&str>, force| {
-            let link = link.map(|link| link.parse().unwrap());
-            arguments(&peer, link, force).join(" ")
+        let words = |links: &[(u8, &str)], force| {
+            let links = links.iter().map(|(n, link)| (*n, link.parse().unwrap()));
+            arguments(&peer, "BB", &links.collect::<Vec<_>>(), force).join(" ")
         };
         assert_eq!(
-            words(Some("10.120.0.42"), false),
-            "add 10.120.0.1 --fingerprint AA --link0 10.120.0.42"
+            words(&[(0, "10.120.0.42"), (1, "10.121.0.42")], false),
+            "add 10.120.0.1 --fingerprint BB --link0 10.120.0.42 --link1 10.121.0.42"
         );
-        assert_eq!(words(None, true), "add 10.120.0.1 --fingerprint AA --force");
+        assert_eq!(words(&[], true), "add 10.120.0.1 --fingerprint BB --force");
+    }
+
+    #[test]
+    fn the_first_link_is_where_the_cluster_knows_this_node() {
+        let of = |links: &str, own: Option<&str>| {
+            let user = format!(
+                "#cloud-config\nhostname: vm42\nproxmox: {{cluster: {{peers: [{{address: a, \
+                 fingerprint: \"{}\"}}], password: p{links}}}}}\n",
+                ["AB"; 32].join(":")
+            );
+            let seed = crate::seed::parse("instance-id: i-1\n", &user, None).unwrap();
+            let links = super::links(seed.cluster().unwrap(), own.map(|own| own.parse().unwrap()));
+            let words = links.iter().map(|(n, link)| format!("{n} {link}"));
+            words.collect::<Vec<_>>().join(", ")
+        };
+        let both = ", link0: 10.0.0.1, links: {1: 10.1.0.1}";
+        assert_eq!(of(both, Some("10.0.0.1")), "0 10.0.0.1, 1 10.1.0.1");
+        // A member that keeps its address.
+        assert_eq!(of(both, Some("10.0.0.7")), "0 10.0.0.7, 1 10.1.0.1");
+        assert_eq!(of(", links: {1: 10.1.0.1}", Some("10.1.0.1")), "1 10.1.0.1");
+        assert_eq!(of("", Some("10.0.0.1")), "0 10.0.0.1");
+        // With DHCP pvecm takes what the name stands for.
+        assert_eq!(of("", None), "");
     }
 
     #[test]

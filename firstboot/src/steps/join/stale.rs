@@ -4,7 +4,8 @@
 //! corosync may stay, and disturbs all others for as long as it runs (transcript 28): it is stopped at
 //! once, and the join is repaired.
 
-use super::peers::{self, Listing};
+use super::pass::Pass;
+use super::peers::{Answer, Listing};
 use crate::member::mend;
 use crate::root::Root;
 use crate::seed::{Cluster, Peer};
@@ -95,15 +96,19 @@ impl<'a> Waiting<'a> {
             return None;
         }
         let stopped = self.peers.iter().any(|peer| {
-            let password = self.cluster.credential.secret().reveal();
-            let answer = peers::listing(peer, password, &context.name);
-            let Ok(Ok(listing)) = answer else {
-                return false;
-            };
-            stop(context, peer, &listing).unwrap_or(false)
+            let listing = self.ask(peer).and_then(|answer| answer.cluster.ok());
+            listing.is_some_and(|listing| stop(context, peer, &listing).unwrap_or(false))
         });
         self.ask_after.set(Instant::now() + PAUSE);
         stopped.then(|| "the cluster's configuration is newer: another node joined".to_owned())
+    }
+
+    /// A peer's answer, where there is anything left to ask it with.
+    fn ask(&self, peer: &Peer) -> Option<Answer> {
+        let (context, credential) = (self.context, &self.cluster.credential);
+        let instance = &context.seed.meta_data.instance_id;
+        let mut pass = Pass::new(context.root, instance, credential, context.log).ok()?;
+        pass.ask(peer, &context.name).ok()
     }
 
     /// A node that is cut with a vote is one that the others miss; see [`votes::dead`].
