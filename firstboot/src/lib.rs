@@ -39,6 +39,7 @@ pub const LOCAL: &[Step] = &[
     step("network", steps::network::run),
     step("openvpn", steps::openvpn::run),
     step("timezone", steps::timezone::run),
+    step("ntp", steps::ntp::run),
     step("root-size", steps::root_size::run),
 ];
 

@@ -9,7 +9,7 @@ use crate::journal::{Journal, StageRecord};
 use crate::root::Root;
 use crate::seed::Seed;
 use crate::steps::join::machine::State;
-use crate::steps::join::observe::{AUTHKEY, observe};
+use crate::steps::join::observe::{AUTHKEY, clock_is_behind, observe};
 use std::time::{Duration, Instant};
 
 /// How long pmxcfs may take to come up.
@@ -33,6 +33,12 @@ pub fn lost(root: &Root, journal: &Journal, seed: Option<&Seed>) -> Option<Strin
         }
         std::thread::sleep(Duration::from_secs(1));
     };
+    if let State::NoCertificate(why) = &state {
+        // The next boot looks again, with a better clock.
+        if clock_is_behind(root, why).unwrap_or(false) {
+            return None;
+        }
+    }
     is_lost(&state).then(|| {
         format!(
             "{} has joined its cluster, and is no whole member any more ({})",

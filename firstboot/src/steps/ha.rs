@@ -11,7 +11,7 @@
 
 use super::pmxcfs;
 use super::sections;
-use super::settle::{Plan, Report, Tool, settle};
+use super::settle::{Plan, Report, Settled, Tool, settle};
 use super::{Context, Outcome};
 use anyhow::Result;
 
@@ -84,7 +84,30 @@ pub fn run(context: &Context) -> Result<Outcome> {
             report.add(settled, context.log);
         }
     }
+    let mux = context.root.query("systemctl", &["is-active", MUX])?;
+    let left = no_watchdog(context.root.exists(WATCHDOG)?, mux.trim());
+    let changed = None;
+    report.add(Settled { changed, left }, context.log);
     Ok(report.outcome("this node is in all of the seed's"))
+}
+
+/// What resets a node that has lost its cluster. Proxmox's multiplexer takes the kernel's (`softdog`,
+/// where there is no other) for the HA manager.
+const WATCHDOG: &str = "/dev/watchdog";
+const MUX: &str = "watchdog-mux";
+
+/// Why the HA manager would run no guest on this node: its local manager becomes active only with a
+/// watchdog in its hands (PVE::HA::LRM, `get_protected_ha_agent_lock`). `state` is the unit's, in
+/// systemctl's word.
+fn no_watchdog(device: bool, state: &str) -> Option<String> {
+    let why = match (device, state) {
+        (true, "active") => return None,
+        (false, _) => format!("{WATCHDOG} is missing"),
+        (true, state) => format!("{MUX}.service is {state} (journalctl -u {MUX})"),
+    };
+    Some(format!(
+        "no working watchdog, without which the HA manager runs no guest here: {why}"
+    ))
 }
 
 /// A node in such a list: `NODE`, or `NODE:PRIORITY`.

@@ -8,6 +8,7 @@ pub mod hosts;
 pub mod join;
 pub mod mailname;
 pub mod network;
+pub mod ntp;
 pub mod openvpn;
 pub mod pmxcfs;
 pub mod postfix;

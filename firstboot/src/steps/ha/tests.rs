@@ -52,6 +52,22 @@ fn a_node_that_is_there_stays_with_its_priority() {
 }
 
 #[test]
+fn a_node_without_a_watchdog_is_told() {
+    assert_eq!(no_watchdog(true, "active"), None);
+    let words = "no working watchdog, without which the HA manager runs no guest here: ";
+    assert_eq!(
+        no_watchdog(false, "failed"),
+        Some(format!("{words}/dev/watchdog is missing"))
+    );
+    assert_eq!(
+        no_watchdog(true, "inactive"),
+        Some(format!(
+            "{words}watchdog-mux.service is inactive (journalctl -u watchdog-mux)"
+        ))
+    );
+}
+
+#[test]
 fn a_priority_of_the_seed_is_given() {
     let own = entry("vm42", Some(7));
     let digest = sections::digest(RULES_CFG);

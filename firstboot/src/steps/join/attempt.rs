@@ -2,7 +2,7 @@
 
 use super::judge::{Verdict, judge};
 use super::machine::{self, Action, Corosync, Entry, State};
-use super::observe::{corosync, observe};
+use super::observe::{clock_is_behind, corosync, observe};
 use super::pass::Pass;
 use super::peers::Listed;
 use super::refusals::Refusals;
@@ -190,7 +190,8 @@ impl<'a> Attempt<'a> {
         let State::NoCertificate(why) = state else {
             return Ok(());
         };
-        if self.tried.contains(&"certificate") {
+        let is_due = !clock_is_behind(self.context.root, why)?;
+        if !is_due || self.tried.contains(&"certificate") {
             return Err(Later::because(why.clone()).into());
         }
         self.tried.push("certificate");

@@ -22,6 +22,8 @@ pub enum Verdict {
     NoQuorum,
     /// The peer is in no cluster.
     NoCluster,
+    /// The cluster has other links than this node was given; the peer's words.
+    Links(String),
     /// A lock, here or in the cluster, was not free in time.
     Locked(String),
     /// The peer said no, for a reason that is not known here.
@@ -94,7 +96,9 @@ pub fn judge(output: &str, name: &str) -> Verdict {
         let findings = lines.iter().filter_map(|line| line.strip_prefix("* "));
         return Verdict::Refused(findings.map(str::to_owned).collect());
     }
-    if has("login currently works only with a TTY") {
+    if has("login currently works only with a TTY")
+        || has("U2F-enabled login is currently not implemented")
+    {
         return Verdict::TwoFactor;
     }
     if has("ipcc_send_rec") && has("Connection refused") {
@@ -110,9 +114,10 @@ pub fn judge(output: &str, name: &str) -> Verdict {
     }
     const PEER: &str = "An error occurred on the cluster node: ";
     if let Some(words) = lines.iter().find_map(|line| line.strip_prefix(PEER)) {
-        return match is_broken(words) {
-            true => Verdict::Lost(words.to_owned()),
-            false => Verdict::PeerSays(words.to_owned()),
+        return match () {
+            () if is_broken(words) => Verdict::Lost(words.to_owned()),
+            () if is_about_links(words) => Verdict::Links(words.to_owned()),
+            () => Verdict::PeerSays(words.to_owned()),
         };
     }
     if is_server_error(last) {
@@ -135,6 +140,19 @@ fn is_broken(words: &str) -> bool {
         "EOF when chunk header expected",
     ];
     is_server_error(words) || BROKEN.iter().any(|broken| words.contains(broken))
+}
+
+/// What a member says of a new node whose links are not its cluster's (read in PVE::API2::ClusterConfig's
+/// `addnode`): one is missing, one is too many, or none was given and there are several.
+fn is_about_links(words: &str) -> bool {
+    let all = |parts: &[&str]| parts.iter().all(|part| words.contains(part));
+    all(&[
+        "link ",
+        "specified for new node",
+        "exist",
+        "in cluster config",
+    ]) || all(&["no links given but multiple links found"])
+        || all(&["cluster has ", " links, but only 1 given"])
 }
 
 /// Three digits that begin with 5: what the HTTP client says when it gets no answer (500)
@@ -170,6 +188,11 @@ impl Verdict {
                 format!("the cluster of {peer} has no quorum: too many of its members are off")
             }
             Verdict::NoCluster => format!("{peer} is in no cluster"),
+            Verdict::Links(words) => format!(
+                "the cluster of {peer} has other links than {name} was given: {words}. Each link of \
+                 the cluster needs an address of {name}, and no other may be given (`links:` in \
+                 lab.yaml's cluster)"
+            ),
             Verdict::Locked(line) => format!(
                 "another join is running or left its lock behind (it expires after 120 s): {line}"
             ),
@@ -192,7 +215,7 @@ impl Verdict {
             } => format!("the join through {peer} took too long and was ended"),
             Verdict::TwoFactor => format!(
                 "root of the cluster of {peer} needs a second factor to log in, which nobody can \
-                 type here"
+                 type here. A ticket is not asked for one: `join: ticket` in lab.yaml's cluster"
             ),
             Verdict::NoFileSystem => {
                 "the cluster file system does not run (journalctl -u pve-cluster)".to_owned()
@@ -249,6 +272,54 @@ mod tests {
         assert_eq!(judge(line, "vm42"), Verdict::Added);
         assert_ne!(judge(line, "vm4"), Verdict::Added);
         assert_ne!(judge(&format!("{line}oops\n"), "vm42"), Verdict::Added);
+    }
+
+    /// As the member's own code prints them.
+    #[test]
+    fn other_links_than_the_cluster_s_are_told_from_other_words() {
+        let on_the_node = |words: &str| {
+            let before = "Login succeeded.\nRequest addition of this node\n";
+            let after = "Cluster join aborted!\n";
+            let words = format!("An error occurred on the cluster node: {words}\n");
+            judge(&format!("{before}{words}{after}"), "vm42")
+        };
+        for words in [
+            "corosync: link 1 exists in cluster config but wasn't specified for new node",
+            "corosync: link 0 specified for new node but doesn't exist in cluster config",
+            "corosync: link 0 specified for new node doesn't exist in cluster config",
+            "no links given but multiple links found on other nodes, fallback only supported on \
+             single-link clusters",
+            "cluster has 2 links, but only 1 given",
+        ] {
+            assert_eq!(on_the_node(words), Verdict::Links(words.to_owned()));
+        }
+        let words = "corosync: ring0_addr '10.99.0.11' is used already";
+        assert_eq!(on_the_node(words), Verdict::PeerSays(words.to_owned()));
+        let links = Verdict::Links("corosync: link 1 exists".to_owned());
+        assert_eq!(
+            links.reason("10.99.0.11", "vm42"),
+            "the cluster of 10.99.0.11 has other links than vm42 was given: corosync: link 1 exists. \
+             Each link of the cluster needs an address of vm42, and no other may be given (`links:` \
+             in lab.yaml's cluster)"
+        );
+    }
+
+    /// As the API client prints it (read).
+    #[test]
+    fn a_second_factor_is_told_with_its_remedy() {
+        for words in [
+            "TFA-enabled login currently works only with a TTY. at /usr/share/perl5/PVE/APIClient/\
+             LWP.pm line 121",
+            "U2F-enabled login is currently not implemented. at LWP.pm line 127",
+        ] {
+            let output = format!("Establishing API connection with host 'a'\n{words}\n");
+            assert_eq!(judge(&output, "vm42"), Verdict::TwoFactor);
+        }
+        assert_eq!(
+            Verdict::TwoFactor.reason("10.99.0.11", "vm42"),
+            "root of the cluster of 10.99.0.11 needs a second factor to log in, which nobody can type \
+             here. A ticket is not asked for one: `join: ticket` in lab.yaml's cluster"
+        );
     }
 
     #[test]

@@ -52,7 +52,7 @@
 //! | pmxcfs is down, own name does not resolve, link address not there yet | no | later |
 //! | anything unknown | no | later |
 //! | wrong fingerprint, wrong password (root's is each node's own) | yes | final, where no other peer gives hope |
-//! | two factors wanted, guests on this node, wrong usage | no | final |
+//! | two factors wanted, other links than the cluster's, guests on this node, wrong usage | no | final |
 
 use super::judge::Verdict;
 use super::members::Members;
@@ -270,7 +270,9 @@ pub fn after(verdict: &Verdict) -> After {
         }
         Verdict::WrongFingerprint(_) | Verdict::WrongPassword => (true, None),
         Verdict::Locked(_) => (false, Some(LOCK_GONE)),
-        Verdict::NoPassword | Verdict::TwoFactor | Verdict::Usage(_) => (false, None),
+        Verdict::NoPassword | Verdict::TwoFactor | Verdict::Usage(_) | Verdict::Links(_) => {
+            (false, None)
+        }
         Verdict::Refused(findings) if findings.iter().any(|f| f.contains("virtual guests")) => {
             (false, None)
         }

@@ -2,6 +2,7 @@
 
 use super::machine::{Corosync, Observed};
 use super::members::{self, Members};
+use crate::clock;
 use crate::root::Root;
 use crate::steps::votes::store;
 use anyhow::{Context, Result, bail};
@@ -53,8 +54,10 @@ fn certificate(root: &Root) -> Result<()> {
     let (ca, certificate, key) = (root.path(CA)?, root.path(CERTIFICATE)?, root.path(KEY)?);
     let openssl = |words: &[&OsStr]| root.run("openssl", words, b"");
     let (verify, ca_file) = (OsStr::new("verify"), OsStr::new("-CAfile"));
-    openssl(&[verify, ca_file, ca.as_os_str(), certificate.as_os_str()])
-        .context("the node's certificate is not one of the cluster's")?;
+    openssl(&[verify, ca_file, ca.as_os_str(), certificate.as_os_str()]).map_err(|error| {
+        let why = why_not(&error, clock::unix_time());
+        error.context(why)
+    })?;
     let words = |words: [&'static str; 4]| words.map(OsStr::new);
     let [x509, noout, pubkey, input] = words(["x509", "-noout", "-pubkey", "-in"]);
     let of_certificate = openssl(&[x509, noout, pubkey, input, certificate.as_os_str()])?;
@@ -65,6 +68,35 @@ fn certificate(root: &Root) -> Result<()> {
         bail!("the node's certificate is not that of its key {KEY}");
     }
     Ok(())
+}
+
+/// What `openssl verify` says of a certificate from the future.
+const NOT_YET: &str = "certificate is not yet valid";
+
+/// Why a certificate does not verify, seen at `now`. Proxmox dates each a day back.
+fn why_not(error: &anyhow::Error, now: u64) -> String {
+    match is_from_the_future(&format!("{error:#}")) {
+        true => format!(
+            "the node's certificate, or its authority's, is not valid yet: this machine's clock says \
+             {}, and is behind the one that it was made by",
+            clock::utc(now)
+        ),
+        false => "the node's certificate is not one of the cluster's".to_owned(),
+    }
+}
+
+fn is_from_the_future(words: &str) -> bool {
+    words.contains(NOT_YET)
+}
+
+/// Whether a certificate does not verify, in these words, because of this machine's clock. A new
+/// one would only have a wrong date, too. Not so once a time server has set the clock.
+pub fn clock_is_behind(root: &Root, words: &str) -> Result<bool> {
+    if !is_from_the_future(words) {
+        return Ok(false);
+    }
+    let set = root.query("timedatectl", &["show", "-p", "NTPSynchronized", "--value"])?;
+    Ok(set.trim() != "yes")
 }
 
 #[cfg(test)]
@@ -82,6 +114,25 @@ mod tests {
         let why = observed.certificate.unwrap();
         assert!(why.contains("openssl verify -CAfile"), "{why}");
         assert!(!observed.authkey && !observed.cluster_conf);
+    }
+
+    /// The words are those of OpenSSL 3.0's `openssl verify -attime 0`.
+    #[test]
+    fn a_certificate_from_the_future_is_the_clock_s_fault() {
+        let said = |words: &'static str| {
+            let error =
+                anyhow::anyhow!("a program failed (exit status: 2): openssl verify\n{words}");
+            why_not(&error, 1_704_067_200)
+        };
+        assert_eq!(
+            said("CN=a\nerror 9 at 0 depth lookup: certificate is not yet valid\n"),
+            "the node's certificate, or its authority's, is not valid yet: this machine's clock says \
+             2024-01-01 00:00 UTC, and is behind the one that it was made by"
+        );
+        assert_eq!(
+            said("error 10 at 0 depth lookup: certificate has expired\n"),
+            "the node's certificate is not one of the cluster's"
+        );
     }
 
     #[test]
