@@ -11,6 +11,7 @@ pub mod journal;
 pub mod lock;
 pub mod media;
 pub mod member;
+pub mod openvpn;
 pub mod patience;
 pub mod port;
 pub mod root;

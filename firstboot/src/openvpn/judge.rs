@@ -1,0 +1,206 @@
+//! Judging a configuration: everything that will keep the guest's tunnel from carrying frames to
+//! its bridge, each at its place.
+
+mod line;
+mod whole;
+
+use super::options::{self, Known};
+use super::parse::{self, Opt, Parsed};
+use super::{Finding, Place};
+use std::collections::BTreeSet;
+
+/// What the configuration will find in the guest.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Guest<'a> {
+    /// The bridges' ports that are taps, such as `tap120`. None: any device is right.
+    pub taps: &'a [&'a str],
+    /// Whether user and password are given beside the configuration.
+    pub user_pass: bool,
+    /// Whether the files that it names are put into it before; see [`super::with_blocks`].
+    pub taken_in: bool,
+}
+
+/// Everything that is wrong with the configuration, in the order of its lines.
+pub fn judge(text: &str, guest: &Guest<'_>) -> Vec<Finding> {
+    let Parsed {
+        options,
+        mut findings,
+    } = parse::parse(text);
+    let lenient = Lenient::of(&options);
+    let mut known: Vec<&Opt> = Vec::new();
+    let mut in_pem = false;
+    for option in &options {
+        if option.name.starts_with("-----BEGIN") {
+            in_pem = true;
+            findings.push(Finding::error(
+                option.place,
+                "a key or certificate outside of a block",
+                "<ca> or <cert> or <key> in the line before it, and the same with `</` after it",
+            ));
+        }
+        if in_pem {
+            in_pem = !option.name.starts_with("-----END");
+        } else if is_option(option, &lenient, &mut findings) {
+            known.push(option);
+        }
+    }
+    for option in &known {
+        findings.extend(line::judge(option, guest));
+    }
+    whole::judge(&known, guest, &mut findings);
+    findings.sort_by_key(|finding| finding.place);
+    findings.dedup();
+    findings
+}
+
+/// Unknown options that OpenVPN is told to pass over.
+struct Lenient<'a> {
+    all: bool,
+    names: BTreeSet<&'a str>,
+}
+
+impl<'a> Lenient<'a> {
+    fn of(options: &'a [Opt<'a>]) -> Self {
+        let mut lenient = Lenient {
+            all: false,
+            names: BTreeSet::new(),
+        };
+        for option in options {
+            match option.name.as_str() {
+                "ignore-unknown-option" => {
+                    let names = option.parameters.iter().map(|word| word.text.as_str());
+                    lenient.names.extend(names);
+                }
+                // `setenv FORWARD_COMPATIBLE 1`
+                "setenv" if option.parameter(0) == Some("FORWARD_COMPATIBLE") => {
+                    lenient.all = option.parameter(1) == Some("1");
+                }
+                _ => {}
+            }
+        }
+        lenient
+    }
+}
+
+/// Whether OpenVPN 2.6 takes this for an option; if not, that is noted.
+fn is_option(option: &Opt, lenient: &Lenient, findings: &mut Vec<Finding>) -> bool {
+    let name = option.name.as_str();
+    let place = option.place;
+    if lenient.all || lenient.names.contains(name) {
+        return matches!(options::known(name), Known::Takes(..));
+    }
+    let count = option.parameters.len();
+    let finding = match options::known(name) {
+        Known::Takes(..) if option.in_connection && !options::may_be_in_connection(name) => {
+            let message = format!("`{name}` cannot stand inside <connection>");
+            Finding::error(place, message, format!("`{name}` outside of it"))
+        }
+        Known::Takes(..) if option.block.is_some() => {
+            if options::may_be_inline(name) {
+                return true;
+            }
+            let message = format!("`{name}` cannot be a block");
+            Finding::error(place, message, format!("`{name}` in one line"))
+        }
+        Known::Takes(least, most) if (least..=most).contains(&count) => return true,
+        Known::Takes(least, most) => {
+            let wants = match (least, most) {
+                (0, 0) => "nothing after it".to_owned(),
+                (1, 1) => "one value after it".to_owned(),
+                (least, usize::MAX) => format!("at least {least} values after it"),
+                (least, most) if least == most => format!("{least} values after it"),
+                (least, most) => format!("{least} to {most} values after it"),
+            };
+            let message = format!("`{name}` with {count} values: OpenVPN does not start with it");
+            Finding::error(place, message, wants)
+        }
+        Known::Gone(right) => {
+            let message = format!(
+                "`{name}` is of an older release: Debian 13's OpenVPN 2.6 does not start with it"
+            );
+            Finding::error(place, message, right)
+        }
+        Known::Windows => {
+            let message = format!("`{name}` is for Windows only: OpenVPN does not start with it");
+            let right = format!("no such line, or before it: `ignore-unknown-option {name}`");
+            Finding::error(place, message, right)
+        }
+        Known::Pushed => {
+            let message = format!("`{name}` is nothing for a configuration file");
+            Finding::error(
+                place,
+                message,
+                "no such line: the server says it of a client",
+            )
+        }
+        Known::Unknown => unknown(option),
+    };
+    findings.push(finding);
+    false
+}
+
+/// An unknown option. A lone word may be a password in the wrong place, and is not repeated.
+fn unknown(option: &Opt) -> Finding {
+    let name = option.name.as_str();
+    if let Some(near) = nearest(name) {
+        let message = format!("`{name}` is no option of OpenVPN; did you mean `{near}`?");
+        return Finding::error(option.place, message, near);
+    }
+    let is_shown = !option.parameters.is_empty() && is_plain(name) || name.contains('-');
+    let message = match is_shown && name.len() < 40 {
+        true => format!("`{name}` is no option of OpenVPN 2.6"),
+        false => "this is no option of OpenVPN 2.6".to_owned(),
+    };
+    let right = "an option of openvpn(8), or no such line; a comment begins with #";
+    Finding::error(option.place, message, right)
+}
+
+fn is_plain(name: &str) -> bool {
+    name.chars()
+        .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
+}
+
+/// The option that differs by one letter left out, put in, changed or swapped.
+fn nearest(name: &str) -> Option<&'static str> {
+    let is_near = |option: &&str| option.len() > 3 && is_one_off(name, option);
+    options::all().map(|(option, ..)| option).find(is_near)
+}
+
+fn is_one_off(a: &str, b: &str) -> bool {
+    let (a, b) = (a.as_bytes(), b.as_bytes());
+    let same = a.iter().zip(b).take_while(|(x, y)| x == y).count();
+    let (a, b) = (&a[same..], &b[same..]);
+    match a.len() as isize - b.len() as isize {
+        0 => {
+            let swapped = a.len() > 1 && a[0] == b[1] && a[1] == b[0] && a[2..] == b[2..];
+            swapped || !a.is_empty() && a[1..] == b[1..]
+        }
+        1 => a[1..] == *b,
+        -1 => *a == b[1..],
+        _ => false,
+    }
+}
+
+/// The first place of an option of this name, else that of the file.
+fn place_of(options: &[&Opt], name: &str) -> Place {
+    let found = options.iter().find(|option| option.name == name);
+    found.map_or(Place::START, |option| option.place)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slip_of_the_finger_is_recognised() {
+        for (word, option) in [
+            ("remtoe", "remote"),
+            ("remot", "remote"),
+            ("clientt", "client"),
+            ("tls-auht", "tls-auth"),
+        ] {
+            assert_eq!(nearest(word), Some(option));
+        }
+        assert_eq!(nearest("hunter2"), None);
+    }
+}
