@@ -34,6 +34,8 @@ pub enum Command {
     Seed(SeedArgs),
     /// Boot a virtual machine, show its progress, and end with its own verdict.
     Run(RunArgs),
+    /// Show the certificate of a member of the cluster, and the lines for lab.yaml. Sends no secret.
+    Peer(PeerArgs),
     /// What concerns a virtual machine as a member of its cluster.
     #[command(subcommand)]
     Lab(LabCommand),
@@ -158,6 +160,13 @@ pub struct SeedArgs {
     /// The lab file.
     #[arg(long, value_name = "FILE", default_value = "lab.yaml")]
     pub lab: PathBuf,
+}
+
+/// `imgbuild peer`
+#[derive(Debug, Args)]
+pub struct PeerArgs {
+    /// The member, by its IP address or name; port 8006 is asked.
+    pub address: String,
 }
 
 /// Which accelerator QEMU uses.

@@ -4,7 +4,7 @@ use clap::Parser;
 use imgbuild::cli::{Cli, Command, LabCommand};
 use imgbuild::interrupt::Interrupted;
 use imgbuild::report::Report;
-use imgbuild::{base, check, init, interrupt, retire, run, seed};
+use imgbuild::{base, check, init, interrupt, peer, retire, run, seed};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -21,6 +21,7 @@ fn main() -> ExitCode {
         Command::Audit(args) => base::audit_command(args, &report),
         Command::Seed(args) => seed::seed(args, &report),
         Command::Run(args) => run::run(args, &report),
+        Command::Peer(args) => peer::show(args, &report),
         Command::Lab(LabCommand::Retire(args)) => retire::retire(args, &report),
     };
     match result {

@@ -2,6 +2,7 @@
 
 mod across;
 mod cluster;
+pub(crate) mod clusters;
 mod machine;
 mod network;
 mod proxmox;
@@ -10,6 +11,7 @@ mod secrets;
 mod settings;
 mod values;
 
+pub use clusters::{Cluster, clusters, shown};
 pub use secrets::{read_secret, read_secret_file};
 pub use values::ssh_key;
 

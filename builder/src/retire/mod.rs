@@ -14,7 +14,7 @@ use crate::lab::{Lab, Vm};
 use crate::report::Report;
 use crate::seed::{self, BaseImage, Documents, Files};
 use crate::work::{Busy, WorkFolder};
-use crate::{interrupt, qemu};
+use crate::{clock, interrupt, qemu};
 use anyhow::{Context, Result, bail};
 use serde_json::json;
 use std::fs;
@@ -83,7 +83,7 @@ fn is_complete(retired: &Retired, place: &Path) -> bool {
 fn write(lab: &Lab, vm: &Vm, place: &Path, work: &Path, report: &Report) -> Result<Retired> {
     let documents = Documents::retired(lab, vm)?;
     let retired = Retired {
-        date: Some(marker::now()),
+        date: Some(clock::utc(clock::now())),
         instance_id: Some(documents.instance_id.clone()),
     };
     let mut files = Files::new(work, place.to_owned())?;

@@ -1,0 +1,84 @@
+//! Points in time for people and files, in UTC: this program is static, and the C library's time
+//! zones are not in it.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// This moment, in seconds since 1970.
+pub fn now() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| since.as_secs())
+}
+
+/// Seconds since 1970 for a sentence, to the minute: `2026-11-22 22:39 UTC`.
+pub fn minute(seconds: u64) -> String {
+    let text = utc(seconds);
+    format!("{} {} UTC", &text[..10], &text[11..16])
+}
+
+/// A span for a sentence, to the minute: `1 h 59 min`.
+pub fn span(seconds: u64) -> String {
+    match (seconds / 3600, seconds / 60 % 60) {
+        (0, minutes) => format!("{minutes} min"),
+        (hours, 0) => format!("{hours} h"),
+        (hours, minutes) => format!("{hours} h {minutes} min"),
+    }
+}
+
+/// Seconds since 1970 as RFC 3339 writes them.
+pub fn utc(seconds: u64) -> String {
+    let (mut days, rest) = (seconds / 86_400, seconds % 86_400);
+    let leap = |year: u64| (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
+    let mut year = 1970;
+    loop {
+        let length = if leap(year) { 366 } else { 365 };
+        if days < length {
+            break;
+        }
+        days -= length;
+        year += 1;
+    }
+    let february = if leap(year) { 29 } else { 28 };
+    let mut month = 1;
+    for length in [31, february, 31, 30, 31, 30, 31, 31, 30, 31, 30] {
+        if days < length {
+            break;
+        }
+        days -= length;
+        month += 1;
+    }
+    format!(
+        "{year:04}-{month:02}-{:02}T{:02}:{:02}:{:02}Z",
+        days + 1,
+        rest / 3600,
+        rest / 60 % 60,
+        rest % 60
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dates() {
+        // As `date -u -d @SECONDS +%FT%TZ` prints them.
+        for (seconds, text) in [
+            (0, "1970-01-01T00:00:00Z"),
+            (951_782_400, "2000-02-29T00:00:00Z"),
+            (951_868_799, "2000-02-29T23:59:59Z"),
+            (1_735_689_599, "2024-12-31T23:59:59Z"),
+            (1_795_387_191, "2026-11-22T22:39:51Z"),
+            (4_107_542_400, "2100-03-01T00:00:00Z"),
+        ] {
+            assert_eq!(utc(seconds), text);
+        }
+    }
+
+    #[test]
+    fn for_a_sentence() {
+        assert_eq!(minute(1_795_387_191), "2026-11-22 22:39 UTC");
+        assert_eq!(span(59), "0 min");
+        assert_eq!(span(7199), "1 h 59 min");
+        assert_eq!(span(7200), "2 h");
+    }
+}

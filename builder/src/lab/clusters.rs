@@ -1,0 +1,199 @@
+//! Which VMs of a lab join the same cluster.
+
+use super::{ClusterJoin, Lab, Vm};
+
+/// How many names a message shows.
+const SHOWN: usize = 3;
+
+/// One cluster, as far as a lab knows it.
+#[derive(Debug)]
+pub struct Cluster<'a> {
+    /// What the lab calls it.
+    pub name: Option<&'a str>,
+    /// The addresses of all peers, in the order of the file.
+    pub peers: Vec<&'a str>,
+    /// The names and addresses of its VMs, which may be peers of each other.
+    own: Vec<String>,
+    /// How many members it has outside of the lab, where that was said: the fewest.
+    pub stable_nodes: Option<u32>,
+    /// The lab's VMs in it, with their votes.
+    pub vms: Vec<(&'a Vm, u64)>,
+}
+
+/// VMs are of one cluster when it has the same name for both, or when it has no name for one of
+/// them and they share a peer, or one is the other's peer.
+pub fn clusters<'a>(lab: &Lab, vms: &[&'a Vm]) -> Vec<Cluster<'a>> {
+    let joins = vms
+        .iter()
+        .filter_map(|vm| Some((*vm, vm.cluster.as_ref()?)));
+    // Those with a name first: a VM without one finds its cluster among them.
+    let (named, unnamed): (Vec<_>, Vec<_>) = joins.partition(|(_, join)| join.name.is_some());
+    let mut clusters: Vec<Cluster<'a>> = Vec::new();
+    for (vm, join) in named.into_iter().chain(unnamed) {
+        let mut own = Cluster::of(lab, vm, join);
+        let mut others = Vec::new();
+        for cluster in clusters {
+            // A VM whose peers belong to two named clusters does not make them one.
+            match cluster.is(&own) {
+                true => own = cluster.and(own),
+                false => others.push(cluster),
+            }
+        }
+        others.push(own);
+        clusters = others;
+    }
+    clusters
+}
+
+impl<'a> Cluster<'a> {
+    fn of(lab: &Lab, vm: &'a Vm, join: &'a ClusterJoin) -> Self {
+        Cluster {
+            own: vm.names_and_addresses(&lab.domain),
+            name: join.name.as_deref(),
+            peers: join.peers.iter().map(|p| p.address.as_str()).collect(),
+            stable_nodes: join.stable_nodes,
+            vms: vec![(vm, u64::from(join.votes.unwrap_or(1)))],
+        }
+    }
+
+    fn is(&self, other: &Self) -> bool {
+        match (self.name, other.name) {
+            (Some(one), Some(other)) => one == other,
+            _ => {
+                let listed = |peer: &&str| other.own.iter().any(|own| own == peer);
+                let lists = |peer: &&str| self.own.iter().any(|own| own == peer);
+                self.peers
+                    .iter()
+                    .any(|p| other.peers.contains(p) || listed(p))
+                    || other.peers.iter().any(lists)
+            }
+        }
+    }
+
+    fn and(mut self, other: Self) -> Self {
+        self.name = self.name.or(other.name);
+        for peer in other.peers {
+            if !self.peers.contains(&peer) {
+                self.peers.push(peer);
+            }
+        }
+        self.own.extend(other.own);
+        let said = [self.stable_nodes, other.stable_nodes];
+        self.stable_nodes = said.into_iter().flatten().min();
+        self.vms.extend(other.vms);
+        self
+    }
+
+    /// How many members it has that are no VMs of the lab; without a word about it, those that
+    /// are known: the peers.
+    pub fn stable(&self, lab: &Lab) -> u64 {
+        if let Some(nodes) = self.stable_nodes {
+            return nodes.into();
+        }
+        self.peers.iter().filter(|peer| !lab.is_vm(peer)).count() as u64
+    }
+
+    /// What it is called in a message.
+    pub fn label(&self) -> String {
+        match self.name {
+            Some(name) => format!("the cluster {name}"),
+            None => format!("the cluster of {}", shown(&self.peers)),
+        }
+    }
+}
+
+/// The first few of many names.
+pub fn shown(names: &[&str]) -> String {
+    match names.len() {
+        0..=SHOWN => names.join(", "),
+        _ => format!("{} …", names[..SHOWN].join(", ")),
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    const FINGERPRINT: &str = "AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:\
+                               AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB:AB";
+
+    /// A lab whose VMs have these clusters: name of the VM, peers, more keys.
+    pub(crate) fn lab(vms: &[(&str, &[&str], &str)]) -> Lab {
+        let folder = tempfile::tempdir().unwrap();
+        let secret = folder.path().join("password");
+        std::fs::write(&secret, "hunter2\n").unwrap();
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+        std::fs::set_permissions(&secret, mode).unwrap();
+        let mut text = "domain: example.org\nvms:\n".to_owned();
+        for (name, peers, more) in vms {
+            let peers: Vec<String> = peers
+                .iter()
+                .map(|peer| format!("{{address: {peer}, fingerprint: \"{FINGERPRINT}\"}}"))
+                .collect();
+            let peers = peers.join(", ");
+            text.push_str(&format!(
+                "- name: {name}\n  cluster: {{peers: [{peers}], password_file: password{more}}}\n"
+            ));
+        }
+        let file = folder.path().join("lab.yaml");
+        std::fs::write(&file, text).unwrap();
+        Lab::load(&file).unwrap()
+    }
+
+    /// (name, peers, number of VMs) of each cluster.
+    fn seen(lab: &Lab) -> Vec<(Option<&str>, String, usize)> {
+        clusters(lab, &lab.vms.iter().collect::<Vec<_>>())
+            .into_iter()
+            .map(|c| (c.name, c.peers.join(" "), c.vms.len()))
+            .collect()
+    }
+
+    #[test]
+    fn a_shared_peer_or_name_is_one_cluster() {
+        let lab1 = lab(&[
+            ("vm2", &["a", "b"], ""),
+            ("vm3", &["c"], ""),
+            ("vm4", &["d"], ""),
+            // Of both, so these are one.
+            ("vm5", &["c", "b"], ""),
+        ]);
+        assert_eq!(
+            seen(&lab1),
+            [(None, "d".into(), 1), (None, "c a b".into(), 3)]
+        );
+        let lab2 = lab(&[
+            ("vm2", &["a"], ""),
+            ("vm3", &["a"], ", name: one"),
+            ("vm4", &["b"], ", name: one"),
+            ("vm5", &["a"], ", name: two"),
+        ]);
+        let names: Vec<_> = seen(&lab2).into_iter().map(|c| (c.0, c.2)).collect();
+        assert_eq!(names, [(Some("two"), 1), (Some("one"), 3)]);
+    }
+
+    #[test]
+    fn a_vm_that_is_the_peer_of_another_is_of_its_cluster() {
+        let lab = lab(&[("vm2", &["vm3.example.org"], ""), ("vm3", &["pve1"], "")]);
+        let all = "vm3.example.org pve1".to_owned();
+        assert_eq!(seen(&lab), [(None, all, 2)]);
+        let cluster = &clusters(&lab, &lab.vms.iter().collect::<Vec<_>>())[0];
+        assert_eq!(cluster.stable(&lab), 1);
+    }
+
+    #[test]
+    fn a_peer_that_is_a_vm_of_the_lab_is_not_stable() {
+        let vms = |stable: &'static str| {
+            lab(&[("vm2", &["pve1", "vm3.example.org", "192.168.122.4"], stable)])
+        };
+        // vm3 and vm4 are not in this lab.
+        assert_eq!(vms("").vms.len(), 1);
+        let cluster = |lab: &Lab| clusters(lab, &[&lab.vms[0]])[0].stable(lab);
+        assert_eq!(cluster(&vms("")), 3);
+        let lab = lab(&[
+            ("vm2", &["pve1", "vm3.example.org", "192.168.122.4"], ""),
+            ("vm3", &["pve1"], ""),
+            ("vm4", &["pve1"], ""),
+        ]);
+        assert_eq!(cluster(&lab), 1);
+    }
+}
