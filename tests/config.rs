@@ -172,8 +172,8 @@ fn warnings_are_events_for_programs() {
         .map(|line| serde_json::from_str(line).unwrap())
         .collect();
     let names: Vec<_> = events.iter().map(|event| &event["event"]).collect();
-    assert_eq!(names, ["check", "warning", "warning"]);
-    let text = events[2]["text"].as_str().unwrap();
+    assert_eq!(names, ["check", "warning", "warning", "warning"]);
+    let text = events[3]["text"].as_str().unwrap();
     assert!(
         text.starts_with("the cluster of 10.120.0.1, 10.120.0.2: "),
         "{text}"

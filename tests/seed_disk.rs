@@ -102,12 +102,12 @@ fn what_the_lab_says_of_the_cluster_reaches_the_guest() {
     };
     assert_eq!(cluster.retry, retry);
     let storage =
-        |id: &str, server: &str, export: &str, content: &[&str], options: Option<&str>| {
+        |id: &str, server: &str, export: &str, content: Option<&[&str]>, options: Option<&str>| {
             NfsStorage {
                 id: id.into(),
                 server: server.into(),
                 export: export.into(),
-                content: Some(content.iter().map(|kind| (*kind).to_owned()).collect()),
+                content: content.map(|kinds| kinds.iter().map(|kind| (*kind).to_owned()).collect()),
                 options: options.map(str::to_owned),
             }
         };
@@ -116,10 +116,10 @@ fn what_the_lab_says_of_the_cluster_reaches_the_guest() {
             "lab",
             "10.120.0.5",
             "/srv/lab",
-            &["rootdir", "iso"],
+            Some(&["rootdir", "iso"]),
             Some("vers=4.2,soft"),
         ),
-        storage("more", "nfs", "/more", &["rootdir", "images"], None),
+        storage("more", "nfs", "/more", None, None),
     ];
     assert_eq!(found.storage, storages);
     let ha = |groups: &[&str], rules: &[&str]| Ha {

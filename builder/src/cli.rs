@@ -160,6 +160,14 @@ pub struct SeedArgs {
     /// The lab file.
     #[arg(long, value_name = "FILE", default_value = "lab.yaml")]
     pub lab: PathBuf,
+    /// For `join: ticket`: a ticket of root@pam that was made on a member, in a file with mode
+    /// 0600. Nothing is asked then.
+    #[arg(long, value_name = "FILE")]
+    pub ticket_file: Option<PathBuf>,
+    /// For `join: ticket`: read the cluster's root password from the first line of standard
+    /// input, and the second factor, where one is wanted, from the second.
+    #[arg(long, conflicts_with = "ticket_file")]
+    pub password_stdin: bool,
 }
 
 /// `imgbuild peer`

@@ -15,7 +15,34 @@ pub(super) fn warnings(lab: &Lab, vms: &[&Vm]) -> Vec<String> {
             too_many_nodes(cluster, stable),
         ]
     });
-    each.flatten().collect()
+    others_rely_on(&clusters)
+        .into_iter()
+        .chain(each.flatten())
+        .collect()
+}
+
+/// A cluster that has members outside of the lab serves others too, and whoever has root on one
+/// of its members has it on all. Said once, however many there are.
+fn others_rely_on(clusters: &[Cluster<'_>]) -> Option<String> {
+    let outside = |cluster: &&Cluster<'_>| {
+        !cluster.shared && cluster.stable_nodes.is_some_and(|nodes| nodes > 0)
+    };
+    let labels: Vec<String> = clusters
+        .iter()
+        .filter(outside)
+        .map(Cluster::label)
+        .collect();
+    let (has, it) = match labels.len() {
+        0 => return None,
+        1 => ("has", "it"),
+        _ => ("have", "them"),
+    };
+    Some(format!(
+        "{} {has} members outside of this lab: whoever gets root on a PC of this lab has root on \
+         all of {it} (docs/trust.md)\n  right: a cluster of its own for the lab; or `trust: shared` \
+         in `cluster`, where this is meant",
+        labels.join(" and "),
+    ))
 }
 
 fn too_many_votes(cluster: &Cluster<'_>, stable: u64) -> Option<String> {
@@ -85,14 +112,47 @@ mod tests {
             ]
         );
         // What was said counts, and the peers no longer.
-        vms[0].2 = ", stable_nodes: 3";
+        vms[0].2 = ", stable_nodes: 3, trust: shared";
         assert_eq!(found(&lab(&vms)), [""; 0]);
+    }
+
+    #[test]
+    fn a_cluster_that_others_rely_on_is_told_once() {
+        let none = ", votes: 0, stable_nodes: 0";
+        let some = ", votes: 0, stable_nodes: 3";
+        let shared = ", votes: 0, stable_nodes: 3, trust: shared";
+        let of = |more: [&'static str; 3]| {
+            found(&lab(&[
+                ("vm2", &["pve1"], more[0]),
+                ("vm3", &["pve1"], more[1]),
+                ("vm4", &["pve9"], more[2]),
+            ]))
+        };
+        assert_eq!(of([none, none, none]), [""; 0]);
+        assert_eq!(of([shared, some, shared]), [""; 0]);
+        let words = |who: &str, it: &str| {
+            format!(
+                "{who} members outside of this lab: whoever gets root on a PC of this lab has \
+                 root on all of {it} (docs/trust.md)\n  right: a cluster of its own for the lab; \
+                 or `trust: shared` in `cluster`, where this is meant"
+            )
+        };
+        assert_eq!(
+            of([some, some, none]),
+            [words("the cluster of pve1 has", "it")]
+        );
+        let both = "the cluster of pve1 and the cluster of pve9 have";
+        assert_eq!(of([some, some, some]), [words(both, "them")]);
     }
 
     #[test]
     fn votes_that_differ_are_counted_as_votes() {
         let lab = lab(&[
-            ("vm2", &["pve1"], ", stable_nodes: 3, name: school"),
+            (
+                "vm2",
+                &["pve1"],
+                ", stable_nodes: 3, name: school, trust: shared",
+            ),
             ("vm3", &["pve1"], ", votes: 5, stable_nodes: 4"),
         ]);
         assert_eq!(
@@ -123,7 +183,7 @@ mod tests {
         );
         vms.pop();
         assert_eq!(found(&lab(&vms)), [""; 0]);
-        vms[0].2 = ", votes: 0, stable_nodes: 2";
+        vms[0].2 = ", votes: 0, stable_nodes: 2, trust: shared";
         assert_eq!(found(&lab(&vms)).len(), 1);
     }
 }

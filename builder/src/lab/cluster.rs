@@ -1,22 +1,29 @@
 //! The cluster that a VM joins: `cluster` of lab.yaml.
 
-use super::{ClusterJoin, settings, values};
-use crate::yaml::{Fields, Keys, Kind, Node, Place, Placed, Reader, forms};
+use super::links::{self, Addresses, LINKS, LinkWishes};
+use super::peers::{self, PEERS};
+use super::{ClusterJoin, Folder, JoinWith, settings, values};
+use crate::yaml::{Fields, Keys, Node, Place, Placed, Reader, forms};
 use firstboot::seed::{Peer, Retry};
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 
 const HOUR: u64 = 3600;
 const DAY: u64 = 24 * HOUR;
 
+const JOIN: (&str, &str) = (
+    "join",
+    "join: ticket, worth two hours, which `imgbuild seed` gets with the cluster's root password \
+     and keeps nothing of it; or `password_file`",
+);
 const KEYS: Keys = &[
-    (
-        "peers",
-        "peers: a list of {address, fingerprint}, the members that may be asked",
-    ),
+    PEERS,
+    JOIN,
     (
         "password_file",
         "password_file: a file with mode 0600, such as secrets/cluster-password",
     ),
+    LINKS,
     (
         "votes",
         "votes: a number from 0 to 1000; 0 keeps a VM that is often off out of the quorum",
@@ -30,19 +37,12 @@ const KEYS: Keys = &[
         "stable_nodes: how many members outside of this lab the cluster has, from 0 to 1000",
     ),
     (
+        "trust",
+        "trust: shared, where others than this lab rely on the cluster and that is meant",
+    ),
+    (
         "retry",
         "retry: {first: 10s, most: 5m, attempt: 5m, give_up: never}, or some of them",
-    ),
-];
-const PEER_KEYS: Keys = &[
-    (
-        "address",
-        "address: an IP address or a name that the VM can resolve",
-    ),
-    (
-        "fingerprint",
-        "fingerprint: what the peer prints for: openssl x509 -noout -fingerprint -sha256 \
-         -in /etc/pve/local/pve-ssl.pem (32 pairs of hex digits with colons)",
     ),
 ];
 const RETRY_KEYS: Keys = &[
@@ -71,12 +71,22 @@ pub(super) struct ClusterWish {
     pub peers: Vec<Placed<Peer>>,
     /// Whether `peers` was written, be it wrong: it is then not missing.
     pub has_peers: bool,
-    pub password_file: Option<Placed<String>>,
-    pub has_password_file: bool,
+    pub with: Option<WithWish>,
+    /// Whether `join` or `password_file` was written, be it wrong.
+    has_with: bool,
+    links: Option<(Place, LinkWishes)>,
+    shared: bool,
     votes: Option<u32>,
     name: Option<String>,
     stable_nodes: Option<u32>,
     retry: RetryWish,
+}
+
+/// What lets a VM in, as it was written.
+#[derive(Debug, Clone)]
+pub(super) enum WithWish {
+    Ticket,
+    PasswordFile(Placed<String>),
 }
 
 /// What was said of [`Retry`], in seconds.
@@ -99,11 +109,13 @@ impl ClusterWish {
                 false => default.peers,
             },
             has_peers: self.has_peers || default.has_peers,
-            password_file: match self.has_password_file {
-                true => self.password_file,
-                false => default.password_file,
+            with: match self.has_with {
+                true => self.with,
+                false => default.with,
             },
-            has_password_file: self.has_password_file || default.has_password_file,
+            has_with: self.has_with || default.has_with,
+            links: self.links.or(default.links),
+            shared: self.shared || default.shared,
             votes: self.votes.or(default.votes),
             name: self.name.or(default.name),
             stable_nodes: self.stable_nodes.or(default.stable_nodes),
@@ -116,11 +128,23 @@ impl ClusterWish {
         }
     }
 
-    /// The cluster to join, once the password's file is known.
-    pub fn join(&self, r: &mut Reader, password_file: PathBuf) -> ClusterJoin {
+    /// The VM's addresses on the links.
+    pub fn links(&self, r: &mut Reader, own: &Addresses) -> BTreeMap<u8, Ipv4Addr> {
+        links::resolve(r, self.links.as_ref(), own)
+    }
+
+    /// The cluster to join, once what depends on the VM is known.
+    pub fn join(
+        &self,
+        r: &mut Reader,
+        with: JoinWith,
+        links: BTreeMap<u8, Ipv4Addr>,
+    ) -> ClusterJoin {
         ClusterJoin {
             peers: self.peers.iter().map(|p| p.value.clone()).collect(),
-            password_file,
+            with,
+            links,
+            shared: self.shared,
             name: self.name.clone(),
             votes: self.votes,
             stable_nodes: self.stable_nodes,
@@ -130,10 +154,12 @@ impl ClusterWish {
 
     /// Says what a cluster part lacks.
     pub fn require(&self, r: &mut Reader) {
-        for (has, (key, right)) in [self.has_peers, self.has_password_file].iter().zip(KEYS) {
-            if !has {
-                r.problem(self.place, format!("the key `{key}` is missing"), *right);
-            }
+        if !self.has_peers {
+            r.problem(self.place, "the key `peers` is missing", PEERS.1);
+        }
+        if !self.has_with {
+            let message = "neither `join` nor `password_file` says what lets the VM in";
+            r.problem(self.place, message, JOIN.1);
         }
     }
 }
@@ -166,15 +192,19 @@ impl RetryWish {
 }
 
 /// Reads `cluster`.
-pub(super) fn read(r: &mut Reader, node: &Node) -> ClusterWish {
+pub(super) fn read(r: &mut Reader, node: &Node, folder: &Folder) -> ClusterWish {
     let f = r.fields(node, "`cluster`", settings::CLUSTER.1, KEYS);
     let number = |text: &str| forms::number(text, 0, 1000);
     ClusterWish {
         place: f.place,
-        peers: read_peers(r, &f),
+        peers: peers::read(r, &f, folder),
         has_peers: f.accounted("peers"),
-        password_file: r.field(&f, "password_file", values::path),
-        has_password_file: f.accounted("password_file"),
+        with: read_with(r, &f),
+        has_with: f.accounted(JOIN.0) || f.accounted("password_file"),
+        links: f
+            .get(LINKS.0)
+            .map(|node| (node.place, links::read(r, node))),
+        shared: r.field(&f, "trust", trust).is_some(),
         votes: r.field_scalar(&f, "votes", number).map(|v| v.value),
         name: r.field(&f, "name", values::cluster_name).map(|n| n.value),
         stable_nodes: r.field_scalar(&f, "stable_nodes", number).map(|n| n.value),
@@ -182,46 +212,36 @@ pub(super) fn read(r: &mut Reader, node: &Node) -> ClusterWish {
     }
 }
 
-fn read_peers(r: &mut Reader, f: &Fields<'_>) -> Vec<Placed<Peer>> {
-    let mut peers: Vec<Placed<Peer>> = Vec::new();
-    let Some(list) = f.get("peers") else {
-        return peers;
-    };
-    let nodes = r.list(list, f.right("peers"));
-    if nodes.is_empty() && matches!(list.kind, Kind::List(_)) {
-        r.problem(list.place, "a cluster without a peer", f.right("peers"));
+/// Exactly one of the two.
+fn read_with(r: &mut Reader, f: &Fields<'_>) -> Option<WithWish> {
+    let ticket = r.field(f, JOIN.0, ticket);
+    let file = r.field(f, "password_file", values::path);
+    if let (Some(_), Some(file)) = (&ticket, &file) {
+        let message = "both `join: ticket` and `password_file`: one of them lets the VM in";
+        let right = "`join: ticket` alone; or `password_file` alone, for PCs that are first \
+                     switched on more than two hours after `imgbuild seed`";
+        r.problem(file.place, message, right);
+        return None;
     }
-    for node in nodes {
-        let Some(peer) = read_peer(r, node) else {
-            continue;
-        };
-        if let Some(first) = peers.iter().find(|p| p.value.address == peer.value.address) {
-            let message = format!(
-                "the peer {} is listed twice; first in line {}",
-                peer.value.address, first.place.line
-            );
-            r.problem(peer.place, message, "each peer once");
-            continue;
-        }
-        peers.push(peer);
+    match (ticket, file) {
+        (Some(_), _) => Some(WithWish::Ticket),
+        (None, file) => file.map(WithWish::PasswordFile),
     }
-    peers
 }
 
-fn read_peer(r: &mut Reader, node: &Node) -> Option<Placed<Peer>> {
-    let f = r.fields(node, "a peer", KEYS[0].1, PEER_KEYS);
-    r.require(&f, "address");
-    r.require(&f, "fingerprint");
-    let address = r.field(&f, "address", values::peer_address);
-    let fingerprint = r.field(&f, "fingerprint", values::fingerprint);
-    let address = address?;
-    Some(Placed {
-        place: address.place,
-        value: Peer {
-            address: address.value,
-            fingerprints: vec![fingerprint?.value],
-        },
-    })
+fn ticket(text: &str) -> Result<(), String> {
+    one_word(text, "ticket")
+}
+
+fn trust(text: &str) -> Result<(), String> {
+    one_word(text, "shared")
+}
+
+fn one_word(text: &str, word: &str) -> Result<(), String> {
+    match text == word {
+        true => Ok(()),
+        false => Err(format!("`{}` is not `{word}`", forms::shown(text))),
+    }
 }
 
 /// The limits are those of the guest's parser.

@@ -16,6 +16,8 @@ pub struct Cluster<'a> {
     own: Vec<String>,
     /// How many members it has outside of the lab, where that was said: the fewest.
     pub stable_nodes: Option<u32>,
+    /// Whether somebody said that others rely on it, and that this is meant.
+    pub shared: bool,
     /// The lab's VMs in it, with their votes.
     pub vms: Vec<(&'a Vm, u64)>,
 }
@@ -52,6 +54,7 @@ impl<'a> Cluster<'a> {
             name: join.name.as_deref(),
             peers: join.peers.iter().map(|p| p.address.as_str()).collect(),
             stable_nodes: join.stable_nodes,
+            shared: join.shared,
             vms: vec![(vm, u64::from(join.votes.unwrap_or(1)))],
         }
     }
@@ -80,6 +83,7 @@ impl<'a> Cluster<'a> {
         self.own.extend(other.own);
         let said = [self.stable_nodes, other.stable_nodes];
         self.stable_nodes = said.into_iter().flatten().min();
+        self.shared |= other.shared;
         self.vms.extend(other.vms);
         self
     }

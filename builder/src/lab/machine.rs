@@ -1,9 +1,10 @@
 //! One VM: its own keys, the defaults, and what is derived.
 
-use super::cluster::ClusterWish;
+use super::cluster::{ClusterWish, WithWish};
+use super::links::Addresses;
 use super::network::{self, Networks};
 use super::settings::{self, OpenVpnWish, Settings, Wish};
-use super::{ClusterJoin, Folder, Ipv4Network, OpenVpn, Secrets, Vm, secrets, values};
+use super::{ClusterJoin, Folder, Ipv4Network, JoinWith, OpenVpn, Secrets, Vm, secrets, values};
 use crate::retire::Retired;
 use crate::yaml::{Fields, Keys, Node, Place, Placed, Reader, forms};
 use firstboot::seed::{Ha, Peer};
@@ -32,6 +33,7 @@ const KEYS: Keys = &[
     settings::CORES,
     settings::DISK,
     settings::TIMEZONE,
+    settings::NTP,
     settings::SSH_KEYS,
     settings::SSH_KEY_FILES,
     settings::ROOT_PASSWORD_FILE,
@@ -99,8 +101,12 @@ pub(super) fn read(
         Wish::No | Wish::Unsaid => (None, None),
     };
     let joins = matches!(settings.cluster, Wish::Yes(_));
+    let own = Addresses {
+        address: address.as_ref().map(|a| a.value),
+        vmbr120: vmbr120.as_ref().map(|a| a.value),
+    };
     let cluster = match &settings.cluster {
-        Wish::Yes(wish) => files.cluster(r, wish),
+        Wish::Yes(wish) => files.cluster(r, wish, &own),
         Wish::No | Wish::Unsaid => None,
     };
     let peers = match settings.cluster {
@@ -126,6 +132,7 @@ pub(super) fn read(
         root_password_file: root_password_file.and_then(|file| files.password(r, file)),
         ssh_password: settings.ssh_password.unwrap_or(false),
         timezone: settings.timezone,
+        ntp: settings.ntp.unwrap_or_default(),
         cluster,
         storage: match settings.storage {
             Wish::Yes(storage) => storage,
@@ -310,9 +317,13 @@ impl Files<'_> {
         (Some(openvpn), identity)
     }
 
-    fn cluster(&self, r: &mut Reader, wish: &ClusterWish) -> Option<ClusterJoin> {
+    fn cluster(&self, r: &mut Reader, wish: &ClusterWish, own: &Addresses) -> Option<ClusterJoin> {
         wish.require(r);
-        let password_file = self.password(r, wish.password_file.as_ref()?)?;
-        Some(wish.join(r, password_file))
+        let links = wish.links(r, own);
+        let with = match wish.with.as_ref()? {
+            WithWish::Ticket => JoinWith::Ticket,
+            WithWish::PasswordFile(file) => JoinWith::PasswordFile(self.password(r, file)?),
+        };
+        Some(wish.join(r, with, links))
     }
 }

@@ -3,8 +3,10 @@
 mod across;
 mod cluster;
 pub(crate) mod clusters;
+mod links;
 mod machine;
 mod network;
+mod peers;
 mod proxmox;
 mod read;
 mod secrets;
@@ -19,6 +21,7 @@ use crate::command;
 use crate::yaml::{Place, Reader, forms};
 use anyhow::{Context, Result, bail};
 use firstboot::seed::{Ha, NfsStorage, Peer, Retry};
+use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
@@ -92,6 +95,8 @@ pub struct Vm {
     pub ssh_password: bool,
     /// Time zone.
     pub timezone: Option<String>,
+    /// Time servers; empty leaves the base's own.
+    pub ntp: Vec<String>,
     /// The cluster to join.
     pub cluster: Option<ClusterJoin>,
     /// NFS storages that are to be open to it.
@@ -114,16 +119,30 @@ pub struct OpenVpn {
 pub struct ClusterJoin {
     /// Its members that may be asked.
     pub peers: Vec<Peer>,
-    /// The file that holds the cluster's root password.
-    pub password_file: PathBuf,
+    /// What lets the VM in.
+    pub with: JoinWith,
+    /// The VM's addresses on corosync's links, by their numbers (0 to 7); empty leaves the choice
+    /// to `pvecm add`, which takes the address of the VM's name.
+    pub links: BTreeMap<u8, Ipv4Addr>,
     /// What the lab calls it, to tell it from another.
     pub name: Option<String>,
     /// The VM's votes in the quorum; without a number one, which `pvecm add` gives.
     pub votes: Option<u32>,
     /// How many members outside of this lab it has, where that was said.
     pub stable_nodes: Option<u32>,
+    /// Whether it was said that others than this lab rely on the cluster, and that this is meant.
+    pub shared: bool,
     /// How a join that did not succeed is tried again.
     pub retry: Retry,
+}
+
+/// What lets a VM into its cluster.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum JoinWith {
+    /// A ticket, worth two hours, that `imgbuild seed` gets from a member.
+    Ticket,
+    /// The file that holds the cluster's root password.
+    PasswordFile(PathBuf),
 }
 
 impl Vm {

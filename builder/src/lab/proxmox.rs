@@ -37,9 +37,6 @@ const HA_KEYS: Keys = &[
 const CONTENT: [&str; 7] = [
     "rootdir", "images", "iso", "vztmpl", "backup", "snippets", "import",
 ];
-/// What a container needs.
-const DEFAULT_CONTENT: [&str; 2] = ["rootdir", "images"];
-
 /// An HA part; a list that was not written is left to the default.
 #[derive(Debug, Clone)]
 pub(super) struct HaWish {
@@ -119,17 +116,14 @@ fn read_one(r: &mut Reader, node: &Node) -> Option<Placed<NfsStorage>> {
     let id = r.field(&f, "id", storage_id);
     let server = r.field(&f, "server", values::peer_address);
     let export = r.field(&f, "export", export);
-    let content = match f.get("content") {
-        None => DEFAULT_CONTENT.map(str::to_owned).to_vec(),
-        Some(list) => {
-            if matches!(&list.kind, Kind::List(kinds) if kinds.is_empty()) {
-                let message = "a storage that may hold nothing";
-                r.problem(list.place, message, f.right("content"));
-            }
-            let kinds = r.field_list(&f, "content", content);
-            kinds.into_iter().map(|kind| kind.value).collect()
+    let content = f.get("content").map(|list| {
+        if matches!(&list.kind, Kind::List(kinds) if kinds.is_empty()) {
+            let message = "a storage that may hold nothing";
+            r.problem(list.place, message, f.right("content"));
         }
-    };
+        let kinds = r.field_list(&f, "content", content);
+        kinds.into_iter().map(|kind| kind.value).collect()
+    });
     let options = r.field(&f, "options", mount_options);
     let id = id?;
     Some(Placed {
@@ -138,7 +132,7 @@ fn read_one(r: &mut Reader, node: &Node) -> Option<Placed<NfsStorage>> {
             id: id.value,
             server: server?.value,
             export: export?.value,
-            content: Some(content),
+            content,
             options: options.map(|options| options.value),
         },
     })

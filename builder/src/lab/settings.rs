@@ -17,6 +17,10 @@ pub(super) const TIMEZONE: Key = (
     "timezone",
     "timezone: a name such as Etc/UTC or Europe/Paris",
 );
+pub(super) const NTP: Key = (
+    "ntp",
+    "ntp: a list of time servers, addresses or names, such as [ntp.example.org]",
+);
 pub(super) const SSH_KEYS: Key = (
     "ssh_keys",
     "ssh_keys: a list of public keys, each as in a .pub file: `ssh-ed25519 AAAA… comment`",
@@ -39,7 +43,7 @@ pub(super) const OPENVPN: Key = (
 );
 pub(super) const CLUSTER: Key = (
     "cluster",
-    "cluster: {peers: [{address, fingerprint}], password_file: FILE}, or none for a VM without",
+    "cluster: {peers: [{address, fingerprint}], join: ticket}, or none for a VM without",
 );
 pub(super) const STORAGE: Key = (
     "storage",
@@ -55,6 +59,7 @@ const DEFAULTS_KEYS: Keys = &[
     CORES,
     DISK,
     TIMEZONE,
+    NTP,
     SSH_KEYS,
     SSH_KEY_FILES,
     ROOT_PASSWORD_FILE,
@@ -100,6 +105,7 @@ pub(super) struct Settings {
     pub cores: Option<u32>,
     pub disk: Option<u64>,
     pub timezone: Option<String>,
+    pub ntp: Option<Vec<String>>,
     pub ssh_keys: Option<Vec<String>>,
     pub root_password_file: Option<Placed<String>>,
     pub ssh_password: Option<bool>,
@@ -133,13 +139,14 @@ impl Settings {
             cores: cores.map(|c| c.value),
             disk: disk.map(|d| d.value),
             timezone: r.field(f, TIMEZONE.0, forms::timezone).map(|t| t.value),
+            ntp: read_ntp(r, f),
             ssh_keys: read_ssh_keys(r, f, folder),
             root_password_file: r.field(f, ROOT_PASSWORD_FILE.0, values::path),
             ssh_password: r
                 .field_scalar(f, SSH_PASSWORD.0, forms::yes_or_no)
                 .map(|s| s.value),
             openvpn: wish(r, f, OPENVPN.0, read_openvpn),
-            cluster: wish(r, f, CLUSTER.0, cluster::read),
+            cluster: wish(r, f, CLUSTER.0, |r, node| cluster::read(r, node, folder)),
             storage: wish(r, f, STORAGE.0, proxmox::read_storage),
             ha: wish(r, f, HA.0, proxmox::read_ha),
         }
@@ -153,6 +160,7 @@ impl Settings {
             cores: self.cores.or(defaults.cores),
             disk: self.disk.or(defaults.disk),
             timezone: self.timezone.or(defaults.timezone),
+            ntp: self.ntp.or(defaults.ntp),
             ssh_keys: self.ssh_keys.or(defaults.ssh_keys),
             root_password_file: self.root_password_file.or(defaults.root_password_file),
             ssh_password: self.ssh_password.or(defaults.ssh_password),
@@ -218,6 +226,13 @@ pub(super) fn require_openvpn(r: &mut Reader, wish: &OpenVpnWish) {
     if !wish.has_config {
         r.problem(wish.place, "the key `config` is missing", OPENVPN_KEYS[1].1);
     }
+}
+
+/// An empty list is for a VM that takes none of the defaults.
+fn read_ntp(r: &mut Reader, f: &Fields<'_>) -> Option<Vec<String>> {
+    let servers = r.field_list(f, NTP.0, values::peer_address);
+    f.has(NTP.0)
+        .then(|| servers.into_iter().map(|server| server.value).collect())
 }
 
 /// The keys written here and those of the files named here; `None` where neither is.

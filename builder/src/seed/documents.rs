@@ -5,7 +5,7 @@ use anyhow::{Context, Result};
 use firstboot::seed::names;
 use firstboot::seed::{
     Bridge, BridgeParameters, Chpasswd, Cluster, Credential, Ethernet, Ha, Match, MetaData,
-    Nameservers, NetworkConfig, OpenVpnInstance, PasswordKind, Proxmox, Retry, Route, Secret,
+    Nameservers, NetworkConfig, Ntp, OpenVpnInstance, PasswordKind, Proxmox, Retry, Route, Secret,
     UserData, UserPassword,
 };
 use sha_crypt::{CustomizedPasswordHasher, Params, ShaCrypt};
@@ -25,15 +25,15 @@ pub struct Secrets {
     pub root_password: Option<Secret>,
     /// The whole OpenVPN configuration.
     pub openvpn: Option<Secret>,
-    /// The cluster's root password.
-    pub cluster_password: Option<Secret>,
+    /// What lets it into its cluster.
+    pub credential: Option<Credential>,
 }
 
 /// The documents as they go onto the disk. The user-data holds the secrets in clear text,
 /// so there is no `Debug`.
 pub struct Documents {
     /// `NAME-` and 16 hex digits of a digest over everything else on the disk but the cluster's
-    /// password.
+    /// password or ticket.
     pub instance_id: String,
     /// `meta-data`
     pub meta_data: String,
@@ -73,7 +73,8 @@ impl Documents {
         // digest of a weak password tells it.
         let mut told = user_data.clone();
         if let Some(cluster) = told.proxmox.as_mut().and_then(|p| p.cluster.as_mut()) {
-            cluster.credential = cluster.credential.removed();
+            // Of one kind, too: a machine whose ticket has expired goes on with a password.
+            cluster.credential = Credential::Password(Secret::new("x"));
             // One VM more in the lab does not make another instance of each.
             cluster.lab = Vec::new();
         }
@@ -124,12 +125,17 @@ fn user_data(lab: &Lab, vm: &Vm, secrets: &Secrets) -> Result<UserData> {
         let config = OpenVpnInstance::new(config.clone());
         openvpn.insert(instance.instance.clone(), config);
     }
-    let cluster = match (&vm.cluster, &secrets.cluster_password) {
-        (Some(join), Some(password)) => Some(Cluster {
+    let cluster = match (&vm.cluster, &secrets.credential) {
+        (Some(join), Some(credential)) => Some(Cluster {
             peers: join.peers.clone(),
-            credential: Credential::Password(password.clone()),
-            link0: vm.vmbr120.map(IpAddr::V4),
-            links: Default::default(),
+            credential: credential.clone(),
+            link0: join.links.get(&0).copied().map(IpAddr::V4),
+            links: join
+                .links
+                .iter()
+                .filter(|(number, _)| **number > 0)
+                .map(|(number, address)| (*number, IpAddr::V4(*address)))
+                .collect(),
             votes: join.votes,
             lab: without_votes(lab, join),
             retry: Retry {
@@ -148,7 +154,11 @@ fn user_data(lab: &Lab, vm: &Vm, secrets: &Secrets) -> Result<UserData> {
         ssh_authorized_keys: vm.ssh_keys.clone(),
         chpasswd,
         ssh_pwauth: vm.ssh_password.then_some(true),
-        ntp: None,
+        ntp: (!vm.ntp.is_empty()).then(|| Ntp {
+            enabled: true,
+            servers: vm.ntp.clone(),
+            pools: Vec::new(),
+        }),
         openvpn,
         proxmox: Some(Proxmox {
             cluster,
@@ -304,7 +314,10 @@ mod tests {
         assert_ne!(first, id(vm, &secrets));
         // What stays on the disk must not tell what is removed from it.
         let mut secrets = example::secrets();
-        secrets.cluster_password = Some(Secret::new("another"));
+        secrets.credential = Some(Credential::Password(Secret::new("another")));
+        assert_eq!(first, id(vm, &secrets));
+        // Nor is it another machine whose ticket has expired.
+        secrets.credential = Some(Credential::Ticket(Secret::new("PVE:root@pam:1::A")));
         assert_eq!(first, id(vm, &secrets));
         let mut other = vm.clone();
         other.address = "192.168.122.43".parse().unwrap();

@@ -1,8 +1,8 @@
 //! A lab with one machine, for the unit tests of this folder.
 
 use super::documents::Secrets;
-use crate::lab::{ClusterJoin, Ipv4Network, Lab, NatNetwork, OpenVpn, Vm};
-use firstboot::seed::{Peer, Secret};
+use crate::lab::{ClusterJoin, Ipv4Network, JoinWith, Lab, NatNetwork, OpenVpn, Vm};
+use firstboot::seed::{Credential, Peer, Secret};
 use std::net::Ipv4Addr;
 
 /// An OpenVPN configuration with a line that YAML must quote.
@@ -45,12 +45,15 @@ pub fn lab() -> Lab {
             root_password_file: Some("/lab/secrets/root.password".into()),
             ssh_password: false,
             timezone: Some("Europe/Paris".into()),
+            ntp: Vec::new(),
             cluster: Some(ClusterJoin {
                 peers: vec![Peer {
                     address: "10.120.0.1".into(),
                     fingerprints: vec![["AB"; 32].join(":")],
                 }],
-                password_file: "/lab/secrets/cluster.password".into(),
+                with: JoinWith::PasswordFile("/lab/secrets/cluster.password".into()),
+                links: [(0, Ipv4Addr::new(10, 120, 0, 42))].into(),
+                shared: false,
                 name: None,
                 votes: None,
                 stable_nodes: None,
@@ -67,6 +70,6 @@ pub fn secrets() -> Secrets {
     Secrets {
         root_password: Some(Secret::new("geheim")),
         openvpn: Some(Secret::new(OPENVPN)),
-        cluster_password: Some(Secret::new("cluster-secret")),
+        credential: Some(Credential::Password(Secret::new("cluster-secret"))),
     }
 }

@@ -7,6 +7,7 @@ mod documents;
 pub(crate) mod example;
 mod files;
 mod script;
+mod tickets;
 
 pub use base_image::{BaseImage, manifest_of};
 pub use disk::{image, write_new};
@@ -16,15 +17,17 @@ pub use script::render;
 
 use crate::cli::SeedArgs;
 use crate::command::quote;
-use crate::lab::{self, Lab, Vm};
+use crate::lab::{self, JoinWith, Lab, Vm};
 use crate::report::Report;
 use crate::retire::{self, Retired};
 use crate::work::{Busy, WorkFolder};
 use crate::{interrupt, login, qemu};
 use anyhow::{Error, Result, anyhow, bail, ensure};
+use firstboot::seed::Credential;
 use serde_json::json;
 use std::fs;
 use std::path::Path;
+use tickets::Tickets;
 
 /// The name of the work folder, so that only one process at a time changes a lab's VMs.
 pub const WORK_FOLDER: &str = "imgbuild-seed";
@@ -45,18 +48,15 @@ pub fn seed(args: &SeedArgs, report: &Report) -> Result<()> {
     let lab = Lab::load(&args.lab)?;
     let base = BaseImage::read(&lab.base)?;
     check_versions(&base, report);
+    let vms = all_seedable(&lab, args, &base, report)?;
+    // Before the work folder: others that wait for it need not wait for somebody who types.
+    let tickets = Tickets::get(&lab, &vms, args, report)?;
     let work = WorkFolder::new(&lab.folder, WORK_FOLDER, Busy::Wait)?;
 
-    let (vms, mut problems) = select(&lab, args);
-    let mut ready = Vec::new();
+    let (mut ready, mut problems) = (Vec::new(), Vec::new());
     for vm in vms {
         interrupt::check()?;
-        let retired = retire::keeps_its_seed(&lab.folder.join(&vm.name), &vm.name);
-        if let (true, Some(retired)) = (args.all, &retired) {
-            tell_retired(&vm.name, retired, report);
-            continue;
-        }
-        match prepare(&lab, vm, &base, work.path()) {
+        match prepare(&lab, vm, &base, &tickets, work.path()) {
             Ok(prepared) => ready.push(prepared),
             Err(error) => problems.push(error.context(format!("cannot seed {}", vm.name))),
         }
@@ -72,6 +72,7 @@ pub fn seed(args: &SeedArgs, report: &Report) -> Result<()> {
     for warning in login::warnings(&seeded) {
         report.warn(&warning);
     }
+    tickets.tell(report);
     let name = match &ready[..] {
         [] => return Ok(()),
         [only] => &only.vm.name,
@@ -97,6 +98,31 @@ fn check_versions(base: &BaseImage, report: &Report) {
             base.firstboot
         ));
     }
+}
+
+/// The VMs that were asked for and can be seeded, before anything is asked for them. With `--all`
+/// a retired one is passed over.
+fn all_seedable<'a>(
+    lab: &'a Lab,
+    args: &SeedArgs,
+    base: &BaseImage,
+    report: &Report,
+) -> Result<Vec<&'a Vm>> {
+    let (vms, mut problems) = select(lab, args);
+    let mut seedable = Vec::new();
+    for vm in vms {
+        let retired = retire::keeps_its_seed(&lab.folder.join(&vm.name), &vm.name);
+        if let (true, Some(retired)) = (args.all, &retired) {
+            tell_retired(&vm.name, retired, report);
+            continue;
+        }
+        match can_be_seeded(lab, vm, base) {
+            Ok(()) => seedable.push(vm),
+            Err(error) => problems.push(error.context(format!("cannot seed {}", vm.name))),
+        }
+    }
+    all_well(problems)?;
+    Ok(seedable)
 }
 
 /// The VMs that were asked for, each once, and the names that are none.
@@ -130,8 +156,8 @@ fn all_well(mut problems: Vec<Error>) -> Result<()> {
     }
 }
 
-/// Makes a VM's files in the work folder and reads the seed back as the guest will.
-fn prepare<'a>(lab: &Lab, vm: &'a Vm, base: &BaseImage, work: &Path) -> Result<Prepared<'a>> {
+/// Says what keeps a VM from being seeded, whatever its seed would be.
+fn can_be_seeded(lab: &Lab, vm: &Vm, base: &BaseImage) -> Result<()> {
     let place = lab.folder.join(&vm.name);
     if let Some(retired) = retire::keeps_its_seed(&place, &vm.name) {
         bail!("it {}", retired.refusal(&vm.name));
@@ -146,11 +172,24 @@ fn prepare<'a>(lab: &Lab, vm: &'a Vm, base: &BaseImage, work: &Path) -> Result<P
         lab.base.display(),
         base.virtual_bytes
     );
-    let documents = Documents::new(lab, vm, &read_secrets(vm)?)?;
+    Ok(())
+}
+
+/// Makes a VM's files in the work folder and reads the seed back as the guest will.
+fn prepare<'a>(
+    lab: &Lab,
+    vm: &'a Vm,
+    base: &BaseImage,
+    tickets: &Tickets,
+    work: &Path,
+) -> Result<Prepared<'a>> {
+    // Once more: it may have been started while somebody typed a password.
+    can_be_seeded(lab, vm, base)?;
+    let documents = Documents::new(lab, vm, &read_secrets(vm, tickets)?)?;
     let image = image(&documents)?;
     let script = render(lab, vm, base)?;
 
-    let mut files = Files::new(work, place)?;
+    let mut files = Files::new(work, lab.folder.join(&vm.name))?;
     files.add_seed(&image, &documents.instance_id)?;
     files.add("run.sh", script.as_bytes(), SCRIPT_MODE)?;
     Ok(Prepared {
@@ -160,7 +199,7 @@ fn prepare<'a>(lab: &Lab, vm: &'a Vm, base: &BaseImage, work: &Path) -> Result<P
     })
 }
 
-fn read_secrets(vm: &Vm) -> Result<Secrets> {
+fn read_secrets(vm: &Vm, tickets: &Tickets) -> Result<Secrets> {
     Ok(Secrets {
         root_password: match &vm.root_password_file {
             Some(file) => Some(lab::read_secret(file)?),
@@ -170,8 +209,11 @@ fn read_secrets(vm: &Vm) -> Result<Secrets> {
             Some(openvpn) => Some(lab::read_secret_file(&openvpn.config)?),
             None => None,
         },
-        cluster_password: match &vm.cluster {
-            Some(join) => Some(lab::read_secret(&join.password_file)?),
+        credential: match vm.cluster.as_ref().map(|join| &join.with) {
+            Some(JoinWith::PasswordFile(file)) => {
+                Some(Credential::Password(lab::read_secret(file)?))
+            }
+            Some(JoinWith::Ticket) => tickets.of(vm).cloned().map(Credential::Ticket),
             None => None,
         },
     })

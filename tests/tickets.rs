@@ -1,0 +1,751 @@
+//! `join: ticket`: `imgbuild seed` asks for the cluster's root password, once, and everything that
+//! can be wrong with it. `imgbuild peer`.
+
+#![allow(clippy::unwrap_used)]
+
+#[path = "tickets/member.rs"]
+mod member;
+#[path = "tickets/terminal.rs"]
+mod terminal;
+mod vm_folder;
+
+use firstboot::seed::{Cluster, Credential, Ticket};
+use member::{Kind, Member, now};
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::Stdio;
+use terminal::Session;
+use vm_folder::{Finished, LabFolder};
+
+/// What no output may ever show.
+const PASSWORD: &str = "hunter2 hunter2";
+const QUESTION: &str = "Password of root@pam in the cluster of ";
+/// What is told to do on a member.
+const LINE: &str = "    perl -MPVE::AccessControl -e 'print \
+                    PVE::AccessControl::assemble_ticket(\"root\\@pam\")'";
+const REFUSED: &str = "authentication failure, which is all that Proxmox VE says\n  right: the root \
+                       password of the cluster of ADDRESS; when it was right, the account is locked \
+                       or disabled (on that member: journalctl -u pvedaemon -n 5). It is not tried \
+                       again by itself, because accounts are locked after some refusals\n";
+
+/// A lab whose VMs join by ticket, through these peers: address and fingerprint.
+fn lab_of(vms: &[&str], peers: &[(&str, &str)]) -> LabFolder {
+    let lab = LabFolder::new(vms);
+    let peers: Vec<String> = peers
+        .iter()
+        .map(|(address, fingerprint)| {
+            format!("{{address: {address}, fingerprint: \"{fingerprint}\"}}")
+        })
+        .collect();
+    let cluster = format!(
+        "  cluster: {{join: ticket, peers: [{}]}}\nvms:\n",
+        peers.join(", ")
+    );
+    let text = lab.read("lab.yaml").replace("vms:\n", &cluster);
+    lab.write("lab.yaml", &text);
+    lab
+}
+
+fn lab(vms: &[&str], member: &Member) -> LabFolder {
+    lab_of(vms, &[(&member.address, &member.fingerprint)])
+}
+
+/// `imgbuild seed` with these lines on standard input.
+fn seed(lab: &LabFolder, words: &[&str], input: &str) -> Finished {
+    let all = [&["seed"], words].concat();
+    let mut child = lab
+        .command(Path::new(env!("CARGO_BIN_EXE_imgbuild")), &all)
+        .env("PATH", "/usr/bin:/bin")
+        .stdin(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // A program that refuses its options does not read.
+    let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+    let done = lab.finished(child.wait_with_output().unwrap());
+    for text in [&done.out, &done.err] {
+        assert!(
+            !text.contains("hunter2") && !text.contains("PVE:root"),
+            "{text}"
+        );
+    }
+    done
+}
+
+/// A run that must fail; its words, with ADDRESS for the peer's.
+fn refused(lab: &LabFolder, words: &[&str], input: &str, address: &str) -> String {
+    let done = seed(lab, words, input);
+    assert_eq!(
+        (done.code, done.out.as_str()),
+        (Some(1), ""),
+        "{}",
+        done.err
+    );
+    assert!(!lab.path("vm42").exists(), "something was made");
+    assert!(!lab.path(".imgbuild-seed").exists());
+    done.err.replace(address, "ADDRESS")
+}
+
+fn with_password(lab: &LabFolder) -> Finished {
+    seed(
+        lab,
+        &["--all", "--password-stdin"],
+        &format!("{PASSWORD}\n"),
+    )
+}
+
+fn cluster(lab: &LabFolder, name: &str) -> (String, Cluster) {
+    let image = fs::File::open(lab.path(name).join("seed.img")).unwrap();
+    let seed = firstboot::media::read_fat(image, "seed.img".as_ref()).unwrap();
+    let cluster = seed.cluster().unwrap().clone();
+    (seed.meta_data.instance_id, cluster)
+}
+
+fn ticket(lab: &LabFolder, name: &str) -> Ticket {
+    cluster(lab, name).1.credential.ticket().unwrap()
+}
+
+fn secret_file(lab: &LabFolder, name: &str, text: &str) {
+    lab.write(name, text);
+    fs::set_permissions(lab.path(name), fs::Permissions::from_mode(0o600)).unwrap();
+}
+
+/// The last line of a run, with the time as T.
+fn until(done: &Finished) -> String {
+    let line = done
+        .out
+        .lines()
+        .find(|line| line.contains(" can join until "))
+        .unwrap();
+    let (before, rest) = line.split_once(" until ").unwrap();
+    let (_, after) = rest.split_once(", ").unwrap();
+    format!("{before} until T, {after}").replace("1 h 59 min", "2 h")
+}
+
+#[test]
+fn one_question_at_the_terminal_for_all_machines() {
+    let member = Member::start("1.1", Kind::with(PASSWORD));
+    let lab = lab(&["vm41", "vm42"], &member);
+    let session = Session::start(&lab, &["seed", "--all"]);
+    session.answer(QUESTION, 1, &format!("{PASSWORD}\n"));
+    let done = session.end();
+    assert_eq!(done.code, Some(0), "{}", done.err);
+    assert_eq!(
+        done.err,
+        format!("{QUESTION}{0}, for {0}: \n", member.address)
+    );
+    assert_eq!(member.count(), 1);
+    assert_eq!(
+        until(&done),
+        "these seeds can join until T, 2 h from now; a VM that is first started later needs a new \
+         seed"
+    );
+    for name in ["vm41", "vm42"] {
+        let ticket = ticket(&lab, name);
+        assert!((now() - ticket.made() as i64).abs() < 60);
+        // The member takes it for a login, and the password is nowhere on the disk.
+        let disk = fs::read(lab.path(name).join("seed.img")).unwrap();
+        assert!(!String::from_utf8_lossy(&disk).contains("hunter2"));
+    }
+    assert_eq!(ticket(&lab, "vm41"), ticket(&lab, "vm42"));
+    // Nothing of it is kept for the next run.
+    let files = fs::read_dir(lab.path("")).unwrap();
+    for file in files
+        .map(|entry| entry.unwrap().path())
+        .filter(|p| p.is_file())
+    {
+        let text = fs::read(&file).unwrap();
+        let text = String::from_utf8_lossy(&text);
+        assert!(
+            !text.contains("hunter2") && !text.contains("PVE:root"),
+            "{}",
+            file.display()
+        );
+    }
+}
+
+#[test]
+fn a_new_ticket_makes_no_new_machine() {
+    let member = Member::start("2.1", Kind::with(PASSWORD));
+    let lab = lab(&["vm42"], &member);
+    let first = with_password(&lab);
+    assert_eq!((first.code, first.err.as_str()), (Some(0), ""));
+    let (id, _) = cluster(&lab, "vm42");
+    secret_file(&lab, "ticket", &Kind::with(PASSWORD).ticket(60));
+    let second = seed(&lab, &["vm42", "--ticket-file", "ticket"], "");
+    assert_eq!(second.code, Some(0), "{}", second.err);
+    assert_eq!(cluster(&lab, "vm42").0, id);
+    // Nor does a password in its place.
+    let text = lab.read("lab.yaml");
+    lab.write(
+        "lab.yaml",
+        &text.replace("join: ticket", "password_file: root-password"),
+    );
+    let third = lab.imgbuild(&["seed", "vm42"]);
+    assert_eq!(third.code, Some(0), "{}", third.err);
+    let (same, cluster) = cluster(&lab, "vm42");
+    assert_eq!(same, id);
+    assert!(matches!(cluster.credential, Credential::Password(_)));
+}
+
+#[test]
+fn programs_are_told_too() {
+    let member = Member::start("3.1", Kind::with(PASSWORD));
+    let lab = lab(&["vm42"], &member);
+    let done = seed(&lab, &["vm42", "--json", "--password-stdin"], PASSWORD);
+    let event: serde_json::Value = serde_json::from_str(done.out.lines().nth(1).unwrap()).unwrap();
+    assert_eq!(event["event"], "ticket");
+    assert_eq!(event["vms"], serde_json::json!(["vm42"]));
+    let date = event["until"].as_str().unwrap();
+    assert!(date.ends_with('Z') && date.len() == 20, "{date}");
+}
+
+#[test]
+fn a_wrong_password_is_taken_twice_at_a_terminal_and_once_from_a_script() {
+    let member = Member::start("4.1", Kind::with(PASSWORD));
+    let lab = lab(&["vm42"], &member);
+    let words = refused(
+        &lab,
+        &["vm42", "--password-stdin"],
+        "wrong\n",
+        &member.address,
+    );
+    let expected = format!("imgbuild: error: ADDRESS refuses root@pam: {REFUSED}");
+    assert_eq!(words, expected);
+    assert_eq!(member.count(), 1);
+
+    let session = Session::start(&lab, &["seed", "vm42"]);
+    session.answer(QUESTION, 1, "wrong\n");
+    session.answer(QUESTION, 2, "wrong again\n");
+    let done = session.end();
+    assert_eq!((done.code, member.count()), (Some(1), 3));
+    let err = done.err.replace(&member.address, "ADDRESS");
+    assert_eq!(
+        err,
+        format!(
+            "{QUESTION}ADDRESS, for ADDRESS: \nimgbuild: warning: that was refused; it is asked for \
+             once more, and then not again\n{QUESTION}ADDRESS, for ADDRESS: \nimgbuild: error: \
+             ADDRESS refuses root@pam twice: {REFUSED}"
+        )
+    );
+    assert!(!lab.path("vm42").exists());
+
+    // An empty one is no attempt.
+    let session = Session::start(&lab, &["seed", "vm42"]);
+    session.answer(QUESTION, 1, "\n");
+    session.answer(QUESTION, 2, &format!("{PASSWORD}\n"));
+    let done = session.end();
+    assert_eq!((done.code, member.count()), (Some(0), 4), "{}", done.err);
+}
+
+#[test]
+fn second_factors() {
+    let factor = |challenge: &str, right: &str| Kind {
+        factor: Some((challenge.into(), right.into())),
+        ..Kind::with(PASSWORD)
+    };
+    let challenge = r#"{"totp":true,"recovery":[0,3]}"#;
+    let member = Member::start("5.1", factor(challenge, "totp:123456"));
+    let lab1 = lab(&["vm42"], &member);
+    let stdin = ["vm42", "--password-stdin"];
+    let wanted = "the code of six digits, or a recovery key, which is used up by that";
+
+    let words = refused(&lab1, &stdin, PASSWORD, &member.address);
+    assert_eq!(
+        words,
+        format!(
+            "imgbuild: error: root@pam in the cluster of ADDRESS has a second factor ({wanted}), and \
+             there is none in the second line of standard input\n"
+        )
+    );
+    let input = format!("{PASSWORD}\n654321\n");
+    let words = refused(&lab1, &stdin, &input, &member.address);
+    assert_eq!(
+        words,
+        format!(
+            "imgbuild: error: ADDRESS refuses the second factor of root@pam\n  right: {wanted}; a \
+             code is taken once, so wait for the next one. After eight wrong codes Proxmox VE locks \
+             them (on a member: pveum user tfa unlock root@pam). It is not tried again by itself, \
+             because accounts are locked after some refusals\n"
+        )
+    );
+    let session = Session::start(&lab1, &["seed", "vm42"]);
+    session.answer(QUESTION, 1, &format!("{PASSWORD}\n"));
+    session.answer("Second factor of root@pam", 1, "12345\n");
+    session.answer("Second factor of root@pam", 2, "123 456\n");
+    let done = session.end();
+    assert_eq!(done.code, Some(0), "{}", done.err);
+    assert!(
+        done.err.contains(&format!(
+            "imgbuild: warning: that is not {wanted}; it is asked"
+        )),
+        "{}",
+        done.err
+    );
+    ticket(&lab1, "vm42");
+    let logins = member.logins.lock().unwrap().clone();
+    let (first, second) = ("username password", "username password tfa-challenge");
+    assert_eq!(logins, [first, first, second, first, second]);
+
+    let member = Member::start("5.2", factor(challenge, "recovery:12ab-34cd-56ef-7890"));
+    let lab2 = lab(&["vm42"], &member);
+    let done = seed(&lab2, &stdin, &format!("{PASSWORD}\n12AB-34cd-56ef-7890\n"));
+    assert_eq!(done.code, Some(0), "{}", done.err);
+
+    let member = Member::start(
+        "5.3",
+        factor(r#"{"webauthn":{"publicKey":{}}}"#, "webauthn:"),
+    );
+    let lab3 = lab(&["vm42"], &member);
+    let words = refused(
+        &lab3,
+        &stdin,
+        &format!("{PASSWORD}\n123456\n"),
+        &member.address,
+    );
+    assert_eq!(
+        words,
+        format!(
+            "imgbuild: error: root@pam in the cluster of ADDRESS has a second factor that only a \
+             browser can ask for\n  right: a TOTP or recovery keys for root@pam; or --ticket-file \
+             FILE with what this prints on a member, as root (it asks for no second factor):\n\
+             {LINE}\n"
+        )
+    );
+    // A ticket is asked for no second factor.
+    secret_file(&lab3, "ticket", &Kind::with(PASSWORD).ticket(60));
+    let done = seed(&lab3, &["vm42", "--ticket-file", "ticket"], "");
+    assert_eq!(done.code, Some(0), "{}", done.err);
+}
+
+#[test]
+fn another_certificate_gets_no_password() {
+    let member = Member::start("6.1", Kind::with(PASSWORD));
+    let pinned = ["AB"; 32].join(":");
+    let lab = lab_of(&["vm42"], &[(&member.address, &pinned)]);
+    let words = refused(
+        &lab,
+        &["vm42", "--password-stdin"],
+        PASSWORD,
+        &member.address,
+    );
+    assert_eq!(
+        words,
+        format!(
+            "imgbuild: error: no peer of the cluster of ADDRESS can be asked from this PC:\n  \
+             ADDRESS: it shows another certificate than lab.yaml has: {}\n  right: imgbuild peer \
+             ADDRESS, compared with what that member itself prints; never without: whoever answers \
+             there would get the root password\n",
+            member.fingerprint
+        )
+    );
+    assert_eq!(member.count(), 0);
+
+    // The next peer serves, and the first one is told.
+    let good = Member::start("6.2", Kind::with(PASSWORD));
+    let peers = [
+        (member.address.as_str(), pinned.as_str()),
+        (good.address.as_str(), good.fingerprint.as_str()),
+    ];
+    let lab = lab_of(&["vm42"], &peers);
+    let done = with_password(&lab);
+    assert_eq!(done.code, Some(0), "{}", done.err);
+    assert_eq!(
+        done.err,
+        format!(
+            "imgbuild: warning: {} was passed over: it shows another certificate than lab.yaml has: \
+             {}\n",
+            member.address, member.fingerprint
+        )
+    );
+    assert_eq!((member.count(), good.count()), (0, 1));
+}
+
+#[test]
+fn one_of_several_fingerprints_is_enough() {
+    let member = Member::start("7.1", Kind::with(PASSWORD));
+    let lab = lab(&["vm42"], &member);
+    let old = ["AB"; 32].join(":");
+    let quoted = format!("\"{}\"", member.fingerprint);
+    let text = lab.read("lab.yaml");
+    lab.write(
+        "lab.yaml",
+        &text.replace(&quoted, &format!("[\"{old}\", {quoted}]")),
+    );
+    assert_eq!(with_password(&lab).code, Some(0));
+    let (_, cluster) = cluster(&lab, "vm42");
+    assert_eq!(
+        cluster.peers[0].fingerprints,
+        [old, member.fingerprint.clone()]
+    );
+}
+
+#[test]
+fn what_is_no_proxmox_is_told_apart() {
+    let page = "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nConnection: close\r\n\r\n<html>";
+    let none = "HTTP/1.1 501 Method 'POST /access/ticket' not implemented\r\nConnection: \
+                close\r\n\r\n";
+    let mail =
+        "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n{\"data\":{\"ticket\":\"PMG:root@pam:1\"}}";
+    let broken = "HTTP/1.1 500 got no worker\r\nConnection: close\r\n\r\n\
+                  {\"message\":\"cluster\\nis \\u001b[2Jbusy\",\"data\":null}";
+    let json = "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n{\"data\":null}";
+    for (number, instead, expected) in [
+        (
+            "8.1",
+            page,
+            "it answers with a web page: whatever listens on port 8006 there is not the API \
+                       of Proxmox VE",
+        ),
+        (
+            "8.2",
+            none,
+            "it answers 501 (Method 'POST /access/ticket' not implemented): whatever listens \
+                       on port 8006 there has no login of Proxmox VE",
+        ),
+        (
+            "8.3",
+            mail,
+            "it gave a ticket of \"PMG\", not of Proxmox VE",
+        ),
+        ("8.4", broken, "it answers 500: cluster is busy"),
+        (
+            "8.5",
+            json,
+            "its answer has no ticket, so it is not Proxmox VE",
+        ),
+        ("8.6", "hello\r\n\r\n", "it does not speak HTTP: hello"),
+    ] {
+        let kind = Kind {
+            instead: Some(instead.into()),
+            ..Kind::with(PASSWORD)
+        };
+        let member = Member::start(number, kind);
+        let lab = lab(&["vm42"], &member);
+        let words = refused(
+            &lab,
+            &["vm42", "--password-stdin"],
+            PASSWORD,
+            &member.address,
+        );
+        assert_eq!(words, format!("imgbuild: error: ADDRESS: {expected}\n"));
+    }
+    let kind = Kind {
+        before_tls: Some("SSH-2.0-OpenSSH_10.0\r\n".into()),
+        ..Kind::with(PASSWORD)
+    };
+    let member = Member::start("8.7", kind);
+    let lab = lab(&["vm42"], &member);
+    let words = refused(
+        &lab,
+        &["vm42", "--password-stdin"],
+        PASSWORD,
+        &member.address,
+    );
+    assert_eq!(
+        words,
+        format!(
+            "imgbuild: error: no peer of the cluster of ADDRESS can be asked from this PC:\n  ADDRESS: \
+             it does not speak TLS\n  right: where only the VPN leads to them, --ticket-file FILE with \
+             what this prints on a member, as root:\n{LINE}\n"
+        )
+    );
+}
+
+#[test]
+fn nobody_answers_and_nobody_can_be_asked() {
+    let pinned = ["AB"; 32].join(":");
+    // Nothing listens there, and no resolver knows a name below .invalid (RFC 2606).
+    let peers = [
+        ("127.86.9.1", pinned.as_str()),
+        ("pve.invalid", pinned.as_str()),
+    ];
+    let lab = lab_of(&["vm42"], &peers);
+    let words = refused(&lab, &["vm42", "--password-stdin"], PASSWORD, "127.86.9.1");
+    assert_eq!(
+        words,
+        format!(
+            "imgbuild: error: no peer of the cluster of ADDRESS, pve.invalid can be asked from this \
+             PC:\n  ADDRESS: nothing listens on port 8006\n  pve.invalid: this PC knows no address of \
+             that name\n  right: where only the VPN leads to them, --ticket-file FILE with what this \
+             prints on a member, as root:\n{LINE}\n"
+        )
+    );
+    let words = refused(&lab, &["vm42"], "", "127.86.9.1");
+    assert_eq!(
+        words,
+        format!(
+            "imgbuild: error: the cluster's root password has to be asked for, and standard input is \
+             no terminal\n  right: at a terminal; or --password-stdin; or --ticket-file FILE with \
+             what this prints on a member, as root:\n{LINE}\n"
+        )
+    );
+    let words = refused(&lab, &["vm42", "--password-stdin"], "\n", "127.86.9.1");
+    assert_eq!(
+        words,
+        "imgbuild: error: --password-stdin: standard input has no password in its first line\n"
+    );
+}
+
+#[test]
+fn ctrl_c_at_the_question_leaves_nothing() {
+    let member = Member::start("10.1", Kind::with(PASSWORD));
+    let lab = lab(&["vm42"], &member);
+    let session = Session::start(&lab, &["seed", "vm42"]);
+    session.answer(QUESTION, 1, "hunter\u{3}");
+    let done = session.end();
+    assert_eq!(done.code, Some(130));
+    assert!(
+        done.err
+            .ends_with("interrupted; nothing half made was left behind\n"),
+        "{}",
+        done.err
+    );
+    assert!(!lab.path("vm42").exists() && !lab.path(".imgbuild-seed").exists());
+    assert_eq!(member.count(), 0);
+
+    let session = Session::start(&lab, &["seed", "vm42"]);
+    session.answer(QUESTION, 1, "\u{4}");
+    let done = session.end();
+    assert_eq!(done.code, Some(1));
+    assert!(
+        done.err
+            .ends_with("nothing was typed, so nothing was made\n"),
+        "{}",
+        done.err
+    );
+}
+
+#[test]
+fn tickets_of_a_file() {
+    let kind = Kind::with(PASSWORD);
+    let member = Member::start("11.1", kind.clone());
+    let lab1 = lab(&["vm42"], &member);
+    let words = ["vm42", "--ticket-file", "ticket"];
+    let remedy = format!("this prints on a member of the cluster of ADDRESS, as root:\n{LINE}\n");
+    let other = Kind {
+        cluster_key: "two".into(),
+        ..kind.clone()
+    };
+    let other_user = kind.ticket(60).replace("root@pam", "admin@pve");
+    let half = format!("PVE:!tfa!%7B%7D:{:08X}::AA", now());
+    for (text, expected) in [
+        (
+            "geheim".to_owned(),
+            format!(
+                "the ticket in ticket must be a ticket of root@pam: `PVE:root@pam:`, eight hex \
+                 digits, `::` and a signature, on one line\n  right: what {remedy}"
+            ),
+        ),
+        (
+            other_user,
+            format!(
+                "the ticket in ticket is a ticket of another user: only root@pam can add a node to \
+                 a cluster\n  right: what {remedy}"
+            ),
+        ),
+        (
+            half,
+            format!(
+                "the ticket in ticket is only half of a login: the second factor is still asked for \
+                 before there is a ticket\n  right: what {remedy}"
+            ),
+        ),
+        (
+            String::new(),
+            "cannot read the secret file ticket: ticket is empty\n  right: the secret in it, and \
+             nothing else\n"
+                .to_owned(),
+        ),
+        (
+            other.ticket(60),
+            format!(
+                "ADDRESS refuses the ticket in ticket: it is of another cluster, or older than two \
+                 hours by that cluster's clock\n  right: a new one, which {remedy}"
+            ),
+        ),
+    ] {
+        secret_file(&lab1, "ticket", &text);
+        let all = [&["seed"], &words[..]].concat();
+        let done = lab1.imgbuild(&all);
+        let err = done.err.replace(&member.address, "ADDRESS");
+        assert_eq!(err, format!("imgbuild: error: {expected}"));
+        assert_eq!((done.code, done.out.as_str()), (Some(1), ""));
+        assert!(!lab1.path("vm42").exists());
+    }
+    // Only the one of another cluster had to be tried.
+    assert_eq!(member.count(), 1);
+
+    secret_file(&lab1, "ticket", &kind.ticket(7201));
+    let expired = refused(&lab1, &words, "", &member.address);
+    let (before, rest) = expired.split_once("(valid until ").unwrap();
+    assert_eq!(before, "imgbuild: error: the ticket in ticket has expired ");
+    assert!(
+        rest.contains(" UTC by this PC's clock)\n  right: a new one, which "),
+        "{rest}"
+    );
+    assert_eq!(member.count(), 1);
+
+    secret_file(&lab1, "ticket", &kind.ticket(60));
+    fs::set_permissions(lab1.path("ticket"), fs::Permissions::from_mode(0o640)).unwrap();
+    let words_of = refused(&lab1, &words, "", &member.address);
+    assert_eq!(
+        words_of,
+        "imgbuild: error: cannot read the secret file ticket: ticket is open to other users (mode \
+         0640)\n  right: chmod 600 ticket\n"
+    );
+
+    // A good one is renewed by the peer that it is tried at.
+    secret_file(&lab1, "ticket", &format!("{}\n", kind.ticket(7000)));
+    let done = seed(&lab1, &words, "");
+    assert_eq!((done.code, done.err.as_str()), (Some(0), ""));
+    assert_eq!(
+        until(&done),
+        "this seed can join until T, 2 h from now; a VM that is first started later needs a new seed"
+    );
+    assert!(now() - (ticket(&lab1, "vm42").made() as i64) < 60);
+}
+
+#[test]
+fn a_ticket_of_a_file_needs_no_peer() {
+    let pinned = ["AB"; 32].join(":");
+    let lab = lab_of(&["vm42"], &[("127.86.12.1", &pinned)]);
+    let text = Kind::with(PASSWORD).ticket(3600);
+    secret_file(&lab, "ticket", &text);
+    let done = seed(&lab, &["vm42", "--ticket-file", "ticket"], "");
+    assert_eq!(done.code, Some(0), "{}", done.err);
+    assert_eq!(
+        done.err,
+        "imgbuild: warning: no peer of the cluster of 127.86.12.1 answers from this PC, so the ticket \
+         in ticket was not tried; it is used as it is\n"
+    );
+    assert!(
+        until(&done).contains(", 59 min from now;") || until(&done).contains(", 1 h from now;")
+    );
+    assert_eq!(ticket(&lab, "vm42").text().reveal(), text);
+}
+
+#[test]
+fn options_that_have_no_use_are_refused() {
+    let lab1 = LabFolder::new(&["vm42"]);
+    for option in [&["--password-stdin"][..], &["--ticket-file", "x"]] {
+        let words = refused(&lab1, &[&["vm42"], option].concat(), PASSWORD, "no address");
+        assert_eq!(
+            words,
+            format!(
+                "imgbuild: error: {} is for VMs whose `cluster` says `join: ticket`, and none of \
+                 these does\n",
+                option[0]
+            )
+        );
+    }
+    let pinned = ["AB"; 32].join(":");
+    let lab2 = lab_of(&["vm41", "vm42"], &[("127.86.13.1", &pinned)]);
+    let text = lab2.read("lab.yaml").replace(
+        "- name: vm42\n",
+        &format!(
+            "- name: vm42\n    cluster: {{peers: [{{address: 127.86.13.2, fingerprint: \"{pinned}\"}}]}}\n"
+        ),
+    );
+    lab2.write("lab.yaml", &text);
+    let words = refused(
+        &lab2,
+        &["--all", "--password-stdin"],
+        PASSWORD,
+        "no address",
+    );
+    assert_eq!(
+        words,
+        "imgbuild: error: --password-stdin is for one cluster, and these VMs join 2: the cluster of \
+         127.86.13.1; the cluster of 127.86.13.2\n  right: a run for each\n"
+    );
+}
+
+#[test]
+fn clocks_and_nodes_outside_of_a_cluster_are_told() {
+    let kind = Kind {
+        ahead: 3600,
+        cluster: None,
+        years: Some((2089, 2090)),
+        ..Kind::with(PASSWORD)
+    };
+    let member = Member::start("14.1", kind);
+    let lab = lab(&["vm42"], &member);
+    let done = with_password(&lab);
+    assert_eq!(done.code, Some(0), "{}", done.err);
+    let err = done.err.replace(&member.address, "ADDRESS");
+    let lines: Vec<&str> = err.lines().collect();
+    assert!(
+        lines[0].starts_with(
+            "imgbuild: warning: ADDRESS: the certificate is not valid before 2089-01-01 00:00 UTC, \
+             and this PC's clock says 20"
+        ) && lines[0].ends_with("one of the two clocks is wrong (date -u on both; timedatectl)"),
+        "{err}"
+    );
+    assert_eq!(
+        lines[1..],
+        [
+            "imgbuild: warning: ADDRESS is in no cluster yet, so nothing can join it: on that node, \
+             pvecm create NAME",
+            "imgbuild: warning: the clocks of the cluster and of this PC differ by 1 h: one of the \
+             two is wrong (date -u on both)",
+        ]
+    );
+}
+
+#[test]
+fn a_peer_shows_its_certificate() {
+    let member = Member::start("15.1", Kind::with(PASSWORD));
+    let lab = LabFolder::new(&["vm42"]);
+    let done = lab.imgbuild(&["peer", &member.address]);
+    assert_eq!((done.code, done.err.as_str()), (Some(0), ""));
+    let subject = "CN=pve1.example.org,O=Proxmox Virtual Environment";
+    assert_eq!(
+        done.out
+            .replace(&member.address, "ADDRESS")
+            .replace(&member.fingerprint, "AB:CD"),
+        format!(
+            "subject     {subject}\nissuer      {subject}\nnames       pve1.example.org, ADDRESS\n\
+             valid from  2020-01-01 00:00 UTC\nvalid to    2090-01-01 00:00 UTC\n\
+             SHA-256     AB:CD\n\n\
+             Compare the SHA-256 with what that member itself prints, on its own console or over ssh:\n  \
+             openssl x509 -noout -fingerprint -sha256 -in /etc/pve/local/pve-ssl.pem\n\
+             (pveproxy-ssl.pem where that file is there). Only when both are the same, for lab.yaml:\n\n    \
+             peers:\n      - address: ADDRESS\n        fingerprint: \"AB:CD\"\n"
+        )
+    );
+    let done = lab.imgbuild(&["peer", &member.address, "--json"]);
+    let event: serde_json::Value = serde_json::from_str(&done.out).unwrap();
+    assert_eq!(event["fingerprint"], member.fingerprint.as_str());
+    assert_eq!(event["from"], "2020-01-01T00:00:00Z");
+    assert_eq!(member.count(), 0);
+}
+
+#[test]
+fn peers_that_are_none() {
+    let page = "HTTP/1.1 200 OK\r\nServer: nginx\r\nContent-Length: 0\r\n\r\n";
+    let kind = Kind {
+        instead: Some(page.into()),
+        years: Some((2001, 2002)),
+        ..Kind::default()
+    };
+    let member = Member::start("16.1", kind);
+    let lab = LabFolder::new(&["vm42"]);
+    let done = lab.imgbuild(&["peer", &member.address]);
+    assert_eq!(done.code, Some(0), "{}", done.err);
+    assert_eq!(
+        done.err.replace(&member.address, "ADDRESS"),
+        "imgbuild: warning: the certificate has ended on 2002-01-01 00:00 UTC: on that member, pvecm \
+         updatecerts --force makes a new one\nimgbuild: warning: ADDRESS answers as nginx, and Proxmox \
+         VE answers as pve-api-daemon: this is perhaps none\n"
+    );
+    let done = lab.imgbuild(&["peer", "127.86.16.2"]);
+    assert_eq!((done.code, done.out.as_str()), (Some(1), ""));
+    assert_eq!(
+        done.err,
+        "imgbuild: error: 127.86.16.2: nothing listens on port 8006\n  Where only the VPN leads to it, \
+         a member shows it itself: openssl x509 -noout -fingerprint -sha256 -in \
+         /etc/pve/local/pve-ssl.pem\n"
+    );
+}
