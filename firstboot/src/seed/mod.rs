@@ -28,7 +28,7 @@ pub use network::{Bridge, BridgeParameters, Ethernet, Match, Nameservers, Networ
 pub use problem::{Problem, SeedError};
 pub use proxmox::{Ha, HaRule, NfsStorage, Proxmox, STANDARD_CONTENT};
 pub use secret::Secret;
-pub use ticket::{LIFE, Ticket, TicketError};
+pub use ticket::{TICKET_LIFE, Ticket, TicketError};
 pub use user_data::{Chpasswd, Ntp, OpenVpnInstance, PasswordKind, UserData, UserPassword};
 
 use document::{Document, Notes};

@@ -8,7 +8,7 @@ use super::Secret;
 use std::fmt;
 
 /// How long a ticket is worth something, in seconds from its making (PVE::AccessControl).
-pub const LIFE: u64 = 2 * 3600;
+pub const TICKET_LIFE: u64 = 2 * 3600;
 
 /// What the ticket of the only user that can add a node begins with.
 const HEAD: &str = "PVE:root@pam:";
@@ -82,7 +82,7 @@ impl Ticket {
 
     /// Until when it is taken, in seconds since 1970, by the same clock.
     pub fn valid_until(&self) -> u64 {
-        self.made + LIFE
+        self.made + TICKET_LIFE
     }
 }
 

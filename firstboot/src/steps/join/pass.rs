@@ -14,7 +14,7 @@ use super::peers::{self, Answer};
 use super::remembered;
 use crate::clock;
 use crate::root::Root;
-use crate::seed::{Credential, LIFE, Peer, Secret, Seed, Ticket};
+use crate::seed::{Credential, Peer, Secret, Seed, TICKET_LIFE, Ticket};
 use anyhow::{Result, anyhow};
 use std::time::{Duration, Instant};
 
@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 const WORTH_A_WRITE: u64 = 10 * 60;
 /// From this age on, in seconds, a ticket is renewed in the pauses of the join. One attempt may take
 /// an hour, and the next pause may find every peer off for a while.
-const RENEWED_FROM: u64 = LIFE / 4;
+const RENEWED_FROM: u64 = TICKET_LIFE / 4;
 /// How far clocks may differ, in seconds, before one of them is called wrong. A member takes no
 /// ticket that comes from further ahead (PVE::AccessControl).
 const CLOCKS_DIFFER: u64 = 300;
@@ -120,11 +120,13 @@ impl<'a> Pass<'a> {
             return;
         }
         for peer in cluster_peers {
-            let before = self.ticket.as_ref().map(Ticket::made);
-            // What is wrong with it is told by the attempts.
-            let _ = self.ask(peer, name);
-            if self.ticket.as_ref().map(Ticket::made) != before {
+            let Ok(secret) = self.secret(name) else {
                 return;
+            };
+            // What is wrong with it, or with a peer, is told by the attempts.
+            let answer = peers::ask(peer, secret.reveal(), name);
+            if let Some(new) = answer.ok().and_then(|answer| answer.ticket) {
+                return self.renew(new);
             }
         }
     }
@@ -166,7 +168,7 @@ fn is_due(ticket: &Ticket, now: u64) -> bool {
     if now + CLOCKS_DIFFER < ticket.made() {
         return true;
     }
-    (RENEWED_FROM..LIFE).contains(&now.saturating_sub(ticket.made()))
+    (RENEWED_FROM..TICKET_LIFE).contains(&now.saturating_sub(ticket.made()))
 }
 
 /// Why a peer may have refused a ticket that has not expired by this machine's clock.

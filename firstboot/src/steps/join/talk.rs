@@ -29,7 +29,7 @@ pub struct Talk<'a> {
     pub folder: &'a Path,
     /// What follows the program's name.
     pub args: &'a [String],
-    /// The cluster's root password.
+    /// The cluster's root password, or a ticket in its place.
     pub password: &'a str,
     /// When it is ended from outside.
     pub limit: Duration,
