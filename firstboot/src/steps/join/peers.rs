@@ -30,7 +30,7 @@ const ANSWER: &str = "cluster: ";
 /// pvecm takes one fingerprint only, so one is pinned at a time, and which one it was is told. With a pin
 /// the client asks for nothing else of the certificate, neither its names nor its dates
 /// (`verify_hostname` is 0 then, and OpenSSL's own verdict is left out; seen with version 3.4.2 and
-/// certificates of last year and of the next), so this machine's clock has no say in it.
+/// certificates of 2020 and of 2040), so this machine's clock has no say in it.
 const CLIENT: &str = r#"
 use strict;
 use warnings;
