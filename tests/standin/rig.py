@@ -40,7 +40,10 @@ def transcript(name, number=0):
 
 def normal(text):
     """Replaces what differs from run to run; transcripts/README.md names each."""
-    text = text.replace("10.99.0.", "NET.").replace(NET, "NET.")
+    for net in ("10.99.0.", "10.120.0.", "192.168.122.", NET):
+        text = text.replace(net, "NET.")
+    text = text.replace(".lab.example.org", ".lab.test")
+    text = re.sub(r"pvecertreq-\d+\.tmp", "pvecertreq-NUMBER.tmp", text)
     text = re.sub(r"(?:[0-9A-F]{2}:){31}[0-9A-F]{2}", "FINGERPRINT", text)
     text = re.sub(r"config-\d+\.sql\.gz", "config-TIME.sql.gz", text)
     text = re.sub(r"(NET\.\d+):\d+", r"\1:PORT", text)
@@ -85,12 +88,13 @@ class Node:
         self.write("/etc/shadow", "root:%s:20000:0:99999:7:::\n" % rig.password_hash)
         self.write("/etc/ssh/ssh_host_rsa_key.pub", "ssh-rsa AAAA%s root@%s\n" % (name, name))
         self.hosts(hosts or "%s %s.lab.test %s\n" % (self.address, name, name))
-        self.environment = dict(
-            os.environ, PVE_STANDIN_ROOT=self.root, PVE_STANDIN_NODE=name, PVE_STANDIN_NET=NET,
-            PVE_STANDIN_ADDRESSES=self.address, PVE_STANDIN_API_ADDRESS=self.address,
-            PVE_STANDIN_API_PORT=str(rig.api_port), PVE_STANDIN_LINK_PORT=str(rig.link_port),
-            PVE_STANDIN_NO_FSYNC="1", PVE_STANDIN_AUTH_DELAY="0.1", PVE_STANDIN_LOCK_TIMEOUT="0.5", PVE_STANDIN_BEAT="0.1",
-            PVE_STANDIN_SILENCE="4", PVE_STANDIN_POLL="0.1")
+        self.environment = dict(os.environ, **dict({
+            "PVE_STANDIN_ROOT": self.root, "PVE_STANDIN_NODE": name, "PVE_STANDIN_NET": NET,
+            "PVE_STANDIN_ADDRESSES": self.address, "PVE_STANDIN_API_ADDRESS": self.address,
+            "PVE_STANDIN_API_PORT": str(rig.api_port), "PVE_STANDIN_LINK_PORT": str(rig.link_port),
+            "PVE_STANDIN_NO_FSYNC": "1", "PVE_STANDIN_AUTH_DELAY": "0.1", "PVE_STANDIN_LOCK_TIMEOUT": "0.5",
+            "PVE_STANDIN_BEAT": "0.1", "PVE_STANDIN_SILENCE": "4", "PVE_STANDIN_POLL": "0.1",
+            "PVE_STANDIN_UPDATECERTS_WAIT": "0.5"}, **rig.settings))
 
     def path(self, name):
         return self.root + name
@@ -142,6 +146,12 @@ class Node:
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=120)
         return done.returncode, done.stdout
 
+    def perl(self, program, *modules):
+        """What a Perl program prints that uses the stand-in's modules."""
+        environment = dict(self.environment, PERL5LIB=os.path.join(USR, "share/perl5"))
+        return subprocess.run(["perl", *["-M" + module for module in modules], "-e", program], env=environment, check=True,
+                              capture_output=True, text=True, timeout=60).stdout
+
     def start_add(self, peer):
         """A `pvecm add` in the background, with its password."""
         process = self.spawn("pvecm", "add", peer.address, "--fingerprint", peer.fingerprint(), "--link0", self.address)
@@ -186,7 +196,9 @@ class Node:
 
 
 class Rig:
-    def __init__(self):
+    def __init__(self, **settings):
+        # More of PVE_STANDIN_*, for all nodes.
+        self.settings = {"PVE_STANDIN_" + name: str(value) for name, value in settings.items()}
         self.folder = tempfile.mkdtemp(prefix="standin-")
         self.api_port, self.link_port = free_port(), free_port()
         self.password_hash = subprocess.run(
@@ -247,8 +259,10 @@ class Case(unittest.TestCase):
 class ClusterCase(Case):
     """A cluster of one node, alpha, for each test."""
 
+    SETTINGS = {}
+
     def setUp(self):
-        self.rig = Rig()
+        self.rig = Rig(**self.SETTINGS)
         self.addCleanup(self.rig.close)
         self.alpha = self.rig.node("alpha", 11).boot()
         self.alpha.run("pvecm", "create", "labcluster", "--link0", self.alpha.address)

@@ -4,6 +4,7 @@ import os
 import signal
 import ssl
 import subprocess
+import time
 import unittest
 
 from rig import PASSWORD, ClusterCase, normal, online, quorate, transcript, wait_for
@@ -132,6 +133,10 @@ class Members(ClusterCase):
         os.unlink(self.alpha.path("/etc/pve/user.cfg"))
         wait_for(lambda: not beta.exists("/etc/pve/user.cfg"))
 
+    def disturbed(self, node):
+        """Whether a stale member keeps the cluster from its locks."""
+        return node.run("pvesm", "set", "local", "--content", "iso")[0] != 0
+
     def test_half_joined_is_repaired_by_force(self):
         """24, 24b: the join died after authkey was written; after a boot the next joiner gets no quorum."""
         self.joined("beta", 12)
@@ -180,6 +185,10 @@ class Members(ClusterCase):
         epsilon.boot()
         refused = epsilon.add(self.alpha)
         self.assertIn("* authentication key '/etc/corosync/authkey' already exists\n", refused[1])
+        # Theta is not in its corosync.conf: it stays and disturbs, and `pvecm add` starts no corosync that runs.
+        wait_for(lambda: self.disturbed(self.alpha))
+        epsilon.service("stop", "corosync")
+        wait_for(lambda: not self.disturbed(self.alpha))
         code, text = epsilon.add(self.alpha, "--force")
         self.assertTrue(text.endswith("successfully added node 'epsilon' to cluster.\n"), text)
         self.assertEqual(code, 0)
@@ -202,6 +211,9 @@ class Members(ClusterCase):
         """16b, 16c: each gets in or loses its corosync, and --force repairs the loser."""
         beta = self.joined("beta", 12)
         joiners = [self.rig.node("zeta", 16).boot(), self.rig.node("eta", 17).boot()]
+        for node in joiners:
+            # The other outcome, that it stays, is test_stale.py's.
+            node.switch(stale="exit")
         running = []
         for node, peer in zip(joiners, (self.alpha, beta)):
             process = node.spawn("pvecm", "add", peer.address, "--fingerprint", peer.fingerprint(), "--link0", node.address)
@@ -210,7 +222,10 @@ class Members(ClusterCase):
             running.append(process)
         for node, process in zip(joiners, running):
             log = "/run/pve-standin/corosync.log"
-            wait_for(lambda: process.poll() is not None or (node.exists(log) and "Exiting" in node.read(log)))
+            wait_for(lambda: process.poll() is not None
+                     or ("Exiting" in node.peek(log) and node.exists("/etc/pve/corosync.conf")))
+            # It says that it waits a moment after pmxcfs is there.
+            time.sleep(0.5)
             process.terminate()
             text = process.communicate(timeout=60)[0]
             self.assertEqual(process.returncode, 0)

@@ -2,10 +2,12 @@
 
 import json
 import os
+import re
 import unittest
 
-from rig import ClusterCase, online, quorate, wait_for
+from rig import ClusterCase, online, quorate, transcript, wait_for
 
+WORDS = "31-storage-and-ha-words"
 NFS = ("--server", "127.99.0.200", "--export", "/srv/ct", "--content", "rootdir,images")
 
 
@@ -51,7 +53,8 @@ class StorageAndHa(ClusterCase):
 
     def test_storage_when_it_cannot(self):
         self.beta.switch(nfs_down=True)
-        self.refused(self.beta, "create storage failed: storage 'ct' is not online\n", "pvesm", "add", "nfs", "ct", *NFS)
+        h31 = ("--server", "10.120.0.250", "--export", "/srv/x", "--content", "rootdir,images")
+        self.same(self.beta.run("pvesm", "add", "nfs", "h31", *h31), WORDS, 0)
         self.assertFalse(self.alpha.exists("/etc/pve/storage.cfg"))
         lock = self.alpha.path("/etc/pve/priv/lock/file-storage_cfg")
         os.mkdir(lock)
@@ -65,6 +68,16 @@ class StorageAndHa(ClusterCase):
         wait_for(lambda: not quorate(self.beta))
         self.refused(self.beta, "create storage failed: cfs-lock 'file-storage_cfg' error: no quorum!\n",
                      "pvesm", "add", "nfs", "ct", *NFS)
+
+    def test_status_as_recorded(self):
+        """31: two NFS storages whose servers are off, and the local one, whose sizes are this machine's."""
+        for name in ("fixed-nfs", "lab-nfs"):
+            self.good(self.alpha, "pvesm", "add", "nfs", name, *NFS)
+        self.alpha.switch(nfs_down=True)
+        local = re.compile(r"(?m)^(local +dir +active) +\d+ +\d+ +\d+ +[\d.]+%$")
+        wanted, got = transcript(WORDS, 2)[1], self.good(self.alpha, "pvesm", "status")
+        self.assertEqual(len({len(line) for line in got.splitlines()}), 1)
+        self.assertEqual(local.sub(r"\1", wanted).rstrip("\n"), local.sub(r"\1", got).rstrip("\n"))
 
     def test_groups(self):
         """PVE 8."""
@@ -85,6 +98,7 @@ class StorageAndHa(ClusterCase):
         """PVE 9."""
         rules = ("ha-manager", "rules")
         self.refused(self.alpha, "cannot index groups: ha groups have been migrated to rules\n", "ha-manager", "groupconfig")
+        self.same(self.alpha.run("ha-manager", "groupadd", "g31", "--nodes", "alpha"), WORDS, 1)
         self.assertEqual(self.good(self.alpha, *rules, "list"), "")
         self.refused(self.alpha, "create ha rule failed: cannot use unmanaged resource(s) ct:100.\n",
                      *rules, "add", "node-affinity", "r1", "--resources", "ct:100", "--nodes", "alpha")

@@ -148,6 +148,26 @@ class Units(PlaceCase):
         with open(root + "/var/log/standin/init.log", encoding="utf-8") as log:
             self.assertIn("other.service: Nice= means nothing in a place\n", log.read())
 
+    def test_pveproxy_waits_for_quorum(self):
+        """Its ExecStartPre waits; what is ordered after it waits too, and nothing else does."""
+        root = self.node("alpha", 34, "--no-api", "--set", "PVE_STANDIN_NO_QUORUM=true", "--set", "PVE_STANDIN_UPDATECERTS_WAIT=4",
+                         "--unit", "firstboot-join=touch /root/ran; sleep 1000", boot=False)
+        self.boot(root, "--no-wait")
+        self.run_in(root, "pvecm", "create", "labcluster", "--link0", self.net + "34")
+        self.place("stop", root)
+        os.unlink(root + "/root/ran")
+        self.boot(root, "--no-wait")
+        wait_for(lambda: self.states(root, "pve-cluster", "corosync", "pvedaemon") == ["active"] * 3)
+        # As 28 has it.
+        self.assertEqual(self.states(root, "corosync", "pve-cluster", "pvedaemon", "pveproxy"), ["active"] * 3 + ["activating"])
+        self.assertEqual(self.show(root, "pveproxy", "SubState"), ["start-pre"])
+        self.assertEqual(self.run_in(root, "systemctl", "is-active", "pveproxy", check=False).returncode, 3)
+        self.assertFalse(os.path.exists(root + "/root/ran"))
+        wait_for(lambda: os.path.exists(root + "/root/ran"))
+        self.assertEqual(self.states(root, "pveproxy", "firstboot-join"), ["active", "active"])
+        with open(root + "/var/log/standin/pveproxy.log", encoding="utf-8") as log:
+            self.assertIn("got timeout when trying to ensure cluster certificates", log.read())
+
     def test_bad_unit(self):
         root = os.path.join(self.folder, "beta")
         unit = self.unit("x.service", "[Service]\nType=notify\nExecStart=/bin/true\n")

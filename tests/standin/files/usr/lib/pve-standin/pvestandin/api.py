@@ -1,26 +1,24 @@
 """pvedaemon: the API calls that a join and a look at a cluster need."""
 
 import hashlib
-import hmac
 import json
 import os
 import random
 import sys
-import threading
 import time
 
-from . import certs, corosync_conf, env, ipc, switches
+from . import certs, cli, corosync_conf, env, ipc, login, switches, tickets
 
 CONF = "/etc/pve/corosync.conf"
-TICKET_LIFE = 7200
-CRYPT = threading.Lock()
 NODE_FOLDERS = ("", "/lxc", "/openvz", "/priv", "/qemu-server")
 
 
 class ApiError(Exception):
-    def __init__(self, status, text):
+    def __init__(self, status, text, told=None):
         super().__init__(text)
         self.status, self.text = status, text
+        # Whether the text is in the body too; of the refusals it is only a login's.
+        self.told = status != 401 if told is None else told
 
 
 class Lost(Exception):
@@ -66,57 +64,63 @@ def read_conf():
         return {"nodelist": {}, "totem": {}}
 
 
+def link_of(node):
+    """The address of a node's lowest link."""
+    links = corosync_conf.links(node)
+    return links[min(links)]
+
+
 def make_node_folders(name):
     for folder in NODE_FOLDERS:
         os.makedirs(env.path("/etc/pve/nodes/%s%s" % (name, folder)), exist_ok=True)
 
 
-def password_is_right(password):
-    """Compares with root's entry of /etc/shadow; crypt(3) knows all methods of Debian."""
-    import ctypes
-    crypt = ctypes.CDLL("libcrypt.so.1").crypt
-    crypt.restype = ctypes.c_char_p
-    with open(env.path("/etc/shadow"), encoding="utf-8") as shadow:
-        for line in shadow:
-            fields = line.rstrip("\n").split(":")
-            if fields[0] == "root" and fields[1].startswith("$") and password:
-                with CRYPT:  # crypt(3) gives back a buffer that all threads share
-                    made = crypt(password.encode(), fields[1].encode())
-                return bool(made) and hmac.compare_digest(made, fields[1].encode())
-    return False
+def new_entry(nodelist, name, form):
+    """The entry of a node that wants to join, or is forced over its own; checks in the real one's order."""
+    links = cli.links(form)
+    check_addresses(nodelist, name, links)
+    there = sorted(corosync_conf.links(next(iter(nodelist.values()))))
+    if links:
+        for number in range(8):
+            if number in there and number not in links:
+                raise ApiError(500, "corosync: link %d exists in cluster config but wasn't specified for new node\n" % number)
+            if number not in there and number in links:
+                raise ApiError(500, "corosync: link %d specified for new node doesn't exist in cluster config\n" % number)
+    elif "new_node_ip" not in form:
+        raise ApiError(500, "no links and no fallback ip (new_node_ip) given, cannot join cluster\n")
+    elif len(there) > 1:
+        raise ApiError(500, "no links given but multiple links found on other nodes,"
+                            " fallback only supported on single-link clusters\n")
+    else:
+        links = {there[0]: form["new_node_ip"]}
+    nodeid, votes = form.get("nodeid"), form.get("votes")
+    old = nodelist.get(name)
+    if old:
+        # An entry without votes, which counts as one, gets one again.
+        nodeid, votes = nodeid or old["nodeid"], votes if votes is not None else old.get("quorum_votes")
+        same = nodeid == old["nodeid"] and int(votes or 0) == int(old.get("quorum_votes", 0))
+        if not same or form.get("force") != "1":
+            raise ApiError(500, "can't add existing node '%s'\n" % name)
+    nodeid = int(nodeid or corosync_conf.free_nodeid(nodelist))
+    for other, node in nodelist.items():
+        if other != name and int(node["nodeid"]) == nodeid:
+            raise ApiError(500, "corosync: nodeid '%d' already used by node '%s'\n" % (nodeid, other))
+    return corosync_conf.node(name, nodeid, links, 1 if votes is None else int(votes))
+
+
+def check_addresses(nodelist, name, links):
+    """An address that two nodes have can take the whole cluster down."""
+    for address in links.values():
+        for other, node in nodelist.items():
+            for number, used in corosync_conf.links(node).items():
+                if other != name and used == address:
+                    raise ApiError(500, "corosync: address '%s' already used on link ring%d_addr by node '%s'\n"
+                                   % (address, number, other))
 
 
 class Api:
     def __init__(self):
-        self.secret = os.urandom(32)
-
-    # -- who asks
-
-    def token(self, kind, user, now):
-        stamp = "%08X" % now
-        mac = hmac.new(self.secret, ("%s:%s:%s" % (kind, user, stamp)).encode(), hashlib.sha256).hexdigest()
-        return "%s:%s:%s::%s" % (kind, user, stamp, mac)
-
-    def token_is_good(self, kind, token):
-        parts = token.split(":")
-        try:
-            born = int(parts[2], 16)
-        except (IndexError, ValueError):
-            return False
-        good = hmac.compare_digest(token, self.token(kind, "root@pam", born))
-        return good and time.time() - born < TICKET_LIFE
-
-    def login(self, form, peer):
-        user, password = form.get("username", ""), form.get("password", "")
-        if user not in ("root@pam", "root") or not password_is_right(password):
-            log("authentication failure; rhost=%s user=%s msg=%s" % (
-                peer, user, "Authentication failure" if password else "no password"))
-            time.sleep(env.AUTH_DELAY)
-            raise ApiError(401, "authentication failure")
-        log("<root@pam> successful auth for user 'root@pam'")
-        now = int(time.time())
-        return {"username": "root@pam", "ticket": self.token("PVE", "root@pam", now),
-                "CSRFPreventionToken": self.token("CSRF", "root@pam", now), "clustername": read_conf()["totem"].get("cluster_name")}
+        self.login = login.Login()
 
     # -- what is asked
 
@@ -127,7 +131,7 @@ class Api:
         except Lost:
             return {"status": None, "reason": "", "payload": None}
         except ApiError as error:
-            payload = None if error.status == 401 else {"data": None, "message": error.text}
+            payload = {"message": error.text, "data": None} if error.told else None
             return {"status": error.status, "reason": error.text, "payload": payload}
         except (OSError, ValueError, KeyError) as error:
             return {"status": 500, "reason": str(error), "payload": {"data": None, "message": "%s\n" % error}}
@@ -135,11 +139,16 @@ class Api:
     def dispatch(self, message):
         method, path, form = message["method"], message["path"], message["form"]
         if path == "/access/ticket" and method == "POST":
-            return self.login(form, message["peer"])
-        if not message["ticket"] or not self.token_is_good("PVE", message["ticket"]):
+            try:
+                data = self.login.ticket(form, message["peer"])
+            except login.Refused:
+                raise ApiError(401, "authentication failure\n", told=True)
+            cluster = read_conf()["totem"].get("cluster_name")
+            return dict(data, clustername=cluster) if cluster else data
+        if not message["ticket"] or tickets.verify(message["ticket"]) != login.USER:
             time.sleep(env.AUTH_DELAY)
             raise ApiError(401, "No ticket" if not message["ticket"] else "permission denied - invalid PVE ticket")
-        if method != "GET" and not self.token_is_good("CSRF", message["csrf"]):
+        if method != "GET" and not tickets.csrf_is_good(message["csrf"], login.USER):
             raise ApiError(401, "Permission denied - invalid csrf token")
         if method == "GET" and path == "/cluster/config/apiversion":
             return "1"
@@ -165,7 +174,7 @@ class Api:
         listed = members.get("nodelist", {})
         rows = [{"type": "cluster", "id": "cluster", "name": conf["totem"].get("cluster_name"), "nodes": len(conf["nodelist"]),
                  "version": int(conf["totem"].get("config_version", 0)), "quorate": members.get("cluster", {}).get("quorate", 0)}]
-        rows += [{"type": "node", "id": "node/" + name, "name": name, "nodeid": int(node["nodeid"]), "ip": node["ring0_addr"],
+        rows += [{"type": "node", "id": "node/" + name, "name": name, "nodeid": int(node["nodeid"]), "ip": link_of(node),
                   "online": listed.get(name, {}).get("online", 0), "local": int(name == env.nodename())}
                  for name, node in sorted(conf["nodelist"].items())]
         return rows if conf["nodelist"] else []
@@ -176,7 +185,7 @@ class Api:
             raise ApiError(424, "node is not in a cluster, no join info available!")
         nodes = []
         for name, node in sorted(conf["nodelist"].items()):
-            entry = dict(node, pve_addr=env.node_address(name) or node["ring0_addr"])
+            entry = dict(node, pve_addr=env.node_address(name) or link_of(node))
             certificate = env.path("/etc/pve/nodes/%s/pve-ssl.pem" % name)
             if os.path.exists(certificate):
                 entry["pve_fp"] = certs.fingerprint(certificate)
@@ -193,20 +202,7 @@ class Api:
             conf = read_conf()
             if not conf["nodelist"]:
                 raise ApiError(500, "invalid corosync.conf\n! no nodes found\n")
-            address = form.get("link0", "").partition(",")[0].removeprefix("address=") or form.get("new_node_ip", name)
-            number = int(form.get("nodeid") or corosync_conf.free_nodeid(conf))
-            old = conf["nodelist"].get(name)
-            if old and form.get("force") != "1":
-                raise ApiError(500, "can't add existing node '%s'\n" % name)
-            if old:
-                number = int(old["nodeid"])
-            for other, node in conf["nodelist"].items():
-                if other != name and node["ring0_addr"] == address:
-                    raise ApiError(500, "corosync: address '%s' already used on link ring0_addr by node '%s'\n"
-                                   % (address, other))
-                if other != name and int(node["nodeid"]) == number:
-                    raise ApiError(500, "corosync: nodeid '%d' already used by node '%s'\n" % (number, other))
-            conf["nodelist"][name] = corosync_conf.node(name, number, address)
+            conf["nodelist"][name] = new_entry(conf["nodelist"], name, form)
             corosync_conf.raise_version(conf)
             text = corosync_conf.render(conf)
             make_node_folders(name)

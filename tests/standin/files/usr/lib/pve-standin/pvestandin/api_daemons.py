@@ -7,7 +7,7 @@ import socket
 import sys
 import threading
 
-from . import daemon, env, ipc, switches
+from . import certs, daemon, env, ipc, switches
 
 CERTIFICATE = "/etc/pve/local/pve-ssl.pem"
 KEY = "/etc/pve/local/pve-ssl.key"
@@ -59,13 +59,21 @@ class Proxy:
         self.context = None
 
     def load(self):
-        """Takes the node's certificate; keeps the old one where there is none to read."""
+        """Takes the node's certificate; keeps the old one where there is none to read.
+
+        Over a key that is no key the service stays, and nobody gets an answer.
+        """
         import ssl
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         try:
             context.load_cert_chain(env.path(CERTIFICATE), env.path(KEY))
             self.context = context
         except OSError as error:
+            if os.path.exists(env.path(KEY)) and not certs.is_key(env.path(KEY)):
+                self.context = None
+                error = "failed to load local private key (key_file or key)"
+                print("%s: %s at /usr/share/perl5/PVE/APIServer/AnyEvent.pm line 2153." % (KEY, error), file=sys.stderr, flush=True)
+                return
             print("cannot read %s: %s" % (CERTIFICATE, error), file=sys.stderr, flush=True)
 
     def serve(self, connection, peer):

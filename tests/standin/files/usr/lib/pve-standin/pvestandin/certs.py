@@ -12,6 +12,7 @@ CURVE = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-sha
 # The real authority lives ten years, its node certificates two.
 CA_DAYS = "3650"
 NODE_DAYS = "730"
+NODE_SUBJECT = "/OU=PVE Cluster Node/O=Proxmox Virtual Environment/CN="
 
 
 def openssl(*arguments):
@@ -42,25 +43,32 @@ def make_ca(pem, key):
         env.write(pem, env.read(new_pem), 0o640)
 
 
+def is_key(file):
+    """Whether openssl can use a private key."""
+    return subprocess.run(["openssl", "pkey", "-noout", "-in", file], stdin=subprocess.DEVNULL, capture_output=True,
+                          check=False).returncode == 0
+
+
+def alternative_names(names, addresses):
+    found = ["IP:127.0.0.1", "IP:::1", "DNS:localhost"]
+    return ",".join(found + ["IP:" + address for address in addresses] + ["DNS:" + name for name in names])
+
+
 def make_node(pem, key, ca_pem, ca_key, names, addresses):
-    """A node's certificate, signed by the authority, for all names and addresses."""
-    alternative = ["IP:127.0.0.1", "IP:::1", "DNS:localhost"]
-    alternative += ["IP:" + address for address in addresses] + ["DNS:" + name for name in names]
+    """The certificate of a node's key, signed by the authority, for all names and addresses."""
     with tempfile.TemporaryDirectory() as folder:
         conf = _configuration(
             folder, "basicConstraints = CA:FALSE\nextendedKeyUsage = serverAuth,clientAuth\n"
-            "subjectAltName = %s\n" % ",".join(alternative))
-        new_pem, new_key = os.path.join(folder, "pem"), os.path.join(folder, "key")
-        openssl("req", "-x509", *CURVE, "-config", conf, "-days", NODE_DAYS, "-CA", ca_pem, "-CAkey", ca_key,
-                "-subj", "/OU=PVE Cluster Node/O=Proxmox Virtual Environment/CN=" + names[-1],
-                "-keyout", new_key, "-out", new_pem)
-        env.write(key, env.read(new_key), 0o640)
+            "subjectAltName = %s\n" % alternative_names(names, addresses))
+        new_pem = os.path.join(folder, "pem")
+        openssl("req", "-x509", "-sha256", "-key", key, "-config", conf, "-days", NODE_DAYS, "-CA", ca_pem, "-CAkey", ca_key,
+                "-subj", NODE_SUBJECT + names[-1], "-out", new_pem)
         env.write(pem, env.read(new_pem), 0o640)
 
 
-def make_key_pair(key, public=None):
+def make_key_pair(key, public=None, mode=0o600):
     """A private key and, on demand, its public half."""
-    env.write(key, openssl("genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256"), 0o600)
+    env.write(key, openssl("genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256"), mode)
     if public:
         env.write(public, openssl("pkey", "-in", key, "-pubout"), 0o640)
 

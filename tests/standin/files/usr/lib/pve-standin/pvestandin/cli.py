@@ -75,6 +75,15 @@ def parse(command, words):
     return options
 
 
+def links(options):
+    """The addresses of --link0 to --link7 by number."""
+    found = {}
+    for number in range(8):
+        if "link%d" % number in options:
+            found[number] = options["link%d" % number].partition(",")[0].removeprefix("address=")
+    return found
+
+
 def check_pmxcfs():
     """Every command talks to pmxcfs first."""
     try:

@@ -82,9 +82,27 @@ class Client:
             except OSError as error:
                 raise ClientError("500 read failed: %s" % (error.strerror or error))
 
-    def login(self, password):
-        data = self.request("POST", "/access/ticket", {"username": "root@pam", "password": password})
+    def login(self, password, code):
+        """`code` asks for the second factor of a user who has one."""
+        form = {"username": "root@pam", "password": password}
+        data = self.request("POST", "/access/ticket", form)
+        if data.get("NeedTFA"):
+            form.update({"password": "totp:" + code(), "tfa-challenge": data["ticket"]})
+            data = self.request("POST", "/access/ticket", form)
         self.ticket, self.csrf = data["ticket"], data["CSRFPreventionToken"]
+
+
+def ask_for_code(task):
+    """The question about a second factor, at a terminal only."""
+
+    def ask():
+        if not sys.stdin.isatty():
+            raise ClientError("TFA-enabled login currently works only with a TTY."
+                              " at /usr/share/perl5/PVE/APIClient/LWP.pm line 121")
+        task.say("Enter totp code for user root@pam: ", end="")
+        return sys.stdin.readline().rstrip("\n")
+
+    return ask
 
 
 def ask_on_stdin(task):

@@ -2,6 +2,7 @@
 
 import os
 import sys
+import time
 
 from . import api, cli, corosync_conf, env, ipc, nodefiles, quorumtool, services, tasks
 
@@ -21,13 +22,14 @@ def create(options):
     address = cli.own_address(node)
     if os.path.exists(env.path(api.CONF)):
         raise cli.Refused("cluster config '%s' already exists\n" % api.CONF)
-    link = options.get("link0", address).partition(",")[0].removeprefix("address=")
-    if not env.is_local(link):
-        raise cli.Refused("link0: cannot use IP '%s', not found on local node!\n" % link)
+    links = cli.links(options) or {0: address}
+    for number, link in links.items():
+        if not env.is_local(link):
+            raise cli.Refused("link%d: cannot use IP '%s', not found on local node!\n" % (number, link))
 
     def work(task):
         try:
-            make_cluster(task, options, node, link)
+            make_cluster(task, options, node, links)
         except (OSError, services.Failed) as failed:
             return str(failed)
         return None
@@ -36,14 +38,14 @@ def create(options):
     return 0
 
 
-def make_cluster(task, options, node, link):
+def make_cluster(task, options, node, links):
     if not os.path.exists(env.path(AUTHKEY)):
         task.say("Corosync Cluster Engine Authentication key generator.")
         task.say("Gathering 2048 bits for key from /dev/urandom.")
         task.say("Writing corosync key to %s." % AUTHKEY)
         env.write(env.path(AUTHKEY), os.urandom(256), 0o400)
     task.say("Writing corosync config to " + api.CONF)
-    conf = corosync_conf.new_cluster(options["clustername"], node, link, int(options.get("nodeid", 1)))
+    conf = corosync_conf.new_cluster(options["clustername"], node, links, int(options.get("nodeid", 1)))
     env.write(env.path(api.CONF), corosync_conf.render(conf), 0o640)
     nodefiles.sync()
     task.say("Restart corosync and cluster filesystem")
@@ -88,14 +90,38 @@ def expected(options):
 def updatecerts(options):
     node = env.nodename()
     quiet = bool(options.get("silent"))
-    if not nodefiles.sync()["quorate"]:
-        raise cli.Refused("" if quiet else "no quorum - unable to update files\n", 0 if quiet else 255)
+    if not quorum_in_time(quiet):
+        # Said with --silent too: pveproxy's start is to leave a word.
+        raise cli.Refused("got timeout when trying to ensure cluster certificates and base file hierarchy is set up"
+                          " - no quorum (yet) or hung pmxcfs?\n", 0 if quiet else 255)
     try:
         nodefiles.update(node, cli.own_address(node), lambda line: print(line, flush=True),
                          force=bool(options.get("force")), quiet=quiet)
-    except (api.ApiError, OSError, RuntimeError) as error:
+    except RuntimeError as error:
+        raise cli.Refused("%s\n" % error, 1)
+    except (api.ApiError, OSError) as error:
         raise cli.Refused("%s\n" % error)
     return 0
+
+
+def quorum_in_time(quiet):
+    """Waits for quorum; whether it came."""
+    deadline, looks = time.monotonic() + env.UPDATECERTS_WAIT, 0
+    while not has_quorum():
+        if time.monotonic() > deadline:
+            return False
+        if not quiet and looks % 50 == 0:
+            print("waiting for pmxcfs mount to appear and get quorate...", flush=True)
+        looks += 1
+        time.sleep(0.1)
+    return True
+
+
+def has_quorum():
+    try:
+        return ipc.call(env.run("pmxcfs.sock"), {"op": "state"})["quorate"]
+    except OSError:
+        return False
 
 
 def delnode(options):

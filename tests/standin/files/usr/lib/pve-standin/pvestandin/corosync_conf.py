@@ -61,16 +61,16 @@ def render(conf):
     return "\n".join(lines) + "\n\n"
 
 
-def new_cluster(cluster, name, address, nodeid=1, votes=1):
-    """The configuration of a cluster with its first node."""
+def new_cluster(cluster, name, addresses, nodeid=1, votes=1):
+    """The configuration of a cluster with its first node; `addresses` by the number of the link."""
     return {
         "logging": {"debug": "off", "to_syslog": "yes"},
-        "nodelist": {name: node(name, nodeid, address, votes)},
+        "nodelist": {name: node(name, nodeid, addresses, votes)},
         "quorum": {"provider": "corosync_votequorum"},
         "totem": {
             "cluster_name": cluster,
             "config_version": "1",
-            "interface": {"0": {"linknumber": "0"}},
+            "interface": {str(number): {"linknumber": str(number)} for number in sorted(addresses)},
             "ip_version": "ipv4-6",
             "link_mode": "passive",
             "secauth": "on",
@@ -80,13 +80,22 @@ def new_cluster(cluster, name, address, nodeid=1, votes=1):
     }
 
 
-def node(name, nodeid, address, votes=1):
-    return {
-        "name": name,
-        "nodeid": str(nodeid),
-        "quorum_votes": str(votes),
-        "ring0_addr": address,
-    }
+def node(name, nodeid, addresses, votes=1):
+    """An entry; no vote at all is left out, as the real one does it, and then counts as one."""
+    entry = {"name": name, "nodeid": str(nodeid)}
+    if votes:
+        entry["quorum_votes"] = str(votes)
+    entry.update({"ring%d_addr" % number: address for number, address in addresses.items()})
+    return entry
+
+
+def links(entry):
+    """The addresses of a node by the number of the link."""
+    found = {}
+    for key, value in entry.items():
+        if key.startswith("ring") and key.endswith("_addr") and key[4:-5].isdigit():
+            found[int(key[4:-5])] = value
+    return found
 
 
 def version(conf):
@@ -97,9 +106,9 @@ def raise_version(conf):
     conf["totem"]["config_version"] = str(version(conf) + 1)
 
 
-def free_nodeid(conf):
+def free_nodeid(nodelist):
     """The lowest number that no node has."""
-    used = {int(entry["nodeid"]) for entry in conf["nodelist"].values()}
+    used = {int(entry["nodeid"]) for entry in nodelist.values()}
     number = 1
     while number in used:
         number += 1

@@ -35,6 +35,8 @@ class Corosync:
         self.pmxcfs = None  # what the local pmxcfs registered, with "at"
         self.threads = set()
         self.leaving = False
+        self.lost = False  # the token, at the last look
+        self.odds_since = None
         self.load()
         self.members = {self.me}
 
@@ -46,8 +48,11 @@ class Corosync:
         mine = None
         for name, entry in conf["nodelist"].items():
             number = int(entry["nodeid"])
-            nodes[number] = {"name": name, "address": entry["ring0_addr"], "votes": int(entry.get("quorum_votes", 1))}
-            if name == env.nodename() or (mine is None and env.is_local(entry["ring0_addr"])):
+            links = corosync_conf.links(entry)
+            # One link is enough here: the lowest. The others are only shown.
+            address = links[min(links)]
+            nodes[number] = {"name": name, "address": address, "links": links, "votes": int(entry.get("quorum_votes", 1))}
+            if name == env.nodename() or (mine is None and env.is_local(address)):
                 mine = number
         if mine is None:
             sys.exit("[MAIN  ] this node is not in the nodelist of %s" % CONF)
@@ -147,6 +152,7 @@ class Corosync:
                 self.consider(number, fresh)
             for number in self.members & fresh:
                 self.sequence = max(self.sequence, self.heard[number]["sequence"])
+            self.look_at_token()
             if self.members != before:
                 self.sequence += 4
                 log("[QUORUM] Members[%d]: %s" % (len(self.members), " ".join(map(str, sorted(self.members)))))
@@ -160,10 +166,11 @@ class Corosync:
         if other["version"] > self.version and self.me in other["hears"]:
             # The real one reloads on all members at once, so that none of a majority is ever behind.
             # Here each does it for itself, and gets there in a moment.
-            if self.quorate():
+            if self.quorate() or self.stays(other):
                 return
             log("[CMAP  ] Received config version (%d) is different than my config version (%d)! Exiting"
                 % (other["version"], self.version))
+            self.leave()
             os._exit(1)
         union = self.members | set(other["members"])
         if not union <= fresh | {self.me}:
@@ -173,6 +180,52 @@ class Corosync:
                 return
         if other["version"] == self.version:
             self.members |= union
+
+    def stays(self, other):
+        """Whether corosync goes on with its older configuration beside one that has a newer one.
+
+        Seen is both. What the real one looks at was inferred: it ends when every node that is
+        online stands in its own file, and stays, alone, when one does not.
+        """
+        forced = switches.get("stale")
+        if forced in ("exit", "stay"):
+            return forced == "stay"
+        return not set(other["members"]) <= set(self.nodes)
+
+    # -- a stale member and those that it disturbs
+
+    def at_odds(self):
+        """The nodes that hear this one and are heard, with another version of the configuration."""
+        return {number for number in self.fresh() - self.members
+                if self.heard[number]["version"] != self.version and self.me in self.heard[number]["hears"]}
+
+    def disturbed(self):
+        """Whether they are at odds for longer than it takes until each has read the newest file."""
+        if not self.at_odds():
+            self.odds_since = None
+            return False
+        self.odds_since = self.odds_since or time.monotonic()
+        return time.monotonic() - self.odds_since > env.DISTURB_PERIOD / 5
+
+    def token_lost(self):
+        """Again and again they form a new membership, all at the same time."""
+        return self.disturbed() and time.time() % env.DISTURB_PERIOD < env.DISTURB_BLOCK
+
+    def look_at_token(self):
+        """Says what the real one says; `lock` is held."""
+        before, self.lost = self.lost, self.token_lost()
+        if self.lost and not before:
+            log("[TOTEM ] Token has not been received in %d ms" % (env.DISTURB_BLOCK * 400))
+        if before and not self.lost and self.disturbed():
+            self.sequence += 20
+            members = "[%d]: %s" % (len(self.members), " ".join(map(str, sorted(self.members))))
+            log("[QUORUM] Sync members" + members)
+            log("[TOTEM ] A new membership (%s) was formed. Members" % self.ring())
+            log("[QUORUM] Members" + members)
+            log("[MAIN  ] Completed service synchronization, ready to provide service.")
+
+    def ring(self):
+        return "%x.%x" % (min(self.members), self.sequence)
 
     def total(self):
         return sum(self.nodes[number]["votes"] for number in self.members if number in self.nodes)
@@ -196,7 +249,8 @@ class Corosync:
                 "me": self.me, "cluster": self.cluster, "version": self.version, "expected": expected,
                 "quorum": expected // 2 + 1, "total": self.total(),
                 "quorate": self.quorate() and not switches.get("no_quorum"),
-                "ring": "%x.%x" % (min(self.members), self.sequence), "members": members,
+                "ring": self.ring(), "members": members,
+                "disturbed": self.disturbed(), "token_lost": self.token_lost(),
                 "nodes": {str(number): dict(node, heard=number in self.fresh()) for number, node in self.nodes.items()},
                 "pmxcfs": {str(number): state for number, state in states.items()},
             }
@@ -263,8 +317,9 @@ class Corosync:
                 threading.Thread(target=self.send_beats, args=(number,), daemon=True).start()
 
     def leave(self):
+        """Says good-bye to whoever hears it, in a membership with this node or not."""
         self.leaving = True
-        for number in self.members - {self.me}:
+        for number in (self.members | self.fresh()) - {self.me}:
             try:
                 self.tell(number, {"leave": True}, 1)
             except OSError:

@@ -21,6 +21,11 @@ CONNECT_TIMEOUT = _number("CONNECT_TIMEOUT", 60)
 # Between two heartbeats, and the silence after which a member counts as gone.
 BEAT = _number("BEAT", 1)
 SILENCE = _number("SILENCE", 10)
+# How long `pvecm updatecerts` waits for quorum, as pveproxy's ExecStartPre too.
+UPDATECERTS_WAIT = _number("UPDATECERTS_WAIT", 80)
+# While a stale member disturbs: from one new membership to the next, and how much of that the token is lost.
+DISTURB_PERIOD = _number("DISTURB_PERIOD", 10.6)
+DISTURB_BLOCK = _number("DISTURB_BLOCK", 6.4)
 # Between two looks of pmxcfs at corosync and at its own files.
 POLL = _number("POLL", 1)
 

@@ -86,9 +86,9 @@ def add(words):
 
 # -- groups
 
-def no_groups(what):
+def no_groups(what, code=255):
     if version() >= 9:
-        raise Failed("cannot %s: ha groups have been migrated to rules" % what)
+        raise Failed("cannot %s: ha groups have been migrated to rules" % what, code)
 
 
 def groupconfig(words):
@@ -104,7 +104,7 @@ def groupadd(words):
     (name,), options = options_of(words, GROUP_OPTIONS, "ha-manager groupadd <group> --nodes <string> [OPTIONS]", ("group",))
     if "nodes" not in options:
         raise cli.Refused("400 not enough arguments\nha-manager groupadd <group> --nodes <string> [OPTIONS]\n")
-    no_groups("create group")
+    no_groups("create group", 2)
     need_quorum()
     with Locked("domain-ha", "create ha group failed"):
         found = groups()

@@ -17,6 +17,7 @@ what has happened by then:
     12 the database is deleted
     13 corosync and pve-cluster are started
     14 there is a quorum
+    "empty-key" this node's pve-ssl.key is made, and empty
     15 this node's certificates are made and root's keys merged
     16 pvedaemon and pveproxy are reloaded
     17 the line of success is printed
@@ -29,8 +30,8 @@ import signal
 import sys
 import time
 
-from . import api, env, ipc, nodefiles, quorumtool, services, store, switches, tasks
-from .client import Client, ClientError, ask_on_stdin
+from . import api, cli, env, ipc, nodefiles, quorumtool, services, store, switches, tasks
+from .client import Client, ClientError, ask_for_code, ask_on_stdin
 
 AUTHKEY = "/etc/corosync/authkey"
 LOCAL_CONF = "/etc/corosync/corosync.conf"
@@ -128,20 +129,15 @@ def check(task, options, node):
             break
     if quorumtool.corosync_status() is not None:
         errors.append("* corosync is already running, is this node already in a cluster?!\n")
-    for link in sorted(name for name in options if name.startswith("link")):
-        ip = link_address(options[link])
+    for number, ip in cli.links(options).items():
         if not env.is_local(ip):
-            errors.append("* %s: cannot use IP '%s', not found on local node!\n\n" % (link, ip))
+            errors.append("* link%d: cannot use IP '%s', not found on local node!\n\n" % (number, ip))
     if not errors:
         return
     task.say("detected the following error(s):\n" + "".join(errors), end="")
     if not options.get("force"):
         raise Stop("Check if node may join a cluster failed!")
     task.say("\nWARNING : detected error but forced to continue!\n")
-
-
-def link_address(value):
-    return value.partition(",")[0].removeprefix("address=")
 
 
 def join(task, options, node, address, password):
@@ -156,14 +152,14 @@ def join(task, options, node, address, password):
     client = Client(host, options.get("fingerprint"), ask_on_stdin(task))
     try:
         task.say("Establishing API connection with host '%s'" % host)
-        client.login(password)
+        client.login(password, ask_for_code(task))
     except tasks.Interrupted:
         raise ClientError("500 received interrupt")
     task.say("Login succeeded.")
     point(5)
     task.say("check cluster join API version")
     client.request("GET", "/cluster/config/apiversion")
-    form = {"apiversion": "1", "new_node_ip": address}
+    form = {"apiversion": "1"}
     for name in ("nodeid", "votes"):
         if name in options:
             form[name] = options[name]
@@ -172,7 +168,7 @@ def join(task, options, node, address, password):
     links = {name: options[name] for name in options if name.startswith("link")}
     if not links:
         task.say("No cluster network links passed explicitly, fallback to local node IP '%s'" % address)
-        links = {"link0": address}
+        form["new_node_ip"] = address
     form.update(links)
     task.say("Request addition of this node")
     point(6)
@@ -205,7 +201,7 @@ def finish(task, node, address, answer):
         time.sleep(min(1, env.POLL))
     task.say("OK")
     point(14)
-    nodefiles.update(node, address, task.say, joining=True)
+    nodefiles.update(node, address, task.say, joining=True, cut=point)
     point(15)
     task.say("generated new node certificate, restart pveproxy and pvedaemon services")
     services.systemctl("reload-or-restart", "pvedaemon", "pveproxy")

@@ -2,9 +2,11 @@
 
 import os
 import shutil
+import signal
 import subprocess
+import sys
 
-from . import api, certs, env, ipc
+from . import api, certs, env, ipc, switches
 
 FOLDERS = ("priv", "priv/acme", "priv/lock", "firewall", "ha", "mapping", "nodes", "sdn", "virtual-guest")
 # A node of this name gets its authority and certificate from here instead of new ones,
@@ -33,7 +35,7 @@ def make_folders(node):
         env.write(pve("vzdump.cron"), "# stand-in for tests: no backup job\n", 0o640)
 
 
-def make_certificates(node, address, force=False):
+def make_certificates(node, address, force, cut):
     preset = env.path("%s/%s" % (PRESET, node))
     if not os.path.exists(pve("authkey.pub")):
         certs.make_key_pair(pve("priv/authkey.key"), pve("authkey.pub"))
@@ -46,13 +48,47 @@ def make_certificates(node, address, force=False):
         else:
             certs.make_ca(pve("pve-root-ca.pem"), pve("priv/pve-root-ca.key"))
     pem, key = pve("nodes/%s/pve-ssl.pem" % node), pve("nodes/%s/pve-ssl.key" % node)
+    if not os.path.exists(key):
+        make_node_key(key, preset + "/pve-ssl.key", cut)
     if force or not os.path.exists(pem):
         if os.path.isdir(preset):
-            shutil.copyfile(preset + "/pve-ssl.key", key)
             shutil.copyfile(preset + "/pve-ssl.pem", pem)
         else:
+            refuse_unusable(node, address, key)
             certs.make_node(pem, key, pve("pve-root-ca.pem"), pve("priv/pve-root-ca.key"),
                             names(node), [address])
+
+
+def make_node_key(key, preset, cut):
+    """As `openssl genrsa -out` does it, which makes the file first: what ends there leaves it empty."""
+    if switches.wants("die_at", "empty-key"):
+        env.write(key, "", 0o640)
+        sync()
+        cut("empty-key")
+    if os.path.exists(preset):
+        shutil.copyfile(preset, key)
+    else:
+        certs.make_key_pair(key, mode=0o640)
+
+
+def refuse_unusable(node, address, key):
+    """A key that is there is never made anew, whatever is in it; RuntimeError has the real one's words."""
+    if certs.is_key(key):
+        return
+    shown = "/etc/pve/nodes/%s/pve-ssl.key" % node
+    alternative = certs.alternative_names(names(node), [address])
+    print("Could not find private key from " + shown, file=sys.stderr, flush=True)
+    raise RuntimeError(
+        "unable to generate pve certificate request:\ncommand 'openssl req -batch -new -key %s -out"
+        " /run/pve-cluster/pvecertreq-%d.tmp -subj '%s' -addext 'basicConstraints=CA:FALSE'"
+        " -addext 'extendedKeyUsage=serverAuth' -addext 'subjectAltName=%s'' failed: exit code 1"
+        % (shown, os.getpid(), certs.NODE_SUBJECT + names(node)[-1], alternative))
+
+
+def end_here(name):
+    """A death in the middle of `updatecerts`."""
+    if switches.strike("die_at", name):
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 def names(node):
@@ -117,15 +153,15 @@ def _add_lines(file, lines):
             sync()
 
 
-def update(node, address, say, force=False, joining=False, quiet=False):
-    """The whole of updatecerts; `say` prints a line."""
+def update(node, address, say, force=False, joining=False, quiet=False, cut=end_here):
+    """The whole of updatecerts; `say` prints a line, `cut` ends the process where a test wants it."""
     make_folders(node)
     setup_root_ssh(node)
     if not quiet:
         say("(re)generate node files")
         if force or joining:
             say("generate new node certificate")
-    make_certificates(node, address, force or joining)
+    make_certificates(node, address, force or joining, cut)
     if joining:
         say("merge authorized SSH keys")
     merge_ssh_keys(node, address)

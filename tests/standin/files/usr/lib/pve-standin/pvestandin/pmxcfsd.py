@@ -1,12 +1,14 @@
 """The pmxcfs stand-in: /etc/pve, kept the same on all nodes that have quorum."""
 
 import os
+import signal
 import subprocess
 import sys
 import threading
 import time
 
 from . import birth, corosync_conf, daemon, env, ipc, switches
+from .leases import Leases
 from .store import MOUNT, Store
 
 COROSYNC_CONF = "/etc/corosync/corosync.conf"
@@ -52,6 +54,8 @@ class Pmxcfs:
         # A database imported a moment ago knows nothing of the cluster yet.
         self.fresh = self.clustered and imported
         self.quorate = not self.clustered
+        self.hangs = False
+        self.leases = Leases()
 
     def import_database(self):
         """The first start of a node with a corosync.conf takes that over; later ones do not look."""
@@ -116,7 +120,7 @@ class Pmxcfs:
 
     def members_body(self):
         """The part of .members after the version; empty outside a cluster and before corosync was seen."""
-        if not self.clustered or self.status is None:
+        if not self.clustered or self.status is None or self.hangs:
             return ""
         conf = self.conf()
         online = self.online()
@@ -152,16 +156,36 @@ class Pmxcfs:
     def tick(self):
         """One look at corosync, at the own files and at the other nodes."""
         with self.turn:
-            self.publish()
-            if self.clustered:
+            if self.clustered and not self.hangs and switches.strike("pmxcfs_hang", True):
+                self.hang()
+            if not self.token_lost():
+                self.publish()
+            if self.clustered and not self.hangs:
                 self.look_at_corosync()
                 self.expire_locks()
+            self.leases.keep(self.store.files() if self.token_lost() else [])
             with self.lock:
                 if not self.quorate and self.store.pending():
                     log("[dcdb] notice: no quorum, what was written below /etc/pve is undone")
                     self.store.materialise()
                     self.store.set_modes(False)
                 self.show()
+
+    def hang(self):
+        """As it was seen once after corosync was restarted under it: nothing but its database is left."""
+        with self.lock:
+            log("[status] crit: a test lets it hang")
+            self.hangs, self.quorate = True, False
+            self.store.set_modes(False)
+
+    def token_lost(self):
+        """Whether nothing that is written here gets to the others at this moment: see corosyncd.py."""
+        return bool(self.quorate and self.status and self.status["token_lost"])
+
+    def wait_for_token(self):
+        """A write returns when all have it."""
+        while self.token_lost():
+            time.sleep(min(0.1, env.POLL))
 
     def take_writes(self):
         """Takes over what was written here; `lock` is held. A cluster's corosync.conf needs the others first."""
@@ -331,6 +355,9 @@ class Pmxcfs:
     def request(self, message, _peer):
         op = message["op"]
         if op == "lock" or op == "unlock":
+            if op == "lock" and self.disturbed() and switches.get("disturb_locks", True):
+                return {"taken": False}
+            self.wait_for_token()
             answer = self.cluster_lock(message)
             if answer.get("taken"):
                 self.catch_up()
@@ -338,9 +365,13 @@ class Pmxcfs:
         if op == "peer":
             return self.from_peer(message["message"])
         if op == "sync":
+            self.wait_for_token()
             self.tick()
         with self.lock:
             return {"quorate": self.quorate, "clustered": self.clustered, "address": self.address}
+
+    def disturbed(self):
+        return bool(self.quorate and self.status and self.status["disturbed"])
 
     def catch_up(self):
         """Gets what others wrote a moment ago, before they gave the lock back.
@@ -431,9 +462,10 @@ def main():
     ready = (lambda: daemon.write_pid("pmxcfs")) if foreground else daemon.background("pmxcfs")
     pmxcfs = Pmxcfs(name, address)
     pmxcfs.mount()
+    # The kernel's word that somebody waits for a lease; nobody here acts on it.
+    signal.signal(signal.SIGIO, signal.SIG_IGN)
     socket_file = env.run("pmxcfs.sock")
     stopping = threading.Event()
-    import signal
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda _signal, _frame: stopping.set())
     ipc.serve_in_background(ipc.listen_unix(socket_file), pmxcfs.request)

@@ -60,7 +60,7 @@ def add(words):
         found.entries[name] = entry
         # The real one mounts it here, to see that it works.
         if here(entry) and switches.get("nfs_down"):
-            raise Failed("storage '%s' is not online" % name)
+            raise Failed("storage '%s' is not online" % name, 1)
         found.save()
 
 

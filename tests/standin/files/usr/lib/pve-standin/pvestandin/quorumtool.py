@@ -3,7 +3,7 @@
 import sys
 import time
 
-from . import env, ipc
+from . import env, ipc, switches
 
 
 def corosync_status():
@@ -45,7 +45,8 @@ def show_members(status, addresses=False):
     print("    Nodeid      Votes Name")
     for member in status["members"]:
         number = "0x%08x" % member["id"] if addresses else "%10d" % member["id"]
-        name = member["address"] if addresses else member["name"]
+        # Without -i it is the name that the address has, or the address; seen are both.
+        name = member["address"] if addresses or switches.get("quorumtool_addresses") else member["name"]
         local = " (local)" if member["id"] == status["me"] else ""
         print("%s %10d %s%s" % (number, member["votes"], name, local))
     return 0
@@ -73,10 +74,11 @@ def cfgtool():
         print("Done")
         return 0
     print("Local node ID %d, transport knet" % status["me"])
-    print("LINK ID 0 udp")
-    print("\taddr\t= " + status["nodes"][str(status["me"])]["address"])
-    print("\tstatus:")
-    for number, node in sorted(status["nodes"].items(), key=lambda item: int(item[0])):
-        state = "localhost" if int(number) == status["me"] else "connected" if node["heard"] else "disconnected"
-        print("\t\tnodeid: %10s:\t%s" % (number, state))
+    for link, address in sorted(status["nodes"][str(status["me"])]["links"].items(), key=lambda item: int(item[0])):
+        print("LINK ID %s udp" % link)
+        print("\taddr\t= " + address)
+        print("\tstatus:")
+        for number, node in sorted(status["nodes"].items(), key=lambda item: int(item[0])):
+            state = "localhost" if int(number) == status["me"] else "connected" if node["heard"] else "disconnected"
+            print("\t\tnodeid: %10s:\t%s" % (number, state))
     return 0

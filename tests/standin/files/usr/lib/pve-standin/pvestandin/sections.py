@@ -129,7 +129,14 @@ def put(entry, kind, options):
 
 
 class Failed(Exception):
-    """Ends the command with this text on standard error and 255."""
+    """Ends the command with this text on standard error.
+
+    The real exit code is Perl's, whatever the last failed system call left; 255 where it was not seen.
+    """
+
+    def __init__(self, text, code=255):
+        super().__init__(text)
+        self.code = code
 
 
 class Locked:
@@ -151,7 +158,7 @@ class Locked:
     def __exit__(self, kind, error, trace):
         self.lock.__exit__(kind, error, trace)
         if isinstance(error, Failed):
-            raise Failed("%s: %s" % (self.doing, error)) from None
+            raise Failed("%s: %s" % (self.doing, error), error.code) from None
 
 
 def need_quorum():
@@ -195,7 +202,7 @@ def main(function, words):
         return function(words) or 0
     except Failed as failed:
         sys.stderr.write("%s\n" % failed)
-        return 255
+        return failed.code
     except cli.Refused as refused:
         sys.stderr.write(refused.text)
         return refused.code

@@ -12,8 +12,9 @@ import hashlib
 import json
 import os
 import shutil
+import time
 
-from . import env
+from . import env, switches
 
 DATABASE = "/var/lib/pve-cluster/config.db"
 MOUNT = "/etc/pve"
@@ -144,6 +145,11 @@ class Store:
                 os.makedirs(self.full(name), exist_ok=True)
                 self.seen[name] = None
                 continue
+            gap = name == "corosync.conf" and float(switches.get("conf_gap", 0))
+            if gap and os.path.exists(self.full(name)):
+                # The real one's rename over a file is not atomic for those who read it.
+                os.unlink(self.full(name))
+                time.sleep(gap)
             if not os.path.exists(self.full(name)) or env.read(self.full(name)) != self.text(name):
                 env.write(self.full(name), self.text(name))
             self.seen[name] = signature(os.stat(self.full(name)))
@@ -174,6 +180,10 @@ class Store:
                 except FileNotFoundError:
                     pass
         return found
+
+    def files(self):
+        """The full names of all files that may be written."""
+        return [self.full(name) for name in self.seen if not name.endswith("/")]
 
     def written(self, name):
         """The text of a file that is not the database's any more, or None."""

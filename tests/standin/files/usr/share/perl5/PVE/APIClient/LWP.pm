@@ -91,6 +91,17 @@ sub manual_verify_fingerprint {
     return $valid;
 }
 
+# The code of an authenticator, asked for at a terminal; the data of the full ticket.
+my $second_factor = sub {
+    my ($self, $form, $challenge) = @_;
+    raise("TFA-enabled login currently works only with a TTY.") if !-t STDIN;
+    local $| = 1;
+    print "Enter totp code for user $form->{username}: ";
+    chomp(my $code = <STDIN> // '');
+    my $answer = { %$form, password => "totp:$code", 'tfa-challenge' => $challenge };
+    return $self->post('/api2/json/access/ticket', $answer);
+};
+
 sub login {
     my ($self) = @_;
     my $form = { username => $self->{username} // 'unknown', password => $self->{password} || $self->{ticket} || '' };
@@ -100,6 +111,10 @@ sub login {
     raise("$answer->{status} $answer->{reason}\n", code => $answer->{status}) if $answer->{status} != 200;
     my $data = $data_of->($decode->($answer));
     ($self->{ticket}, $self->{csrftoken}) = ($data->{ticket}, $data->{CSRFPreventionToken});
+    if ($data->{ticket} =~ m/\A[^:\s]+:!tfa!/) {
+        $data = $second_factor->($self, $form, $data->{ticket});
+        ($self->{ticket}, $self->{csrftoken}) = ($data->{ticket}, $data->{CSRFPreventionToken});
+    }
     return $data;
 }
 
