@@ -48,7 +48,7 @@ cat > /etc/hosts <<'HOSTS'
 ff02::1		ip6-allnodes
 ff02::2		ip6-allrouters
 HOSTS
-# APT: the same settings and lines for every source. Without lines, the source's own stay.
+# APT: the same settings and lines for every source.
 rm -f /etc/apt/apt.conf.d/99mmdebstrap
 cat > /etc/apt/apt.conf.d/99imgbuild <<'APT'
 Acquire::Languages "none";
@@ -58,7 +58,7 @@ Acquire::http::Proxy "{{ proxy }}";
 Acquire::https::Proxy "{{ proxy }}";
 {%- endif %}
 APT
-[ ! -e "$payload/sources.list" ] || cp "$payload/sources.list" /etc/apt/sources.list
+cp "$payload/sources.list" /etc/apt/sources.list
 {%- for repository in repositories %}
 
 stage "repository {{ repository.name }}"
@@ -208,6 +208,15 @@ mkdir -p /etc/systemd/system/ssh.service.d /etc/systemd/system/pve-cluster.servi
 printf '[Unit]\nConditionPathExistsGlob=/etc/ssh/ssh_host_*_key\n' > /etc/systemd/system/ssh.service.d/firstboot.conf
 printf '[Unit]\nConditionPathExists=/var/lib/firstboot/journal.json\n' > /etc/systemd/system/pve-cluster.service.d/firstboot.conf
 passwd -l root >/dev/null
+{%- if not rpcbind %}
+# nfs-common brings it. Only NFS 3 needs it, and it would answer whoever asks.
+ln -sf /dev/null /etc/systemd/system/rpcbind.service
+ln -sf /dev/null /etc/systemd/system/rpcbind.socket
+{%- endif %}
+{%- if unattended_upgrades %}
+cat > {{ unattended_upgrades.file }} <<'APT'
+{{ unattended_upgrades.text }}APT
+{%- endif %}
 
 stage "initramfs"
 {%- if proxmox %}

@@ -282,6 +282,7 @@ fn every_breach_is_named() {
         "var/lib/rrdcached/db/pve2-node/debian",
         "etc/network/interfaces.new",
         "etc/iscsi/initiatorname.iscsi",
+        "etc/apt/apt.conf.d/52imgbuild-unattended-upgrades",
         "var/lib/firstboot/journal.json",
     ] {
         case.file(file, "identity");

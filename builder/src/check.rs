@@ -10,6 +10,7 @@ use crate::report::Report;
 use crate::retire;
 use crate::yaml::{Problems, forms};
 use anyhow::{Error, Result, bail};
+use firstboot::seed::NfsStorage;
 use serde_json::{Value, json};
 
 /// `imgbuild check`: both files are read, whatever is wrong with the first.
@@ -115,12 +116,37 @@ fn warn(definition: &Definition, lab: &Lab, report: &Report) {
              `proxmox: 9` in the image definition (8 on bookworm), or `cluster: none`"
         ));
     }
+    for vm in &vms {
+        let old = vm.storage.iter().find(|storage| wants_nfs_3(storage));
+        if let (Some(storage), false) = (old, definition.rpcbind) {
+            report.warn(&format!(
+                "the storage {} of {} asks for NFS 3, and the base has rpcbind masked: it could not \
+                 be mounted\n  right: `rpcbind: true` in the image definition, or `vers=4.2`",
+                storage.id, vm.name
+            ));
+            break;
+        }
+    }
     for warning in login::warnings(&vms) {
         report.warn(&warning);
     }
     for warning in clusters::warnings(lab, &vms) {
         report.warn(&warning);
     }
+}
+
+/// Whether the options of a storage are for version 3 of NFS, nfs(5).
+fn wants_nfs_3(storage: &NfsStorage) -> bool {
+    let options = storage.options.as_deref().unwrap_or_default();
+    let version = |option: &str| {
+        let (key, value) = option.split_once('=')?;
+        ["vers", "nfsvers"]
+            .contains(&key.trim())
+            .then(|| value.trim().starts_with('3'))
+    };
+    options
+        .split(',')
+        .any(|option| version(option) == Some(true))
 }
 
 /// Whether a VM has left its cluster for good.

@@ -30,8 +30,14 @@ pub struct Definition {
     pub timezone: String,
     /// Locale such as `C.UTF-8` or `fr_FR.UTF-8`.
     pub locale: String,
-    /// The Debian mirror; `None` means the host's own.
+    /// Whether a machine installs Debian's updates by itself.
+    pub unattended_upgrades: bool,
+    /// Whether rpcbind may run, which NFS 3 needs.
+    pub rpcbind: bool,
+    /// The Debian mirror; `None` means the host's own, else Debian's.
     pub mirror: Option<String>,
+    /// The archive of Debian's security updates; `None` means the host's own, else Debian's.
+    pub security_mirror: Option<String>,
     /// The installer's disc.
     pub netinst: Netinst,
     /// The HTTP proxy of the installer, of APT and of downloads: `http://HOST:PORT`.
@@ -200,7 +206,10 @@ mod tests {
                 repositories: vec![],
                 timezone: "Etc/UTC".into(),
                 locale: "C.UTF-8".into(),
+                unattended_upgrades: true,
+                rpcbind: false,
                 mirror: None,
+                security_mirror: None,
                 netinst: Netinst::default(),
                 proxy: None,
             }

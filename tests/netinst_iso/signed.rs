@@ -314,3 +314,39 @@ fn a_disc_that_differs_from_the_signed_list_is_refused() {
         )
     );
 }
+
+/// A file of the user's with Debian's list and its signature beside it.
+#[test]
+fn a_list_beside_the_users_own_disc_is_debians_where_a_signature_says_so() {
+    let key = Key::new();
+    let place = Place::new("netinst: {version: latest, keyring: keys.gpg}");
+    key.export(&place.path().join("keys.gpg"));
+    let write = |name: &str, content: &[u8]| fs::write(place.path().join(name), content).unwrap();
+    let iso = disc();
+    write("my.iso", &iso);
+    let list = format!("{}  my.iso\n", sha256(&iso));
+    write("SHA256SUMS", list.as_bytes());
+    let with = ["--iso", "my.iso"];
+    let said = place.says(&with);
+    assert!(
+        said.contains("as in SHA256SUMS, without a signature"),
+        "{said}"
+    );
+    write("SHA256SUMS.sign", &key.sign(&list));
+    let said = place.says(&with);
+    assert!(
+        said.contains("as in SHA256SUMS, which Debian has signed"),
+        "{said}"
+    );
+    assert!(was_read(&place.error(&with), "my.iso"));
+    // Somebody else's signature, and a list that was changed after Debian's.
+    let refusal = "SHA256SUMS is not signed by a key of HERE/keys.gpg, so what it says of the disc \
+                   proves nothing. Download both again, from Debian; SHA256SUMS.sign can be left \
+                   out: ";
+    write("SHA256SUMS.sign", &Key::new().sign(&list));
+    let error = place.error(&with);
+    assert!(error.starts_with(refusal), "{error}");
+    write("SHA256SUMS.sign", &key.sign("another list\n"));
+    let error = place.error(&with);
+    assert!(error.starts_with(refusal), "{error}");
+}

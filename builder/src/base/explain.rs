@@ -89,13 +89,16 @@ pub fn installer(log: &str, stage: &str, inputs: &Inputs) -> Option<String> {
 }
 
 fn unreachable(inputs: &Inputs) -> String {
-    let host = match inputs.sources.first() {
-        Some(line) => line.split(' ').nth(1).unwrap_or_default().to_owned(),
-        None => "Debian's default mirror".to_owned(),
+    let archive = |line: Option<&String>| {
+        let word = line.and_then(|line| line.split(' ').nth(1));
+        word.unwrap_or_default().to_owned()
     };
     format!(
-        "the mirror {host} or a repository of the definition cannot be reached; \
-         look at the network, or choose another with --mirror"
+        "the mirror {}, the security archive {} or a repository of the definition cannot be \
+         reached; look at the network, or choose others: --mirror, and `security_mirror` in the \
+         image definition",
+        archive(inputs.sources.first()),
+        archive(inputs.sources.last()),
     )
 }
 

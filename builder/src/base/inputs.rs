@@ -17,7 +17,7 @@ pub struct Inputs {
     pub definition: Definition,
     /// `netinst` or `mirror`
     pub source: &'static str,
-    /// APT lines for the new system; empty means mmdebstrap's own default.
+    /// APT lines for the new system, the mirror's first.
     pub sources: Vec<String>,
     /// The guest's binary.
     pub firstboot: PathBuf,
@@ -44,7 +44,8 @@ impl Inputs {
             bail!("--iso is for the source netinst; the mirror source takes no disc");
         }
         let chosen = args.mirror.clone().or_else(|| definition.mirror.clone());
-        let sources = apt_sources::choose(&definition.release, chosen.as_deref())?;
+        let security = definition.security_mirror.as_deref();
+        let sources = apt_sources::choose(&definition.release, chosen.as_deref(), security)?;
         let firstboot = firstboot_binary::find()?;
         let firstboot_digest = digest_file(&firstboot)?;
 

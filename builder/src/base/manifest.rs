@@ -30,10 +30,17 @@ pub struct Manifest {
     /// The version of Proxmox VE, 9 or 8; absent for a plain Debian base.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proxmox: Option<u32>,
+    /// Whether a machine installs Debian's updates by itself; absent in manifests of earlier
+    /// versions, which had no such setting.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unattended_upgrades: Option<bool>,
+    /// Whether rpcbind may run; absent as above.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rpcbind: Option<bool>,
     /// What the packages cost to download; absent in manifests of earlier versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub download: Option<Download>,
-    /// APT lines of the system; empty for mmdebstrap's default.
+    /// APT lines of the system.
     pub sources: Vec<String>,
     /// SHA-256 of each input, by name.
     pub inputs: serde_json::Map<String, serde_json::Value>,
@@ -139,6 +146,8 @@ impl Manifest {
             iso,
             release: inputs.definition.release.clone(),
             proxmox: inputs.definition.proxmox.as_ref().map(|p| p.version),
+            unattended_upgrades: Some(inputs.definition.unattended_upgrades),
+            rpcbind: Some(inputs.definition.rpcbind),
             download: Some(download),
             sources: inputs.sources.clone(),
             inputs: inputs.digests.clone(),
@@ -231,6 +240,8 @@ mod tests {
             iso: None,
             release: "trixie".into(),
             proxmox: None,
+            unattended_upgrades: None,
+            rpcbind: None,
             download: None,
             sources: Vec::new(),
             inputs: inputs.digests.clone(),

@@ -10,6 +10,13 @@ use anyhow::{Context, Result};
 use std::fs;
 use std::path::{Path, PathBuf};
 
+/// The keys of Debian's archives, in the package debian-archive-keyring: the file of Debian 13 and
+/// later, and of those before.
+const ARCHIVE_KEYS: [&str; 2] = [
+    "/usr/share/keyrings/debian-archive-keyring.pgp",
+    "/usr/share/keyrings/debian-archive-keyring.gpg",
+];
+
 /// Makes the root file system as a tar archive: mmdebstrap, provision, seal.
 pub fn debootstrap(inputs: &Inputs, work: &Path, report: &Report) -> Result<PathBuf> {
     let payload = write_payload(inputs, work)?;
@@ -34,6 +41,10 @@ pub fn debootstrap(inputs: &Inputs, work: &Path, report: &Report) -> Result<Path
         .args(&inputs.sources)
         .env("TMPDIR", temporary())
         .env("LC_ALL", "C.UTF-8");
+    if let Some(keyring) = ARCHIVE_KEYS.iter().find(|file| Path::new(file).exists()) {
+        // Beside the keys that this PC's APT trusts: Ubuntu's does not trust Debian's.
+        mmdebstrap.arg(format!("--keyring={keyring}"));
+    }
     if let Some(proxy) = &inputs.definition.proxy {
         // Not by --aptopt: that stays in the image.
         mmdebstrap

@@ -39,6 +39,12 @@ const PROXMOX: &str = "proxmox";
 /// What a node is made of, beside its kernel. Proxmox's manual names these four.
 const PROXMOX_PACKAGES: [&str; 4] = ["proxmox-ve", "postfix", "open-iscsi", "chrony"];
 
+/// What a machine upgrades by itself, in `/etc/apt/apt.conf.d` after the package's own file.
+pub const UNATTENDED: (&str, &str) = (
+    "/etc/apt/apt.conf.d/52imgbuild-unattended-upgrades",
+    include_str!("../../../templates/unattended-upgrades.conf"),
+);
+
 /// Renders the provision script. `source` is the name of the source, because the mirror
 /// source puts the boot loader in place by itself; `eatmydata` makes waiting for the disk do
 /// nothing while the script runs.
@@ -81,6 +87,13 @@ pub fn render(
         repositories.push(source(&r.name, &r.url, &r.suite, &r.components));
         packages.extend(r.packages.iter().cloned());
     }
+    if definition.unattended_upgrades {
+        packages.push("unattended-upgrades".to_owned());
+        let (file, text) = UNATTENDED;
+        let conf = serde_json::json!({"file": file, "text": text});
+        context.insert("unattended_upgrades", &conf);
+    }
+    context.insert("rpcbind", &definition.rpcbind);
     context.insert("proxmox", &definition.proxmox.is_some());
     // What the boot menu calls it, before `GNU/Linux`; Proxmox's own packages write the same.
     let distributor = match &definition.proxmox {
@@ -112,10 +125,7 @@ pub fn payload(inputs: &Inputs) -> Result<Vec<(String, Vec<u8>)>> {
         let name = format!("keys/{}.gpg", repository.name);
         files.push((name, read(&repository.key)?));
     }
-    if !inputs.sources.is_empty() {
-        let mut lines = inputs.sources.join("\n");
-        lines.push('\n');
-        files.push(("sources.list".to_owned(), lines.into_bytes()));
-    }
+    let lines = inputs.sources.join("\n") + "\n";
+    files.push(("sources.list".to_owned(), lines.into_bytes()));
     Ok(files)
 }

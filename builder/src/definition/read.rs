@@ -36,8 +36,20 @@ const KEYS: Keys = &[
     ),
     ("locale", "locale: a name such as C.UTF-8 or fr_FR.UTF-8"),
     (
+        "unattended_upgrades",
+        "unattended_upgrades: true, or false where nothing is to be upgraded by itself",
+    ),
+    (
+        "rpcbind",
+        "rpcbind: false, or true where an NFS server knows version 3 only",
+    ),
+    (
         "mirror",
         "mirror: the http:// or https:// address of a Debian mirror",
+    ),
+    (
+        "security_mirror",
+        "security_mirror: the http:// or https:// address of a mirror of Debian's security archive",
     ),
     (
         "netinst",
@@ -114,7 +126,14 @@ pub(super) fn read(r: &mut Reader, node: &Node, folder: &Path) -> Definition {
         proxmox,
         timezone: value(r.field(&f, "timezone", forms::timezone), "Etc/UTC"),
         locale: value(r.field(&f, "locale", forms::locale), "C.UTF-8"),
+        unattended_upgrades: r
+            .field_scalar(&f, "unattended_upgrades", forms::yes_or_no)
+            .is_none_or(|u| u.value),
+        rpcbind: r
+            .field_scalar(&f, "rpcbind", forms::yes_or_no)
+            .is_some_and(|r| r.value),
         mirror: r.field(&f, "mirror", forms::url).map(|m| m.value),
+        security_mirror: r.field(&f, "security_mirror", forms::url).map(|m| m.value),
         netinst,
         proxy: r.field(&f, "proxy", forms::proxy).map(|p| p.value),
     }

@@ -1,6 +1,7 @@
 //! The points of the audit.
 
 use super::rule::Rule;
+use crate::base::provision::UNATTENDED;
 
 /// The points: virt-sysprep's list, and Proxmox VE's own.
 pub const POINTS: &[(&str, Rule)] = &[
@@ -175,6 +176,10 @@ pub const POINTS: &[(&str, Rule)] = &[
     (
         "no enterprise repository is switched on",
         Rule::NoSource("://enterprise.proxmox.com"),
+    ),
+    (
+        "what upgrades by itself is Debian's alone",
+        Rule::Content(UNATTENDED.0, UNATTENDED.1),
     ),
     (
         "no interactive wizard at the first boot",

@@ -77,9 +77,10 @@ impl Rule {
                 Some(_) => Some(format!("{path} is not empty")),
             }),
             Rule::Content(path, content) => Ok(match read(root, path)? {
-                Some(bytes) if bytes != content.as_bytes() => {
-                    Some(format!("{path} does not say {}", content.trim_end()))
-                }
+                Some(bytes) if bytes != content.as_bytes() => Some(match content.lines().count() {
+                    1 => format!("{path} does not say {}", content.trim_end()),
+                    _ => format!("{path} is not as imgbuild writes it"),
+                }),
                 _ => None,
             }),
             Rule::Exists(path) => Ok(match matching(root, path)?.is_empty() {

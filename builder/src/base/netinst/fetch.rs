@@ -28,7 +28,11 @@ pub fn obtain(
     report: &Report,
 ) -> Result<(PathBuf, String)> {
     if let Some(iso) = iso {
-        return given(iso, report);
+        let keyring = match &definition.netinst {
+            Netinst::Release { keyring, .. } => keyring.as_deref(),
+            Netinst::Url { .. } => None,
+        };
+        return given(iso, keyring, report);
     }
     let cache = Cache::open(&cache::default_folder()?, report)?;
     let proxy = definition.proxy.as_deref();
@@ -67,8 +71,8 @@ impl Disc {
 }
 
 /// The user's own file, as it is. Where Debian's list of digests lies beside it, it must be
-/// the one that is listed there.
-fn given(iso: &Path, report: &Report) -> Result<(PathBuf, String)> {
+/// the one that is listed there; where the list's signature does too, it must be Debian's.
+fn given(iso: &Path, keyring: Option<&Path>, report: &Report) -> Result<(PathBuf, String)> {
     let stage = report.stage(VERIFY);
     let cannot_read = || format!("cannot read the installer's disc {}", iso.display());
     if fs::metadata(iso).with_context(cannot_read)?.is_dir() {
@@ -88,7 +92,13 @@ fn given(iso: &Path, report: &Report) -> Result<(PathBuf, String)> {
             iso.display(),
             list.display(),
         ),
-        Some(_) => stage.done(&format!("as in {}", list.display())),
+        Some(_) => {
+            let signed = match release::signature_beside(&list, keyring)? {
+                true => "which Debian has signed",
+                false => "without a signature",
+            };
+            stage.done(&format!("as in {}, {signed}", list.display()));
+        }
         None => stage.done(&format!("sha256 {sha256}")),
     }
     Ok((iso.to_owned(), sha256))

@@ -19,6 +19,8 @@ const ROLE_KEYS: [&str; 2] = [
     "/usr/share/keyrings/debian-role-keys.gpg",
     "/usr/share/keyrings/debian-role-keys.pgp",
 ];
+/// Debian's name for the signature of a list.
+const SIGNATURE: &str = "SHA256SUMS.sign";
 const ENDING: &str = "-amd64-netinst.iso";
 
 /// What is looked for.
@@ -205,7 +207,7 @@ fn ask(cache: &Cache, folder: &str, keyring: &Path, proxy: Option<&str>) -> Resu
 
 fn get(folder: &str, to: &[PathBuf; 2], keyring: &Path, proxy: Option<&str>) -> Result<Answer> {
     let [list, signature] = to;
-    for (name, file) in [(SUMS, list), ("SHA256SUMS.sign", signature)] {
+    for (name, file) in [(SUMS, list), (SIGNATURE, signature)] {
         let url = format!("{folder}/{name}");
         let error = match curl::small(&url, file, proxy) {
             Ok(()) => continue,
@@ -249,6 +251,27 @@ fn choose_keyring(chosen: Option<&Path>, usual: &[&str]) -> Result<PathBuf> {
             usual.join(", ")
         )
     })
+}
+
+/// Whether a list of the user's has its signature beside it; fails when that is not by a key of
+/// `keyring`, or of Debian's own. Whoever could put a list there could put a signature there, but
+/// not one by these keys.
+pub(super) fn signature_beside(list: &Path, keyring: Option<&Path>) -> Result<bool> {
+    let signature = list.with_file_name(SIGNATURE);
+    if !signature.exists() {
+        return Ok(false);
+    }
+    let keyring = choose_keyring(keyring, &ROLE_KEYS)?;
+    verify(list, &signature, &keyring).with_context(|| {
+        format!(
+            "{} is not signed by a key of {}, so what it says of the disc proves nothing. \
+             Download both again, from Debian; {} can be left out",
+            list.display(),
+            keyring.display(),
+            signature.display()
+        )
+    })?;
+    Ok(true)
 }
 
 /// Fails unless a key of the keyring, neither expired nor revoked, has signed the list
