@@ -158,6 +158,67 @@ fn what_the_lab_says_of_the_cluster_reaches_the_guest() {
     );
 }
 
+#[test]
+fn links_fingerprints_and_time_servers_reach_the_guest() {
+    let lab = LabFolder::new(&["vm41", "vm42", "vm43"]);
+    lab.with_cluster("    links: {0: address, 1: vmbr120}\n  ntp: [ntp.example.org, 10.120.0.1]\n");
+    let fingerprint = |pair: &str| [pair; 32].join(":");
+    lab.write(
+        "peer",
+        &format!("sha256 Fingerprint={}\n", fingerprint("cd")),
+    );
+    let own = format!(
+        "  - name: vm42\n    ntp: []\n    cluster:\n      links: {{2: 192.168.122.42}}\n      \
+         peers: [{{address: a, fingerprint: [\"{}\", \"{}\"]}}, {{address: b, fingerprint_file: peer}}]\n",
+        fingerprint("AB"),
+        fingerprint("EF"),
+    );
+    let text = lab.read("lab.yaml");
+    let text = text.replace(
+        "defaults:\n",
+        "vmbr120: {range: 10.120.0.0/24}\ndefaults:\n",
+    );
+    let text = text.replace("  - name: vm42\n", &own);
+    let none = "  - name: vm43\n    vmbr120: none\n    cluster: {links: {1: 192.168.122.43, 0: address}}\n";
+    lab.write("lab.yaml", &text);
+    let done = lab.imgbuild(&["seed", "vm41", "vm42"]);
+    assert_eq!((done.code, done.err.as_str()), (Some(0), ""));
+
+    let seed = |name: &str| {
+        let image = fs::File::open(lab.path(name).join("seed.img")).unwrap();
+        let seed = firstboot::media::read_fat(image, "seed.img".as_ref()).unwrap();
+        let cluster = seed.cluster().unwrap().clone();
+        (cluster, seed.user_data.ntp.map(|ntp| ntp.servers))
+    };
+    let address = |text: &str| text.parse::<std::net::IpAddr>().unwrap();
+    let (cluster, ntp) = seed("vm41");
+    let links = [(0, address("192.168.122.41")), (1, address("10.120.0.41"))];
+    assert_eq!(cluster.all_links(), links);
+    let servers = ["ntp.example.org", "10.120.0.1"].map(str::to_owned);
+    assert_eq!(ntp, Some(servers.to_vec()));
+    let (cluster, ntp) = seed("vm42");
+    let links = [(0, address("10.120.0.42")), (2, address("192.168.122.42"))];
+    assert_eq!(cluster.all_links(), links);
+    assert_eq!(ntp, None);
+    let fingerprints: Vec<_> = cluster
+        .peers
+        .iter()
+        .map(|p| p.fingerprints.clone())
+        .collect();
+    let both = vec![fingerprint("AB"), fingerprint("EF")];
+    assert_eq!(fingerprints, [both, vec![fingerprint("CD")]]);
+
+    // One address is one link.
+    lab.write("lab.yaml", &text.replace("  - name: vm43\n", none));
+    let done = lab.imgbuild(&["seed", "vm43"]);
+    assert!(
+        done.err
+            .contains("the links 0 and 1 both have 192.168.122.43"),
+        "{}",
+        done.err
+    );
+}
+
 /// What lab.yaml takes at its limits, the guest takes too: `imgbuild seed` asks it.
 #[test]
 fn the_limits_are_those_of_the_guest() {

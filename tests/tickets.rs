@@ -190,6 +190,49 @@ fn a_new_ticket_makes_no_new_machine() {
 }
 
 #[test]
+fn a_ticket_can_stay_as_it_is() {
+    let member = Member::start("17.1", Kind::with(PASSWORD));
+    let lab = lab(&["vm41", "vm42"], &member);
+    let keep = ["vm42", "--keep-ticket"];
+    let words = refused(&lab, &keep, "", &member.address);
+    assert_eq!(
+        words,
+        "imgbuild: error: --keep-ticket: no seed with a ticket is there for vm42\n  right: without \
+         --keep-ticket for these\n"
+    );
+    secret_file(&lab, "ticket", &Kind::with(PASSWORD).ticket(60));
+    assert_eq!(
+        seed(&lab, &["vm42", "--ticket-file", "ticket"], "").code,
+        Some(0)
+    );
+    let before = ticket(&lab, "vm42");
+    let done = seed(&lab, &keep, "");
+    assert_eq!((done.code, done.err.as_str()), (Some(0), ""));
+    assert!(done.out.starts_with("vm42: unchanged: "), "{}", done.out);
+    // As the guest leaves it when it has joined: the same machine, with no ticket.
+    let image = lab.path("vm42/seed.img");
+    let text = before.text().reveal();
+    let disk = fs::read(&image).unwrap();
+    let at = disk
+        .windows(text.len())
+        .position(|w| w == text.as_bytes())
+        .unwrap();
+    let mut used = disk.clone();
+    used[at..at + text.len()].fill(b'x');
+    fs::write(&image, &used).unwrap();
+    lab.write(
+        "lab.yaml",
+        &lab.read("lab.yaml")
+            .replace("disk: 8G", "disk: 8G\n  timezone: Etc/UTC"),
+    );
+    let done = seed(&lab, &keep, "");
+    assert!(done.out.starts_with("vm42: made: "), "{}", done.out);
+    let (_, cluster) = cluster(&lab, "vm42");
+    assert!(cluster.credential.is_removed());
+    assert_eq!(member.count(), 1);
+}
+
+#[test]
 fn programs_are_told_too() {
     let member = Member::start("3.1", Kind::with(PASSWORD));
     let lab = lab(&["vm42"], &member);

@@ -168,6 +168,10 @@ pub struct SeedArgs {
     /// input, and the second factor, where one is wanted, from the second.
     #[arg(long, conflicts_with = "ticket_file")]
     pub password_stdin: bool,
+    /// For `join: ticket`: ask nothing, and keep the ticket that each seed has, used or not; for
+    /// machines that have joined already.
+    #[arg(long, conflicts_with_all = ["ticket_file", "password_stdin"])]
+    pub keep_ticket: bool,
 }
 
 /// `imgbuild peer`

@@ -56,6 +56,7 @@ pub fn package_of(program: &str) -> Option<&'static str> {
         "gpg" => "gnupg",
         "gpgv" => "gpgv",
         "curl" => "curl",
+        "getent" => "libc-bin",
         _ => return None,
     })
 }

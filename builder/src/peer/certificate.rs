@@ -67,8 +67,8 @@ impl fmt::Debug for Certificate {
 
 impl Details {
     /// What its dates say at this moment (seconds since 1970): nothing, where it is valid.
-    /// Proxmox dates its own back by a day (`faketime yesterday` in PVE::Cluster::Setup), so one that is not valid
-    /// yet says that a clock is wrong.
+    /// Proxmox dates its own back by a day (`faketime yesterday` in PVE::Cluster::Setup), so one
+    /// that is not valid yet says that a clock is wrong.
     pub fn dates_are_wrong(&self, now: u64) -> Option<String> {
         if now < self.from {
             Some(format!(

@@ -5,7 +5,7 @@
 //! looked at: one certificate is the right one, and every other is not.
 
 use super::{Certificate, Failure};
-use crate::interrupt;
+use crate::{command, interrupt};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
@@ -137,10 +137,14 @@ fn resolve(address: &str) -> Result<Vec<IpAddr>, Failure> {
     if let Ok(address) = address.parse() {
         return Ok(vec![address]);
     }
-    let output = Command::new("getent")
+    let cannot = |error: &dyn std::fmt::Display| {
+        Failure::Silent(format!("its name cannot be resolved: {error}"))
+    };
+    let getent = command::find("getent").map_err(|error| cannot(&error))?;
+    let output = Command::new(getent)
         .args(["ahosts", address])
         .output()
-        .map_err(|error| Failure::Silent(format!("cannot run getent to resolve it: {error}")))?;
+        .map_err(|error| cannot(&error))?;
     let text = String::from_utf8_lossy(&output.stdout);
     let mut found: Vec<IpAddr> = Vec::new();
     for word in text

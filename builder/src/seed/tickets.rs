@@ -4,6 +4,7 @@
 //! own limit is three, that of Proxmox's TOTP eight). So a wrong answer is asked for once more, at a
 //! terminal only, and then never again in this run.
 
+use super::files::read_seed;
 use crate::ask::Answers;
 use crate::cli::SeedArgs;
 use crate::clock;
@@ -12,7 +13,7 @@ use crate::lab::{self, Cluster, JoinWith, Lab, Vm};
 use crate::peer::{self, Factors, Failure, Login, MEMBER_LINE, PORT, Pins};
 use crate::report::Report;
 use anyhow::{Result, anyhow, bail};
-use firstboot::seed::{Peer, Secret, Ticket};
+use firstboot::seed::{Credential, Peer, Secret, Ticket};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -49,16 +50,17 @@ impl Tickets {
     pub fn get(lab: &Lab, vms: &[&Vm], args: &SeedArgs, report: &Report) -> Result<Self> {
         let joining: Vec<&Vm> = vms.iter().copied().filter(|vm| needs_one(vm)).collect();
         let clusters = lab::clusters(lab, &joining);
-        let option = match (&args.ticket_file, args.password_stdin) {
-            (Some(_), _) => Some("--ticket-file"),
-            (None, true) => Some("--password-stdin"),
-            (None, false) => None,
+        let option = match (&args.ticket_file, args.password_stdin, args.keep_ticket) {
+            (Some(_), _, _) => Some("--ticket-file"),
+            (None, true, _) => Some("--password-stdin"),
+            (None, false, true) => Some("--keep-ticket"),
+            (None, false, false) => None,
         };
         match (option, clusters.len()) {
             (Some(option), 0) => bail!(
                 "{option} is for VMs whose `cluster` says `join: ticket`, and none of these does"
             ),
-            (Some(option), 2..) => bail!(
+            (Some(option), 2..) if !args.keep_ticket => bail!(
                 "{option} is for one cluster, and these VMs join {}: {}\n  right: a run for each",
                 clusters.len(),
                 clusters
@@ -72,6 +74,9 @@ impl Tickets {
         let mut tickets = Tickets::default();
         if clusters.is_empty() {
             return Ok(tickets);
+        }
+        if args.keep_ticket {
+            return Self::kept(lab, &joining, report);
         }
         let mut answers = match args.password_stdin {
             true => Answers::from_stdin()?,
@@ -91,6 +96,38 @@ impl Tickets {
                 None => members.ask(&mut answers, report)?,
             };
             tickets.give(cluster, &ticket);
+        }
+        Ok(tickets)
+    }
+
+    /// What the seeds have already. One that was used is nothing but `x`, and stays that.
+    fn kept(lab: &Lab, joining: &[&Vm], report: &Report) -> Result<Self> {
+        let mut tickets = Tickets::default();
+        let mut without = Vec::new();
+        for vm in joining {
+            let seed = read_seed(&lab.folder.join(&vm.name)).ok();
+            let credential = seed.as_ref().and_then(|seed| seed.cluster());
+            match credential.map(|cluster| &cluster.credential) {
+                Some(Credential::Ticket(text)) => {
+                    tickets.by_vm.insert(vm.name.clone(), text.clone());
+                }
+                _ => without.push(vm.name.as_str()),
+            }
+            let ticket = credential.and_then(|cluster| cluster.credential.ticket());
+            if let Some(ticket) = ticket.filter(|t| t.valid_until() <= clock::now()) {
+                report.warn(&format!(
+                    "{}: the ticket that it keeps has expired (valid until {}), and was not used",
+                    vm.name,
+                    clock::minute(ticket.valid_until())
+                ));
+            }
+        }
+        if !without.is_empty() {
+            bail!(
+                "--keep-ticket: no seed with a ticket is there for {}\n  right: without \
+                 --keep-ticket for these",
+                without.join(", ")
+            );
         }
         Ok(tickets)
     }
