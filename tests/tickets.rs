@@ -3,8 +3,14 @@
 
 #![allow(clippy::unwrap_used)]
 
+#[path = "tickets/files.rs"]
+mod files;
 #[path = "tickets/member.rs"]
 mod member;
+#[path = "tickets/peer.rs"]
+mod peer;
+#[path = "tickets/strangers.rs"]
+mod strangers;
 #[path = "tickets/terminal.rs"]
 mod terminal;
 mod vm_folder;
@@ -363,140 +369,6 @@ fn second_factors() {
 }
 
 #[test]
-fn another_certificate_gets_no_password() {
-    let member = Member::start("6.1", Kind::with(PASSWORD));
-    let pinned = ["AB"; 32].join(":");
-    let lab = lab_of(&["vm42"], &[(&member.address, &pinned)]);
-    let words = refused(
-        &lab,
-        &["vm42", "--password-stdin"],
-        PASSWORD,
-        &member.address,
-    );
-    assert_eq!(
-        words,
-        format!(
-            "imgbuild: error: no peer of the cluster of ADDRESS can be asked from this PC:\n  \
-             ADDRESS: it shows another certificate than lab.yaml has: {}\n  right: imgbuild peer \
-             ADDRESS, compared with what that member itself prints; never without: whoever answers \
-             there would get the root password\n",
-            member.fingerprint
-        )
-    );
-    assert_eq!(member.count(), 0);
-
-    // The next peer serves, and the first one is told.
-    let good = Member::start("6.2", Kind::with(PASSWORD));
-    let peers = [
-        (member.address.as_str(), pinned.as_str()),
-        (good.address.as_str(), good.fingerprint.as_str()),
-    ];
-    let lab = lab_of(&["vm42"], &peers);
-    let done = with_password(&lab);
-    assert_eq!(done.code, Some(0), "{}", done.err);
-    assert_eq!(
-        done.err,
-        format!(
-            "imgbuild: warning: {} was passed over: it shows another certificate than lab.yaml has: \
-             {}\n",
-            member.address, member.fingerprint
-        )
-    );
-    assert_eq!((member.count(), good.count()), (0, 1));
-}
-
-#[test]
-fn one_of_several_fingerprints_is_enough() {
-    let member = Member::start("7.1", Kind::with(PASSWORD));
-    let lab = lab(&["vm42"], &member);
-    let old = ["AB"; 32].join(":");
-    let quoted = format!("\"{}\"", member.fingerprint);
-    let text = lab.read("lab.yaml");
-    lab.write(
-        "lab.yaml",
-        &text.replace(&quoted, &format!("[\"{old}\", {quoted}]")),
-    );
-    assert_eq!(with_password(&lab).code, Some(0));
-    let (_, cluster) = cluster(&lab, "vm42");
-    assert_eq!(
-        cluster.peers[0].fingerprints,
-        [old, member.fingerprint.clone()]
-    );
-}
-
-#[test]
-fn what_is_no_proxmox_is_told_apart() {
-    let page = "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nConnection: close\r\n\r\n<html>";
-    let none = "HTTP/1.1 501 Method 'POST /access/ticket' not implemented\r\nConnection: \
-                close\r\n\r\n";
-    let mail =
-        "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n{\"data\":{\"ticket\":\"PMG:root@pam:1\"}}";
-    let broken = "HTTP/1.1 500 got no worker\r\nConnection: close\r\n\r\n\
-                  {\"message\":\"cluster\\nis \\u001b[2Jbusy\",\"data\":null}";
-    let json = "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n{\"data\":null}";
-    for (number, instead, expected) in [
-        (
-            "8.1",
-            page,
-            "it answers with a web page: whatever listens on port 8006 there is not the API \
-                       of Proxmox VE",
-        ),
-        (
-            "8.2",
-            none,
-            "it answers 501 (Method 'POST /access/ticket' not implemented): whatever listens \
-                       on port 8006 there has no login of Proxmox VE",
-        ),
-        (
-            "8.3",
-            mail,
-            "it gave a ticket of \"PMG\", not of Proxmox VE",
-        ),
-        ("8.4", broken, "it answers 500: cluster is busy"),
-        (
-            "8.5",
-            json,
-            "its answer has no ticket, so it is not Proxmox VE",
-        ),
-        ("8.6", "hello\r\n\r\n", "it does not speak HTTP: hello"),
-    ] {
-        let kind = Kind {
-            instead: Some(instead.into()),
-            ..Kind::with(PASSWORD)
-        };
-        let member = Member::start(number, kind);
-        let lab = lab(&["vm42"], &member);
-        let words = refused(
-            &lab,
-            &["vm42", "--password-stdin"],
-            PASSWORD,
-            &member.address,
-        );
-        assert_eq!(words, format!("imgbuild: error: ADDRESS: {expected}\n"));
-    }
-    let kind = Kind {
-        before_tls: Some("SSH-2.0-OpenSSH_10.0\r\n".into()),
-        ..Kind::with(PASSWORD)
-    };
-    let member = Member::start("8.7", kind);
-    let lab = lab(&["vm42"], &member);
-    let words = refused(
-        &lab,
-        &["vm42", "--password-stdin"],
-        PASSWORD,
-        &member.address,
-    );
-    assert_eq!(
-        words,
-        format!(
-            "imgbuild: error: no peer of the cluster of ADDRESS can be asked from this PC:\n  ADDRESS: \
-             it does not speak TLS\n  right: where only the VPN leads to them, --ticket-file FILE with \
-             what this prints on a member, as root:\n{LINE}\n"
-        )
-    );
-}
-
-#[test]
 fn nobody_answers_and_nobody_can_be_asked() {
     let pinned = ["AB"; 32].join(":");
     // Nothing listens there, and no resolver knows a name below .invalid (RFC 2606).
@@ -558,115 +430,6 @@ fn ctrl_c_at_the_question_leaves_nothing() {
         "{}",
         done.err
     );
-}
-
-#[test]
-fn tickets_of_a_file() {
-    let kind = Kind::with(PASSWORD);
-    let member = Member::start("11.1", kind.clone());
-    let lab1 = lab(&["vm42"], &member);
-    let words = ["vm42", "--ticket-file", "ticket"];
-    let remedy = format!("this prints on a member of the cluster of ADDRESS, as root:\n{LINE}\n");
-    let other = Kind {
-        cluster_key: "two".into(),
-        ..kind.clone()
-    };
-    let other_user = kind.ticket(60).replace("root@pam", "admin@pve");
-    let half = format!("PVE:!tfa!%7B%7D:{:08X}::AA", now());
-    for (text, expected) in [
-        (
-            "geheim".to_owned(),
-            format!(
-                "the ticket in ticket must be a ticket of root@pam: `PVE:root@pam:`, eight hex \
-                 digits, `::` and a signature, on one line\n  right: what {remedy}"
-            ),
-        ),
-        (
-            other_user,
-            format!(
-                "the ticket in ticket is a ticket of another user: only root@pam can add a node to \
-                 a cluster\n  right: what {remedy}"
-            ),
-        ),
-        (
-            half,
-            format!(
-                "the ticket in ticket is only half of a login: the second factor is still asked for \
-                 before there is a ticket\n  right: what {remedy}"
-            ),
-        ),
-        (
-            String::new(),
-            "cannot read the secret file ticket: ticket is empty\n  right: the secret in it, and \
-             nothing else\n"
-                .to_owned(),
-        ),
-        (
-            other.ticket(60),
-            format!(
-                "ADDRESS refuses the ticket in ticket: it is of another cluster, or older than two \
-                 hours by that cluster's clock\n  right: a new one, which {remedy}"
-            ),
-        ),
-    ] {
-        secret_file(&lab1, "ticket", &text);
-        let all = [&["seed"], &words[..]].concat();
-        let done = lab1.imgbuild(&all);
-        let err = done.err.replace(&member.address, "ADDRESS");
-        assert_eq!(err, format!("imgbuild: error: {expected}"));
-        assert_eq!((done.code, done.out.as_str()), (Some(1), ""));
-        assert!(!lab1.path("vm42").exists());
-    }
-    // Only the one of another cluster had to be tried.
-    assert_eq!(member.count(), 1);
-
-    secret_file(&lab1, "ticket", &kind.ticket(7201));
-    let expired = refused(&lab1, &words, "", &member.address);
-    let (before, rest) = expired.split_once("(valid until ").unwrap();
-    assert_eq!(before, "imgbuild: error: the ticket in ticket has expired ");
-    assert!(
-        rest.contains(" UTC by this PC's clock)\n  right: a new one, which "),
-        "{rest}"
-    );
-    assert_eq!(member.count(), 1);
-
-    secret_file(&lab1, "ticket", &kind.ticket(60));
-    fs::set_permissions(lab1.path("ticket"), fs::Permissions::from_mode(0o640)).unwrap();
-    let words_of = refused(&lab1, &words, "", &member.address);
-    assert_eq!(
-        words_of,
-        "imgbuild: error: cannot read the secret file ticket: ticket is open to other users (mode \
-         0640)\n  right: chmod 600 ticket\n"
-    );
-
-    // A good one is renewed by the peer that it is tried at.
-    secret_file(&lab1, "ticket", &format!("{}\n", kind.ticket(7000)));
-    let done = seed(&lab1, &words, "");
-    assert_eq!((done.code, done.err.as_str()), (Some(0), ""));
-    assert_eq!(
-        until(&done),
-        "this seed can join until T, 2 h from now; a VM that is first started later needs a new seed"
-    );
-    assert!(now() - (ticket(&lab1, "vm42").made() as i64) < 60);
-}
-
-#[test]
-fn a_ticket_of_a_file_needs_no_peer() {
-    let pinned = ["AB"; 32].join(":");
-    let lab = lab_of(&["vm42"], &[("127.86.12.1", &pinned)]);
-    let text = Kind::with(PASSWORD).ticket(3600);
-    secret_file(&lab, "ticket", &text);
-    let done = seed(&lab, &["vm42", "--ticket-file", "ticket"], "");
-    assert_eq!(done.code, Some(0), "{}", done.err);
-    assert_eq!(
-        done.err,
-        "imgbuild: warning: no peer of the cluster of 127.86.12.1 answers from this PC, so the ticket \
-         in ticket was not tried; it is used as it is\n"
-    );
-    assert!(
-        until(&done).contains(", 59 min from now;") || until(&done).contains(", 1 h from now;")
-    );
-    assert_eq!(ticket(&lab, "vm42").text().reveal(), text);
 }
 
 #[test]
@@ -734,61 +497,5 @@ fn clocks_and_nodes_outside_of_a_cluster_are_told() {
             "imgbuild: warning: the clocks of the cluster and of this PC differ by 1 h: one of the \
              two is wrong (date -u on both)",
         ]
-    );
-}
-
-#[test]
-fn a_peer_shows_its_certificate() {
-    let member = Member::start("15.1", Kind::with(PASSWORD));
-    let lab = LabFolder::new(&["vm42"]);
-    let done = lab.imgbuild(&["peer", &member.address]);
-    assert_eq!((done.code, done.err.as_str()), (Some(0), ""));
-    let subject = "CN=pve1.example.org,O=Proxmox Virtual Environment";
-    assert_eq!(
-        done.out
-            .replace(&member.address, "ADDRESS")
-            .replace(&member.fingerprint, "AB:CD"),
-        format!(
-            "subject     {subject}\nissuer      {subject}\nnames       pve1.example.org, ADDRESS\n\
-             valid from  2020-01-01 00:00 UTC\nvalid to    2090-01-01 00:00 UTC\n\
-             SHA-256     AB:CD\n\n\
-             Compare the SHA-256 with what that member itself prints, on its own console or over ssh:\n  \
-             openssl x509 -noout -fingerprint -sha256 -in /etc/pve/local/pve-ssl.pem\n\
-             (pveproxy-ssl.pem where that file is there). Only when both are the same, for lab.yaml:\n\n    \
-             peers:\n      - address: ADDRESS\n        fingerprint: \"AB:CD\"\n"
-        )
-    );
-    let done = lab.imgbuild(&["peer", &member.address, "--json"]);
-    let event: serde_json::Value = serde_json::from_str(&done.out).unwrap();
-    assert_eq!(event["fingerprint"], member.fingerprint.as_str());
-    assert_eq!(event["from"], "2020-01-01T00:00:00Z");
-    assert_eq!(member.count(), 0);
-}
-
-#[test]
-fn peers_that_are_none() {
-    let page = "HTTP/1.1 200 OK\r\nServer: nginx\r\nContent-Length: 0\r\n\r\n";
-    let kind = Kind {
-        instead: Some(page.into()),
-        years: Some((2001, 2002)),
-        ..Kind::default()
-    };
-    let member = Member::start("16.1", kind);
-    let lab = LabFolder::new(&["vm42"]);
-    let done = lab.imgbuild(&["peer", &member.address]);
-    assert_eq!(done.code, Some(0), "{}", done.err);
-    assert_eq!(
-        done.err.replace(&member.address, "ADDRESS"),
-        "imgbuild: warning: the certificate has ended on 2002-01-01 00:00 UTC: on that member, pvecm \
-         updatecerts --force makes a new one\nimgbuild: warning: ADDRESS answers as nginx, and Proxmox \
-         VE answers as pve-api-daemon: this is perhaps none\n"
-    );
-    let done = lab.imgbuild(&["peer", "127.86.16.2"]);
-    assert_eq!((done.code, done.out.as_str()), (Some(1), ""));
-    assert_eq!(
-        done.err,
-        "imgbuild: error: 127.86.16.2: nothing listens on port 8006\n  Where only the VPN leads to it, \
-         a member shows it itself: openssl x509 -noout -fingerprint -sha256 -in \
-         /etc/pve/local/pve-ssl.pem\n"
     );
 }

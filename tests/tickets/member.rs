@@ -4,6 +4,7 @@
 
 use rcgen::{CertificateParams, DnType, KeyPair, date_time_ymd};
 use rustls::pki_types::PrivateKeyDer;
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use sha2::{Digest, Sha256};
 use std::io::{Read, Write};
@@ -32,6 +33,8 @@ pub struct Kind {
     pub before_tls: Option<String>,
     /// Its clock is this many seconds ahead of this PC's.
     pub ahead: i64,
+    /// It shows a certificate whose key it has not.
+    pub without_its_key: bool,
     /// The first and the last year of its certificate.
     pub years: Option<(i32, i32)>,
 }
@@ -184,16 +187,20 @@ fn certificate(address: &str, kind: &Kind) -> (Arc<ServerConfig>, String) {
     let made = params.self_signed(&key).unwrap();
     let digest = Sha256::digest(made.der());
     let pairs: Vec<String> = digest.iter().map(|byte| format!("{byte:02X}")).collect();
+    let key = match kind.without_its_key {
+        true => KeyPair::generate().unwrap(),
+        false => key,
+    };
+    let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let key = provider.key_provider.load_private_key(key).unwrap();
+    // Unlike `with_single_cert`, this does not compare the two.
+    let pair = CertifiedKey::new(vec![made.der().clone()], key);
     let config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_no_client_auth()
-        .with_single_cert(
-            vec![made.der().clone()],
-            PrivateKeyDer::try_from(key.serialize_der()).unwrap(),
-        )
-        .unwrap();
+        .with_cert_resolver(Arc::new(SingleCertAndKey::from(pair)));
     (Arc::new(config), pairs.join(":"))
 }
 

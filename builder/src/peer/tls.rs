@@ -145,6 +145,9 @@ fn resolve(address: &str) -> Result<Vec<IpAddr>, Failure> {
         .args(["ahosts", address])
         .output()
         .map_err(|error| cannot(&error))?;
+    if interrupt::requested() {
+        return Err(Failure::Interrupted);
+    }
     let text = String::from_utf8_lossy(&output.stdout);
     let mut found: Vec<IpAddr> = Vec::new();
     for word in text

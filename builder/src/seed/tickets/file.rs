@@ -1,0 +1,66 @@
+//! A ticket that was made on a member: `--ticket-file`.
+
+use super::members::{Denied, Members, warn_of_clocks, warn_of_strangers};
+use crate::clock;
+use crate::lab;
+use crate::peer::{self, Failure, Login, MEMBER_LINE};
+use crate::report::Report;
+use anyhow::{Result, anyhow, bail};
+use firstboot::seed::Ticket;
+use std::path::Path;
+
+impl Members {
+    /// A ticket that was made elsewhere. Where a peer answers, it is tried, and renewed by that.
+    pub(super) fn of_a_file(&self, file: &Path, report: &Report) -> Result<Ticket> {
+        let text = lab::read_secret(file)?;
+        let name = file.display();
+        let ticket = Ticket::parse(text.reveal()).map_err(|error| {
+            anyhow!(
+                "the ticket in {name} {error}\n  right: what this prints on a member of {}, as \
+                 root:\n    {MEMBER_LINE}",
+                self.label
+            )
+        })?;
+        let now = clock::now();
+        if ticket.valid_until() <= now {
+            bail!(
+                "the ticket in {name} has expired (valid until {}; it is {} by this PC's clock)\n  \
+                 right: a new one, which this prints on a member of {}, as root:\n    {MEMBER_LINE}",
+                clock::minute(ticket.valid_until()),
+                clock::minute(now),
+                self.label,
+            );
+        }
+        let (peer, failures) = self.first()?;
+        let Some(peer) = peer else {
+            let silent = |(_, failure): &(&str, Failure)| matches!(failure, Failure::Silent(_));
+            if !failures.iter().all(silent) {
+                return Err(self.nobody(&failures));
+            }
+            report.warn(&format!(
+                "no peer of {} answers from this PC, so the ticket in {name} was not tried; it is \
+                 used as it is",
+                self.label
+            ));
+            warn_of_clocks(ticket.made().saturating_sub(now), report);
+            return Ok(ticket);
+        };
+        warn_of_strangers(&failures, report);
+        let renewed = self.at(peer, report, |connection| {
+            peer::log_in(connection, &peer.address, ticket.text())
+        });
+        match renewed {
+            Ok(Login::Ticket { ticket, cluster }) => {
+                self.judge(peer, &ticket, cluster.as_deref(), report)
+            }
+            Ok(Login::Half { .. }) | Err(Denied::Refused) => bail!(
+                "{} refuses the ticket in {name}: it is of another cluster, or older than two hours \
+                 by that cluster's clock\n  right: a new one, which this prints on a member of {}, as \
+                 root:\n    {MEMBER_LINE}",
+                peer.address,
+                self.label,
+            ),
+            Err(Denied::Other(error)) => Err(error),
+        }
+    }
+}
