@@ -32,9 +32,9 @@ const QUESTION: &str = "Password of root@pam in the cluster of ";
 const LINE: &str = "    perl -MPVE::AccessControl -e 'print \
                     PVE::AccessControl::assemble_ticket(\"root\\@pam\")'";
 const REFUSED: &str = "authentication failure, which is all that Proxmox VE says\n  right: the root \
-                       password of the cluster of ADDRESS; when it was right, the account is locked \
-                       or disabled (on that member: journalctl -u pvedaemon -n 5). It is not tried \
-                       again by itself, because accounts are locked after some refusals\n";
+                       password of that member; when it was right, the account is locked or disabled \
+                       (there: journalctl -u pvedaemon -n 5). It is not tried again by itself, because \
+                       accounts are locked after some refusals\n";
 
 /// A lab whose VMs join by ticket, through these peers: address and fingerprint.
 fn lab_of(vms: &[&str], peers: &[(&str, &str)]) -> LabFolder {
@@ -304,8 +304,8 @@ fn second_factors() {
     assert_eq!(
         words,
         format!(
-            "imgbuild: error: root@pam in the cluster of ADDRESS has a second factor ({wanted}), and \
-             there is none in the second line of standard input\n"
+            "imgbuild: error: root@pam in the cluster of ADDRESS has a second factor, and the second line \
+             of standard input has none\n  right: {wanted}\n"
         )
     );
     let input = format!("{PASSWORD}\n654321\n");

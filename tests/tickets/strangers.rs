@@ -134,7 +134,7 @@ fn what_is_no_proxmox_is_told_apart() {
             PASSWORD,
             &member.address,
         );
-        assert_eq!(words, format!("imgbuild: error: ADDRESS: {expected}\n"));
+        assert_eq!(words, nobody(expected));
     }
     let kind = Kind {
         before_tls: Some("SSH-2.0-OpenSSH_10.0\r\n".into()),
@@ -148,12 +148,36 @@ fn what_is_no_proxmox_is_told_apart() {
         PASSWORD,
         &member.address,
     );
+    assert_eq!(words, nobody("it does not speak TLS"));
+}
+
+fn nobody(why: &str) -> String {
+    format!(
+        "imgbuild: error: no peer of the cluster of ADDRESS can be asked from this PC:\n  ADDRESS: {why}\n  \
+         right: members of the cluster as `peers`; or --ticket-file FILE with what this prints on a \
+         member, as root:\n{LINE}\n"
+    )
+}
+
+#[test]
+fn a_peer_that_cannot_serve_leaves_it_to_the_next() {
+    let broken = "HTTP/1.1 595 Connection refused\r\nConnection: close\r\n\r\n";
+    let kind = Kind {
+        instead: Some(broken.into()),
+        ..Kind::with(PASSWORD)
+    };
+    let first = Member::start("19.1", kind);
+    let second = Member::start("19.2", Kind::with(PASSWORD));
+    let peers = [&first, &second].map(|m| (m.address.as_str(), m.fingerprint.as_str()));
+    let lab = lab_of(&["vm42"], &peers);
+    let done = with_password(&lab);
+    assert_eq!(done.code, Some(0), "{}", done.err);
     assert_eq!(
-        words,
+        done.err,
         format!(
-            "imgbuild: error: no peer of the cluster of ADDRESS can be asked from this PC:\n  ADDRESS: \
-             it does not speak TLS\n  right: members of the cluster as `peers`; or --ticket-file FILE with \
-             what this prints on a member, as root:\n{LINE}\n"
+            "imgbuild: warning: {} was passed over: it answers 595: Connection refused\n",
+            first.address
         )
     );
+    assert_eq!((first.count(), second.count()), (1, 1));
 }

@@ -1,6 +1,6 @@
 //! A ticket that was made on a member: `--ticket-file`.
 
-use super::members::{Denied, Members, warn_of_clocks, warn_of_strangers};
+use super::members::{Members, Wrong, judge, warn_of_clocks, warn_of_strangers};
 use crate::clock;
 use crate::lab;
 use crate::peer::{self, Failure, Login, MEMBER_LINE};
@@ -31,8 +31,8 @@ impl Members {
                 self.label,
             );
         }
-        let (peer, failures) = self.first()?;
-        let Some(peer) = peer else {
+        let (first, failures) = self.first()?;
+        let Some(first) = first else {
             let silent = |(_, failure): &(&str, Failure)| matches!(failure, Failure::Silent(_));
             if !failures.iter().all(silent) {
                 return Err(self.nobody(&failures));
@@ -46,21 +46,22 @@ impl Members {
             return Ok(ticket);
         };
         warn_of_strangers(&failures, report);
-        let renewed = self.at(peer, report, |connection| {
-            peer::log_in(connection, &peer.address, ticket.text())
+        let renewed = self.call(first, report, |connection, host| {
+            peer::log_in(connection, host, ticket.text())
         });
-        match renewed {
-            Ok(Login::Ticket { ticket, cluster }) => {
-                self.judge(peer, &ticket, cluster.as_deref(), report)
+        let peer = match renewed {
+            Ok((peer, Login::Ticket { ticket, cluster })) => {
+                return judge(peer, &ticket, cluster.as_deref(), report);
             }
-            Ok(Login::Half { .. }) | Err(Denied::Refused) => bail!(
-                "{} refuses the ticket in {name}: it is of another cluster, or older than two hours \
-                 by that cluster's clock\n  right: a new one, which this prints on a member of {}, as \
-                 root:\n    {MEMBER_LINE}",
-                peer.address,
-                self.label,
-            ),
-            Err(Denied::Other(error)) => Err(error),
-        }
+            Ok((peer, Login::Half { .. })) | Err(Wrong::Refused(peer)) => peer,
+            Err(Wrong::Otherwise(error)) => return Err(error),
+            Err(Wrong::Form(words)) => bail!(words),
+        };
+        bail!(
+            "{peer} refuses the ticket in {name}: it is of another cluster, or older than two hours \
+             by that cluster's clock\n  right: a new one, which this prints on a member of {}, as \
+             root:\n    {MEMBER_LINE}",
+            self.label,
+        )
     }
 }

@@ -45,13 +45,13 @@ impl Members {
         }
     }
 
-    /// The first that shows one of its certificates, and why those before it did not. `None` when
-    /// there is none.
-    pub(super) fn first(&self) -> Result<(Option<&Peer>, Failures<'_>)> {
+    /// The number of the first that shows one of its certificates, and why those before it did
+    /// not. `None` when there is none.
+    pub(super) fn first(&self) -> Result<(Option<usize>, Failures<'_>)> {
         let mut failures = Vec::new();
-        for peer in &self.peers {
+        for (number, peer) in self.peers.iter().enumerate() {
             match peer::connect(&peer.address, PORT, Pins::One(&peer.fingerprints)) {
-                Ok(_) => return Ok((Some(peer), failures)),
+                Ok(_) => return Ok((Some(number), failures)),
                 Err(refused) => match refused.failure {
                     Failure::Interrupted => return Err(Interrupted::default().into()),
                     failure => failures.push((peer.address.as_str(), failure)),
@@ -63,42 +63,44 @@ impl Members {
 
     /// Asks for the password, and for the second factor where one is wanted.
     pub(super) fn ask(&self, answers: &mut Answers, report: &Report) -> Result<Ticket> {
-        let (peer, failures) = self.first()?;
-        let Some(peer) = peer else {
+        let (first, failures) = self.first()?;
+        let Some(first) = first else {
             return Err(self.nobody(&failures));
         };
         warn_of_strangers(&failures, report);
         let label = &self.label;
-        let question = format!("Password of root@pam in {label}, for {}", peer.address);
-        let login = self.until_taken(answers, &question, report, |answer| {
-            if answer.reveal().is_empty() {
-                return Ok(Err("an empty password is never right".to_owned()));
+        let question = format!(
+            "Password of root@pam in {label}, for {}",
+            self.peers[first].address
+        );
+        let taken = until_taken(answers, &question, report, |answer| {
+            match answer.reveal().is_empty() {
+                true => Err(Wrong::Form("an empty password is never right".to_owned())),
+                false => self.call(first, report, |connection, host| {
+                    peer::log_in(connection, host, answer)
+                }),
             }
-            self.at(peer, report, |connection| {
-                peer::log_in(connection, &peer.address, answer)
-            })
-            .map(Ok)
         });
-        match login? {
-            Some(Login::Ticket { ticket, cluster }) => {
-                self.judge(peer, &ticket, cluster.as_deref(), report)
+        match taken? {
+            Taken::Login(peer, Login::Ticket { ticket, cluster }) => {
+                judge(peer, &ticket, cluster.as_deref(), report)
             }
-            Some(Login::Half { challenge, factors }) => {
-                self.second(peer, &challenge, factors, answers, report)
+            Taken::Login(_, Login::Half { challenge, factors }) => {
+                self.second(first, &challenge, factors, answers, report)
             }
-            None => bail!(
-                "{} refuses root@pam{}: authentication failure, which is all that Proxmox VE says\n  \
-                 right: the root password of {label}; when it was right, the account is locked or \
-                 disabled (on that member: journalctl -u pvedaemon -n 5). {AGAIN}",
-                peer.address,
-                times(answers),
+            Taken::Refused(peer, count) => bail!(
+                "{peer} refuses root@pam{}: authentication failure, which is all that Proxmox VE \
+                 says\n  right: the root password of that member; when it was right, the account is \
+                 locked or disabled (there: journalctl -u pvedaemon -n 5). {AGAIN}",
+                times(count),
             ),
+            Taken::Nothing => bail!("no password was given, so nothing was made"),
         }
     }
 
     fn second(
         &self,
-        peer: &Peer,
+        first: usize,
         challenge: &Secret,
         factors: Factors,
         answers: &mut Answers,
@@ -114,116 +116,75 @@ impl Members {
         }
         let wanted = wanted(factors);
         let question = format!("Second factor of root@pam ({wanted})");
-        let mut given = false;
-        let login = self.until_taken(answers, &question, report, |answer| {
-            given = true;
-            match factor(answer.reveal(), factors) {
-                Err(words) => Ok(Err(words)),
-                Ok(factor) => self
-                    .at(peer, report, |connection| {
-                        peer::finish(connection, &peer.address, challenge, &factor)
-                    })
-                    .map(Ok),
-            }
+        let taken = until_taken(answers, &question, report, |answer| {
+            let factor = factor(answer.reveal(), factors).map_err(Wrong::Form)?;
+            self.call(first, report, |connection, host| {
+                peer::finish(connection, host, challenge, &factor)
+            })
         });
-        match login? {
-            Some(Login::Ticket { ticket, cluster }) => {
-                self.judge(peer, &ticket, cluster.as_deref(), report)
+        match taken? {
+            Taken::Login(peer, Login::Ticket { ticket, cluster }) => {
+                judge(peer, &ticket, cluster.as_deref(), report)
             }
-            Some(Login::Half { .. }) => bail!(
-                "{} asks for the second factor again, which is no answer that is known",
-                peer.address
+            Taken::Login(peer, Login::Half { .. }) => {
+                bail!("{peer} asks for the second factor again, which is no answer that is known")
+            }
+            Taken::Refused(peer, count) => bail!(
+                "{peer} refuses the second factor of root@pam{}\n  right: {wanted}; a code is taken \
+                 once, so wait for the next one. After eight wrong codes Proxmox VE locks them (on a \
+                 member: pveum user tfa unlock root@pam). {AGAIN}",
+                times(count),
             ),
-            None if !given => bail!(
-                "root@pam in {} has a second factor ({wanted}), and there is none in the second \
-                 line of standard input",
+            Taken::Nothing if answers.can_be_asked_again() => {
+                bail!("no second factor was given ({wanted}), so nothing was made")
+            }
+            Taken::Nothing => bail!(
+                "root@pam in {} has a second factor, and the second line of standard input has \
+                 none\n  right: {wanted}",
                 self.label
             ),
-            None => bail!(
-                "{} refuses the second factor of root@pam{}\n  right: {wanted}; a code is taken once, \
-                 so wait for the next one. After eight wrong codes Proxmox VE locks them (on a \
-                 member: pveum user tfa unlock root@pam). {AGAIN}",
-                peer.address,
-                times(answers),
-            ),
         }
     }
 
-    /// Takes an answer, and at a terminal another one where the first is refused. `None` when
-    /// none was right, or there was none.
-    fn until_taken(
+    /// One call at the first peer, from this one on, that can answer it, over a connection of its
+    /// own: between two of them somebody types. The members of a cluster know each other's tickets.
+    pub(super) fn call(
         &self,
-        answers: &mut Answers,
-        question: &str,
+        from: usize,
         report: &Report,
-        mut attempt: impl FnMut(&Secret) -> Result<Result<Login, String>, Denied>,
-    ) -> Result<Option<Login>> {
-        for number in 1..=TRIES {
-            let Some(answer) = answers.next(question)? else {
-                return Ok(None);
-            };
-            let words = match attempt(&answer) {
-                Ok(Ok(login)) => return Ok(Some(login)),
-                Ok(Err(words)) => words,
-                Err(Denied::Refused) => "that was refused".to_owned(),
-                Err(Denied::Other(error)) => return Err(error),
-            };
-            if !answers.can_be_asked_again() {
-                return Ok(None);
-            }
-            if number < TRIES {
-                report.warn(&format!(
-                    "{words}; it is asked for once more, and then not again"
-                ));
-            }
-        }
-        Ok(None)
-    }
-
-    /// One call at a peer, over a connection of its own: between two of them somebody types.
-    pub(super) fn at(
-        &self,
-        peer: &Peer,
-        report: &Report,
-        call: impl FnOnce(&mut peer::Connection) -> Result<Login, Failure>,
-    ) -> Result<Login, Denied> {
-        let answer = match peer::connect(&peer.address, PORT, Pins::One(&peer.fingerprints)) {
-            Ok(mut connection) => {
-                let details = connection.certificate.details();
-                if let Some(words) = details.and_then(|d| d.dates_are_wrong(clock::now())) {
-                    report.warn(&format!("{}: {words}", peer.address));
+        call: impl Fn(&mut peer::Connection, &str) -> Result<Login, Failure>,
+    ) -> Result<(&str, Login), Wrong<'_>> {
+        let mut failures = Vec::new();
+        for peer in &self.peers[from..] {
+            let address = peer.address.as_str();
+            let answer = match peer::connect(address, PORT, Pins::One(&peer.fingerprints)) {
+                Ok(mut connection) => {
+                    let details = connection.certificate.details();
+                    if let Some(words) = details.and_then(|d| d.dates_are_wrong(clock::now())) {
+                        report.warn(&format!("{address}: {words}"));
+                    }
+                    call(&mut connection, address)
                 }
-                call(&mut connection)
+                Err(refused) => Err(refused.failure),
+            };
+            match answer {
+                Ok(login) => {
+                    for (address, failure) in &failures {
+                        report.warn(&format!("{address} was passed over: {failure}"));
+                    }
+                    return Ok((address, login));
+                }
+                Err(Failure::Denied) => return Err(Wrong::Refused(address)),
+                Err(Failure::Interrupted) => {
+                    return Err(Wrong::Otherwise(Interrupted::default().into()));
+                }
+                Err(failure) => failures.push((address, failure)),
             }
-            Err(refused) => Err(refused.failure),
-        };
-        answer.map_err(|failure| match failure {
-            Failure::Denied => Denied::Refused,
-            Failure::Interrupted => Denied::Other(Interrupted::default().into()),
-            failure => Denied::Other(anyhow!("{}: {failure}", peer.address)),
-        })
-    }
-
-    /// A ticket of a peer, as the guest will read it.
-    pub(super) fn judge(
-        &self,
-        peer: &Peer,
-        ticket: &Secret,
-        cluster: Option<&str>,
-        report: &Report,
-    ) -> Result<Ticket> {
-        let ticket = Ticket::parse(ticket.reveal())
-            .map_err(|error| anyhow!("{}: what it gave {error}", peer.address))?;
-        if cluster.is_none() {
-            report.warn(&format!(
-                "{} is in no cluster yet, so nothing can join it: on that node, pvecm create NAME",
-                peer.address
-            ));
         }
-        warn_of_clocks(ticket.made().abs_diff(clock::now()), report);
-        Ok(ticket)
+        Err(Wrong::Otherwise(self.nobody(&failures)))
     }
 
+    /// That none of them serves, and why.
     pub(super) fn nobody(&self, failures: &[(&str, Failure)]) -> anyhow::Error {
         let mut text = format!("no peer of {} can be asked from this PC:", self.label);
         for (address, failure) in failures {
@@ -258,19 +219,87 @@ impl Members {
 const AGAIN: &str =
     "It is not tried again by itself, because accounts are locked after some refusals";
 
-/// Why a call gave nothing.
-pub(super) enum Denied {
-    /// The answer was wrong.
-    Refused,
+/// Why an answer led to no login.
+pub(super) enum Wrong<'a> {
+    /// It cannot be right, so nobody was asked.
+    Form(String),
+    /// The peer of this address refuses it.
+    Refused(&'a str),
     /// Anything else.
-    Other(anyhow::Error),
+    Otherwise(anyhow::Error),
 }
 
-fn times(answers: &Answers) -> &'static str {
-    match answers.can_be_asked_again() {
-        true => " twice",
-        false => "",
+/// What became of a question.
+enum Taken<'a> {
+    /// The peer of this address takes it.
+    Login(&'a str, Login),
+    /// The peer of this address has refused it, so many times.
+    Refused(&'a str, usize),
+    /// There was no answer that a peer could be asked about.
+    Nothing,
+}
+
+/// Takes an answer, and at a terminal another one where the first was wrong.
+fn until_taken<'a>(
+    answers: &mut Answers,
+    question: &str,
+    report: &Report,
+    mut attempt: impl FnMut(&Secret) -> Result<(&'a str, Login), Wrong<'a>>,
+) -> Result<Taken<'a>> {
+    let mut refused = None;
+    for number in 1..=TRIES {
+        let Some(answer) = answers.next(question)? else {
+            break;
+        };
+        let words = match attempt(&answer) {
+            Ok((peer, login)) => return Ok(Taken::Login(peer, login)),
+            Err(Wrong::Form(words)) => words,
+            Err(Wrong::Refused(peer)) => {
+                let count = refused.map_or(0, |(_, count)| count);
+                refused = Some((peer, count + 1));
+                "that was refused".to_owned()
+            }
+            Err(Wrong::Otherwise(error)) => return Err(error),
+        };
+        let again = answers.can_be_asked_again();
+        match number < TRIES && again {
+            true => report.warn(&format!(
+                "{words}; it is asked for once more, and then not again"
+            )),
+            // A person has seen what was typed; a script is told.
+            false if !again && refused.is_none() => bail!(words),
+            false => break,
+        }
     }
+    Ok(match refused {
+        Some((peer, count)) => Taken::Refused(peer, count),
+        None => Taken::Nothing,
+    })
+}
+
+fn times(count: usize) -> &'static str {
+    match count {
+        2.. => " twice",
+        _ => "",
+    }
+}
+
+/// A ticket of a peer, as the guest will read it.
+pub(super) fn judge(
+    peer: &str,
+    ticket: &Secret,
+    cluster: Option<&str>,
+    report: &Report,
+) -> Result<Ticket> {
+    let ticket =
+        Ticket::parse(ticket.reveal()).map_err(|error| anyhow!("{peer}: what it gave {error}"))?;
+    if cluster.is_none() {
+        report.warn(&format!(
+            "{peer} is in no cluster yet, so nothing can join it: on that node, pvecm create NAME"
+        ));
+    }
+    warn_of_clocks(ticket.made().abs_diff(clock::now()), report);
+    Ok(ticket)
 }
 
 /// A peer that shows another certificate is told even where the next one serves.
