@@ -11,11 +11,15 @@
 mod after;
 #[path = "joining/lab.rs"]
 mod lab;
+#[path = "joining/members.rs"]
+mod members;
 #[path = "joining/node.rs"]
 mod node;
 #[path = "joining/refused.rs"]
 mod refused;
 #[path = "joining/rows.rs"]
 mod rows;
+#[path = "joining/tickets.rs"]
+mod tickets;
 #[path = "joining/twenty.rs"]
 mod twenty;

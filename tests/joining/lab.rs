@@ -34,6 +34,8 @@ pub struct Lab {
     net: String,
     /// `KEY=VALUE` for every node of the stand-in.
     pub settings: Vec<String>,
+    /// Whether the nodes that are made from now on have the unit that runs before corosync.
+    pub guarded: bool,
 }
 
 impl Lab {
@@ -46,9 +48,16 @@ impl Lab {
                 .tempdir()
                 .unwrap(),
             net: format!("127.{}.{}", 10 + number % 80, number / 80 % 250),
-            settings: ["BEAT=0.3", "POLL=0.2", "SILENCE=6", "AUTH_DELAY=0.1"]
-                .map(|setting| format!("PVE_STANDIN_{setting}"))
-                .to_vec(),
+            settings: [
+                "BEAT=0.3",
+                "POLL=0.2",
+                "SILENCE=6",
+                "AUTH_DELAY=0.1",
+                "UPDATECERTS_WAIT=2",
+            ]
+            .map(|setting| format!("PVE_STANDIN_{setting}"))
+            .to_vec(),
+            guarded: true,
         }
     }
 
@@ -85,9 +94,17 @@ impl Lab {
             &firstboot,
             "--unit",
             "firstboot-join=/usr/sbin/firstboot --seed-dir /root/seed join",
-            "--unit",
-            "firstboot-watch=/usr/sbin/firstboot watch",
         ];
+        // The very units of an image; the join's reads the seed from a folder here.
+        let units = Path::new(env!("CARGO_MANIFEST_DIR")).join("../templates");
+        let [guard, watch] = ["guard", "watch"].map(|name| {
+            let file = units.join(format!("firstboot-{name}.service"));
+            file.to_string_lossy().into_owned()
+        });
+        words.extend(["--install", &watch]);
+        if self.guarded {
+            words.extend(["--install", &guard]);
+        }
         for setting in &self.settings {
             words.extend(["--set", setting]);
         }

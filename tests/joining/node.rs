@@ -97,6 +97,15 @@ impl Node {
         self.write_seed(&peers, password, more, &format!("{}-1", self.name));
     }
 
+    /// Writes its seed with what lets it in, such as `ticket: …`, in the password's place.
+    pub fn seed_with(&self, peers: &[&Node], credential: &str, more: &str) {
+        let peers: Vec<(&str, String)> = peers
+            .iter()
+            .map(|peer| (peer.address.as_str(), peer.fingerprint()))
+            .collect();
+        self.write_documents(&peers, credential, more, &format!("{}-1", self.name));
+    }
+
     /// Writes its seed anew, with the right password and this fingerprint.
     pub fn seed_with_fingerprint(&self, peer: &Node, fingerprint: &str, instance: &str) {
         let peers = [(peer.address.as_str(), fingerprint.to_owned())];
@@ -104,11 +113,21 @@ impl Node {
     }
 
     fn write_seed(&self, peers: &[(&str, String)], password: &str, more: &str, instance: &str) {
+        self.write_documents(peers, &format!("password: {password}"), more, instance);
+    }
+
+    fn write_documents(
+        &self,
+        peers: &[(&str, String)],
+        credential: &str,
+        more: &str,
+        instance: &str,
+    ) {
         let folder = self.root.join("root/seed");
         fs::create_dir_all(&folder).unwrap();
         let mut text = format!(
-            "#cloud-config\nhostname: {}\nproxmox:\n  cluster:\n    link0: {}\n    password: \
-             {password}\n    peers:\n",
+            "#cloud-config\nhostname: {}\nproxmox:\n  cluster:\n    link0: {}\n    \
+             {credential}\n    peers:\n",
             self.name, self.address
         );
         for (address, fingerprint) in peers {
@@ -231,6 +250,8 @@ impl Node {
             "/var/log/standin/corosync.log",
             "/var/log/standin/pve-cluster.log",
             "/var/log/standin/firstboot-join.log",
+            "/var/log/standin/firstboot-guard.log",
+            "/var/log/standin/firstboot-watch.log",
         ] {
             text.push_str(&format!("\n{} {file}:\n{}", self.name, self.read(file)));
         }

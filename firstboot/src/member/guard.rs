@@ -10,7 +10,7 @@ use crate::steps::addresses;
 use crate::steps::join::members;
 use crate::steps::join::observe::AUTHKEY;
 use crate::steps::votes::corosync_conf::Conf;
-use crate::steps::votes::store::FILE as CLUSTER;
+use crate::steps::votes::store;
 use anyhow::{Context, Result};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
@@ -29,7 +29,7 @@ pub fn guard(root: &Root, name: &str) -> Result<Option<String>> {
     let has_members = root
         .read_text(members::FILE)
         .is_ok_and(|text| text.is_some());
-    if has_members && !root.exists(CLUSTER).unwrap_or(true) {
+    if has_members && !store::is_usable(root) {
         // Such a corosync counts for the others' quorum and takes part in nothing; the next joiner
         // gets none while it runs. The join starts it where it is needed for the repair.
         hold(root)?;

@@ -4,7 +4,7 @@ use crate::root::Root;
 use crate::steps::join::machine::Corosync;
 use crate::steps::join::members::{self, Members};
 use crate::steps::join::observe::{self, AUTHKEY};
-use crate::steps::votes::store::FILE as CLUSTER;
+use crate::steps::votes::store;
 use std::time::Duration;
 
 /// How long one of corosync's tools may take; they answer at once, or hang with it.
@@ -47,7 +47,7 @@ pub fn look(root: &Root, name: &str) -> Health {
         (Corosync::Failed, _) => Health::Stopped,
         (Corosync::Inactive, _) | (_, None) => Health::Other,
         // A join that was cut: pmxcfs takes part in nothing.
-        (_, Some(members)) if members.cluster.is_none() && !has_cluster_conf(root) => Health::Other,
+        (_, Some(members)) if members.cluster.is_none() && !store::is_usable(root) => Health::Other,
         _ if tool(root, "corosync-quorumtool", "-s").is_some_and(|text| is_quorate(&text)) => {
             Health::FileSystemHangs
         }
@@ -55,10 +55,6 @@ pub fn look(root: &Root, name: &str) -> Health {
             connected: tool(root, "corosync-cfgtool", "-s").map_or(0, |text| connected(&text)),
         },
     }
-}
-
-fn has_cluster_conf(root: &Root) -> bool {
-    root.exists(CLUSTER).unwrap_or(false)
 }
 
 /// What a tool printed, whatever its exit code: that of `corosync-quorumtool -s` is 2 without quorum.

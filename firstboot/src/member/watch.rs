@@ -25,7 +25,7 @@ const RESTART: Duration = Duration::from_secs(300);
 /// … up to this.
 const RESTART_MOST: Duration = Duration::from_secs(3600);
 /// How often the votes of nodes whose join was cut are looked at.
-const VOTES: Duration = Duration::from_secs(60);
+const VOTES: Duration = Duration::from_secs(30);
 
 /// What is to be done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

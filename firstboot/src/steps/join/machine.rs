@@ -79,7 +79,7 @@ pub struct Observed {
     pub members: Option<Members>,
     /// `/etc/corosync/authkey` is there.
     pub authkey: bool,
-    /// `/etc/pve/corosync.conf` is there.
+    /// `/etc/pve/corosync.conf` is there and can be read.
     pub cluster_conf: bool,
     /// corosync.service.
     pub corosync: Corosync,

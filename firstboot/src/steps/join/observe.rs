@@ -22,7 +22,9 @@ pub fn observe(root: &Root, name: &str) -> Result<Observed> {
     let complete = members.as_ref().is_some_and(|m| m.online_in(name).is_ok());
     Ok(Observed {
         authkey: root.exists(AUTHKEY)?,
-        cluster_conf: root.exists(store::FILE).unwrap_or(false),
+        // Only a member's list of nodes proves that it is in use.
+        cluster_conf: members.as_ref().is_some_and(|m| m.cluster.is_some())
+            || store::is_usable(root),
         corosync: corosync(root)?,
         certificate: match complete {
             true => certificate(root).err().map(|error| format!("{error:#}")),
@@ -113,7 +115,7 @@ mod tests {
         let observed = observe(&root, "beta").unwrap();
         let why = observed.certificate.unwrap();
         assert!(why.contains("openssl verify -CAfile"), "{why}");
-        assert!(!observed.authkey && !observed.cluster_conf);
+        assert!(!observed.authkey);
     }
 
     /// The words are those of OpenSSL 3.0's `openssl verify -attime 0`.

@@ -21,7 +21,7 @@ const LAB: &str = "/var/lib/firstboot/without-vote";
 /// new version of the configuration in the middle of it may leave it behind.
 const CUT: Duration = Duration::from_secs(150);
 /// The longest moment at which one member begins, so that not all of them do.
-const SPREAD: f64 = 20.0;
+const SPREAD: f64 = 10.0;
 
 /// Remembers which nodes of the lab have no votes, for whoever watches; durable.
 pub fn remember(root: &Root, cluster: &Cluster) -> Result<()> {

@@ -7,6 +7,7 @@
 //! into `corosync.conf.new`, and its rename makes pmxcfs write `/etc/corosync/corosync.conf` on
 //! each node and tell corosync.
 
+use super::corosync_conf;
 use crate::root::Root;
 use crate::steps::pmxcfs::short_pause;
 use anyhow::{Context, Result};
@@ -25,6 +26,24 @@ const LOCK: &str = "/etc/pve/priv/lock/file-corosync_conf";
 const LOCK_WAIT: Duration = Duration::from_secs(10);
 /// How long it may be held, as Proxmox does: half of its life.
 const LOCK_HELD: Duration = Duration::from_secs(60);
+
+/// How often the file is looked for: a rename over it is not atomic for readers, who see none for a
+/// moment (seen).
+const LOOKS: usize = 4;
+/// The pause between two looks.
+const GAP: Duration = Duration::from_millis(150);
+
+/// Whether the cluster's file is there and can be read as one. A power cut soon after a join leaves an
+/// empty one.
+pub fn is_usable(root: &Root) -> bool {
+    (0..LOOKS).any(|look| {
+        if look > 0 {
+            std::thread::sleep(GAP);
+        }
+        let text = root.read_text(FILE).ok().flatten();
+        text.is_some_and(|text| corosync_conf::read(&text).is_ok())
+    })
+}
 
 /// Where `corosync.conf` is kept. Each method is one moment at which others may act.
 pub trait Store {
