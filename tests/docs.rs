@@ -203,7 +203,7 @@ fn every_key_of_the_lab_is_described() {
     let x = "qqqqqqqq: 1";
     let text = format!(
         "domain: example.org\n{x}\nnetwork: {{{x}}}\nvmbr120: {{{x}}}\ndefaults:\n  {x}\n  \
-         openvpn: {{{x}}}\n  cluster: {{{x}, peers: [{{{x}}}], retry: {{{x}}}}}\n  storage: [{{{x}}}]\n  ha: {{{x}}}\nvms:\n- name: vm1\n  {x}\n"
+         openvpn: {{{x}}}\n  cluster: {{{x}, peers: [{{{x}}}], retry: {{{x}}}}}\n  storage: [{{{x}}}]\n  ha: {{{x}, rules: [{{{x}}}]}}\nvms:\n- name: vm1\n  {x}\n"
     );
     fs::write(&file, text).unwrap();
     let keys = known_keys(&imgbuild::lab::Lab::load(&file).unwrap_err());

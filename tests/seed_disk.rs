@@ -73,7 +73,7 @@ fn what_the_lab_says_of_the_cluster_reaches_the_guest() {
          retry: {first: 20s, most: 10m, attempt: 2m, give_up: 2h}\n  \
          storage:\n  - {id: lab, server: 10.120.0.5, export: /srv/lab, content: [rootdir, iso], \
          options: 'vers=4.2,soft'}\n  - {id: more, server: nfs, export: /more}\n  \
-         ha: {groups: [lab], rules: [lab-nodes]}\n",
+         ha: {groups: [lab], rules: [lab-nodes, {name: first, priority: 2}]}\n",
     );
     let own = [
         (
@@ -122,17 +122,15 @@ fn what_the_lab_says_of_the_cluster_reaches_the_guest() {
         storage("more", "nfs", "/more", None, None),
     ];
     assert_eq!(found.storage, storages);
-    let ha = |groups: &[&str], rules: &[&str]| Ha {
-        groups: groups.iter().map(|name| (*name).to_owned()).collect(),
-        rules: rules
-            .iter()
-            .map(|name| HaRule {
-                name: (*name).to_owned(),
-                priority: None,
-            })
-            .collect(),
+    let rule = |name: &str, priority| HaRule {
+        name: name.into(),
+        priority,
     };
-    assert_eq!(found.ha, ha(&["lab"], &["lab-nodes"]));
+    let ha = |groups: &[&str]| Ha {
+        groups: groups.iter().map(|name| (*name).to_owned()).collect(),
+        rules: vec![rule("lab-nodes", None), rule("first", Some(2))],
+    };
+    assert_eq!(found.ha, ha(&["lab"]));
 
     let found = proxmox(&lab, "vm42");
     let cluster = found.cluster.unwrap();
@@ -145,7 +143,7 @@ fn what_the_lab_says_of_the_cluster_reaches_the_guest() {
     };
     assert_eq!(cluster.retry, retry);
     assert!(found.storage.is_empty());
-    assert_eq!(found.ha, ha(&[], &["lab-nodes"]));
+    assert_eq!(found.ha, ha(&[]));
 
     // Without a cluster the storages stay, and HA has nothing to know.
     let found = proxmox(&lab, "vm43");
@@ -228,7 +226,7 @@ fn the_limits_are_those_of_the_guest() {
         "  storage: [{id: a1, server: 'fd00::5', export: /}]\n",
         "  storage: [{id: A-_.9, server: nfs.example.org, export: /a, options: 'a=b',\n    \
          content: [rootdir, images, iso, vztmpl, backup, snippets, import]}]\n",
-        "  ha: {groups: [ab, A-_9], rules: [z0]}\n",
+        "  ha: {groups: [ab, A-_9], rules: [z0, {name: z1, priority: 0}, {name: z2, priority: 1000}]}\n",
     ] {
         let lab = LabFolder::new(&["vm42"]);
         lab.with_cluster(more);

@@ -1,7 +1,7 @@
 //! What follows a join: `storage` and `ha` of lab.yaml.
 
 use super::{settings, values};
-use crate::yaml::{Keys, Kind, Node, Placed, Reader, forms};
+use crate::yaml::{Fields, Keys, Kind, Node, Placed, Reader, forms};
 use firstboot::seed::{Ha, HaRule, NfsStorage};
 
 const STORAGE_KEYS: Keys = &[
@@ -30,18 +30,27 @@ const HA_KEYS: Keys = &[
     ),
     (
         "rules",
-        "rules: a list of node-affinity rules of Proxmox VE 9, such as [lab]",
+        "rules: a list of node-affinity rules of Proxmox VE 9, such as [lab], or with the node's \
+         priority in it: [{name: lab, priority: 2}]",
+    ),
+];
+const RULE_KEYS: Keys = &[
+    ("name", "name: the rule's name, such as lab"),
+    (
+        "priority",
+        "priority: a number from 0 to 1000, higher first; without it Proxmox's own, 0",
     ),
 ];
 /// storage.cfg's kinds of content.
 const CONTENT: [&str; 7] = [
     "rootdir", "images", "iso", "vztmpl", "backup", "snippets", "import",
 ];
+
 /// An HA part; a list that was not written is left to the default.
 #[derive(Debug, Clone)]
 pub(super) struct HaWish {
     groups: Option<Vec<String>>,
-    rules: Option<Vec<String>>,
+    rules: Option<Vec<HaRule>>,
 }
 
 impl HaWish {
@@ -57,34 +66,65 @@ impl HaWish {
     pub fn ha(self) -> Ha {
         Ha {
             groups: self.groups.unwrap_or_default(),
-            rules: self
-                .rules
-                .unwrap_or_default()
-                .into_iter()
-                .map(rule)
-                .collect(),
+            rules: self.rules.unwrap_or_default(),
         }
     }
-}
-
-/// A rule with Proxmox's own priority.
-fn rule(name: String) -> HaRule {
-    let priority = None;
-    HaRule { name, priority }
 }
 
 /// Reads `ha`.
 pub(super) fn read_ha(r: &mut Reader, node: &Node) -> HaWish {
     let f = r.fields(node, "`ha`", settings::HA.1, HA_KEYS);
-    let mut names = |key| {
-        let names = r.field_list(&f, key, ha_name);
-        f.has(key)
-            .then(|| names.into_iter().map(|name| name.value).collect())
-    };
+    let groups = r.field_list(&f, "groups", ha_name);
+    let rules = read_rules(r, &f);
     HaWish {
-        groups: names("groups"),
-        rules: names("rules"),
+        groups: f
+            .has("groups")
+            .then(|| groups.into_iter().map(|name| name.value).collect()),
+        rules: f.has("rules").then_some(rules),
     }
+}
+
+/// Each item is a name, or a map with the node's priority.
+fn read_rules(r: &mut Reader, f: &Fields<'_>) -> Vec<HaRule> {
+    let right = f.right("rules");
+    let mut rules: Vec<Placed<HaRule>> = Vec::new();
+    let nodes = f.get("rules").map_or(&[][..], |node| r.list(node, right));
+    for node in nodes {
+        let Some(rule) = read_rule(r, node, right) else {
+            continue;
+        };
+        let known = |other: &&Placed<HaRule>| other.value.name == rule.value.name;
+        if let Some(first) = rules.iter().find(known) {
+            let message = format!(
+                "this is in the list twice; first in line {}",
+                first.place.line
+            );
+            r.problem(rule.place, message, "each item once");
+            continue;
+        }
+        rules.push(rule);
+    }
+    rules.into_iter().map(|rule| rule.value).collect()
+}
+
+fn read_rule(r: &mut Reader, node: &Node, right: &str) -> Option<Placed<HaRule>> {
+    let (name, priority) = match &node.kind {
+        Kind::Map(_) => {
+            let f = r.fields(node, "a rule", right, RULE_KEYS);
+            r.require(&f, "name");
+            let number = |text: &str| forms::number(text, 0, 1000);
+            let priority = r.field_scalar(&f, "priority", number);
+            (r.field(&f, "name", ha_name)?, priority)
+        }
+        _ => (r.formed(node, right, ha_name)?, None),
+    };
+    Some(Placed {
+        place: name.place,
+        value: HaRule {
+            name: name.value,
+            priority: priority.map(|priority| priority.value),
+        },
+    })
 }
 
 /// Reads `storage`.
