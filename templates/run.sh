@@ -18,6 +18,9 @@ mac={{ mac }}
 bridge={{ bridge }}
 # For --user-net: QEMU plays the gateway and the DNS server of the lab's network. Its own
 # address must be another one. Rules without a guest address go to where DHCP would start.
+address={{ address }}
+gateway={{ gateway }}
+prefix={{ prefix }}
 user_net='net={{ range }},dns={{ gateway }},host={{ user_net_host }},dhcpstart={{ address }},ipv6=off'
 # Where this PC keeps things.
 kvm=/dev/kvm
@@ -29,13 +32,15 @@ helper_second=/usr/libexec/qemu-bridge-helper
 
 usage() {
     cat <<END
-Usage: run.sh [--user-net [--forward RULE]...] [--accel auto|kvm|tcg] [--console terminal|log]
+Usage: run.sh [--user-net [--forward RULE]... [--host-loopback]] [--accel auto|kvm|tcg] [--console terminal|log]
 
 Boots $name. Its disk $overlay is made beside this script when it is not there.
 
   --user-net        QEMU's own network instead of the bridge $bridge: no helper, no libvirt
   --forward RULE    with --user-net: a port of this PC, such as tcp:2222-:22. It is open to
                     this PC alone unless the rule has an address: tcp:192.0.2.7:2222-:22
+  --host-loopback   with --user-net: $name may reach what listens on this PC's 127.0.0.1.
+                    Without it passt keeps it from there, where a new enough one is installed
   --accel HOW       auto: KVM when it is usable, else software emulation (the default)
   --console WHERE   terminal: the serial console is here, and in console.log
                     log: only in console.log; chosen when there is no terminal
@@ -70,15 +75,36 @@ rule() {
     printf '%s:%s\n' "$protocol" "$rest"
 }
 
+# One such rule, for QEMU and for passt.
+forward() {
+    forwards="$forwards,hostfwd=$1"
+    rest=${1#*:}
+    host=${rest%%-*}
+    guest=${rest#*-}
+    case ${guest%:*} in
+        "" | "$address") ;;
+        *) other_guest=$1 ;;
+    esac
+    case $1 in
+        tcp:*) option=-t ;;
+        *) option=-u ;;
+    esac
+    passt_rules="$passt_rules $option ${host%:*}/${host##*:}:${guest##*:}"
+}
+
 parse() {
     network=bridge
+    other_guest=
     forwards=
+    passt_rules=
+    host_loopback=
     accel=auto
     console=
     while [ $# -gt 0 ]; do
         case $1 in
             --help | -h) usage; exit 0 ;;
             --user-net) network=user; shift; continue ;;
+            --host-loopback) host_loopback=yes; shift; continue ;;
             --forward=* | --accel=* | --console=*)
                 option=${1%%=*}
                 value=${1#*=}
@@ -92,15 +118,17 @@ parse() {
         esac
         case $1:$2 in
             --forward:*,*) usage_error "--forward takes one rule without a comma: $2" ;;
-            --forward:tcp:*-* | --forward:udp:*-*) forwards="$forwards,hostfwd=$(rule "$2")" ;;
+            --forward:*[!A-Za-z0-9.:-]*) usage_error "$1 does not take this value: $2" ;;
+            --forward:tcp:*-*:* | --forward:udp:*-*:*) forward "$(rule "$2")" ;;
             --accel:auto | --accel:kvm | --accel:tcg) accel=$2 ;;
             --console:terminal | --console:log) console=$2 ;;
             *) usage_error "$1 does not take this value: $2" ;;
         esac
         shift 2
     done
-    if [ -n "$forwards" ] && [ "$network" != user ]; then
-        usage_error "--forward needs --user-net"
+    if [ "$network" != user ]; then
+        [ -z "$forwards" ] || usage_error "--forward needs --user-net"
+        [ -z "$host_loopback" ] || usage_error "--host-loopback needs --user-net"
     fi
     if [ -z "$console" ]; then
         console=log
@@ -291,6 +319,65 @@ check_bridge() {
     [ -z "$problems" ] || die "the bridge is not usable. The other way: $name/run.sh --user-net"
 }
 
+# QEMU's own network takes a guest to what listens on this PC's 127.0.0.1, be it by QEMU's address,
+# be it by 127.0.0.1 itself, and has no option against it. passt does not, unless it is older than
+# the option --map-host-loopback (August 2024): then it does by 127.0.0.1. (Seen with QEMU 7.2, and
+# passt of March 2023 and May 2025.)
+keeps_from_loopback() {
+    if [ -n "$host_loopback" ]; then
+        why=
+        return 1
+    fi
+    if ! command -v passt >/dev/null; then
+        why="passt is not installed (Debian 13: sudo apt install passt)"
+        return 1
+    fi
+    case $(passt --help 2>&1) in
+        *--map-host-loopback*) ;;
+        *) why="passt is older than August 2024"; return 1 ;;
+    esac
+    case $(qemu-system-x86_64 -netdev help 2>/dev/null) in
+        *stream*) ;;
+        *) why="QEMU is older than 7.2, and does not know passt"; return 1 ;;
+    esac
+    if [ -n "$other_guest" ]; then
+        why="passt has no way to another address than $address ($other_guest)"
+        return 1
+    fi
+    start_passt
+}
+
+start_passt() {
+    rm -f passt.sock
+    # QEMU takes the place of this process, and passt ends when QEMU does. Root's would become
+    # nobody, who may not look into this folder.
+    set -- --foreground --one-off --ipv4-only --socket passt.sock --address "$address" \
+        --netmask "$prefix" --gateway "$gateway" --dns-forward "$gateway" --no-dhcp \
+        --no-map-gw --map-host-loopback none
+    if [ "$(id -u)" = 0 ]; then set -- "$@" --runas 0; fi
+    case $passt_rules in *-t*) ;; *) set -- "$@" -t none ;; esac
+    case $passt_rules in *-u*) ;; *) set -- "$@" -u none ;; esac
+    # Words of letters, digits, dots and colons.
+    # shellcheck disable=SC2086
+    passt "$@" $passt_rules </dev/null >passt.log 2>&1 &
+    passt=$!
+    tries=0
+    while [ ! -S passt.sock ]; do
+        tries=$((tries + 1))
+        if [ "$tries" -gt 50 ] || ! kill -0 "$passt" 2>/dev/null; then
+            kill "$passt" 2>/dev/null || :
+            why="passt did not start: see $PWD/passt.log"
+            return 1
+        fi
+        sleep 0.1
+    done
+    # One that QEMU never came to is not left behind.
+    (
+        sleep 30
+        kill -0 $$ || kill "$passt"
+    ) </dev/null >/dev/null 2>&1 &
+}
+
 parse "$@"
 folder=$(dirname -- "$(readlink -f -- "$0")")
 cd -- "$folder"
@@ -333,7 +420,10 @@ set -- "$@" \
     -device virtio-balloon-pci,free-page-reporting=on
 if [ "$network" = bridge ]; then
     set -- "$@" -netdev "bridge,id=net,br=$bridge,helper=$helper"
+elif keeps_from_loopback; then
+    set -- "$@" -netdev stream,id=net,server=off,addr.type=unix,addr.path=passt.sock
 else
+    [ -z "$why" ] || say "warning: $name can reach what listens on this PC's 127.0.0.1: $why"
     set -- "$@" -netdev "user,id=net,$user_net$forwards"
 fi
 # Without a boot ROM: what is on the network never boots in place of a broken disk.

@@ -17,6 +17,9 @@ the firmware setup?)
 vm42/run.sh: warning: software emulation: about ten times slower, and one CPU only
 ";
 
+const LOOPBACK: &str = "vm42/run.sh: warning: vm42 can reach what listens on this PC's 127.0.0.1: ";
+const NO_PASST: &str = "passt is not installed (Debian 13: sudo apt install passt)\n";
+
 fn lab() -> LabFolder {
     let lab = LabFolder::new(&["vm42"]);
     lab.seeded("vm42", "exit 0");
@@ -43,6 +46,7 @@ fn makes_the_overlay_once_and_hands_everything_to_qemu() {
             Some(0),
             format!(
                 "{EMULATION}vm42/run.sh: checking ../base.qcow2, only this once\n\
+                 {LOOPBACK}{NO_PASST}\
                  vm42/run.sh: the console goes to LAB/vm42/console.log\n"
             )
         )
@@ -140,6 +144,92 @@ fn a_forwarded_port_is_this_pcs_alone_unless_an_address_is_given() {
         let words = lab.read("vm42/qemu.args").replace('\n', " ");
         assert!(words.contains(&format!(",hostfwd={expected} ")), "{words}");
     }
+}
+
+/// Stands in for passt: leaves its arguments, and listens until QEMU's end.
+const FAKE_PASST: &str = r#"#!/bin/sh
+if [ "$1" = --help ]; then echo "  --map-host-loopback ADDR" >&2; exit 1; fi
+printf '%s\n' "$@" >passt.args
+[ ! -e refuse ] || exit 1
+exec /usr/bin/python3 -c '
+import socket, time
+socket.socket(socket.AF_UNIX).bind("passt.sock")
+time.sleep(5)'
+"#;
+
+#[test]
+fn passt_keeps_the_guest_from_this_pcs_loopback_where_it_can() {
+    let lab = lab();
+    lab.program("passt", FAKE_PASST);
+    let words = [
+        "--user-net",
+        "--forward=tcp::2222-:22",
+        "--forward=tcp:192.0.2.7:80-192.168.122.42:8080",
+        "--forward=udp:53-:53",
+    ];
+    let done = lab.run_sh("vm42", &words);
+    assert_eq!(done.code, Some(0), "{}", done.err);
+    assert!(!done.err.contains("127.0.0.1"), "{}", done.err);
+    let qemu = lab.read("vm42/qemu.args").replace('\n', " ");
+    let stream = " -netdev stream,id=net,server=off,addr.type=unix,addr.path=passt.sock -device ";
+    assert!(qemu.contains(stream), "{qemu}");
+    let root = match rustix::process::geteuid().is_root() {
+        true => "--runas 0 ",
+        false => "",
+    };
+    assert_eq!(
+        lab.read("vm42/passt.args").replace('\n', " "),
+        format!(
+            "--foreground --one-off --ipv4-only --socket passt.sock --address 192.168.122.42 \
+             --netmask 24 --gateway 192.168.122.1 --dns-forward 192.168.122.1 --no-dhcp \
+             --no-map-gw --map-host-loopback none {root}-t 127.0.0.1/2222:22 -t \
+             192.0.2.7/80:8080 -u 127.0.0.1/53:53 "
+        )
+    );
+    // Nothing is open that nobody asked for.
+    assert_eq!(start(&lab).code, Some(0));
+    assert!(
+        lab.read("vm42/passt.args")
+            .ends_with("\n-t\nnone\n-u\nnone\n")
+    );
+}
+
+#[test]
+fn what_lets_a_guest_reach_this_pcs_loopback_is_said() {
+    let lab = lab();
+    let with_qemus_own = |words: &[&str], why: &str| {
+        let words = [&["--user-net"], words].concat();
+        let done = lab.run_sh("vm42", &words);
+        assert_eq!(done.code, Some(0), "{}", done.err);
+        match why {
+            "" => assert!(!done.err.contains(LOOPBACK), "{}", done.err),
+            _ => assert!(
+                done.err.contains(&format!("{LOOPBACK}{why}\n")),
+                "{}",
+                done.err
+            ),
+        }
+        let qemu = lab.read("vm42/qemu.args").replace('\n', " ");
+        assert!(qemu.contains(" -netdev user,id=net,"), "{qemu}");
+    };
+    with_qemus_own(&["--host-loopback"], "");
+    lab.program("passt", "#!/bin/sh\necho '  --no-map-gw' >&2\n");
+    with_qemus_own(&[], "passt is older than August 2024");
+    lab.program("passt", FAKE_PASST);
+    let rule = "tcp:127.0.0.1:80-192.168.122.9:80";
+    with_qemus_own(
+        &["--forward", rule],
+        &format!("passt has no way to another address than 192.168.122.42 ({rule})"),
+    );
+    lab.write("vm42/refuse", "");
+    with_qemus_own(&[], "passt did not start: see LAB/vm42/passt.log");
+    let done = lab.run_sh("vm42", &["--host-loopback"]);
+    let words = "vm42/run.sh: error: --host-loopback needs --user-net\n";
+    assert!(
+        done.code == Some(2) && done.err.starts_with(words),
+        "{}",
+        done.err
+    );
 }
 
 #[test]

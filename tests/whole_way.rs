@@ -129,7 +129,14 @@ fn timed(what: &str, work: impl FnOnce()) {
 fn boot<'a>(lab: &'a Lab, name: &'static str, forward: Option<String>) -> Guest<'a> {
     let ssh_port = lab::free_port();
     let ssh = format!("tcp:127.0.0.1:{ssh_port}-:22");
-    let mut words = vec!["run", name, "--user-net", "--forward", &ssh];
+    let mut words = vec![
+        "run",
+        name,
+        "--user-net",
+        "--host-loopback",
+        "--forward",
+        &ssh,
+    ];
     if let Some(rule) = &forward {
         words.extend(["--forward", rule]);
     }

@@ -207,6 +207,10 @@ pub struct RunArgs {
     /// this host alone, unless the rule has an address: tcp:192.0.2.7:2222-:22.
     #[arg(long, value_name = "RULE", requires = "user_net")]
     pub forward: Vec<String>,
+    /// With --user-net: the machine may reach what listens on this host's 127.0.0.1. Without it
+    /// passt keeps it from there, where a new enough one is installed.
+    #[arg(long, requires = "user_net")]
+    pub host_loopback: bool,
     /// What runs the guest's processor.
     #[arg(long, value_enum, default_value = "auto")]
     pub accel: Accelerator,

@@ -33,6 +33,7 @@ printf '%s\n' "$line" >"$1"
 
 /// Stands in for QEMU: leaves its arguments, plays the guest of `scenario`, waits to be ended.
 const FAKE_QEMU: &str = r#"#!/bin/sh
+if [ "$*" = "-netdev help" ]; then echo stream; exit 0; fi
 trap 'echo ended >>fake.log; rm -f qemu.pid; exit 0' TERM
 printf '%s\n' "$@" >qemu.args
 echo $$ >qemu.pid

@@ -164,6 +164,9 @@ fn arguments(args: &RunArgs, accelerator: Accelerator) -> Vec<String> {
     if args.user_net {
         words.push("--user-net".into());
     }
+    if args.host_loopback {
+        words.push("--host-loopback".into());
+    }
     words.extend(args.forward.iter().map(|rule| format!("--forward={rule}")));
     words
 }

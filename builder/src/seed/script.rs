@@ -26,6 +26,7 @@ pub fn render(lab: &Lab, vm: &Vm, base: &BaseImage) -> Result<String> {
     context.insert("mac", &vm.mac);
     context.insert("bridge", &quote(&lab.network.bridge));
     let range = lab.network.range;
+    context.insert("prefix", &range.prefix);
     context.insert("range", &format!("{}/{}", range.network, range.prefix));
     context.insert("gateway", &lab.network.gateway);
     context.insert("address", &vm.address);
