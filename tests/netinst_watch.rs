@@ -56,9 +56,10 @@ fn a_mirror_that_does_not_answer_is_named_with_the_remedy() {
          exec sleep 600",
     );
     let error = place.fails(&[], &LOGS);
-    let expected = "imgbuild: error: the mirror http://mirror.invalid/debian or a repository of the \
-        definition cannot be reached; look at the network, or choose another with --mirror: the \
-        installer stopped in the stage `mirror` and asks:\n    \
+    let expected = "imgbuild: error: the mirror http://mirror.invalid/debian, the security archive \
+        http://security.invalid/debian-security or a repository of the definition cannot be \
+        reached; look at the network, or choose others: --mirror, and `security_mirror` in the \
+        image definition: the installer stopped in the stage `mirror` and asks:\n    \
         Choose a mirror of the Debian archive\n    \
         !! ERROR: Bad archive mirror\n    \
         An error has been detected while trying to use the specified Debian archive\n";

@@ -19,6 +19,10 @@ fn a_configured_machine_goes_on_running() {
     lab.seeded("vm42", CONFIGURED);
     let done = lab.run(&["--forward", "tcp:127.0.0.1:2222-:22"]);
     assert_eq!(done.code, Some(0), "{}", done.err);
+    // What run.sh found unsafe is no matter for its log alone.
+    let warning = "imgbuild: warning: vm42 can reach what listens on this PC's 127.0.0.1: passt is \
+                   not installed (Debian 13: sudo apt install passt)\n";
+    assert!(done.err.contains(warning), "{}", done.err);
     let pid = imgbuild::qemu::running(&lab.path("vm42")).unwrap();
     assert_eq!(
         done.out,
@@ -221,6 +225,8 @@ fn a_machine_that_ends_by_itself() {
          off in the firmware setup?)\n    \
          vm42/run.sh: warning: software emulation: about ten times slower, and one CPU only\n    \
          vm42/run.sh: checking ../base.qcow2, only this once\n    \
+         vm42/run.sh: warning: vm42 can reach what listens on this PC's 127.0.0.1: passt is not \
+         installed (Debian 13: sudo apt install passt)\n    \
          vm42/run.sh: the console goes to LAB/vm42/console.log\n    \
          qemu: bad day\n\
          the last lines of the console, LAB/vm42/console.log:\n    reboot: Power down\n"

@@ -181,7 +181,7 @@ fn passt_keeps_the_guest_from_this_pcs_loopback_where_it_can() {
         lab.read("vm42/passt.args").replace('\n', " "),
         format!(
             "--foreground --one-off --ipv4-only --socket passt.sock --address 192.168.122.42 \
-             --netmask 24 --gateway 192.168.122.1 --dns-forward 192.168.122.1 --no-dhcp \
+             --netmask 24 --gateway 192.168.122.1 --dns-forward 192.168.122.1 --mtu 1500 \
              --no-map-gw --map-host-loopback none {root}-t 127.0.0.1/2222:22 -t \
              192.0.2.7/80:8080 -u 127.0.0.1/53:53 "
         )

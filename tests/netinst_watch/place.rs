@@ -51,7 +51,8 @@ impl Place {
             fs::create_dir_all(place.path(folder)).unwrap();
         }
         let definition = "release: trixie\ndisk: 4G\nproxmox: false\npackages: [vim]\n\
-                          mirror: http://mirror.invalid/debian\n";
+                          mirror: http://mirror.invalid/debian\n\
+                          security_mirror: http://security.invalid/debian-security\n";
         fs::write(place.path("images/base.yaml"), definition).unwrap();
         fs::write(place.path("out/base.qcow2"), "of an earlier build\n").unwrap();
         let info = "Debian GNU/Linux 13.1.0 \"Trixie\" - Official amd64 NETINST";

@@ -149,7 +149,10 @@ fn boot(
                 ));
                 second_try = false;
             }
-            end => return Ok((machine, end)),
+            end => {
+                tell::reachable(name, &machine.words(), report);
+                return Ok((machine, end));
+            }
         }
     }
 }

@@ -96,6 +96,17 @@ fn ways_in(args: &RunArgs, vm: &Vm, pid: u32) -> Vec<String> {
     }
 }
 
+/// What run.sh has said of the network, which its log alone would have: that the guest reaches
+/// what this PC means for itself.
+pub fn reachable(name: &str, words: &str, report: &Report) {
+    let start = format!("{name}/run.sh: warning: ");
+    for warning in words.lines().filter_map(|line| line.strip_prefix(&start)) {
+        if warning.starts_with(&format!("{name} can reach ")) {
+            report.warn(warning);
+        }
+    }
+}
+
 /// That nobody can log in, or only at the console, which is not here.
 pub fn closed(target: &Target, report: &Report) {
     for warning in login::warnings(&[target.vm]) {

@@ -352,7 +352,7 @@ start_passt() {
     # QEMU takes the place of this process, and passt ends when QEMU does. Root's would become
     # nobody, who may not look into this folder.
     set -- --foreground --one-off --ipv4-only --socket passt.sock --address "$address" \
-        --netmask "$prefix" --gateway "$gateway" --dns-forward "$gateway" --no-dhcp \
+        --netmask "$prefix" --gateway "$gateway" --dns-forward "$gateway" --mtu 1500 \
         --no-map-gw --map-host-loopback none
     if [ "$(id -u)" = 0 ]; then set -- "$@" --runas 0; fi
     case $passt_rules in *-t*) ;; *) set -- "$@" -t none ;; esac
