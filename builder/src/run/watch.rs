@@ -1,6 +1,7 @@
 //! Watching a started machine until firstboot's verdict, or until it is clear that none comes.
 
 use super::status::{Event, Lines, Step, Waiting, event};
+use super::tell;
 use crate::cli::Accelerator;
 use crate::console::{Console, Fatal};
 use crate::interrupt;
@@ -171,6 +172,8 @@ impl Watch<'_> {
             return;
         };
         seen.accelerator = Some(accelerator);
+        // It said all that it has to say before it became QEMU.
+        tell::reachable(self.name, &machine.words(), self.report);
         self.started = Some(Instant::now());
         self.last_word = Instant::now();
         let detail = match accelerator {
