@@ -69,6 +69,17 @@ class Api(Case):
             if path.endswith(("totem", "apiversion")) or node is self.gamma:
                 self.assertEqual(body, expected)
 
+    def test_numbers_and_texts(self):
+        ticket = self.ticket(self.alpha)
+        rows = self.ask(self.alpha, "/cluster/status", ticket=ticket)[2]["data"]
+        cluster = next(row for row in rows if row["type"] == "cluster")
+        version = self.ask(self.alpha, "/cluster/config/totem", ticket=ticket)[2]["data"]["config_version"]
+        self.assertEqual((cluster["version"], cluster["nodes"], cluster["quorate"]), (int(version), 2, 1))
+        self.assertEqual(sorted((row["nodeid"], row["online"], row["local"]) for row in rows if row["type"] == "node"),
+                         [(1, 1, 1), (2, 1, 0)])
+        for node in self.ask(self.alpha, "/cluster/config/nodes", ticket=ticket)[2]["data"]:
+            self.assertTrue(all(isinstance(value, str) for value in node.values()), node)
+
     def test_no_ticket(self):
         self.assertEqual(self.ask(self.alpha, "/cluster/config/nodes"), (401, "No ticket", None))
         stale = self.ticket(self.alpha)

@@ -140,7 +140,8 @@ class StorageAndHa(ClusterCase):
         self.beta.shut_down()
         wait_for(lambda: not online(self.alpha, "beta"))
         self.assertTrue(quorate(self.alpha))
-        self.alpha.write("/etc/pve/corosync.conf", conf)
+        self.alpha.write("/etc/pve/corosync.conf.new", conf)
+        os.rename(self.alpha.path("/etc/pve/corosync.conf.new"), self.alpha.path("/etc/pve/corosync.conf"))
         wait_for(lambda: "local corosync.conf is newer" in self.alpha.read("/run/pve-standin/pmxcfs.log"))
         self.assertEqual(self.alpha.read("/etc/corosync/corosync.conf"), new)
 

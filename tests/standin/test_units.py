@@ -152,7 +152,7 @@ class Units(PlaceCase):
         """Its ExecStartPre waits; what is ordered after it waits too, and nothing else does."""
         root = self.node("alpha", 34, "--no-api", "--set", "PVE_STANDIN_NO_QUORUM=true", "--set", "PVE_STANDIN_UPDATECERTS_WAIT=4",
                          "--unit", "firstboot-join=touch /root/ran; sleep 1000", boot=False)
-        self.boot(root, "--no-wait")
+        self.boot(root)
         self.run_in(root, "pvecm", "create", "labcluster", "--link0", self.net + "34")
         self.place("stop", root)
         os.unlink(root + "/root/ran")
