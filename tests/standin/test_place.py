@@ -33,6 +33,8 @@ class Places(PlaceCase):
         self.assertIn('"nodename": "beta"', self.inside(beta, "/etc/pve/.members"))
 
         self.run_in(beta, "perl", "-MPVE::APIClient::LWP", "-e", "1")
+        ticket = self.run_in(beta, "perl", "-MPVE::AccessControl", "-e", r'print PVE::AccessControl::assemble_ticket("root\@pam")').stdout
+        self.assertRegex(ticket, "^PVE:root@pam:[0-9A-F]{8}::.{344}$")
 
         self.place("stop", beta)
         self.assertEqual(self.place("run", beta, "--", "true", check=False).returncode, 125)

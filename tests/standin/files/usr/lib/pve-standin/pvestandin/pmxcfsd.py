@@ -7,13 +7,13 @@ import sys
 import threading
 import time
 
-from . import birth, corosync_conf, daemon, env, ipc, switches
+from . import corosync_conf, daemon, env, ipc, switches
 from .leases import Leases
+from .locks import Locks
 from .store import MOUNT, Store
 
 COROSYNC_CONF = "/etc/corosync/corosync.conf"
 CONF = "corosync.conf"
-LOCK_LIFE = 120
 
 
 def log(text):
@@ -55,7 +55,7 @@ class Pmxcfs:
         self.fresh = self.clustered and imported
         self.quorate = not self.clustered
         self.hangs = False
-        self.leases = Leases()
+        self.leases, self.locks = Leases(), Locks(self.store.full("priv/lock"))
 
     def import_database(self):
         """The first start of a node with a corosync.conf takes that over; later ones do not look."""
@@ -162,7 +162,8 @@ class Pmxcfs:
                 self.publish()
             if self.clustered and not self.hangs:
                 self.look_at_corosync()
-                self.expire_locks()
+                if self.leader() == self.my_id():
+                    self.locks.expire_asked()
             self.leases.keep(self.store.files() if self.token_lost() else [])
             with self.lock:
                 if not self.quorate and self.store.pending():
@@ -386,7 +387,7 @@ class Pmxcfs:
 
     def from_peer(self, message):
         if "lock" in message:
-            return self.local_lock(message["lock"], message["take"])
+            return self.locks.change(message["lock"], message["take"])
         if "propose" in message:
             return self.decide(message["propose"])
         if message.get("flush"):
@@ -408,43 +409,8 @@ class Pmxcfs:
         """A lock for the whole cluster lives on the online node with the lowest number."""
         leader = self.leader() if self.clustered else None
         if leader is None or leader == self.my_id():
-            return self.local_lock(message["name"], message["op"] == "lock")
+            return self.locks.change(message["name"], message["op"] == "lock")
         return self.ask(leader, {"lock": message["name"], "take": message["op"] == "lock"}) or {"taken": False}
-
-    def local_lock(self, name, take):
-        """A folder below priv/lock, as the real one; it expires after two minutes."""
-        folder = self.store.full("priv/lock/" + name)
-        try:
-            if not take:
-                os.rmdir(folder)
-                return {"taken": False}
-            os.makedirs(os.path.dirname(folder), exist_ok=True)
-            try:
-                os.mkdir(folder)
-                return {"taken": True}
-            except FileExistsError:
-                self.expire(folder)
-                return {"taken": False}
-        except OSError:
-            return {"taken": False}
-
-    @staticmethod
-    def expire(folder):
-        """Removes a lock whose holder died; others may have asked for it by setting its times to 0."""
-        if birth.age(folder) > switches.get("lock_life", LOCK_LIFE):
-            os.rmdir(folder)
-
-    def expire_locks(self):
-        """Those that programs make by themselves, as the real one: when asked, by a time of 0."""
-        with self.lock:
-            if self.leader() != self.my_id():
-                return
-        try:
-            for entry in os.scandir(self.store.full("priv/lock")):
-                if entry.stat().st_mtime == 0:
-                    self.expire(entry.path)
-        except OSError:
-            pass  # another one was faster
 
 
 def main():
