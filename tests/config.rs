@@ -4,6 +4,8 @@
 
 #[path = "config/init.rs"]
 mod init;
+#[path = "config/openvpn.rs"]
+mod openvpn;
 
 use clap::CommandFactory;
 use imgbuild::lab::Lab;

@@ -330,6 +330,64 @@ fn an_openvpn_instance_goes_with_the_seed_that_brought_it() {
 }
 
 #[test]
+fn user_and_password_lie_beside_the_configuration_and_go_with_it() {
+    let case = cases().join("fresh-clone");
+    let folder = begin(&case);
+    let seed = tempfile::tempdir().unwrap();
+    let write = |instance: &str, openvpn: &str| {
+        let meta = format!("instance-id: {instance}\n");
+        fs::write(seed.path().join("meta-data"), meta).unwrap();
+        let user = format!("#cloud-config\nhostname: vm42\n{openvpn}");
+        fs::write(seed.path().join("user-data"), user).unwrap();
+    };
+    let config = "client\\ndev tap0\\nauth-user-pass\\n";
+    let login = "user_pass: \"vm42\\nhunter2\", shared: true";
+    write(
+        "a",
+        &format!("openvpn: {{vpn: {{config: \"{config}\", {login}}}}}\n"),
+    );
+    let output = firstboot(folder.path(), seed.path(), "local");
+    assert!(output.status.success(), "{}", text(&output));
+    assert!(!text(&output).contains("hunter2"));
+    let read = |name: &str| fs::read_to_string(folder.path().join("etc/openvpn").join(name));
+    assert_eq!(
+        read("vpn.conf").unwrap(),
+        "client\ndev tap0\nauth-user-pass /etc/openvpn/vpn.auth\n"
+    );
+    assert_eq!(read("vpn.auth").unwrap(), "vm42\nhunter2\n");
+    let mode = fs::metadata(folder.path().join("etc/openvpn/vpn.auth")).unwrap();
+    assert_eq!(std::os::unix::fs::MetadataExt::mode(&mode) & 0o777, 0o600);
+
+    write("b", "openvpn: {vpn: \"client\\n\"}\n");
+    assert!(
+        firstboot(folder.path(), seed.path(), "local")
+            .status
+            .success()
+    );
+    assert_eq!(read("vpn.conf").unwrap(), "client\n");
+    assert!(read("vpn.auth").is_err());
+
+    write(
+        "c",
+        &format!("openvpn: {{vpn: {{config: \"{config}\", {login}}}}}\n"),
+    );
+    assert!(
+        firstboot(folder.path(), seed.path(), "local")
+            .status
+            .success()
+    );
+    write("d", "");
+    assert!(
+        firstboot(folder.path(), seed.path(), "local")
+            .status
+            .success()
+    );
+    assert!(read("vpn.conf").is_err() && read("vpn.auth").is_err());
+    let drop_in = "etc/systemd/system/openvpn@vpn.service.d/firstboot.conf";
+    assert!(!folder.path().join(drop_in).exists());
+}
+
+#[test]
 fn wrong_command_lines_end_with_2() {
     for arguments in [&[][..], &["lokal"], &["--root", "/nowhere", "local"]] {
         let output = Command::new(env!("CARGO_BIN_EXE_firstboot"))

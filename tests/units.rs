@@ -70,6 +70,96 @@ fn the_join_is_in_the_background_and_the_local_stage_has_a_limit() {
     assert!(limit.parse::<u64>().unwrap() > 0);
 }
 
+/// Debian's openvpn@.service as far as it is ordered (openvpn 2.6.14-1+deb13u3).
+const OPENVPN: &str = "[Unit]
+PartOf=openvpn.service
+Before=systemd-user-sessions.service
+After=network-online.target
+Wants=network-online.target
+[Service]
+Type=notify
+ExecStart=/bin/true
+Restart=on-failure
+[Install]
+WantedBy=multi-user.target
+";
+
+fn drop_in() -> String {
+    let file = "../templates/openvpn-instance.conf";
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(file)).unwrap()
+}
+
+/// What a tunnel carries begins after it and ends before it; no login prompt waits for it.
+#[test]
+fn a_tunnel_is_there_before_what_it_carries_and_nothing_waits_for_it() {
+    let text = drop_in();
+    let words = |key: &str| -> Vec<String> {
+        let values = text.lines().filter_map(|line| line.split_once('='));
+        let own = values.filter(|(k, _)| *k == key);
+        own.flat_map(|(_, value)| value.split_whitespace().map(str::to_owned))
+            .collect()
+    };
+    let carried = [
+        "remote-fs-pre.target",
+        "corosync.service",
+        "pve-guests.service",
+    ];
+    assert_eq!(words("Before"), carried);
+    // A target that nobody wants orders nothing.
+    assert_eq!(words("Wants"), ["remote-fs-pre.target"]);
+    assert_eq!(words("Type"), ["exec"]);
+    assert_eq!(words("NotifyAccess"), ["main"]);
+    assert_eq!(
+        words("InaccessiblePaths"),
+        ["-/usr/bin/systemd-ask-password"]
+    );
+}
+
+/// Says nothing where systemd is not installed. The folder is ordered as a boot is, and with one
+/// more line systemd finds the cycle that is not there without it.
+#[test]
+fn a_tunnel_makes_no_cycle() {
+    let folder = tempfile::tempdir().unwrap();
+    let instance = folder.path().join("openvpn@vpn.service.d");
+    let wants = folder.path().join("multi-user.target.wants");
+    for new in [&instance, &wants] {
+        fs::create_dir(new).unwrap();
+    }
+    let unit = folder.path().join("openvpn@.service");
+    fs::write(&unit, OPENVPN).unwrap();
+    std::os::unix::fs::symlink(&unit, wants.join("openvpn@vpn.service")).unwrap();
+    for (name, order) in [
+        (
+            "corosync",
+            "Requires=network-online.target\nAfter=network-online.target",
+        ),
+        (
+            "pve-guests",
+            "Wants=remote-fs.target\nAfter=remote-fs.target corosync.service",
+        ),
+    ] {
+        let text = format!("[Unit]\n{order}\n[Service]\nExecStart=/bin/true\n");
+        let file = folder.path().join(format!("{name}.service"));
+        fs::write(&file, text).unwrap();
+        std::os::unix::fs::symlink(&file, wants.join(format!("{name}.service"))).unwrap();
+    }
+    let verify = |more: &str| {
+        fs::write(instance.join("firstboot.conf"), drop_in() + more).unwrap();
+        Command::new("systemd-analyze")
+            .args(["verify", "--man=no", "multi-user.target"])
+            .env("SYSTEMD_UNIT_PATH", format!("{}:", folder.path().display()))
+            .output()
+            .map(|output| String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let Ok(said) = verify("") else { return };
+    assert!(
+        !said.contains("cycle") && !said.contains("firstboot.conf"),
+        "{said}"
+    );
+    let said = verify("[Unit]\nAfter=remote-fs-pre.target\n").unwrap();
+    assert!(said.contains("Found ordering cycle"), "{said}");
+}
+
 #[test]
 fn a_core_dump_of_either_is_never_written() {
     for unit in UNITS {

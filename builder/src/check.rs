@@ -58,10 +58,10 @@ fn show_problems(error: &Error, report: &Report) {
     let Some(problems) = error.downcast_ref::<Problems>() else {
         return;
     };
-    for problem in problems.list() {
+    for (file, problem) in problems.all() {
         report.event(&json!({
             "event": "problem",
-            "file": problems.file(),
+            "file": file,
             "line": problem.place.line,
             "column": problem.place.column,
             "message": problem.message,
@@ -115,6 +115,9 @@ fn warn(definition: &Definition, lab: &Lab, report: &Report) {
             "{who} to join a cluster, and the base has no Proxmox VE: that would fail\n  right: \
              `proxmox: 9` in the image definition (8 on bookworm), or `cluster: none`"
         ));
+    }
+    for warning in &lab.warnings {
+        report.warn(warning);
     }
     for vm in &vms {
         let old = vm.storage.iter().find(|storage| wants_nfs_3(storage));

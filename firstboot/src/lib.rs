@@ -47,6 +47,7 @@ pub const LOCAL: &[Step] = &[
 /// The second stage: after the network.
 pub const JOIN: &[Step] = &[
     step("addresses", steps::addresses::run),
+    step("tunnel", steps::tunnel::run),
     step("join", steps::join::run),
     step("cluster-keys", steps::cluster_keys::run),
     step("secret", steps::secret::run),

@@ -1,6 +1,6 @@
 //! `imgbuild init`, and that what it writes is good.
 
-use super::{SECRET, imgbuild, mode, set_mode, sorted, stderr, stdout};
+use super::{SECRET, cases, imgbuild, mode, set_mode, sorted, stderr, stdout};
 use std::fs;
 use std::path::PathBuf;
 use tempfile::TempDir;
@@ -102,7 +102,10 @@ fn the_commented_parts_of_the_template_are_good() {
     fs::write(&lab, text).unwrap();
     let secrets = folder.path().join("my lab/secrets");
     fs::create_dir(secrets.join("vpn")).unwrap();
-    for file in ["root-password", "cluster-password", "vpn/vm42.ovpn"] {
+    let good = cases("openvpn").join("01-bridged-inline.conf");
+    fs::copy(good, secrets.join("vpn/vm42.ovpn")).unwrap();
+    set_mode(&secrets.join("vpn/vm42.ovpn"), 0o600);
+    for file in ["root-password", "cluster-password"] {
         fs::write(secrets.join(file), SECRET).unwrap();
         set_mode(&secrets.join(file), 0o600);
     }

@@ -58,20 +58,32 @@ pub(super) fn check(r: &mut Reader, drafts: &[Draft], domain: Option<&str>) {
     );
     twice(
         &drafts,
-        |d| d.identity.as_ref(),
+        |d| d.identity.as_ref().filter(|_| !d.is_shared()),
         |first, second, place| {
             let message = format!(
                 "{} and {} have one OpenVPN identity: the server would throw one of them out",
                 second.vm.name, first.vm.name
             );
             let right = "a configuration with a certificate of its own for each VM, such as \
-                     secrets/vpn/{name}.ovpn";
+                     secrets/vpn/{name}.ovpn; or `shared: true` in `openvpn` where the server \
+                     takes one for all (duplicate-cn)";
             r.problem(place, message, right);
         },
     );
     for draft in &drafts {
         peers(r, draft, domain);
     }
+}
+
+/// What the VMs' files say that deserves a look: each text once, however many VMs have the file.
+pub(super) fn warnings(drafts: &[Draft]) -> Vec<String> {
+    let mut all: Vec<String> = Vec::new();
+    for warning in drafts.iter().flat_map(|draft| &draft.warnings) {
+        if !all.contains(warning) {
+            all.push(warning.clone());
+        }
+    }
+    all
 }
 
 fn names(r: &mut Reader, drafts: &[Draft]) {

@@ -3,13 +3,14 @@
 use super::cluster::{ClusterWish, WithWish};
 use super::links::Addresses;
 use super::network::{self, Networks};
-use super::settings::{self, OpenVpnWish, Settings, Wish};
+use super::openvpn::{self, OpenVpnWish};
+use super::settings::{self, Settings, Wish};
 use super::{ClusterJoin, Folder, Ipv4Network, JoinWith, OpenVpn, Secrets, Vm, secrets, values};
 use crate::retire::Retired;
 use crate::yaml::{Fields, Keys, Node, Place, Placed, Reader, forms};
 use firstboot::seed::{Ha, Peer};
 use std::net::Ipv4Addr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 const KEYS: Keys = &[
     (
@@ -57,8 +58,17 @@ pub(super) struct Draft {
     /// What identifies it to the OpenVPN server.
     pub identity: Option<Placed<String>>,
     pub peers: Vec<Placed<Peer>>,
+    /// What its files say that deserves a look.
+    pub warnings: Vec<String>,
     /// Complete only where no problem was noted.
     pub vm: Vm,
+}
+
+impl Draft {
+    /// Whether its OpenVPN certificate is meant to be another VM's, too.
+    pub fn is_shared(&self) -> bool {
+        self.vm.openvpn.as_ref().is_some_and(|o| o.shared)
+    }
 }
 
 /// Reads one entry of `vms`.
@@ -96,8 +106,10 @@ pub(super) fn read(
         name: name.as_deref(),
         folder,
     };
+    let mut warnings = Vec::new();
+    let has_bridge = !f.get("vmbr120").is_some_and(settings::is_none) && networks.vmbr120.is_some();
     let (openvpn, identity) = match &settings.openvpn {
-        Wish::Yes(wish) => files.openvpn(r, wish),
+        Wish::Yes(wish) => files.openvpn(r, wish, has_bridge, &mut warnings),
         Wish::No | Wish::Unsaid => (None, None),
     };
     let joins = matches!(settings.cluster, Wish::Yes(_));
@@ -152,6 +164,7 @@ pub(super) fn read(
         mac,
         identity,
         peers,
+        warnings,
         vm,
     }
 }
@@ -249,25 +262,6 @@ struct Files<'a> {
     folder: &'a Folder,
 }
 
-/// What identifies an OpenVPN configuration to its server.
-fn identity(
-    r: &mut Reader,
-    file: &Placed<String>,
-    config: &Path,
-    shown: &Path,
-) -> Option<Placed<String>> {
-    match secrets::whole(config, shown) {
-        Ok(text) => Some(Placed {
-            place: file.place,
-            value: values::openvpn_identity(text.reveal()),
-        }),
-        Err(refusal) => {
-            r.problem(file.place, refusal.message, refusal.right);
-            None
-        }
-    }
-}
-
 impl Files<'_> {
     /// A machine that was retired needs no secret any more.
     fn ignored(&self) -> bool {
@@ -297,24 +291,45 @@ impl Files<'_> {
         &self,
         r: &mut Reader,
         wish: &OpenVpnWish,
+        has_bridge: bool,
+        warnings: &mut Vec<String>,
     ) -> (Option<OpenVpn>, Option<Placed<String>>) {
-        settings::require_openvpn(r, wish);
+        wish.require(r);
         let Some(file) = &wish.config else {
             return (None, None);
         };
         let Some((shown, config)) = self.path(file) else {
             return (None, None);
         };
-        let identity = match self.ignored() {
-            true => None,
-            false => identity(r, file, &config, &shown),
-        };
+        let login = wish.user_pass_file.as_ref();
+        let login = login.and_then(|key| Some((key, self.path(key)?)));
         let instance = wish.instance.clone();
         let openvpn = OpenVpn {
             instance: instance.unwrap_or_else(|| "vpn-interco".to_owned()),
             config,
+            inline: wish.inline.unwrap_or(false),
+            user_pass_file: login.as_ref().map(|(_, (_, path))| path.clone()),
+            shared: wish.shared.unwrap_or(false),
         };
-        (Some(openvpn), identity)
+        if self.ignored() {
+            return (Some(openvpn), None);
+        }
+        let login = login
+            .as_ref()
+            .map(|(key, (shown, _))| (*key, shown.as_path()));
+        let read = openvpn::check(r, &openvpn, &shown, file.place, login, has_bridge);
+        let Some(read) = read else {
+            return (Some(openvpn), None);
+        };
+        warnings.extend(read.warnings.iter().map(|w| {
+            let (line, message, right) = (w.place.line, &w.message, &w.right);
+            format!("{}:{line}: {message}\n  right: {right}", shown.display())
+        }));
+        let identity = Placed {
+            place: file.place,
+            value: read.identity,
+        };
+        (Some(openvpn), Some(identity))
     }
 
     fn cluster(&self, r: &mut Reader, wish: &ClusterWish, own: &Addresses) -> Option<ClusterJoin> {

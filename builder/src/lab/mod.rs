@@ -6,6 +6,7 @@ pub(crate) mod clusters;
 mod links;
 mod machine;
 mod network;
+mod openvpn;
 mod peers;
 mod proxmox;
 mod read;
@@ -14,7 +15,8 @@ mod settings;
 mod values;
 
 pub use clusters::{Cluster, clusters, shown};
-pub use secrets::{read_secret, read_secret_file};
+pub use openvpn::{BRIDGE_PORT, OpenVpn};
+pub use secrets::read_secret;
 pub use values::ssh_key;
 
 use crate::command;
@@ -42,6 +44,8 @@ pub struct Lab {
     pub vmbr120: Option<Ipv4Network>,
     /// The machines, in the order of the file.
     pub vms: Vec<Vm>,
+    /// What is no mistake and deserves a look, each with file, line and remedy.
+    pub warnings: Vec<String>,
 }
 
 /// An IPv4 network such as `192.168.122.0/24`.
@@ -103,15 +107,6 @@ pub struct Vm {
     pub storage: Vec<NfsStorage>,
     /// Where the HA manager is to know it; empty for a VM without a cluster.
     pub ha: Ha,
-}
-
-/// An OpenVPN instance.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OpenVpn {
-    /// Its name, such as `vpn-interco`.
-    pub instance: String,
-    /// The configuration file on this host, keys inline. A secret.
-    pub config: PathBuf,
 }
 
 /// The cluster that a VM joins.

@@ -46,6 +46,7 @@ pub(super) fn read(r: &mut Reader, node: &Node, folder: &Folder) -> Lab {
         domain: domain.unwrap_or_default(),
         network: networks.nat.unwrap_or_else(nowhere),
         vmbr120: networks.vmbr120.flatten(),
+        warnings: across::warnings(&drafts),
         vms: drafts.into_iter().map(|d| d.vm).collect(),
     }
 }

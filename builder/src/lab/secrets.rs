@@ -26,12 +26,7 @@ pub fn read_secret(path: &Path) -> Result<Secret> {
     password(path, path).map_err(|refusal| error(path, &refusal))
 }
 
-/// Reads a whole secret file, such as an OpenVPN configuration. Fails as [`read_secret`] does.
-pub fn read_secret_file(path: &Path) -> Result<Secret> {
-    whole(path, path).map_err(|refusal| error(path, &refusal))
-}
-
-fn error(path: &Path, refusal: &Refusal) -> anyhow::Error {
+pub(super) fn error(path: &Path, refusal: &Refusal) -> anyhow::Error {
     let Refusal { message, right } = refusal;
     anyhow!(
         "cannot read the secret file {}: {message}\n  right: {right}",
@@ -62,14 +57,51 @@ pub(super) fn password(path: &Path, shown: &Path) -> Result<Secret, Refusal> {
     }
 }
 
+/// Reads a user's name and password, one a line; `shown` is the path for messages.
+pub(super) fn user_pass(path: &Path, shown: &Path) -> Result<Secret, Refusal> {
+    let text = whole(path, shown)?;
+    let lines: Vec<&str> = text.reveal().lines().collect();
+    let is_good = |line: &&str| !line.is_empty() && !line.contains(|c: char| c.is_control());
+    match lines[..] {
+        [user, password] if is_good(&user) && is_good(&password) => {
+            Ok(Secret::new(format!("{user}\n{password}")))
+        }
+        _ => Err(Refusal {
+            message: format!("{} does not hold two lines", shown.display()),
+            right: "the user's name in the first line, the password in the second".to_owned(),
+        }),
+    }
+}
+
+/// Reads a whole secret file that is text; `shown` is the path for messages.
+fn whole(path: &Path, shown: &Path) -> Result<Secret, Refusal> {
+    match String::from_utf8(bytes(path, shown)?) {
+        Ok(text) => Ok(Secret::new(text)),
+        Err(_) => Err(Refusal {
+            message: format!("{} is not UTF-8 text", shown.display()),
+            right: "a text file in UTF-8".to_owned(),
+        }),
+    }
+}
+
 /// Reads a whole secret file; `shown` is the path for messages. The mode is that of the
 /// opened file, so that nobody can put another one in its place in between.
-pub(super) fn whole(path: &Path, shown: &Path) -> Result<Secret, Refusal> {
+pub(super) fn bytes(path: &Path, shown: &Path) -> Result<Vec<u8>, Refusal> {
+    read(path, shown, true)
+}
+
+/// As [`bytes`], for a file that others may read, such as a certificate.
+pub(super) fn open_bytes(path: &Path, shown: &Path) -> Result<Vec<u8>, Refusal> {
+    read(path, shown, false)
+}
+
+fn read(path: &Path, shown: &Path, is_secret: bool) -> Result<Vec<u8>, Refusal> {
     let name = shown.display();
     let quoted = command::quote(&shown.to_string_lossy());
     let refuse = |message: String, right: String| Refusal { message, right };
     let not_found = |error: std::io::Error| {
         let right = match error.kind() {
+            std::io::ErrorKind::NotFound if !is_secret => "a file that is there".to_owned(),
             std::io::ErrorKind::NotFound => format!("make it, then: chmod 600 {quoted}"),
             _ => "a file that you can read".to_owned(),
         };
@@ -84,7 +116,7 @@ pub(super) fn whole(path: &Path, shown: &Path) -> Result<Secret, Refusal> {
     let file = File::open(path).map_err(not_found)?;
     let data = file.metadata().map_err(not_found)?;
     let mode = data.permissions().mode() & 0o7777;
-    if mode & 0o077 != 0 {
+    if is_secret && mode & 0o077 != 0 {
         let message = format!("{name} is open to other users (mode {mode:04o})");
         return Err(refuse(message, format!("chmod 600 {quoted}")));
     }
@@ -100,13 +132,7 @@ pub(super) fn whole(path: &Path, shown: &Path) -> Result<Secret, Refusal> {
         let right = "the secret in it, and nothing else".to_owned();
         return Err(refuse(format!("{name} is empty"), right));
     }
-    match String::from_utf8(bytes) {
-        Ok(text) => Ok(Secret::new(text)),
-        Err(_) => {
-            let right = "a text file in UTF-8".to_owned();
-            Err(refuse(format!("{name} is not UTF-8 text"), right))
-        }
-    }
+    Ok(bytes)
 }
 
 #[cfg(test)]
@@ -135,7 +161,10 @@ mod tests {
             assert_eq!(read_secret(&path).unwrap().reveal(), "hunter 2");
         }
         let (_folder, path) = file(b"a\nb\n", 0o400);
-        assert_eq!(read_secret_file(&path).unwrap().reveal(), "a\nb\n");
+        assert_eq!(user_pass(&path, &path).unwrap().reveal(), "a\nb");
+        let (_folder, path) = file(b"a\n", 0o400);
+        let refusal = user_pass(&path, Path::new("login")).unwrap_err();
+        assert_eq!(refusal.message, "login does not hold two lines");
     }
 
     #[test]

@@ -3,9 +3,10 @@
 //! The parts of Proxmox VE are read in files of their own.
 
 use super::cluster::{self, ClusterWish};
+use super::openvpn::{self, OpenVpnWish};
 use super::proxmox::{self, HaWish};
 use super::{Folder, values};
-use crate::yaml::{Fields, Keys, Kind, Node, Place, Placed, Reader, forms};
+use crate::yaml::{Fields, Keys, Kind, Node, Placed, Reader, forms};
 use firstboot::seed::NfsStorage;
 
 type Key = (&'static str, &'static str);
@@ -69,13 +70,6 @@ const DEFAULTS_KEYS: Keys = &[
     STORAGE,
     HA,
 ];
-const OPENVPN_KEYS: Keys = &[
-    ("instance", "instance: a word such as vpn-interco"),
-    (
-        "config",
-        "config: a file with mode 0600, one per VM, such as secrets/vpn/{name}.ovpn",
-    ),
-];
 /// A part that a VM can have, drop or leave to the defaults.
 #[derive(Debug, Clone, Default)]
 pub(super) enum Wish<T> {
@@ -86,16 +80,6 @@ pub(super) enum Wish<T> {
     No,
     /// The part.
     Yes(T),
-}
-
-/// An OpenVPN part, perhaps incomplete until a VM's own is laid over the default.
-#[derive(Debug, Clone)]
-pub(super) struct OpenVpnWish {
-    pub place: Place,
-    pub instance: Option<String>,
-    pub config: Option<Placed<String>>,
-    /// Whether `config` was written, be it wrong: it is then not missing.
-    pub has_config: bool,
 }
 
 /// One set of settings.
@@ -164,18 +148,7 @@ impl Settings {
             ssh_keys: self.ssh_keys.or(defaults.ssh_keys),
             root_password_file: self.root_password_file.or(defaults.root_password_file),
             ssh_password: self.ssh_password.or(defaults.ssh_password),
-            openvpn: self
-                .openvpn
-                .over(defaults.openvpn, |own, default| OpenVpnWish {
-                    place: own.place,
-                    instance: own.instance.or(default.instance),
-                    has_config: own.has_config || default.has_config,
-                    config: if own.has_config {
-                        own.config
-                    } else {
-                        default.config
-                    },
-                }),
+            openvpn: self.openvpn.over(defaults.openvpn, OpenVpnWish::over),
             cluster: self.cluster.over(defaults.cluster, ClusterWish::over),
             storage: self.storage.over(defaults.storage, |own, _| own),
             ha: self.ha.over(defaults.ha, HaWish::over),
@@ -212,20 +185,7 @@ pub(super) fn is_none(node: &Node) -> bool {
 }
 
 fn read_openvpn(r: &mut Reader, node: &Node) -> OpenVpnWish {
-    let f = r.fields(node, "`openvpn`", OPENVPN.1, OPENVPN_KEYS);
-    OpenVpnWish {
-        place: f.place,
-        instance: r.field(&f, "instance", values::instance).map(|i| i.value),
-        config: r.field(&f, "config", values::path),
-        has_config: f.accounted("config"),
-    }
-}
-
-/// Says what an OpenVPN part lacks.
-pub(super) fn require_openvpn(r: &mut Reader, wish: &OpenVpnWish) {
-    if !wish.has_config {
-        r.problem(wish.place, "the key `config` is missing", OPENVPN_KEYS[1].1);
-    }
+    openvpn::read(r, node, OPENVPN.1)
 }
 
 /// An empty list is for a VM that takes none of the defaults.

@@ -190,8 +190,9 @@ fn base64(text: &str) -> Option<Vec<u8>> {
 }
 
 /// What tells two OpenVPN configurations of one identity: the certificate inside `<cert>`
-/// where there is one, else the whole text; as a digest, so that it can be kept.
-pub(super) fn openvpn_identity(config: &str) -> String {
+/// where there is one, else the user that logs in, else the whole text; as a digest, so that it
+/// can be kept.
+pub(super) fn openvpn_identity(config: &str, user: Option<&str>) -> String {
     let certificate = config
         .split_once("<cert>")
         .and_then(|(_, rest)| rest.split_once("</cert>"))
@@ -200,6 +201,7 @@ pub(super) fn openvpn_identity(config: &str) -> String {
         .map(|inside| inside.find("-----BEGIN").map_or(inside, |at| &inside[at..]));
     let text = certificate
         .filter(|c| !c.trim().is_empty())
+        .or(user)
         .unwrap_or(config);
     let squeezed: String = text.split_whitespace().collect();
     hex(&Sha256::digest(squeezed.as_bytes()))
@@ -280,12 +282,16 @@ mod tests {
 
     #[test]
     fn one_certificate_is_one_identity() {
-        let config = |text: &str| openvpn_identity(text);
+        let config = |text: &str| openvpn_identity(text, None);
         let a = "remote a\n<cert>\nCertificate: x\n-----BEGIN C-----\nAAA\n</cert>\n";
         let b = "remote b\r\n<cert>\r\n-----BEGIN C-----\r\nAAA\r\n</cert>\r\n";
         assert_eq!(config(a), config(b));
         assert_ne!(config(a), config(&a.replace("AAA", "BBB")));
         assert_ne!(config("remote a"), config("remote b"));
         assert_ne!(config("a <cert> </cert>"), config("b <cert> </cert>"));
+        let user = |text: &str, user: &str| openvpn_identity(text, Some(user));
+        assert_eq!(user("remote a", "vm42"), user("remote b", "vm42"));
+        assert_ne!(user("remote a", "vm42"), user("remote a", "vm43"));
+        assert_eq!(user(a, "vm42"), config(a));
     }
 }

@@ -1,6 +1,6 @@
 //! The three documents of a VM's seed disk, made from the lab.
 
-use crate::lab::{ClusterJoin, Lab, Vm};
+use crate::lab::{BRIDGE_PORT, ClusterJoin, Lab, Vm};
 use anyhow::{Context, Result};
 use firstboot::seed::names;
 use firstboot::seed::{
@@ -14,17 +14,16 @@ use std::net::IpAddr;
 
 /// The NIC's name in the guest: the base boots with `net.ifnames=0`.
 const NIC: &str = "eth0";
-/// The bridge of the VLAN and its port, which OpenVPN feeds.
+/// The bridge of the VLAN.
 const BRIDGE: &str = "vmbr120";
-const BRIDGE_PORT: &str = "tap120";
 
 /// The secrets of one VM, already read from their files.
 #[derive(Debug, Default)]
 pub struct Secrets {
     /// Root's password in clear text.
     pub root_password: Option<Secret>,
-    /// The whole OpenVPN configuration.
-    pub openvpn: Option<Secret>,
+    /// The OpenVPN instance: its configuration, and user and password where it needs them.
+    pub openvpn: Option<OpenVpnInstance>,
     /// What lets it into its cluster.
     pub credential: Option<Credential>,
 }
@@ -122,8 +121,7 @@ fn user_data(lab: &Lab, vm: &Vm, secrets: &Secrets) -> Result<UserData> {
     };
     let mut openvpn = std::collections::BTreeMap::new();
     if let (Some(instance), Some(config)) = (&vm.openvpn, &secrets.openvpn) {
-        let config = OpenVpnInstance::new(config.clone());
-        openvpn.insert(instance.instance.clone(), config);
+        openvpn.insert(instance.instance.clone(), config.clone());
     }
     let cluster = match (&vm.cluster, &secrets.credential) {
         (Some(join), Some(credential)) => Some(Cluster {

@@ -2,7 +2,7 @@
 
 use super::documents::Secrets;
 use crate::lab::{ClusterJoin, Ipv4Network, JoinWith, Lab, NatNetwork, OpenVpn, Vm};
-use firstboot::seed::{Credential, Peer, Secret};
+use firstboot::seed::{Credential, OpenVpnInstance, Peer, Secret};
 use std::net::Ipv4Addr;
 
 /// An OpenVPN configuration with a line that YAML must quote.
@@ -40,6 +40,9 @@ pub fn lab() -> Lab {
             openvpn: Some(OpenVpn {
                 instance: "vpn-interco".into(),
                 config: "/lab/secrets/vm42.ovpn".into(),
+                inline: false,
+                user_pass_file: None,
+                shared: false,
             }),
             ssh_keys: vec![format!("ssh-ed25519 {} admin@example.org", "A".repeat(68))],
             root_password_file: Some("/lab/secrets/root.password".into()),
@@ -62,6 +65,7 @@ pub fn lab() -> Lab {
             storage: Vec::new(),
             ha: Default::default(),
         }],
+        warnings: Vec::new(),
     }
 }
 
@@ -69,7 +73,7 @@ pub fn lab() -> Lab {
 pub fn secrets() -> Secrets {
     Secrets {
         root_password: Some(Secret::new("geheim")),
-        openvpn: Some(Secret::new(OPENVPN)),
+        openvpn: Some(OpenVpnInstance::new(Secret::new(OPENVPN))),
         credential: Some(Credential::Password(Secret::new("cluster-secret"))),
     }
 }

@@ -206,7 +206,7 @@ fn read_secrets(vm: &Vm, tickets: &Tickets) -> Result<Secrets> {
             None => None,
         },
         openvpn: match &vm.openvpn {
-            Some(openvpn) => Some(lab::read_secret_file(&openvpn.config)?),
+            Some(openvpn) => Some(openvpn.read(vm.vmbr120.is_some())?),
             None => None,
         },
         credential: match vm.cluster.as_ref().map(|join| &join.with) {

@@ -53,6 +53,8 @@ pub struct Problems {
     /// The file's lines with secrets masked; the text itself is not kept.
     lines: Vec<String>,
     list: Vec<Problem>,
+    /// Those of files that this one names.
+    others: Vec<Problems>,
 }
 
 impl Problems {
@@ -64,17 +66,43 @@ impl Problems {
             file: file.to_owned(),
             lines: mask_lines(text.trim_start_matches('\u{feff}')),
             list,
+            others: Vec::new(),
         }
     }
 
-    /// The file as the user named it.
-    pub fn file(&self) -> &str {
-        &self.file
+    /// Adds a problem of another file, of which only these lines may be shown.
+    pub(super) fn add(&mut self, file: &str, lines: Vec<String>, problem: Problem) {
+        let known = self.others.iter_mut().find(|other| other.file == file);
+        let other = match known {
+            Some(other) => other,
+            None => {
+                let mut other = Problems::new(file, "", Vec::new());
+                other.lines = lines;
+                self.others.push(other);
+                let last = self.others.len() - 1;
+                &mut self.others[last]
+            }
+        };
+        other.list.push(problem);
+        other
+            .list
+            .sort_by(|a, b| (a.place, &a.message).cmp(&(b.place, &b.message)));
+        other.list.dedup();
     }
 
-    /// The problems, sorted by place.
-    pub fn list(&self) -> &[Problem] {
-        &self.list
+    /// Whether there is none at all.
+    pub(super) fn is_empty(&self) -> bool {
+        self.list.is_empty() && self.others.is_empty()
+    }
+
+    /// Each problem with its file as the user named it, sorted by place within a file.
+    pub fn all(&self) -> impl Iterator<Item = (&str, &Problem)> {
+        let files = std::iter::once(self).chain(&self.others);
+        files.flat_map(|file| {
+            file.list
+                .iter()
+                .map(|problem| (file.file.as_str(), problem))
+        })
     }
 }
 
@@ -82,6 +110,20 @@ impl std::error::Error for Problems {}
 
 impl fmt::Display for Problems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut files = std::iter::once(self).chain(&self.others);
+        let files = files.by_ref().filter(|file| !file.list.is_empty());
+        for (index, file) in files.enumerate() {
+            if index > 0 {
+                write!(f, "\n\n")?;
+            }
+            file.show(f)?;
+        }
+        Ok(())
+    }
+}
+
+impl Problems {
+    fn show(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let count = self.list.len();
         let s = if count == 1 { "" } else { "s" };
         write!(f, "cannot use {}: {count} problem{s}", self.file)?;

@@ -12,6 +12,9 @@ pub struct Reader {
     file: String,
     text: String,
     problems: Vec<Problem>,
+    /// Problems of files that this one names: the file, its lines as far as they may be shown,
+    /// and the problem.
+    elsewhere: Vec<(String, Vec<String>, Problem)>,
 }
 
 /// The entries of a map whose keys were checked.
@@ -60,6 +63,7 @@ impl Reader {
             file: file.to_owned(),
             text: text.to_owned(),
             problems,
+            elsewhere: Vec::new(),
         };
         (reader, root)
     }
@@ -80,6 +84,7 @@ impl Reader {
                     file: file.to_owned(),
                     text: String::from_utf8_lossy(bytes).into_owned(),
                     problems: Vec::new(),
+                    elsewhere: Vec::new(),
                 };
                 reader.problem(place, "this is not UTF-8 text", "a text file in UTF-8");
                 (reader, None)
@@ -96,12 +101,20 @@ impl Reader {
         });
     }
 
+    /// Notes a problem of another file, of which `lines` may be shown.
+    pub fn problem_elsewhere(&mut self, file: &str, lines: Vec<String>, problem: Problem) {
+        self.elsewhere.push((file.to_owned(), lines, problem));
+    }
+
     /// `value` where nothing was wrong, else all problems.
     pub fn finish<T>(self, value: T) -> Result<T, Problems> {
-        if self.problems.is_empty() {
-            Ok(value)
-        } else {
-            Err(Problems::new(&self.file, &self.text, self.problems))
+        let mut problems = Problems::new(&self.file, &self.text, self.problems);
+        for (file, lines, problem) in self.elsewhere {
+            problems.add(&file, lines, problem);
+        }
+        match problems.is_empty() {
+            true => Ok(value),
+            false => Err(problems),
         }
     }
 

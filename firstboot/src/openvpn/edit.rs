@@ -1,4 +1,4 @@
-//! What firstboot changes in a configuration before OpenVPN reads it.
+//! What firstboot changes in a configuration before OpenVPN reads it, and asks of it.
 
 use super::parse::{self, Opt};
 use std::borrow::Cow;
@@ -19,6 +19,12 @@ pub fn with_tap<'a>(text: &'a str, tap: Option<&str>) -> Cow<'a, str> {
 /// Whether the configuration says `dev tap`.
 pub fn has_open_tap(text: &str) -> bool {
     parse::parse(text).options.iter().any(is_open_tap)
+}
+
+/// Whether it calls somebody; otherwise it waits to be called, however long that takes.
+pub fn calls_somebody(text: &str) -> bool {
+    let options = parse::parse(text).options;
+    options.iter().any(|option| option.name == "remote")
 }
 
 fn is_open_tap(option: &Opt) -> bool {

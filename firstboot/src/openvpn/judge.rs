@@ -30,7 +30,8 @@ pub fn judge(text: &str, guest: &Guest<'_>) -> Vec<Finding> {
     let mut known: Vec<&Opt> = Vec::new();
     let mut in_pem = false;
     for option in &options {
-        if option.name.starts_with("-----BEGIN") {
+        // The parser has taken two of its dashes for those of an option.
+        if option.name.starts_with("---BEGIN") {
             in_pem = true;
             findings.push(Finding::error(
                 option.place,
@@ -39,7 +40,7 @@ pub fn judge(text: &str, guest: &Guest<'_>) -> Vec<Finding> {
             ));
         }
         if in_pem {
-            in_pem = !option.name.starts_with("-----END");
+            in_pem = !option.name.starts_with("---END");
         } else if is_option(option, &lenient, &mut findings) {
             known.push(option);
         }
@@ -142,7 +143,7 @@ fn is_option(option: &Opt, lenient: &Lenient, findings: &mut Vec<Finding>) -> bo
 /// An unknown option. A lone word may be a password in the wrong place, and is not repeated.
 fn unknown(option: &Opt) -> Finding {
     let name = option.name.as_str();
-    if let Some(near) = nearest(name) {
+    if let Some(near) = options::nearest(name) {
         let message = format!("`{name}` is no option of OpenVPN; did you mean `{near}`?");
         return Finding::error(option.place, message, near);
     }
@@ -160,47 +161,8 @@ fn is_plain(name: &str) -> bool {
         .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
 }
 
-/// The option that differs by one letter left out, put in, changed or swapped.
-fn nearest(name: &str) -> Option<&'static str> {
-    let is_near = |option: &&str| option.len() > 3 && is_one_off(name, option);
-    options::all().map(|(option, ..)| option).find(is_near)
-}
-
-fn is_one_off(a: &str, b: &str) -> bool {
-    let (a, b) = (a.as_bytes(), b.as_bytes());
-    let same = a.iter().zip(b).take_while(|(x, y)| x == y).count();
-    let (a, b) = (&a[same..], &b[same..]);
-    match a.len() as isize - b.len() as isize {
-        0 => {
-            let swapped = a.len() > 1 && a[0] == b[1] && a[1] == b[0] && a[2..] == b[2..];
-            swapped || !a.is_empty() && a[1..] == b[1..]
-        }
-        1 => a[1..] == *b,
-        -1 => *a == b[1..],
-        _ => false,
-    }
-}
-
 /// The first place of an option of this name, else that of the file.
 fn place_of(options: &[&Opt], name: &str) -> Place {
     let found = options.iter().find(|option| option.name == name);
     found.map_or(Place::START, |option| option.place)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_slip_of_the_finger_is_recognised() {
-        for (word, option) in [
-            ("remtoe", "remote"),
-            ("remot", "remote"),
-            ("clientt", "client"),
-            ("tls-auht", "tls-auth"),
-        ] {
-            assert_eq!(nearest(word), Some(option));
-        }
-        assert_eq!(nearest("hunter2"), None);
-    }
 }

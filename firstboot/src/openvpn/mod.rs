@@ -9,12 +9,14 @@ mod judge;
 mod nature;
 mod options;
 mod parse;
+mod shown;
 mod taken;
 
-pub use edit::{has_open_tap, with_tap, with_user_pass};
+pub use edit::{calls_somebody, has_open_tap, with_tap, with_user_pass};
 pub use judge::{Guest, judge};
 pub use nature::{NotText, text_of};
 pub use options::{all as options, refused as refused_options};
+pub use shown::lines_without_secrets;
 pub use taken::{Named, Taken, judge_content, named_files, with_blocks};
 
 /// A place in a configuration file.

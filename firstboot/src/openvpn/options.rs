@@ -193,3 +193,42 @@ pub fn refused() -> impl Iterator<Item = &'static str> {
     let gone = GONE.iter().map(|(name, _)| *name);
     gone.chain(WINDOWS).chain(PUSHED)
 }
+
+/// The option that differs by one letter left out, put in, changed or swapped.
+pub fn nearest(name: &str) -> Option<&'static str> {
+    let is_near = |option: &&str| option.len() > 3 && is_one_off(name, option);
+    all().map(|(option, ..)| option).find(is_near)
+}
+
+fn is_one_off(a: &str, b: &str) -> bool {
+    let (a, b) = (a.as_bytes(), b.as_bytes());
+    let same = a.iter().zip(b).take_while(|(x, y)| x == y).count();
+    let (a, b) = (&a[same..], &b[same..]);
+    match a.len() as isize - b.len() as isize {
+        0 => {
+            let swapped = a.len() > 1 && a[0] == b[1] && a[1] == b[0] && a[2..] == b[2..];
+            swapped || !a.is_empty() && a[1..] == b[1..]
+        }
+        1 => a[1..] == *b,
+        -1 => *a == b[1..],
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slip_of_the_finger_is_recognised() {
+        for (word, option) in [
+            ("remtoe", "remote"),
+            ("remot", "remote"),
+            ("clientt", "client"),
+            ("tls-auht", "tls-auth"),
+        ] {
+            assert_eq!(nearest(word), Some(option));
+        }
+        assert_eq!(nearest("hunter2"), None);
+    }
+}

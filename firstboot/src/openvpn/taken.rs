@@ -50,6 +50,8 @@ fn index(option: &Opt) -> Option<usize> {
             "auto" | "auto-nct" | "none" | "basic" | "ntlm" | "ntlm2" => None,
             _ => Some(2),
         },
+        // No file, but the word for none.
+        "dh" if option.parameter(0) == Some("none") => None,
         "socks-proxy" => option.parameter(2).map(|_| 2),
         name => kind(name)
             .filter(|_| option.parameter(0).is_some())
@@ -136,7 +138,7 @@ pub fn named_files(text: &str, user_pass: bool) -> Vec<Named> {
 fn is_taken(option: &Opt, user_pass: bool) -> bool {
     option.block.is_none()
         && may_be_taken(option)
-        && option.parameter(0).is_some()
+        && index(option).is_some()
         && !(user_pass && option.name == "auth-user-pass")
 }
 

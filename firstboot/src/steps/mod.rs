@@ -24,6 +24,7 @@ pub mod ssh_keys;
 pub mod sshd;
 pub mod storage;
 pub mod timezone;
+pub mod tunnel;
 pub mod votes;
 
 use crate::media::Source;

@@ -5,14 +5,17 @@
 //! starts whatever lies in `/etc/openvpn`. One that an admin made by hand is left alone.
 
 use super::{Context, Outcome, network};
+use crate::openvpn;
 use crate::root::Root;
 use crate::seed::OpenVpnInstance;
 use anyhow::{Result, bail};
-use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 
 const UNIT: &str = "/usr/lib/systemd/system/openvpn@.service";
+
+/// What an instance's unit has beside Debian's.
+const DROP_IN: &str = include_str!("../../../templates/openvpn-instance.conf");
 
 /// The instances that seeds brought, one a line. It is written before their files are made and
 /// after they are removed, so a cut leaves no file that nobody knows.
@@ -39,25 +42,54 @@ pub fn run(context: &Context) -> Result<Outcome> {
     }
     let tap = the_tap(context, instances);
     for (name, instance) in instances {
-        let text = with_tap(instance.config.reveal(), tap);
-        let written = root.ensure(&file(name), text.as_bytes(), 0o600)?;
-        let enabled = root.symlink(UNIT, &link(name))?;
-        if !written && !enabled {
-            continue;
+        if write(root, name, instance, tap)? {
+            tell_findings(context, name, instance);
+            // systemd has read what is enabled before this ran, and an earlier seed's
+            // configuration may be in use.
+            systemctl(root, "restart", name)?;
+            done.push(name.clone());
         }
-        // systemd has read what is enabled before this ran.
-        systemctl(root, "start", name)?;
-        done.push(name.clone());
     }
     record(root, &names)?;
     Ok(Outcome::changed_if(!done.is_empty(), done.join(", ")))
+}
+
+/// Writes the files of an instance; returns whether anything was another before.
+fn write(root: &Root, name: &str, instance: &OpenVpnInstance, tap: Option<&str>) -> Result<bool> {
+    let text = openvpn::with_tap(instance.config.reveal(), tap);
+    let (text, changed) = match &instance.user_pass {
+        None => (text, root.remove_file(&login_file(name))?),
+        Some(login) => {
+            let file = login_file(name);
+            let lines = format!("{}\n", login.reveal().trim_end());
+            let written = root.ensure(&file, lines.as_bytes(), 0o600)?;
+            (openvpn::with_user_pass(&text, &file).into(), written)
+        }
+    };
+    let written = root.ensure(&file(name), text.as_bytes(), 0o600)?;
+    let dropped = root.ensure(&drop_in(name), DROP_IN.as_bytes(), 0o644)?;
+    if dropped && root.is_live() {
+        root.run("systemctl", &["daemon-reload"].map(OsStr::new), b"")?;
+    }
+    let enabled = root.symlink(UNIT, &link(name))?;
+    Ok(changed || written || dropped || enabled)
 }
 
 fn file(name: &str) -> String {
     format!("/etc/openvpn/{name}.conf")
 }
 
-fn service(name: &str) -> String {
+/// User and password. Debian's openvpn takes only `*.conf` for an instance.
+fn login_file(name: &str) -> String {
+    format!("/etc/openvpn/{name}.auth")
+}
+
+fn drop_in(name: &str) -> String {
+    format!("/etc/systemd/system/{}.d/firstboot.conf", service(name))
+}
+
+/// The unit of an instance.
+pub(super) fn service(name: &str) -> String {
     format!("openvpn@{name}.service")
 }
 
@@ -71,11 +103,13 @@ fn link(name: &str) -> String {
 fn remove(root: &Root, name: &str) -> Result<bool> {
     let disabled = root.remove_file(&link(name))?;
     let removed = root.remove_file(&file(name))?;
-    if disabled || removed {
+    let login = root.remove_file(&login_file(name))?;
+    if disabled || removed || login {
         // Its start is waiting already, and would fail without the file.
         systemctl(root, "stop", name)?;
     }
-    Ok(disabled || removed)
+    let dropped = root.remove_file(&drop_in(name))?;
+    Ok(disabled || removed || login || dropped)
 }
 
 /// Not waiting: the units run after the network, which waits for this very stage.
@@ -114,10 +148,8 @@ fn the_tap<'a>(
     context: &Context<'a>,
     instances: &BTreeMap<String, OpenVpnInstance>,
 ) -> Option<&'a str> {
-    let open = instances
-        .values()
-        .filter(|instance| has_open_tap(instance.config.reveal()));
-    if open.count() != 1 {
+    let is_open = |i: &&OpenVpnInstance| openvpn::has_open_tap(i.config.reveal());
+    if instances.values().filter(is_open).count() != 1 {
         return None;
     }
     match network::tap_ports(context.seed.network.as_ref()?)[..] {
@@ -126,94 +158,19 @@ fn the_tap<'a>(
     }
 }
 
-/// Whether the configuration says `dev tap`, which makes OpenVPN take any new tap.
-fn has_open_tap(configuration: &str) -> bool {
-    let mut block = Block::default();
-    configuration
-        .lines()
-        .any(|line| !block.holds(line) && words(line)[..] == ["dev", "tap"])
-}
-
-/// The configuration with the persistent `tap` for an open `dev tap`. A device that is
-/// written out is left alone.
-pub fn with_tap<'a>(configuration: &'a str, tap: Option<&str>) -> Cow<'a, str> {
-    let Some(tap) = tap.filter(|_| has_open_tap(configuration)) else {
-        return Cow::Borrowed(configuration);
+/// Says what is wrong with a configuration. It is written all the same: what this firstboot does
+/// not understand may well work, and the step `tunnel` tells whether it does.
+fn tell_findings(context: &Context, name: &str, instance: &OpenVpnInstance) {
+    let network = context.seed.network.as_ref();
+    let taps = network.map(network::tap_ports).unwrap_or_default();
+    let guest = openvpn::Guest {
+        taps: &taps,
+        user_pass: instance.user_pass.is_some(),
+        taken_in: false,
     };
-    let mut block = Block::default();
-    let mut text = String::with_capacity(configuration.len() + 32);
-    for line in configuration.split_inclusive('\n') {
-        match words(line)[..] {
-            _ if block.holds(line) => text.push_str(line),
-            ["dev", "tap"] => text.push_str(&format!("dev {tap}\ndev-type tap\n")),
-            ["dev-type", ..] => {}
-            _ => text.push_str(line),
-        }
-    }
-    Cow::Owned(text)
-}
-
-fn words(line: &str) -> Vec<&str> {
-    let text = line.split(['#', ';']).next().unwrap_or_default();
-    text.split_whitespace().collect()
-}
-
-/// An inline file such as `<ca>` … `</ca>`, whose lines are no options.
-#[derive(Default)]
-struct Block {
-    end: Option<String>,
-}
-
-impl Block {
-    fn holds(&mut self, line: &str) -> bool {
-        let line = line.trim();
-        if let Some(end) = &self.end {
-            if line == end {
-                self.end = None;
-            }
-            return true;
-        }
-        if let Some(tag) = line.strip_prefix('<').and_then(|l| l.strip_suffix('>')) {
-            self.end = Some(format!("</{tag}>"));
-            return true;
-        }
-        false
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const CONF: &str =
-        "client\ndev tap # the bridge\nremote vpn.lab 1194\n<ca>\ndev tap\n</ca>\nnobind";
-
-    #[test]
-    fn an_open_tap_becomes_the_bridge_port() {
-        assert_eq!(
-            with_tap(CONF, Some("tap120")),
-            "client\ndev tap120\ndev-type tap\nremote vpn.lab 1194\n<ca>\ndev tap\n</ca>\nnobind"
-        );
-    }
-
-    #[test]
-    fn a_second_device_type_is_not_added() {
-        assert_eq!(
-            with_tap("dev-type tap\ndev tap\n", Some("tap120")),
-            "dev tap120\ndev-type tap\n"
-        );
-    }
-
-    #[test]
-    fn a_device_that_is_written_out_stays() {
-        for conf in [
-            "dev tap7\n",
-            "dev tun\n",
-            ";dev tap\n",
-            "<key>\ndev tap\n</key>\n",
-        ] {
-            assert_eq!(with_tap(conf, Some("tap120")), conf);
-        }
-        assert_eq!(with_tap(CONF, None), CONF);
+    let findings = openvpn::judge(instance.config.reveal(), &guest);
+    for finding in findings.iter().filter(|finding| finding.is_error) {
+        let (line, message) = (finding.place.line, &finding.message);
+        (context.log)(&format!("{name}, line {line}: {message}"));
     }
 }

@@ -124,7 +124,7 @@ fn asks(option: &Opt) -> Finding {
             "a key without a password: openssl pkey -in vm.key -out vm-plain.key",
         ),
         _ => (
-            "something at each start",
+            "an answer",
             "a server that lets this machine in with its certificate",
         ),
     };

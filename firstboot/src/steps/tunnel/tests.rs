@@ -1,0 +1,157 @@
+use super::*;
+use crate::seed;
+
+/// Lines that OpenVPN 2.6.14 was seen to print.
+const STARTED: &str = "OpenVPN 2.6.14 x86_64-pc-linux-gnu [SSL (OpenSSL)]\n\
+                       library versions: OpenSSL 3.0.22\nDCO version: N/A\n";
+
+fn unit_that(active: &str, restarts: u32) -> Unit {
+    Unit {
+        active: active.to_owned(),
+        restarts,
+        status: String::new(),
+    }
+}
+
+fn of(active: &str, restarts: u32, lines: &str) -> State {
+    state(
+        &unit_that(active, restarts),
+        &format!("{STARTED}{lines}"),
+        true,
+    )
+}
+
+#[test]
+fn up_is_what_openvpn_calls_complete_and_nothing_broke_since() {
+    let up = "TAP device tap120 opened\nInitialization Sequence Completed\n";
+    assert_eq!(of("active", 0, up), State::Up);
+    assert_eq!(
+        of(
+            "active",
+            0,
+            &format!("{up}WARNING: this configuration may cache passwords\n")
+        ),
+        State::Up
+    );
+    let broken = "[server] Inactivity timeout (--ping-restart), restarting\n\
+                  SIGUSR1[soft,ping-restart] received, process restarting\nRestart pause, 1 second(s)\n";
+    assert_eq!(
+        of("active", 0, &format!("{up}{broken}")),
+        State::NotYet("[server] Inactivity timeout (--ping-restart), restarting".into())
+    );
+    assert_eq!(of("active", 0, &format!("{up}{broken}{up}")), State::Up);
+    // A server may push what this OpenVPN does not take.
+    let pushed = "Options error: option 'x' cannot be used in this context ([PUSH-OPTIONS])\n";
+    assert!(matches!(of("active", 0, pushed), State::NotYet(_)));
+    // Its log is a file: systemd has its last word.
+    let mut unit = unit_that("active", 0);
+    unit.status = "Initialization Sequence Completed".into();
+    assert_eq!(state(&unit, "", true), State::Up);
+}
+
+#[test]
+fn what_time_may_mend_is_said_in_openvpns_words() {
+    let refused = "AUTH: Received control message: AUTH_FAILED\n\
+                   SIGTERM[soft,auth-failure] received, process exiting\n";
+    assert_eq!(
+        of("activating", 12, refused),
+        State::NotYet(
+            "OpenVPN ended and was started again 12 times: AUTH: Received control message: \
+             AUTH_FAILED"
+                .into()
+        )
+    );
+    let unknown = "RESOLVE: Cannot resolve host address: vpn.lab:1194 (Name or service not known)\n\
+                   Could not determine IPv4/IPv6 protocol\n\
+                   SIGUSR1[soft,Could not determine IPv4/IPv6 protocol] received, process restarting\n";
+    assert_eq!(
+        of("active", 0, unknown),
+        State::NotYet(
+            "RESOLVE: Cannot resolve host address: vpn.lab:1194 (Name or service not known)".into()
+        )
+    );
+    let silent = "UDPv4 link local: (not bound)\nUDPv4 link remote: [AF_INET]192.0.2.7:1194\n";
+    assert_eq!(
+        of("active", 0, silent),
+        State::NotYet("UDPv4 link remote: [AF_INET]192.0.2.7:1194".into())
+    );
+    assert_eq!(
+        state(&unit_that("inactive", 0), "", true),
+        State::NotYet("its unit is inactive".into())
+    );
+    // Nobody can say when somebody will call.
+    assert_eq!(
+        state(&unit_that("active", 0), STARTED, false),
+        State::Listens
+    );
+}
+
+#[test]
+fn what_no_time_mends_ends_the_step() {
+    for asked in [
+        "ERROR: Failed retrieving username or password\nExiting due to fatal error\n",
+        "neither stdin nor stderr are a tty device and you have neither a controlling tty nor \
+         systemd - can't ask for 'Enter Private Key Password:'.\nExiting due to fatal error\n",
+    ] {
+        let State::Never(words) = of("activating", 3, asked) else {
+            panic!("{asked}")
+        };
+        let meaning = "it asks for a password, and nobody is there to give one (";
+        assert!(words.starts_with(meaning), "{words}");
+    }
+    assert_eq!(
+        of(
+            "activating",
+            1,
+            "Options error: --nobind doesn't make sense unless used with --remote\n\
+             Use --help for more information.\n"
+        ),
+        State::Never("Options error: --nobind doesn't make sense unless used with --remote".into())
+    );
+    assert_eq!(
+        of(
+            "failed",
+            0,
+            "Cipher BF-CBC not supported\nExiting due to fatal error\n"
+        ),
+        State::Never("Cipher BF-CBC not supported".into())
+    );
+}
+
+#[test]
+fn systemds_answer_is_read() {
+    let text = "ActiveState=activating\nNRestarts=12\nStatusText=a=b\n";
+    let unit = read_unit(text);
+    assert_eq!((unit.active.as_str(), unit.restarts), ("activating", 12));
+    assert_eq!(unit.status, "a=b");
+}
+
+#[test]
+fn those_behind_the_bridge_are_asked_and_no_others() {
+    let network = "version: 2\nethernets: {eth1: {}}\nbridges:\n  vmbr120:\n    interfaces: [tap120]\n    \
+                   addresses: [10.120.0.42/24]\n    routes: [{to: 10.0.0.0/8, via: 10.120.0.1}]\n  \
+                   vmbr0:\n    interfaces: [eth1]\n    addresses: [10.0.0.42/24]\n";
+    let seed = seed::parse("instance-id: i\n", "#cloud-config\n", Some(network)).unwrap();
+    let peers = ["10.120.0.41", "10.120.0.42", "10.0.0.1"].map(|a| a.parse().unwrap());
+    let network = seed.network.unwrap();
+    let ask = to_ask(&network, &peers);
+    let wanted: Vec<IpAddr> = ["10.120.0.1", "10.120.0.41"]
+        .map(|a| a.parse().unwrap())
+        .to_vec();
+    assert_eq!(ask, [("vmbr120", "10.120.0.42".parse().unwrap(), wanted)]);
+}
+
+#[test]
+fn networks_and_neighbours() {
+    let is_in =
+        |a: &str, b: &str, prefix| is_in_network(a.parse().unwrap(), b.parse().unwrap(), prefix);
+    assert!(is_in("10.120.0.1", "10.120.0.42", 24) && !is_in("10.120.1.1", "10.120.0.42", 24));
+    assert!(is_in("10.0.0.1", "192.0.2.1", 0) && !is_in("10.0.0.1", "10.0.0.2", 32));
+    assert!(is_in("fd00::1", "fd00::2", 64) && !is_in("fd00::1", "10.0.0.1", 0));
+    let table = "IP address  HW type  Flags  HW address  Mask  Device\n\
+                 10.120.0.1  0x1  0x2  52:54:00:00:00:01  *  vmbr120\n\
+                 10.120.0.9  0x1  0x0  00:00:00:00:00:00  *  vmbr120\n";
+    assert!(is_neighbour(table, "10.120.0.1", "vmbr120"));
+    assert!(!is_neighbour(table, "10.120.0.1", "vmbr0"));
+    assert!(!is_neighbour(table, "10.120.0.9", "vmbr120"));
+}
