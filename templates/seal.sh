@@ -10,6 +10,7 @@ empty_folder() { [ ! -d "$1" ] || find "$1" -mindepth 1 -delete; }
 # Identity
 rm -f /etc/ssh/ssh_host_* /etc/ssh/ssh_known_hosts /etc/hostid
 rm -f /root/.ssh/id_* /root/.ssh/known_hosts*
+empty_folder /etc/ssh/authorized_keys.d
 [ ! -L /root/.ssh/authorized_keys ] || rm -f /root/.ssh/authorized_keys
 # Empty, not absent: an absent one, or "uninitialized", is a first boot for systemd.
 : > /etc/machine-id

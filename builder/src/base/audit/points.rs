@@ -15,6 +15,7 @@ pub const POINTS: &[(&str, Rule)] = &[
             "/root/.ssh/id_*",
             "/root/.ssh/known_hosts*",
             "/root/.ssh/authorized_keys",
+            "/etc/ssh/authorized_keys.d/*",
         ]),
     ),
     (
