@@ -90,6 +90,10 @@ fn is_option(option: &Opt, lenient: &Lenient, findings: &mut Vec<Finding>) -> bo
     if lenient.all || lenient.names.contains(name) {
         return matches!(options::known(name), Known::Takes(..));
     }
+    // `setenv opt OPTION …` is for clients that may not know the option.
+    if name == "setenv" && option.parameter(0) == Some("opt") {
+        return false;
+    }
     let count = option.parameters.len();
     let finding = match options::known(name) {
         Known::Takes(..) if option.in_connection && !options::may_be_in_connection(name) => {

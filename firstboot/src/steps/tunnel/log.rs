@@ -3,6 +3,9 @@
 /// What OpenVPN says when the tunnel is up.
 pub(super) const COMPLETED: &str = "Initialization Sequence Completed";
 
+/// OpenVPN's first words, once it has taken its options.
+const STARTS: &str = "OpenVPN 2.";
+
 /// It was up, and is so no more, or begins anew.
 const BEGINS: [&str; 6] = [
     "SIGUSR1[",
@@ -10,7 +13,7 @@ const BEGINS: [&str; 6] = [
     "SIGTERM[",
     "Exiting due to fatal error",
     "process exiting",
-    "OpenVPN 2.",
+    STARTS,
 ];
 
 /// Lines that say why a tunnel will never come up with this configuration, and what they mean.
@@ -64,7 +67,7 @@ const NOISE: [&str; 8] = [
     "process exiting",
     "library versions:",
     "DCO version:",
-    "OpenVPN 2.",
+    STARTS,
 ];
 
 /// What a log says.
@@ -102,7 +105,10 @@ pub(super) fn read(log: &str) -> Said {
     }
     let has = |words: &[&str], line: &str| words.iter().any(|word| line.contains(word));
     let newest = |words: &[&str]| since.iter().rev().find(|line| has(words, line));
-    let never = since.iter().rev().find_map(|line| {
+    // A corrected configuration may have been started since; it begins with OpenVPN's own name.
+    let start = since.iter().rposition(|line| line.contains(STARTS));
+    let latest = &since[start.unwrap_or(0)..];
+    let never = latest.iter().rev().find_map(|line| {
         // A server may push what this OpenVPN does not take; it goes on without.
         let mut never = NEVER.iter().filter(|_| !line.contains("[PUSH-OPTIONS]"));
         let (word, meaning) = never.find(|(word, _)| line.contains(word))?;

@@ -119,6 +119,16 @@ fn what_no_time_mends_ends_the_step() {
 }
 
 #[test]
+fn a_corrected_configuration_is_not_blamed_for_the_one_before() {
+    let before = "ERROR: Failed retrieving username or password\nExiting due to fatal error\n";
+    let now = "TCP/UDP: Preserving recently used remote address: [AF_INET]192.0.2.7:1194\n";
+    assert!(matches!(
+        of("active", 0, &format!("{before}{STARTED}{now}")),
+        State::NotYet(_)
+    ));
+}
+
+#[test]
 fn systemds_answer_is_read() {
     let text = "ActiveState=activating\nNRestarts=12\nStatusText=a=b\n";
     let unit = read_unit(text);
@@ -154,4 +164,62 @@ fn networks_and_neighbours() {
     assert!(is_neighbour(table, "10.120.0.1", "vmbr120"));
     assert!(!is_neighbour(table, "10.120.0.1", "vmbr0"));
     assert!(!is_neighbour(table, "10.120.0.9", "vmbr120"));
+}
+
+/// What OpenVPN itself says, in a network of its own that has a loopback and nothing else. Says
+/// nothing where OpenVPN is not installed or no such network can be made.
+#[test]
+fn openvpn_itself_is_understood() {
+    let folder = tempfile::tempdir().unwrap();
+    let script = include_str!("../../../../tests/cases/openvpn/tunnel.sh");
+    let run = std::process::Command::new("unshare")
+        .args([
+            "--map-root-user",
+            "--net",
+            "--pid",
+            "--fork",
+            "--kill-child",
+        ])
+        .args(["timeout", "60", "sh", "-e", "-c", script])
+        .current_dir(folder.path())
+        .stdin(std::process::Stdio::null())
+        .output();
+    let read = |name: &str| std::fs::read_to_string(folder.path().join(name)).unwrap_or_default();
+    match run {
+        Ok(output) if output.status.success() => {}
+        Ok(output) if output.status.code() != Some(77) => {
+            // The script has begun only where there is such a network.
+            let said = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert!(!folder.path().join("begun").exists(), "{said}");
+            return;
+        }
+        _ => return,
+    }
+    let state = |name: &str, active: &str| state(&unit_that(active, 0), &read(name), true);
+    assert_eq!(state("up", "active"), State::Up);
+    assert_eq!(
+        state("broken", "active"),
+        State::NotYet("Connection reset, restarting [0]".into())
+    );
+    let State::NotYet(words) = state("refused", "active") else {
+        panic!("{}", read("refused"))
+    };
+    assert!(words.contains("Connection refused"), "{words}");
+    let State::NotYet(words) = state("nameless", "active") else {
+        panic!("{}", read("nameless"))
+    };
+    assert!(words.contains("Cannot resolve host address"), "{words}");
+    for (name, begin) in [
+        (
+            "asks",
+            "it asks for a password, and nobody is there to give one (",
+        ),
+        ("option", "Options error: "),
+        ("cipher", "Cipher CAST5-CBC not supported"),
+    ] {
+        let State::Never(words) = state(name, "activating") else {
+            panic!("{name}: {}", read(name))
+        };
+        assert!(words.starts_with(begin), "{words}");
+    }
 }
