@@ -127,6 +127,47 @@ fn an_instance_may_be_a_key_of_its_own() {
 }
 
 #[test]
+fn a_machine_without_the_bridge_may_have_a_routed_tunnel() {
+    let folder = with_config("09-routed.conf");
+    lab(folder.path(), &["vm42"], "config: vm42.ovpn");
+    let file = folder.path().join("lab.yaml");
+    let text = fs::read_to_string(&file).unwrap();
+    fs::write(&file, text + "  vmbr120: none\n").unwrap();
+    let output = imgbuild(folder.path(), &["check"]);
+    assert_eq!(
+        (output.status.code(), stderr(&output)),
+        (Some(0), String::new())
+    );
+}
+
+/// Line ends of Windows, a byte order mark and a login reach the guest as they are.
+#[test]
+fn the_guest_reads_what_the_lab_has() {
+    for (case, keys) in [
+        ("02-windows-editor.conf", "config: vm42.ovpn"),
+        (
+            "08-login-given.conf",
+            "config: vm42.ovpn, user_pass_file: files/login, shared: true",
+        ),
+    ] {
+        let folder = with_config(case);
+        lab(folder.path(), &["vm42"], keys);
+        let lab = imgbuild::lab::Lab::load(&folder.path().join("lab.yaml")).unwrap();
+        let instance = lab.vms[0].openvpn.as_ref().unwrap().read(true).unwrap();
+        let text = fs::read_to_string(cases("openvpn").join(case)).unwrap();
+        assert_eq!(instance.config.reveal(), text);
+        let login = instance.user_pass.as_ref().map(|login| login.reveal());
+        let is_given = keys.contains("login");
+        assert_eq!(login, is_given.then_some("vm42\nhunter2"));
+        let mut user_data = firstboot::seed::UserData::default();
+        user_data.openvpn.insert("vpn".into(), instance.clone());
+        let document = user_data.to_document().unwrap();
+        let seed = firstboot::seed::parse("instance-id: i\n", &document, None).unwrap();
+        assert_eq!(seed.user_data.openvpn["vpn"], instance);
+    }
+}
+
+#[test]
 fn problems_of_a_configuration_are_events_with_its_name() {
     let folder = with_config("09-routed.conf");
     lab(folder.path(), &["vm42"], "config: vm42.ovpn");
