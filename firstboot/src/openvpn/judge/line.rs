@@ -95,6 +95,10 @@ pub(super) fn judge(option: &Opt, guest: &Guest) -> Option<Finding> {
         "user" | "group" => account(option),
         "proto" => protocol(option, 0),
         "remote" => remote(option),
+        "dev-node" => first.filter(|node| *node != "/dev/net/tun").map(|node| {
+            let message = format!("`dev-node {node}`: on Debian this is the file /dev/net/tun");
+            Finding::error(option.place_of(0), message, "no such line")
+        }),
         "chroot" => {
             let message = "`chroot`: the guest has no such folder";
             Some(Finding::error(option.place, message, "no such line"))
