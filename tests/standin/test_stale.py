@@ -35,16 +35,17 @@ class Stale(ClusterCase):
         node = self.rig.node(name, last).boot()
         code, text = node.add(self.alpha)
         self.assertIn("successfully added node '%s' to cluster." % name, text)
+        wait_for(lambda: all(online(other, name) and quorate(other) for other in self.rig.nodes))
         if votes == 0:
             self.change(re.sub(r"(name: %s\n    nodeid: \d+\n    quorum_votes: )1" % name, r"\g<1>0", self.alpha.read(CONF)))
-        wait_for(lambda: all(online(other, name) for other in self.rig.nodes))
         return node
 
     def change(self, text):
         version = int(re.search(r"config_version: (\d+)", text).group(1))
-        self.alpha.write(CONF + ".new", text.replace("config_version: %d" % version, "config_version: %d" % (version + 1)))
+        new = text.replace("config_version: %d" % version, "config_version: %d" % (version + 1))
+        self.alpha.write(CONF + ".new", new)
         os.rename(self.alpha.path(CONF + ".new"), self.alpha.path(CONF))
-        wait_for(lambda: len({node.peek(LOCAL) for node in self.rig.nodes}) == 1)
+        wait_for(lambda: all(node.peek(LOCAL) == new for node in self.rig.nodes))
 
     def off(self, node):
         node.shut_down()
