@@ -28,6 +28,8 @@ fn says(folder: &Path, text: &str) -> String {
     let mut child = Command::new("openvpn")
         .arg("--config")
         .arg(&file)
+        // Options such as `log` write where it stands.
+        .current_dir(folder)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())

@@ -369,8 +369,10 @@ impl<'a> Attempt<'a> {
         let busy = self.services()?;
         // From now on `failed` means that it has failed in this join.
         root.query("systemctl", &["reset-failed", "corosync"])?;
-        let ran_before = corosync(root)? == Corosync::Active;
-        let waiting = Waiting::new(self.context, self.cluster, vec![peer]);
+        let mut waiting = Waiting::new(self.context, self.cluster, vec![peer]);
+        if corosync(root)? == Corosync::Active {
+            waiting = waiting.over_a_running_corosync();
+        }
         let fingerprint = self.shown.take().unwrap_or_default();
         let talk = Talk {
             program: "pvecm",
@@ -382,13 +384,6 @@ impl<'a> Attempt<'a> {
             meanwhile: &|| waiting.look(),
         };
         let verdict = judge(&talk.run(self.context.log)?, &self.context.name);
-        let was_added = matches!(verdict, Verdict::Added | Verdict::Interrupted { .. });
-        if was_added && ran_before {
-            // pvecm starts corosync, which leaves one that runs as it is: with the configuration
-            // of the join that was cut, which is older than the cluster's. Not stopped before,
-            // because its vote may be the one that gives the peer its quorum.
-            root.query("systemctl", &["restart", "corosync"])?;
-        }
         drop(busy);
         // pvecm and pmxcfs do not wait for the disk, and the password is removed after this.
         rustix::fs::sync();

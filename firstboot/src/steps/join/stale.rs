@@ -65,6 +65,8 @@ pub struct Waiting<'a> {
     peers: Vec<&'a Peer>,
     ask_after: Cell<Instant>,
     voted: Cell<bool>,
+    /// The version that a corosync has which ran before pvecm was started.
+    runs_with: Cell<Option<u64>>,
 }
 
 impl<'a> Waiting<'a> {
@@ -76,6 +78,31 @@ impl<'a> Waiting<'a> {
             peers,
             ask_after: Cell::new(Instant::now() + PATIENCE),
             voted: Cell::new(false),
+            runs_with: Cell::new(None),
+        }
+    }
+
+    /// The same, over a corosync that runs already, with this node's configuration of now. pvecm only
+    /// starts corosync, which leaves one that runs as it is, and then waits for ever. It is not stopped
+    /// before, because its vote may be the one that gives the peer its quorum.
+    pub fn over_a_running_corosync(self) -> Self {
+        let own = mend::own_conf(self.context.root).ok();
+        self.runs_with.set(Some(own.map_or(0, |own| own.version)));
+        self
+    }
+
+    /// Starts corosync again when pvecm has written a newer configuration under it.
+    fn restart_with_the_new_one(&self) {
+        let (Some(before), root) = (self.runs_with.get(), self.context.root) else {
+            return;
+        };
+        if mend::own_conf(root).is_ok_and(|own| own.version > before) {
+            self.runs_with.set(None);
+            (self.context.log)(
+                "corosync is started again, with the configuration that pvecm wrote",
+            );
+            // What it fails with is seen in corosync's own state.
+            let _ = root.query("systemctl", &["restart", "corosync"]);
         }
     }
 
@@ -83,6 +110,7 @@ impl<'a> Waiting<'a> {
     /// waiting makes sense. The reason why it does not, where that is so; corosync has stopped then.
     pub fn look(&self) -> Option<String> {
         let (context, root) = (self.context, self.context.root);
+        self.restart_with_the_new_one();
         if corosync_has_stopped(root).unwrap_or(false) {
             return Some("corosync has stopped".to_owned());
         }
