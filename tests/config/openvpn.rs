@@ -6,6 +6,10 @@ use std::path::Path;
 use std::process::Output;
 use tempfile::TempDir;
 
+/// Somebody can log in, so that nothing is said of that.
+const KEY: &str = "ssh-ed25519 \
+                   AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f me@example.org";
+
 /// A lab whose VMs are named, with these keys in `openvpn`.
 fn lab(folder: &Path, vms: &[&str], keys: &str) {
     let vms: String = vms.iter().map(|name| format!("- name: {name}\n")).collect();
@@ -13,7 +17,7 @@ fn lab(folder: &Path, vms: &[&str], keys: &str) {
         folder.join("lab.yaml"),
         format!(
             "domain: example.org\nvmbr120: {{range: 10.120.0.0/24}}\n\
-             defaults: {{openvpn: {{{keys}}}}}\nvms:\n{vms}"
+             defaults: {{ssh_keys: [{KEY}], openvpn: {{{keys}}}}}\nvms:\n{vms}"
         ),
     )
     .unwrap();
