@@ -1,0 +1,113 @@
+//! What an attempt does on this node alone: its services, its certificate, and waiting.
+
+use super::{Attempt, RESTART_WAIT};
+use crate::member::{self, mend};
+use crate::steps::Later;
+use crate::steps::join::machine::State;
+use crate::steps::join::observe::clock_is_behind;
+use crate::steps::join::pvecm;
+use crate::steps::join::stale::Waiting;
+use anyhow::Result;
+use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
+
+/// How long another firstboot may take that starts corosync or pmxcfs.
+const BUSY: Duration = Duration::from_secs(60);
+
+impl Attempt<'_> {
+    /// Does something that should change the state, at most once in an attempt.
+    pub(super) fn once(
+        &mut self,
+        what: &'static str,
+        reason: String,
+        act: impl FnOnce() -> Result<()>,
+    ) -> Result<()> {
+        if self.tried.contains(&what) {
+            return Err(Later::because(reason).into());
+        }
+        let before = self.state()?;
+        {
+            let _busy = self.services()?;
+            act()?;
+        }
+        self.wait_until(RESTART_WAIT, |state| *state != before)?;
+        self.tried.push(what);
+        Ok(())
+    }
+
+    /// The right to start and stop corosync and pmxcfs, which whoever watches over a member has too.
+    pub(super) fn services(&self) -> Result<OwnedFd> {
+        let busy = || Later::because("another firstboot is starting corosync or pmxcfs");
+        Ok(member::services(self.context.root, BUSY).ok_or_else(busy)?)
+    }
+
+    /// Nothing comes of itself afterwards, so nothing is waited for: it is there, or pvecm said why not.
+    pub(super) fn renew_certificate(&mut self, state: &State) -> Result<()> {
+        let State::NoCertificate(why) = state else {
+            return Ok(());
+        };
+        let is_due = !clock_is_behind(self.context.root, why)?;
+        if !is_due || self.tried.contains(&"certificate") {
+            return Err(Later::because(why.clone()).into());
+        }
+        self.tried.push("certificate");
+        if let Err(words) = pvecm::renew_certificate(self.context)? {
+            return Err(Later::because(format!("{why}; pvecm updatecerts says: {words}")).into());
+        }
+        self.done
+            .get_or_insert_with(|| "with a new certificate".to_owned());
+        Ok(())
+    }
+
+    /// As long as one attempt may take; quorum often comes by itself. Or never, because others joined
+    /// meanwhile: then corosync has been stopped.
+    pub(super) fn wait_for_quorum(&mut self) -> Result<()> {
+        let deadline = Instant::now() + self.cluster.retry.attempt_limit();
+        let peers = self.cluster.peers.iter().collect();
+        let waiting = Waiting::new(self.context, self.cluster, peers);
+        loop {
+            let State::Waiting(missing) = self.state()? else {
+                self.done
+                    .get_or_insert_with(|| "quorum came by itself".to_owned());
+                return Ok(());
+            };
+            if waiting.look().is_some() {
+                return Ok(());
+            }
+            if Instant::now() > deadline {
+                return Err(Later::because(format!(
+                    "{missing}. Too many of its members are off, or UDP 5405 to them is blocked, or \
+                     another node's join was cut and has to be repaired first"
+                ))
+                .into());
+            }
+            std::thread::sleep(Duration::from_secs(1));
+        }
+    }
+
+    /// A member that was off while others joined needs neither password nor `--force`: what brings
+    /// it back later, when it is configured, does it here. Where that is of no use, a peer is asked.
+    pub(super) fn bring_back(&mut self) -> Result<()> {
+        const TRIED: &str = "bring back";
+        if self.tried.contains(&TRIED) {
+            return self.ask();
+        }
+        self.tried.push(TRIED);
+        let mended = {
+            let _busy = self.services()?;
+            mend::up_to_date(self.context.root, &self.context.name, true)
+        };
+        match mended {
+            Ok(words) => {
+                (self.context.log)(&words.unwrap_or_default());
+                self.wait_until(RESTART_WAIT, |state| *state != State::LeftBehind)?;
+            }
+            Err(error) => {
+                let words = format!("{error:#}");
+                (self.context.log)(&words);
+                self.left_behind = Some(words);
+            }
+        }
+        Ok(())
+    }
+}
