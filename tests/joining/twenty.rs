@@ -42,8 +42,19 @@ fn twenty_join_at_once_under_power_cuts() {
     let cluster = lab.cluster(&["alpha", "beta", "gamma"]);
     let peers: Vec<&Node> = cluster.iter().collect();
     // As a lab of students' PCs is to be: they do not count for the quorum.
-    let more = "    votes: 0\n    lab: [\"vm[40:59]\"]\n    \
+    let more = "    votes: 0\n    lab: [\"vm[38:59]\"]\n    \
                 retry: {first: 2, most: 20, attempt: 120, spread: 20}\n";
+    // Two that joined on another day, and are switched on when others have joined since.
+    lab.guarded = false;
+    let stale: Vec<Node> = (38..40)
+        .map(|n| {
+            let node = lab.joiner(&format!("vm{n}"), n, &peers, more);
+            super::rows::detail(&node);
+            node.switch("{\"stale\": \"stay\"}");
+            node.cut();
+            node
+        })
+        .collect();
     let nodes: Vec<Node> = (0..NODES)
         .map(|n| {
             // Those without the guard come back stale, and stay so until the watcher has seen it.
@@ -59,7 +70,12 @@ fn twenty_join_at_once_under_power_cuts() {
     });
     let mut dice = Dice(0x5EED);
     let (mut cuts, mut kills) = (0, 0);
+    let mut others = stale.iter().peekable();
     while start.elapsed() < UNRULY {
+        let joined = nodes.iter().any(|node| node.state() == "configured");
+        if let Some(node) = others.next_if(|_| joined) {
+            node.boot();
+        }
         let node = &nodes[dice.below(NODES.into()) as usize];
         if dice.below(3) == 0 {
             kills += 1;
@@ -101,23 +117,10 @@ fn twenty_join_at_once_under_power_cuts() {
         std::thread::sleep(Duration::from_secs(5));
     }
     println!("all configured after {} s", start.elapsed().as_secs());
-    let count = |unit: &str, words: &str| -> usize {
-        let logs = nodes.iter().map(|node| {
-            let log = format!("var/log/standin/firstboot-{unit}.log");
-            std::fs::read_to_string(node.root.join(log)).unwrap_or_default()
-        });
-        logs.map(|log| log.matches(words).count()).sum()
-    };
-    println!(
-        "stale members: {} up to date before corosync started, {} that disturbed the others and {} that \
-         had stopped were brought back by the watcher; {} were stopped by their join",
-        count("guard", "was taken from"),
-        count("watch", "disturbed the others"),
-        count("watch", "corosync had stopped"),
-        count("join", "stopped, so that it disturbs nobody"),
-    );
-
-    let everybody: Vec<&Node> = nodes.iter().chain(&cluster).collect();
+    for node in others {
+        node.boot();
+    }
+    let everybody: Vec<&Node> = nodes.iter().chain(&stale).chain(&cluster).collect();
     let conf = one_conf(&everybody);
     for node in &everybody {
         let entry = entry(&conf, &node.name);
@@ -139,8 +142,27 @@ fn twenty_join_at_once_under_power_cuts() {
     for node in &nodes {
         node.assert_member(&cluster[0]);
     }
+    for node in &stale {
+        node.assert_member(&cluster[0]);
+    }
     let status = cluster[0].must(&["corosync-quorumtool", "-s"]);
     assert!(status.contains("Expected votes:   3\n"), "{status}");
+    let count = |unit: &str, words: &str| -> usize {
+        let logs = nodes.iter().chain(&stale).map(|node| {
+            let log = format!("var/log/standin/firstboot-{unit}.log");
+            std::fs::read_to_string(node.root.join(log)).unwrap_or_default()
+        });
+        logs.map(|log| log.matches(words).count()).sum()
+    };
+    println!(
+        "stale members: {} up to date before corosync started, {} that disturbed the others and {} that \
+         had stopped were brought back by the watcher; {} were stopped by their join",
+        count("guard", "was taken from"),
+        count("watch", "disturbed the others"),
+        count("watch", "corosync had stopped"),
+        count("join", "stopped, so that it disturbs nobody"),
+    );
+    assert!(count("watch", "disturbed the others") > 0);
 }
 
 /// The cluster's corosync.conf, once all of them have the same.

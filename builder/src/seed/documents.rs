@@ -240,8 +240,8 @@ fn without_votes(lab: &Lab, join: &ClusterJoin) -> Vec<String> {
 /// in the lab does not make a new seed of each.
 fn spread(lab: &Lab, join: &ClusterJoin) -> u64 {
     match joining_too(lab, join).count() {
-        0..=3 => Retry::default().spread,
-        4..=10 => 20,
+        0..=1 => Retry::default().spread,
+        2..=10 => 20,
         11..=40 => 60,
         _ => 120,
     }

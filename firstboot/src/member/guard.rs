@@ -29,8 +29,11 @@ pub fn guard(root: &Root, name: &str) -> Result<Option<String>> {
     let has_members = root
         .read_text(members::FILE)
         .is_ok_and(|text| text.is_some());
-    if has_members && !store::is_usable(root) {
-        // Such a corosync counts for the others' quorum and takes part in nothing; the next joiner
+    let certificate = format!("/etc/pve/nodes/{name}/pve-ssl.pem");
+    let is_whole = store::is_usable(root) && root.exists(&certificate).unwrap_or(true);
+    if has_members && !is_whole {
+        // The certificate comes last: without it no member knows this node's ssh key, so none would
+        // tell that it is stale. And before that, such a corosync counts for the others' quorum and takes part in nothing; the next joiner
         // gets none while it runs. The join starts it where it is needed for the repair.
         hold(root)?;
         return Ok(Some(
@@ -39,12 +42,10 @@ pub fn guard(root: &Root, name: &str) -> Result<Option<String>> {
         ));
     }
     let own = mend::own_conf(root)?;
-    let Some(address) = address(&own, name) else {
-        return Ok(None);
-    };
+    let addresses = addresses(&own, name);
     let deadline = Instant::now() + LIMIT;
     loop {
-        if !addresses::missing(&[address])?.is_empty() {
+        if addresses::missing(&addresses)?.len() == addresses.len() {
             // corosync itself finds no network either.
             return Ok(None);
         }
@@ -77,10 +78,11 @@ pub fn guard(root: &Root, name: &str) -> Result<Option<String>> {
     }
 }
 
-/// The node's own address on the first link.
-fn address(own: &Conf, name: &str) -> Option<IpAddr> {
-    let node = own.nodes.iter().find(|node| node.name == name)?;
-    node.address.parse().ok()
+/// The node's own addresses on the cluster's links.
+fn addresses(own: &Conf, name: &str) -> Vec<IpAddr> {
+    let node = own.nodes.iter().find(|node| node.name == name);
+    let links = node.map(|node| &node.links[..]).unwrap_or_default();
+    links.iter().filter_map(|link| link.parse().ok()).collect()
 }
 
 /// Takes corosync's start, which waits for this program, out of systemd's queue. Not waited for: the
@@ -97,12 +99,15 @@ mod tests {
     use crate::steps::votes::corosync_conf;
 
     #[test]
-    fn the_own_address_is_that_of_the_own_entry() {
+    fn the_own_addresses_are_those_of_the_own_entry() {
         let text = "nodelist {\n  node {\n    name: alpha\n    ring0_addr: 10.0.0.1\n  }\n  node {\n    \
-                    name: vm42\n    ring0_addr: 10.0.0.42\n  }\n}\ntotem {\n  config_version: 3\n}\n";
+                    name: vm42\n    ring0_addr: 10.0.0.42\n    ring1_addr: 10.1.0.42\n  }\n}\ntotem {\n  config_version: 3\n}\n";
         let conf = corosync_conf::read(text).unwrap();
-        assert_eq!(address(&conf, "vm42"), "10.0.0.42".parse().ok());
-        assert_eq!(address(&conf, "vm43"), None);
+        let own: Vec<IpAddr> = ["10.0.0.42", "10.1.0.42"]
+            .map(|a| a.parse().unwrap())
+            .to_vec();
+        assert_eq!(addresses(&conf, "vm42"), own);
+        assert!(addresses(&conf, "vm43").is_empty());
     }
 
     #[test]

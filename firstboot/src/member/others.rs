@@ -63,7 +63,7 @@ pub fn ask(root: &Root, conf: &Conf, name: &str, limit: Duration) -> Asked {
             let (root, node, send) = (root.clone(), (*node).clone(), send.clone());
             let limit = ONE.min(deadline.saturating_duration_since(Instant::now()));
             // One that is still at work when enough have answered ends with its limit.
-            std::thread::spawn(move || send.send((one(&root, &node, limit), node.name)));
+            std::thread::spawn(move || send.send((one_of(&root, &node, limit), node.name)));
         }
         drop(send);
         for (answer, from) in receive {
@@ -99,15 +99,29 @@ fn order<'a>(nodes: &'a [Node], name: &str) -> Vec<&'a Node> {
     order.into_iter().map(|(_, _, node)| node).collect()
 }
 
-/// One member's file. The name is what its host key is known by, the address is where it is. The
-/// local file is asked for, because `/etc/pve` may hang there.
-fn one(root: &Root, node: &Node, limit: Duration) -> Result<(Conf, String), String> {
+/// One member's file, by whichever of its links leads there.
+fn one_of(root: &Root, node: &Node, limit: Duration) -> Result<(Conf, String), String> {
+    let start = Instant::now();
+    let mut why = "it has no address".to_owned();
+    for address in &node.links {
+        let rest = limit.saturating_sub(start.elapsed());
+        match one(root, node, address, rest) {
+            Ok(answer) => return Ok(answer),
+            Err(error) => why = error,
+        }
+    }
+    Err(why)
+}
+
+/// The name is what its host key is known by, the address is where it is. The local file is asked for,
+/// because `/etc/pve` may hang there.
+fn one(root: &Root, node: &Node, address: &str, limit: Duration) -> Result<(Conf, String), String> {
     let alias = format!("HostKeyAlias={}", node.name);
     let known = format!(
         "UserKnownHostsFile=/etc/pve/nodes/{}/ssh_known_hosts",
         node.name
     );
-    let target = format!("root@{}", node.address);
+    let target = format!("root@{address}");
     let words = [
         "-o",
         "BatchMode=yes",
@@ -146,6 +160,7 @@ mod tests {
         let node = |name: &str, votes| Node {
             name: name.to_owned(),
             address: String::new(),
+            links: Vec::new(),
             votes,
         };
         let nodes = [

@@ -1,7 +1,8 @@
 //! For as long as the machine runs: a member that falls out of its cluster is brought back.
 
 use super::health::{self, Health};
-use super::{mend, services};
+use super::mend::{self, LAG};
+use super::services;
 use crate::console::Console;
 use crate::lock;
 use crate::patience;
@@ -18,8 +19,6 @@ const TICK: Duration = Duration::from_secs(5);
 const FIRST: Duration = Duration::from_secs(5);
 /// … up to this.
 const MOST: Duration = Duration::from_secs(120);
-/// How long pmxcfs may lag behind corosync. It takes some seconds; more was seen once, and lasted.
-const LAG: Duration = Duration::from_secs(20);
 /// The pause before pmxcfs is restarted a second time in a boot; then twice as long …
 const RESTART: Duration = Duration::from_secs(300);
 /// … up to this.
@@ -66,10 +65,6 @@ impl Watcher {
                 if now.duration_since(since) < LAG || !may {
                     return Deed::Nothing;
                 }
-                let pause = doubled(RESTART, self.restarts, RESTART_MOST);
-                self.restart_after = Some(now + pause.mul_f64(0.5 + chance));
-                self.restarts += 1;
-                self.hangs_since = None;
                 Deed::RestartFileSystem
             }
             Health::Stopped => self.ask(now, chance, true),
@@ -82,6 +77,14 @@ impl Watcher {
                 self.ask(now, chance, false)
             }
         }
+    }
+
+    /// pmxcfs was restarted; the next time is not soon.
+    fn restarted(&mut self, now: Instant, chance: f64) {
+        let pause = doubled(RESTART, self.restarts, RESTART_MOST);
+        self.restart_after = Some(now + pause.mul_f64(0.5 + chance));
+        self.restarts += 1;
+        self.hangs_since = None;
     }
 
     fn ask(&mut self, now: Instant, chance: f64, stopped: bool) -> Deed {
@@ -119,7 +122,11 @@ pub fn watch(root: &Root, name: &dyn Fn() -> Option<String>) {
         let mut words = match watcher.next(health, Instant::now(), patience::chance()) {
             Deed::Nothing => None,
             Deed::Ask { stopped } => bring_up_to_date(root, &name, stopped),
-            Deed::RestartFileSystem => Some(restart_file_system(root)),
+            // In the middle of a join, which looks after pmxcfs itself, it is for the next look.
+            Deed::RestartFileSystem => services(root, Duration::ZERO).map(|_busy| {
+                watcher.restarted(Instant::now(), patience::chance());
+                mend::restart_file_system(root)
+            }),
         };
         if health == Health::Well {
             told.clear();
@@ -145,21 +152,6 @@ fn bring_up_to_date(root: &Root, name: &str, stopped: bool) -> Option<String> {
             false => format!("{error:#}"),
         })
     })
-}
-
-/// Seen once after corosync was restarted under it: corosync quorate, pmxcfs without a cluster for
-/// minutes; a restart mended it in 8 s.
-fn restart_file_system(root: &Root) -> String {
-    let Some(_busy) = services(root, Duration::ZERO) else {
-        return "pmxcfs hangs, while another firstboot is at work on it".to_owned();
-    };
-    match root.query("systemctl", &["restart", "pve-cluster"]) {
-        Ok(_) => format!(
-            "corosync has quorum, and pmxcfs took no part in it for {} s: pve-cluster was restarted",
-            LAG.as_secs()
-        ),
-        Err(error) => format!("pmxcfs hangs, and cannot be restarted: {error:#}"),
-    }
 }
 
 #[cfg(test)]
@@ -212,9 +204,16 @@ mod tests {
             let deed = watcher.next(Health::FileSystemHangs, at(start, second), 0.5);
             if deed == Deed::RestartFileSystem {
                 seconds.push(second);
+                watcher.restarted(at(start, second), 0.5);
             }
         }
         assert_eq!(seconds, [20, 320, 920]);
+        // While a join is at work it stays due.
+        let mut watcher = Watcher::default();
+        for second in [0, 20, 25] {
+            let deed = watcher.next(Health::FileSystemHangs, at(start, second), 0.5);
+            assert_eq!(deed == Deed::RestartFileSystem, second > 0);
+        }
         // It came and went: that is no hanging.
         let mut watcher = Watcher::default();
         for second in (0..200).step_by(15) {

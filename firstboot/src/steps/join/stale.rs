@@ -6,14 +6,15 @@
 
 use super::pass::Pass;
 use super::peers::{Answer, Listing};
-use crate::member::mend;
+use crate::member::health::{self, Health};
+use crate::member::mend::{self, LAG};
 use crate::root::Root;
 use crate::seed::{Cluster, Peer};
 use crate::steps::join::machine::Corosync;
 use crate::steps::join::observe::{corosync, corosync_has_stopped, observe};
 use crate::steps::{Context, votes};
-use anyhow::Result;
-use std::cell::Cell;
+use anyhow::{Error, Result};
+use std::cell::{Cell, RefCell};
 use std::time::{Duration, Instant};
 
 /// How long corosync may be without quorum before a peer is asked.
@@ -67,6 +68,10 @@ pub struct Waiting<'a> {
     voted: Cell<bool>,
     /// The version that a corosync has which ran before pvecm was started.
     runs_with: Cell<Option<u64>>,
+    /// Since when corosync has quorum, and pmxcfs takes no part in it.
+    hangs_since: Cell<Option<Instant>>,
+    /// Why nothing can be learned of the cluster any more.
+    refused: RefCell<Option<Error>>,
 }
 
 impl<'a> Waiting<'a> {
@@ -79,6 +84,8 @@ impl<'a> Waiting<'a> {
             ask_after: Cell::new(Instant::now() + PATIENCE),
             voted: Cell::new(false),
             runs_with: Cell::new(None),
+            hangs_since: Cell::new(None),
+            refused: RefCell::new(None),
         }
     }
 
@@ -120,6 +127,7 @@ impl<'a> Waiting<'a> {
             self.give_vote_back();
             return None;
         }
+        self.restart_what_hangs();
         if observed.corosync != Corosync::Active || Instant::now() < self.ask_after.get() {
             return None;
         }
@@ -136,7 +144,35 @@ impl<'a> Waiting<'a> {
         let (context, credential) = (self.context, &self.cluster.credential);
         let instance = &context.seed.meta_data.instance_id;
         let mut pass = Pass::new(context.root, instance, credential, context.log).ok()?;
-        pass.ask(peer, &context.name).ok()
+        let answer = pass.ask(peer, &context.name).ok()?;
+        if let Err(verdict) = &answer.cluster {
+            if let Some(end) = pass.end(verdict, &context.name) {
+                self.refused.replace(Some(end));
+            }
+        }
+        Some(answer)
+    }
+
+    /// Why the join is to end, where waiting has brought nothing and no peer tells anything any more, as
+    /// when the ticket has expired. corosync is stopped then: whether it is stale cannot be known.
+    pub fn hopeless(&self) -> Option<Error> {
+        let end = self.refused.take()?;
+        let _ = self.context.root.query("systemctl", &["stop", "corosync"]);
+        Some(end)
+    }
+
+    /// As the watcher does it for a whole member.
+    fn restart_what_hangs(&self) {
+        let root = self.context.root;
+        if health::look(root, &self.context.name) != Health::FileSystemHangs {
+            return self.hangs_since.set(None);
+        }
+        let since = self.hangs_since.get().unwrap_or_else(Instant::now);
+        self.hangs_since.set(Some(since));
+        if since.elapsed() >= LAG {
+            (self.context.log)(&mend::restart_file_system(root));
+            self.hangs_since.set(None);
+        }
     }
 
     /// A node that is cut with a vote is one that the others miss; see [`votes::dead`].

@@ -53,6 +53,8 @@ pub struct Node {
     pub name: String,
     /// `ring0_addr`; empty where there is none.
     pub address: String,
+    /// Its addresses on all links (`ring0_addr`, `ring1_addr` …), in the file's order.
+    pub links: Vec<String>,
     /// `quorum_votes`, or what counts without it.
     pub votes: u32,
 }
@@ -71,6 +73,7 @@ pub fn read(text: &str) -> Result<Conf, Problem> {
     let node = |entry: &Entry| Node {
         name: entry.name().to_owned(),
         address: entry.address.clone().unwrap_or_default(),
+        links: entry.links.clone(),
         votes: entry.counted(),
     };
     Ok(Conf {
@@ -141,6 +144,7 @@ struct Number<T> {
 struct Entry {
     name: Option<String>,
     address: Option<String>,
+    links: Vec<String>,
     votes: Option<Number<u32>>,
     /// How its settings are indented.
     indent: String,
@@ -200,6 +204,9 @@ impl Layout {
                     let Some(entry) = nodes.last_mut() else {
                         continue;
                     };
+                    if key.starts_with("ring") && key.ends_with("_addr") {
+                        entry.links.push(setting.value.to_owned());
+                    }
                     entry.indent = whole[..whole.len() - whole.trim_start().len()].to_owned();
                     match key {
                         "name" => entry.name = Some(setting.value.to_owned()),

@@ -75,6 +75,9 @@ impl Attempt<'_> {
                 return Ok(());
             }
             if Instant::now() > deadline {
+                if let Some(end) = waiting.hopeless() {
+                    return Err(end);
+                }
                 return Err(Later::because(format!(
                     "{missing}. Too many of its members are off, or UDP 5405 to them is blocked, or \
                      another node's join was cut and has to be repaired first"
