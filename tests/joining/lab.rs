@@ -92,16 +92,21 @@ impl Lab {
             PASSWORD,
             "--bind",
             &firstboot,
-            "--unit",
-            "firstboot-join=/usr/sbin/firstboot --seed-dir /root/seed join",
         ];
-        // The very units of an image; the join's reads the seed from a folder here.
+        // The very units of an image; only the join's reads the seed from a folder here.
         let units = Path::new(env!("CARGO_MANIFEST_DIR")).join("../templates");
+        let join = self.folder.path().join("firstboot-join.service");
+        let text = fs::read_to_string(units.join("firstboot-join.service")).unwrap();
+        let start = "ExecStart=/usr/sbin/firstboot ";
+        assert_eq!(text.matches(start).count(), 1);
+        let text = text.replace(start, &format!("{start}--seed-dir /root/seed "));
+        fs::write(&join, text).unwrap();
+        let join = join.to_string_lossy().into_owned();
         let [guard, watch] = ["guard", "watch"].map(|name| {
             let file = units.join(format!("firstboot-{name}.service"));
             file.to_string_lossy().into_owned()
         });
-        words.extend(["--install", &watch]);
+        words.extend(["--install", &join, "--install", &watch]);
         if self.guarded {
             words.extend(["--install", &guard]);
         }

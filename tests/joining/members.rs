@@ -184,6 +184,41 @@ fn a_half_joined_machine_that_is_stale_disturbs_nobody() {
     }
 }
 
+/// A join that was cut while it waited for quorum: the node has all files but its certificate, and no
+/// member knows its ssh key. Others have joined since, and what let it in is worth nothing any more:
+/// nobody tells it that it is stale, so its corosync stays off.
+#[test]
+#[ignore = "runs a cluster of places; scripts/test runs it"]
+fn a_join_that_never_ended_disturbs_nobody() {
+    let lab = Lab::new();
+    let cluster = lab.cluster(&["alpha", "beta", "gamma"]);
+    let node = lab.unbooted_joiner("vm42", 42, &[&cluster[0]], "");
+    node.switch("{\"hang_at\": 14}");
+    node.boot();
+    node.wait("the point", || {
+        !node.read("/etc/pve-standin/switches").contains("hang_at")
+    });
+    node.cut();
+    let other = lab.joiner("vm43", 43, &[&cluster[0]], "");
+    detail(&other);
+    node.seed(&[&cluster[0]], "falsch", "");
+    node.switch("{\"stale\": \"stay\"}");
+    let before = disturbances(&cluster[0]);
+    node.boot();
+    let reason = failed(&node);
+    assert!(reason.contains("refused root's password"), "{reason}");
+    std::thread::sleep(std::time::Duration::from_secs(15));
+    let active = node.run_with(&["systemctl", "is-active", "corosync"], "");
+    assert_eq!(active.said, "inactive\n");
+    assert_eq!(disturbances(&cluster[0]), before);
+    // The right one goes on.
+    node.seed(&[&cluster[0]], PASSWORD, "");
+    let said = node.must(&["firstboot", "--seed-dir", "/root/seed", "retry"]);
+    assert!(said.ends_with("done\n"), "{said}");
+    node.assert_member(&cluster[0]);
+    assert_eq!(disturbances(&cluster[0]), before);
+}
+
 /// A cut while the node's key is made leaves 0 bytes for ever.
 #[test]
 #[ignore = "runs a cluster of places; scripts/test runs it"]

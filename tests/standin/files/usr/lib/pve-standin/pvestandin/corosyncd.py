@@ -260,8 +260,7 @@ class Corosync:
     def from_network(self, packet, _peer):
         wanted = packet.get("body", {}).get("cat")
         if wanted and hmac.compare_digest(packet.get("mac", ""), self.sign(packet["body"])):
-            # Stands for ssh, where root's key of a node that was deleted is still taken.
-            return self.packet({"text": env.read(env.path(wanted))})
+            return self.packet(self.ssh(wanted, packet["body"].get("key", "")))
         body = self.opened(packet)
         if body is None or self.leaving or self.blocked(self.nodes[packet["from"]]["address"]):
             return None
@@ -278,6 +277,15 @@ class Corosync:
         if "pmxcfs" in body:
             return self.packet(ipc.call(env.run("pmxcfs.sock"), {"op": "peer", "message": body["pmxcfs"]}))
         return None
+
+    @staticmethod
+    def ssh(file, key):
+        """Stands for ssh: root's key is merged at the end of a join, and stays when a node is deleted."""
+        keys = env.read(env.path("/etc/pve/priv/authorized_keys")) if os.path.exists(
+            env.path("/etc/pve/priv/authorized_keys")) else ""
+        if not key.strip() or key.strip() not in keys:
+            return {"refused": "Permission denied (publickey,password)."}
+        return {"text": env.read(env.path(file))}
 
     def tell(self, number, body, timeout=10):
         if self.blocked(self.nodes[number]["address"]):
