@@ -103,6 +103,7 @@ ln -sf /etc/systemd/system/firstboot-local.service /etc/systemd/system/sysinit.t
 for unit in guard join watch; do
     ln -sf "/etc/systemd/system/firstboot-$unit.service" /etc/systemd/system/multi-user.target.wants/
 done
+install -D -m 0644 "$payload/corosync-firstboot.conf" /etc/systemd/system/corosync.service.d/firstboot.conf
 # systemd's interactive wizard must not come up on a machine whose identity is empty.
 ln -sf /dev/null /etc/systemd/system/systemd-firstboot.service
 

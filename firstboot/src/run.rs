@@ -11,7 +11,8 @@ use crate::member;
 use crate::root::Root;
 use crate::seed::Seed;
 use crate::status::{Reporter, StepState, Verdict};
-use crate::steps::secret;
+use crate::steps::votes::dead;
+use crate::steps::{hostname, secret};
 use std::time::Duration;
 
 pub use retry::retry;
@@ -160,7 +161,12 @@ pub fn watch(root: &Root) {
 fn name(root: &Root) -> Option<String> {
     match load(root) {
         Ok(Loaded::Found(journal)) => Some(journal.name),
-        _ => None,
+        // A member is looked after, whatever became of the journal.
+        _ => {
+            let text = root.read_text(hostname::FILE).ok().flatten()?;
+            let name = text.trim().split('.').next().unwrap_or_default();
+            (!name.is_empty()).then(|| name.to_owned())
+        }
     }
 }
 
@@ -219,6 +225,10 @@ fn join_stage(root: &Root, source: &Source, reporter: &mut Reporter) -> Result<b
             let Some(lost) = recorded::lost(root, &journal, seed.as_ref()) else {
                 if let Some(seed) = seed {
                     secret::again(&seed, source);
+                    if let Some(cluster) = seed.cluster() {
+                        // Which nodes of the lab have no vote may have changed since.
+                        dead::remember(root, cluster).map_err(words)?;
+                    }
                 }
                 return Ok(true);
             };

@@ -9,8 +9,8 @@ use tera::Tera;
 const PROVISION: &str = include_str!("../../../templates/provision.sh");
 /// The seal script, the same for every image.
 pub const SEAL: &str = include_str!("../../../templates/seal.sh");
-/// firstboot's units: file name and text.
-pub const UNITS: [(&str, &str); 4] = [
+/// firstboot's units, and what it lays over another's: file name and text.
+pub const UNITS: [(&str, &str); 5] = [
     // Before the machine has a name.
     (
         "firstboot-local.service",
@@ -30,6 +30,11 @@ pub const UNITS: [(&str, &str); 4] = [
     (
         "firstboot-watch.service",
         include_str!("../../../templates/firstboot-watch.service"),
+    ),
+    // Whether corosync may start.
+    (
+        "corosync-firstboot.conf",
+        include_str!("../../../templates/corosync-firstboot.conf"),
     ),
 ];
 

@@ -4,19 +4,21 @@
 //! is short: a network that is not there, or members that are off, cost some seconds.
 
 use super::mend::{self, Compared};
-use super::{LOCAL, others};
+use super::{LOCAL, hold, others};
 use crate::root::Root;
 use crate::steps::addresses;
 use crate::steps::join::members;
 use crate::steps::join::observe::AUTHKEY;
 use crate::steps::votes::corosync_conf::Conf;
 use crate::steps::votes::store;
-use anyhow::{Context, Result};
+use anyhow::Result;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 /// How long corosync waits for it. A tunnel may need some of that to come up.
 const LIMIT: Duration = Duration::from_secs(10);
+/// How long an address of its own may take: an IPv6 one is looked for on the wire first.
+const OWN: Duration = Duration::from_secs(4);
 /// The pause between two questions.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -35,7 +37,7 @@ pub fn guard(root: &Root, name: &str) -> Result<Option<String>> {
         // The certificate comes last: without it no member knows this node's ssh key, so none would
         // tell that it is stale. And before that, such a corosync counts for the others' quorum and takes part in nothing; the next joiner
         // gets none while it runs. The join starts it where it is needed for the repair.
-        hold(root)?;
+        hold(root, false)?;
         return Ok(Some(
             "an earlier join was cut half-way: corosync waits until the join has repaired it"
                 .to_owned(),
@@ -43,11 +45,15 @@ pub fn guard(root: &Root, name: &str) -> Result<Option<String>> {
     }
     let own = mend::own_conf(root)?;
     let addresses = addresses(&own, name);
-    let deadline = Instant::now() + LIMIT;
+    let start = Instant::now();
+    let deadline = start + LIMIT;
     loop {
         if addresses::missing(&addresses)?.len() == addresses.len() {
-            // corosync itself finds no network either.
-            return Ok(None);
+            if start.elapsed() > OWN {
+                return Ok(None);
+            }
+            std::thread::sleep(PAUSE);
+            continue;
         }
         let rest = deadline.saturating_duration_since(Instant::now());
         let Some(answer) = others::ask(root, &own, name, rest).newest else {
@@ -58,7 +64,7 @@ pub fn guard(root: &Root, name: &str) -> Result<Option<String>> {
             continue;
         };
         let (from, version) = (&answer.from, answer.conf.version);
-        return match mend::compare(&answer.conf, &own, name) {
+        return match mend::compare(&answer.conf, &own, name, &addresses::is_own) {
             Compared::Same => Ok(None),
             Compared::Newer => {
                 mend::take(root, &answer)?;
@@ -69,7 +75,7 @@ pub fn guard(root: &Root, name: &str) -> Result<Option<String>> {
                 )))
             }
             Compared::Foreign(why) => {
-                hold(root)?;
+                hold(root, false)?;
                 Ok(Some(format!(
                     "corosync stays off: {from} has version {version} of {LOCAL}, and {why}"
                 )))
@@ -83,14 +89,6 @@ fn addresses(own: &Conf, name: &str) -> Vec<IpAddr> {
     let node = own.nodes.iter().find(|node| node.name == name);
     let links = node.map(|node| &node.links[..]).unwrap_or_default();
     links.iter().filter_map(|link| link.parse().ok()).collect()
-}
-
-/// Takes corosync's start, which waits for this program, out of systemd's queue. Not waited for: the
-/// queue is the one that this program is in.
-fn hold(root: &Root) -> Result<()> {
-    root.query("systemctl", &["stop", "--no-block", "corosync"])
-        .map(drop)
-        .context("cannot keep corosync from starting")
 }
 
 #[cfg(test)]

@@ -49,7 +49,11 @@ pub fn look(root: &Root, name: &str) -> Health {
         // A join that was cut: pmxcfs takes part in nothing.
         (_, Some(members)) if members.cluster.is_none() && !store::is_usable(root) => Health::Other,
         _ if tool(root, "corosync-quorumtool", "-s").is_some_and(|text| is_quorate(&text)) => {
-            Health::FileSystemHangs
+            // Where an admin has stopped it, and runs it by hand, it is his.
+            match root.query("systemctl", &["is-active", "pve-cluster"]) {
+                Ok(words) if words.trim() == "active" => Health::FileSystemHangs,
+                _ => Health::Other,
+            }
         }
         _ => Health::Inquorate {
             connected: tool(root, "corosync-cfgtool", "-s").map_or(0, |text| connected(&text)),

@@ -1,13 +1,15 @@
 //! Taking up the cluster's newest `corosync.conf`, and what follows it.
 
-use super::LOCAL;
 use super::others::{self, Answer};
+use super::{LOCAL, hold, release};
 use crate::root::Root;
+use crate::steps::addresses;
 use crate::steps::votes::corosync_conf::{self, Conf};
 use anyhow::{Context, Result, bail};
-use std::ffi::OsStr;
 use std::time::Duration;
 
+/// How long corosync's own tool may take.
+const TOOL: Duration = Duration::from_secs(5);
 /// How long the others may take to answer, in all.
 const ASKING: Duration = Duration::from_secs(20);
 
@@ -18,7 +20,7 @@ pub const LAG: Duration = Duration::from_secs(20);
 /// restarted under it: no cluster for minutes, and a restart mended it in 8 s. The caller has the
 /// right to do so; see [`services`](super::services).
 pub fn restart_file_system(root: &Root) -> String {
-    match root.query("systemctl", &["restart", "pve-cluster"]) {
+    match root.systemctl(&["restart", "pve-cluster"]) {
         Ok(_) => format!(
             "corosync has quorum, and pmxcfs took no part in it for {} s: pve-cluster was restarted",
             LAG.as_secs()
@@ -39,22 +41,30 @@ pub enum Compared {
 }
 
 /// Compares another member's file with the `own` one of the node `name`. One that is newer must know
-/// this node at its address; otherwise it was removed, and must not speak to the cluster.
-pub fn compare(other: &Conf, own: &Conf, name: &str) -> Compared {
-    let address = |conf: &Conf| {
+/// this node, at an address of the own file or at one that this machine has (`is_own`: the cluster's
+/// network may have been renumbered); otherwise it was removed, and must not speak to the cluster.
+pub fn compare(other: &Conf, own: &Conf, name: &str, is_own: &dyn Fn(&str) -> bool) -> Compared {
+    let links = |conf: &Conf| {
         let node = conf.nodes.iter().find(|node| node.name == name);
-        node.map(|node| node.address.clone())
+        node.map(|node| node.links.clone())
     };
     if other.version <= own.version {
         return Compared::Same;
     }
-    match (address(own), address(other)) {
-        (Some(own), Some(other)) if own == other => Compared::Newer,
-        (_, None) => Compared::Foreign(format!(
+    let known = links(own).unwrap_or_default();
+    match links(other) {
+        Some(links)
+            if links
+                .iter()
+                .any(|link| known.contains(link) || is_own(link)) =>
+        {
+            Compared::Newer
+        }
+        None => Compared::Foreign(format!(
             "it does not list {name} any more: this node was removed from the cluster, and must not \
              come back. For a new node of this name delete the VM's disk on the host and seed again"
         )),
-        (_, Some(other)) => Compared::Foreign(format!("it has {name} at {other}")),
+        Some(links) => Compared::Foreign(format!("it has {name} at {}", links.join(", "))),
     }
 }
 
@@ -63,6 +73,24 @@ pub fn own_conf(root: &Root) -> Result<Conf> {
     let text = root.read_text(LOCAL)?;
     let text = text.with_context(|| format!("{LOCAL} is not there"))?;
     corosync_conf::read(&text).with_context(|| format!("cannot use {LOCAL}"))
+}
+
+/// The same, with the version that a corosync which runs has in fact: its file may be newer, where
+/// somebody wrote it and did not start corosync again.
+pub fn effective_conf(root: &Root) -> Result<Conf> {
+    let mut conf = own_conf(root)?;
+    let words = ["-g", "totem.config_version"];
+    let shown = root.run_within("corosync-cmapctl", &words, TOOL);
+    let shown = shown.ok().flatten().map(|ended| ended.output);
+    if let Some(running) = shown.as_deref().and_then(version) {
+        conf.version = conf.version.min(running);
+    }
+    Ok(conf)
+}
+
+/// What `corosync-cmapctl -g` prints: `totem.config_version (u64) = 3` (transcript 16c).
+fn version(shown: &str) -> Option<u64> {
+    shown.trim().rsplit_once('=')?.1.trim().parse().ok()
 }
 
 /// Writes the newer file whole and durably.
@@ -78,7 +106,10 @@ pub fn take(root: &Root, answer: &Answer) -> Result<()> {
 /// Returns what was done; `None` when there was nothing to do. An error says why it cannot be done
 /// yet.
 pub fn up_to_date(root: &Root, name: &str, stopped: bool) -> Result<Option<String>> {
-    let own = own_conf(root)?;
+    let own = match stopped {
+        true => own_conf(root)?,
+        false => effective_conf(root)?,
+    };
     let asked = others::ask(root, &own, name, ASKING);
     let Some(answer) = &asked.newest else {
         if !stopped {
@@ -88,7 +119,7 @@ pub fn up_to_date(root: &Root, name: &str, stopped: bool) -> Result<Option<Strin
         bail!("no other member gave its {LOCAL}: {}", asked.reasons());
     };
     let (from, version) = (&answer.from, answer.conf.version);
-    match compare(&answer.conf, &own, name) {
+    match compare(&answer.conf, &own, name, &addresses::is_own) {
         Compared::Same if !stopped => Ok(None),
         Compared::Same => {
             restart(root)?;
@@ -111,7 +142,7 @@ pub fn up_to_date(root: &Root, name: &str, stopped: bool) -> Result<Option<Strin
             )))
         }
         Compared::Foreign(why) => {
-            root.query("systemctl", &["stop", "corosync"])?;
+            hold(root, true)?;
             bail!("corosync stays off: {from} has version {version} of {LOCAL}, and {why}")
         }
     }
@@ -119,9 +150,9 @@ pub fn up_to_date(root: &Root, name: &str, stopped: bool) -> Result<Option<Strin
 
 /// One job, so that no cut of this program leaves corosync off.
 fn restart(root: &Root) -> Result<()> {
+    release(root)?;
     root.query("systemctl", &["reset-failed", "corosync"])?;
-    root.run("systemctl", &["restart", "corosync"].map(OsStr::new), b"")?;
-    Ok(())
+    root.systemctl(&["restart", "corosync"])
 }
 
 #[cfg(test)]
@@ -144,7 +175,8 @@ mod tests {
     fn only_a_newer_file_that_knows_this_node_is_taken() {
         let (alpha, own) = (("alpha", "10.0.0.1"), ("vm42", "10.0.0.42"));
         let mine = conf(8, &[alpha, own]);
-        let of = |version, nodes: &[_]| compare(&conf(version, nodes), &mine, "vm42");
+        let is_own = |address: &str| address == "10.1.0.42";
+        let of = |version, nodes: &[_]| compare(&conf(version, nodes), &mine, "vm42", &is_own);
         let third = ("vm43", "10.0.0.43");
         assert_eq!(of(9, &[alpha, own, third]), Compared::Newer);
         assert_eq!(of(8, &[alpha, own]), Compared::Same);
@@ -154,10 +186,21 @@ mod tests {
             panic!("taken");
         };
         assert!(why.contains("was removed from the cluster"), "{why}");
+        // Another network, on which this machine has the address, too.
+        assert_eq!(of(9, &[alpha, ("vm42", "10.1.0.42")]), Compared::Newer);
         let elsewhere = of(9, &[alpha, ("vm42", "10.0.0.52")]);
         assert_eq!(
             elsewhere,
             Compared::Foreign("it has vm42 at 10.0.0.52".to_owned())
+        );
+    }
+
+    #[test]
+    fn the_version_that_runs() {
+        assert_eq!(version("totem.config_version (u64) = 153\n"), Some(153));
+        assert_eq!(
+            version("Failed to initialize the cmap API. Error CS_ERR_LIBRARY\n"),
+            None
         );
     }
 

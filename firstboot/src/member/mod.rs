@@ -23,6 +23,7 @@ pub mod watch;
 
 use crate::lock;
 use crate::root::Root;
+use anyhow::Result;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
@@ -30,6 +31,25 @@ use std::time::Duration;
 pub const LOCAL: &str = "/etc/corosync/corosync.conf";
 /// Held by whoever starts and stops corosync and pmxcfs: a join, or what mends a member.
 const LOCK: &str = "/run/firstboot/corosync.lock";
+
+/// While it is there, systemd does not start corosync (a drop-in of its unit looks for it). Without
+/// it a held corosync would come back with each start of what wants pve-cluster, which wants corosync.
+const HELD: &str = "/run/firstboot/corosync-held";
+
+/// Keeps corosync off for this boot, until it is [released](release). Where its start is still in
+/// systemd's queue, it is taken out; `waits` is for callers that are not in that queue themselves.
+pub fn hold(root: &Root, waits: bool) -> Result<()> {
+    root.ensure(HELD, b"", 0o600)?;
+    match waits {
+        true => root.systemctl(&["stop", "corosync"]),
+        false => root.systemctl(&["stop", "--no-block", "corosync"]),
+    }
+}
+
+/// Lets corosync be started again.
+pub fn release(root: &Root) -> Result<()> {
+    root.remove_file(HELD).map(drop)
+}
 
 /// The right to start and stop corosync and pmxcfs, for as long as it is kept; `None` when another
 /// firstboot has it for longer than `patience`, or it cannot be had at all.

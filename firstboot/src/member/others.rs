@@ -85,6 +85,7 @@ pub fn ask(root: &Root, conf: &Conf, name: &str, limit: Duration) -> Asked {
             break;
         }
     }
+    asked.silent.sort();
     asked
 }
 
@@ -105,6 +106,9 @@ fn one_of(root: &Root, node: &Node, limit: Duration) -> Result<(Conf, String), S
     let mut why = "it has no address".to_owned();
     for address in &node.links {
         let rest = limit.saturating_sub(start.elapsed());
+        if rest.is_zero() {
+            break;
+        }
         match one(root, node, address, rest) {
             Ok(answer) => return Ok(answer),
             Err(error) => why = error,
@@ -127,6 +131,11 @@ fn one(root: &Root, node: &Node, address: &str, limit: Duration) -> Result<(Conf
         "BatchMode=yes",
         "-o",
         "ConnectTimeout=3",
+        // A PC that is switched off in the middle of it.
+        "-o",
+        "ServerAliveInterval=2",
+        "-o",
+        "ServerAliveCountMax=2",
         "-o",
         &alias,
         "-o",

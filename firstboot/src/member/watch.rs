@@ -135,9 +135,11 @@ pub fn watch(root: &Root, name: &dyn Fn() -> Option<String>) {
                 words = dead.take_votes(root, &name);
             }
         }
-        if let Some(words) = words.filter(|words| *words != told) {
+        // Who answered, and which version, may differ each time; what is the matter does not.
+        let kind = |words: &str| words.split(':').next().unwrap_or_default().to_owned();
+        if let Some(words) = words.filter(|words| kind(words) != told) {
             Console::new(root).say(&words);
-            told = words;
+            told = kind(&words);
         }
     }
 }

@@ -83,6 +83,13 @@ impl Root {
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
+    /// Has systemd do something, and waits until it is done. The error shows the command line and what
+    /// systemctl said.
+    pub fn systemctl(&self, words: &[&str]) -> Result<()> {
+        let words: Vec<&OsStr> = words.iter().map(OsStr::new).collect();
+        self.run("systemctl", &words, b"").map(drop)
+    }
+
     /// Runs a program without input to its end, but not longer than `limit`: then it is killed, and
     /// the result is `None`. Fails only when it cannot be started.
     pub fn run_within(

@@ -1,6 +1,6 @@
 //! `firstboot retry`, and the lock that keeps two second stages apart.
 
-use super::{join, load, local, read_seed};
+use super::{join, load, local, read_seed, recorded};
 use crate::journal::Loaded;
 use crate::lock;
 use crate::media::Source;
@@ -32,7 +32,7 @@ pub fn retry(root: &Root, source: &Source) -> Result<String, String> {
     let is_new = seed
         .as_ref()
         .is_some_and(|seed| seed.meta_data.instance_id != journal.instance);
-    if !is_new && journal.is_finished() {
+    if !is_new && journal.is_finished() && recorded::lost(root, journal, seed.as_ref()).is_none() {
         return Ok(format!(
             "{} is configured: nothing is left to do",
             journal.name

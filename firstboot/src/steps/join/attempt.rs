@@ -11,6 +11,7 @@ use super::refusals::Refusals;
 use super::stale::{self, Waiting};
 use super::talk::{self, Talk};
 use super::{MOUNT_WAIT, pvecm, race};
+use crate::member;
 use crate::patience;
 use crate::seed::{Cluster, Peer};
 use crate::steps::{Context, Later, hosts};
@@ -162,7 +163,8 @@ impl<'a> Attempt<'a> {
     fn ask(&mut self) -> Result<()> {
         if let (Err(gone), Some(before)) = (self.pass.secret(&self.context.name), &self.left_behind)
         {
-            bail!("{before}. And {gone}");
+            // Another member may be switched on, and know the way back.
+            return Err(Later::because(format!("{before}. And {gone}")).into());
         }
         while let Some(peer) = self.candidates.pop_front() {
             let mut answer = self.pass.ask(peer, &self.context.name)?;
@@ -269,10 +271,12 @@ impl<'a> Attempt<'a> {
             (self.context.log)("repairing an earlier join of this node that was cut");
         }
         let root = self.context.root;
+        self.let_the_boot_settle(force)?;
         let busy = self.services()?;
+        member::release(root)?;
         // From now on `failed` means that it has failed in this join.
         root.query("systemctl", &["reset-failed", "corosync"])?;
-        let mut waiting = Waiting::new(self.context, self.cluster, vec![peer]);
+        let mut waiting = Waiting::new(self.context, self.cluster, vec![peer]).with_services();
         if corosync(root)? == Corosync::Active {
             waiting = waiting.over_a_running_corosync();
         }

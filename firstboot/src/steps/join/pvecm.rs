@@ -57,7 +57,7 @@ const KEY: Duration = Duration::from_secs(30);
 pub fn renew_certificate(context: &Context) -> Result<Result<(), String>> {
     let root = context.root;
     let key = format!("/etc/pve/nodes/{}/pve-ssl.key", context.name);
-    if root.exists(&key)? {
+    if root.exists(&key).map_err(later_if_mended)? {
         let read = root.run_within("openssl", &["pkey", "-noout", "-in", &key], KEY)?;
         if read.is_some_and(|ended| !ended.status.success()) {
             (context.log)(&format!("{key} is no key, and is removed"));
@@ -85,7 +85,8 @@ pub fn renew_certificate(context: &Context) -> Result<Result<(), String>> {
 /// Fails where this node has guests: `--force` turns pvecm's own look for them into a warning, and
 /// the join replaces the node's database, their configurations included.
 pub fn no_guests(root: &Root) -> Result<()> {
-    let guests = guests(&root.read_text(VMLIST)?.unwrap_or_default());
+    let list = root.read_text(VMLIST).map_err(later_if_mended)?;
+    let guests = guests(&list.unwrap_or_default());
     if guests.is_empty() {
         return Ok(());
     }

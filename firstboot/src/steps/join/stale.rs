@@ -6,6 +6,7 @@
 
 use super::pass::Pass;
 use super::peers::{Answer, Listing};
+use crate::member;
 use crate::member::health::{self, Health};
 use crate::member::mend::{self, LAG};
 use crate::root::Root;
@@ -32,7 +33,7 @@ pub fn stop(context: &Context, peer: &Peer, listing: &Listing) -> Result<bool> {
     if corosync(root)? != Corosync::Active {
         return Ok(false);
     }
-    root.query("systemctl", &["stop", "corosync"])?;
+    member::hold(root, true)?;
     (context.log)(&format!(
         "corosync ran with version {own} of its configuration, and the cluster of {} has version \
          {theirs}: stopped, so that it disturbs nobody before the join is repaired",
@@ -43,7 +44,7 @@ pub fn stop(context: &Context, peer: &Peer, listing: &Listing) -> Result<bool> {
 
 /// The own version and the cluster's, where the own one is older.
 fn older(root: &Root, listing: &Listing) -> Option<(u64, u64)> {
-    let (own, theirs) = (mend::own_conf(root).ok()?.version, listing.version?);
+    let (own, theirs) = (mend::effective_conf(root).ok()?.version, listing.version?);
     (own < theirs).then_some((own, theirs))
 }
 
@@ -54,7 +55,8 @@ pub fn lend_vote(context: &Context, listing: &Listing) -> Result<()> {
     let same = mend::own_conf(root).is_ok_and(|own| Some(own.version) == listing.version);
     if listing.quorate == Some(false) && same && corosync(root)? == Corosync::Inactive {
         (context.log)("corosync is started: the cluster has no quorum, and this node has a vote");
-        root.query("systemctl", &["start", "corosync"])?;
+        member::release(root)?;
+        root.systemctl(&["start", "corosync"])?;
     }
     Ok(())
 }
@@ -66,6 +68,9 @@ pub struct Waiting<'a> {
     peers: Vec<&'a Peer>,
     ask_after: Cell<Instant>,
     voted: Cell<bool>,
+    vote_after: Cell<Instant>,
+    /// Whether the caller has the right to start and stop corosync.
+    has_services: bool,
     /// The version that a corosync has which ran before pvecm was started.
     runs_with: Cell<Option<u64>>,
     /// Since when corosync has quorum, and pmxcfs takes no part in it.
@@ -83,10 +88,19 @@ impl<'a> Waiting<'a> {
             peers,
             ask_after: Cell::new(Instant::now() + PATIENCE),
             voted: Cell::new(false),
+            vote_after: Cell::new(Instant::now()),
+            has_services: false,
             runs_with: Cell::new(None),
             hangs_since: Cell::new(None),
             refused: RefCell::new(None),
         }
+    }
+
+    /// The same, for a caller that has the right to start and stop corosync; see
+    /// [`services`](member::services).
+    pub fn with_services(mut self) -> Self {
+        self.has_services = true;
+        self
     }
 
     /// The same, over a corosync that runs already, with this node's configuration of now. pvecm only
@@ -127,6 +141,11 @@ impl<'a> Waiting<'a> {
             self.give_vote_back();
             return None;
         }
+        let busy = match self.has_services {
+            true => None,
+            // Whoever watches may be mending it at this moment.
+            false => Some(member::services(root, Duration::ZERO)?),
+        };
         self.restart_what_hangs();
         if observed.corosync != Corosync::Active || Instant::now() < self.ask_after.get() {
             return None;
@@ -135,6 +154,7 @@ impl<'a> Waiting<'a> {
             let listing = self.ask(peer).and_then(|answer| answer.cluster.ok());
             listing.is_some_and(|listing| stop(context, peer, &listing).unwrap_or(false))
         });
+        drop(busy);
         self.ask_after.set(Instant::now() + PAUSE);
         stopped.then(|| "the cluster's configuration is newer: another node joined".to_owned())
     }
@@ -157,7 +177,7 @@ impl<'a> Waiting<'a> {
     /// when the ticket has expired. corosync is stopped then: whether it is stale cannot be known.
     pub fn hopeless(&self) -> Option<Error> {
         let end = self.refused.take()?;
-        let _ = self.context.root.query("systemctl", &["stop", "corosync"]);
+        let _ = member::hold(self.context.root, true);
         Some(end)
     }
 
@@ -177,7 +197,8 @@ impl<'a> Waiting<'a> {
 
     /// A node that is cut with a vote is one that the others miss; see [`votes::dead`].
     fn give_vote_back(&self) {
-        let Some(votes) = self.cluster.votes.filter(|_| !self.voted.get()) else {
+        let is_due = !self.voted.get() && Instant::now() >= self.vote_after.get();
+        let Some(votes) = self.cluster.votes.filter(|_| is_due) else {
             return;
         };
         match votes::claim(self.context, votes) {
@@ -186,8 +207,8 @@ impl<'a> Waiting<'a> {
                 (self.context.log)(&format!("votes: {was} -> {votes}"));
             }
             Ok(None) => self.voted.set(true),
-            // The step `votes` tells, and waits for what is missing.
-            Err(_) => {}
+            // The step `votes` tells, and waits for what is missing. Others want the lock, too.
+            Err(_) => self.vote_after.set(Instant::now() + PAUSE),
         }
     }
 }

@@ -36,6 +36,9 @@ pub fn remember(root: &Root, cluster: &Cluster) -> Result<()> {
 #[derive(Debug, Default)]
 pub struct Dead {
     since: BTreeMap<String, Instant>,
+    /// Since when others of the lab have been at work with a vote. A joiner gives its own back within
+    /// seconds: who keeps one was given it, by a new seed or by an admin.
+    at_work: BTreeMap<String, Instant>,
 }
 
 impl Dead {
@@ -44,8 +47,10 @@ impl Dead {
     pub fn take_votes(&mut self, root: &Root, name: &str) -> Option<String> {
         let words = root.read_text(LAB).ok().flatten()?;
         let words: Vec<String> = words.lines().map(str::to_owned).collect();
-        let off = |conf: &Conf| off(conf, &members(root)?, &words, name);
+        let off = |conf: &Conf| with_vote(conf, &members(root)?, &words, name, 0);
         let conf = corosync_conf::read(&root.read_text(FILE).ok().flatten()?).ok()?;
+        let at_work = with_vote(&conf, &members(root)?, &words, name, 1)?;
+        self.keep_their_votes(at_work, Instant::now());
         if !self.are_cut(off(&conf)?, Instant::now()) {
             return None;
         }
@@ -71,8 +76,20 @@ impl Dead {
         }
     }
 
+    /// Notes who is at work with a vote.
+    fn keep_their_votes(&mut self, at_work: Vec<String>, now: Instant) {
+        for name in at_work {
+            self.at_work.entry(name).or_insert(now);
+        }
+    }
+
     /// Whether some of those that are `off` have been so for long enough.
     fn are_cut(&mut self, off: Vec<String>, now: Instant) -> bool {
+        let was_given = |name: &String| {
+            let since = self.at_work.get(name);
+            since.is_some_and(|since| now.duration_since(*since) >= CUT)
+        };
+        let off: Vec<String> = off.into_iter().filter(|name| !was_given(name)).collect();
         self.since.retain(|name, _| off.contains(name));
         for name in off {
             self.since.entry(name).or_insert(now);
@@ -86,12 +103,24 @@ fn members(root: &Root) -> Option<Members> {
     Members::parse(&root.read_text(members::FILE).ok().flatten()?).ok()
 }
 
-/// The lab's nodes that have a vote and are off; none where this node is without quorum.
-fn off(conf: &Conf, members: &Members, lab: &[String], name: &str) -> Option<Vec<String>> {
+/// The lab's other nodes that have a vote and are `online` (1) or off (0); `None` where this node is
+/// without quorum.
+fn with_vote(
+    conf: &Conf,
+    members: &Members,
+    lab: &[String],
+    name: &str,
+    online: u8,
+) -> Option<Vec<String>> {
     members.online_in(name).ok()?;
-    let is_off = |node: &str| members.nodelist.get(node).is_some_and(|n| n.online == 0);
+    let is_so = |node: &str| {
+        members
+            .nodelist
+            .get(node)
+            .is_some_and(|n| n.online == online)
+    };
     let nodes = conf.nodes.iter().filter(|node| {
-        node.votes > 0 && node.name != name && names::contain(lab, &node.name) && is_off(&node.name)
+        node.votes > 0 && node.name != name && names::contain(lab, &node.name) && is_so(&node.name)
     });
     Some(nodes.map(|node| node.name.clone()).collect())
 }
@@ -127,7 +156,8 @@ mod tests {
     fn only_the_labs_own_that_are_off_with_a_vote() {
         let conf = corosync_conf::read(CONF).unwrap();
         let lab = ["vm[41:50]".to_owned()];
-        let off = |quorate, list: &[&str]| off(&conf, &members(quorate, list), &lab, "vm42");
+        let off =
+            |quorate, list: &[&str]| with_vote(&conf, &members(quorate, list), &lab, "vm42", 0);
         assert_eq!(off(1, &["alpha", "vm41", "vm99"]).unwrap(), ["vm41"]);
         assert_eq!(off(1, &["vm41", "vm43"]).unwrap(), ["vm41", "vm43"]);
         assert_eq!(off(1, &["alpha", "vm99"]).unwrap().len(), 0);
@@ -147,6 +177,11 @@ mod tests {
         assert!(!dead.are_cut(Vec::new(), at(152)));
         assert!(!dead.are_cut(vm41(), at(153)));
         assert!(!dead.are_cut(vm41(), at(300)));
+        // At work with its vote for long: it was given.
+        dead.keep_their_votes(vm41(), at(400));
+        dead.keep_their_votes(vm41(), at(560));
+        assert!(!dead.are_cut(vm41(), at(600)));
+        assert!(!dead.are_cut(vm41(), at(900)));
     }
 
     #[test]

@@ -9,6 +9,7 @@
 
 use super::corosync_conf;
 use crate::root::Root;
+use crate::steps::Later;
 use crate::steps::pmxcfs::short_pause;
 use anyhow::{Context, Result};
 use rustix::fs::{AtFlags, CWD, Timespec, Timestamps};
@@ -22,6 +23,9 @@ pub const FILE: &str = "/etc/pve/corosync.conf";
 const NEW: &str = "/etc/pve/corosync.conf.new";
 const LOCKS: &str = "/etc/pve/priv/lock";
 const LOCK: &str = "/etc/pve/priv/lock/file-corosync_conf";
+/// How old a new text is when nobody is at work on it any more: an admin, or a node that was switched
+/// off in the moment between making and renaming it.
+const EDITED: Duration = Duration::from_secs(180);
 /// How long the lock is asked for, as Proxmox does.
 const LOCK_WAIT: Duration = Duration::from_secs(10);
 /// How long it may be held, as Proxmox does: half of its life.
@@ -133,6 +137,16 @@ impl Store for Pmxcfs<'_> {
     }
 
     fn prepare(&self, new: &str) -> Result<()> {
+        // Proxmox's manual has admins edit the file under this very name.
+        let there = self
+            .root
+            .path(NEW)
+            .ok()
+            .and_then(|path| fs::metadata(path).ok());
+        let age = there.and_then(|there| there.modified().ok()?.elapsed().ok());
+        if age.is_some_and(|age| age < EDITED) {
+            return Err(Later::because(format!("{NEW} is there: somebody is changing it")).into());
+        }
         self.root.write_plain(NEW, new.as_bytes())
     }
 

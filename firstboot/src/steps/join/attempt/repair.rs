@@ -41,6 +41,29 @@ impl Attempt<'_> {
         Ok(member::services(self.context.root, BUSY).ok_or_else(busy)?)
     }
 
+    /// pvecm stops pmxcfs for some seconds. What the boot is still starting would end over that, and
+    /// systemd starts little of it again: pvestatd, the firewall, the HA manager. And pveproxy makes the
+    /// node's certificate before it starts, as pvecm does. A node that is a member without quorum waits
+    /// less: its pveproxy takes 80 s then.
+    pub(super) fn let_the_boot_settle(&self, force: bool) -> Result<()> {
+        let limit = match (force, self.state()?) {
+            (true, State::LeftBehind) => Duration::from_secs(5),
+            _ => Duration::from_secs(100),
+        };
+        let deadline = Instant::now() + limit;
+        while Instant::now() < deadline {
+            let jobs = self
+                .context
+                .root
+                .query("systemctl", &["list-jobs", "--no-legend"])?;
+            if !starts_proxmox(&jobs) {
+                break;
+            }
+            std::thread::sleep(Duration::from_secs(1));
+        }
+        Ok(())
+    }
+
     /// Nothing comes of itself afterwards, so nothing is waited for: it is there, or pvecm said why not.
     pub(super) fn renew_certificate(&mut self, state: &State) -> Result<()> {
         let State::NoCertificate(why) = state else {
@@ -112,5 +135,35 @@ impl Attempt<'_> {
             }
         }
         Ok(())
+    }
+}
+
+/// Whether one of Proxmox's daemons is still to be started, in what `systemctl list-jobs` prints: a
+/// number, the unit, the kind of job and its state. `pve-guests` starts the guests, which takes as
+/// long as it takes.
+fn starts_proxmox(jobs: &str) -> bool {
+    jobs.lines().any(|line| {
+        let mut words = line.split_whitespace().skip(1);
+        let (unit, kind) = (words.next().unwrap_or_default(), words.next());
+        let is_ours = unit.starts_with("pve") || unit.starts_with("spiceproxy");
+        is_ours && unit != "pve-guests.service" && kind == Some("start")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_boot_is_still_starting() {
+        let jobs = "178 multi-user.target        start waiting\n\
+                    201 pvestatd.service         start waiting\n\
+                    199 pve-guests.service       start running\n";
+        assert!(starts_proxmox(jobs));
+        assert!(!starts_proxmox(&jobs.replace("pvestatd", "chrony")));
+        assert!(!starts_proxmox(
+            &jobs.replace("start waiting", "stop waiting")
+        ));
+        assert!(!starts_proxmox(""));
     }
 }
