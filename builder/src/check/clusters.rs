@@ -7,7 +7,7 @@ const MANY_NODES: u64 = 40;
 
 /// The warnings of all clusters that these VMs of the lab are to join.
 pub(super) fn warnings(lab: &Lab, vms: &[&Vm]) -> Vec<String> {
-    let clusters = clusters(lab, vms);
+    let clusters = clusters(&lab.domain, vms);
     let each = clusters.iter().flat_map(|cluster| {
         let stable = cluster.stable(lab);
         [

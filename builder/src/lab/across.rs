@@ -1,8 +1,11 @@
 //! What no VM can tell alone: checks across all VMs of a lab.
 
+use super::clusters::clusters;
 use super::machine::Draft;
+use super::{ClusterJoin, Vm};
 use crate::yaml::{Place, Placed, Reader};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
 
 /// Notes every problem that two VMs have with each other, or a VM with the lab.
 pub(super) fn check(r: &mut Reader, drafts: &[Draft], domain: Option<&str>) {
@@ -70,6 +73,7 @@ pub(super) fn check(r: &mut Reader, drafts: &[Draft], domain: Option<&str>) {
             r.problem(place, message, right);
         },
     );
+    links(r, &drafts, domain.unwrap_or_default());
     for draft in &drafts {
         peers(r, draft, domain);
     }
@@ -133,6 +137,58 @@ fn addresses(r: &mut Reader, drafts: &[&Draft]) {
             },
         );
     }
+}
+
+/// Members of one cluster reach each other by their addresses on its links, so no two may have one.
+/// A link that is written once, in `defaults`, is answered once.
+fn links(r: &mut Reader, drafts: &[&Draft], domain: &str) {
+    let vms: Vec<&Vm> = drafts.iter().map(|draft| &draft.vm).collect();
+    let places: BTreeMap<&str, &Draft> = drafts.iter().map(|d| (d.vm.name.as_str(), *d)).collect();
+    let mut answered = BTreeSet::new();
+    for cluster in clusters(domain, &vms) {
+        let mut first: BTreeMap<(u8, Ipv4Addr), &Vm> = BTreeMap::new();
+        for (vm, _) in &cluster.vms {
+            let Some(draft) = places.get(vm.name.as_str()) else {
+                continue;
+            };
+            for (number, address) in on_links(draft) {
+                let Some(other) = first.get(&(number, address)) else {
+                    first.insert((number, address), vm);
+                    continue;
+                };
+                // Noted already: as the addresses of two VMs of a host, or of two on vmbr120.
+                if (other.address, &other.host) == (vm.address, &vm.host)
+                    || vm.vmbr120.is_some() && other.vmbr120 == vm.vmbr120
+                {
+                    continue;
+                }
+                let own = draft.address.as_ref().map_or(draft.place, |a| a.place);
+                let place = draft.links.get(&number).copied().unwrap_or(own);
+                if !answered.insert((place.line, place.column)) {
+                    continue;
+                }
+                let message = format!(
+                    "{} and {} have one address on link {number} of a cluster, {address}",
+                    vm.name, other.name
+                );
+                let right = "`vmbr120` for this link, with a `vmbr120` for each VM: the addresses \
+                             behind the NAT of two PCs never reach each other; `address` only \
+                             where `bridge` is no NAT, and then one address per VM";
+                r.problem(place, message, right);
+            }
+        }
+    }
+}
+
+/// A VM's address on each link of its cluster. Where nothing is said, `pvecm add` takes that of the
+/// VM's name: the one on the bridge.
+fn on_links(draft: &Draft) -> Vec<(u8, Ipv4Addr)> {
+    let links = |join: &ClusterJoin| match (join.links.is_empty(), &draft.address) {
+        (true, Some(address)) => vec![(0, address.value)],
+        // What was noted as a problem is 0.0.0.0 in the VM, and in none of its links.
+        _ => join.links.iter().map(|(n, a)| (*n, *a)).collect(),
+    };
+    draft.vm.cluster.as_ref().map_or_else(Vec::new, links)
 }
 
 /// Hands over each VM whose value an earlier VM has, with that VM and the place of the value.

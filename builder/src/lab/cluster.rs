@@ -133,6 +133,12 @@ impl ClusterWish {
         links::resolve(r, self.links.as_ref(), own)
     }
 
+    /// Where the links are written, by their numbers.
+    pub fn link_places(&self) -> BTreeMap<u8, Place> {
+        let wishes = self.links.iter().flat_map(|(_, wishes)| wishes);
+        wishes.map(|(number, wish)| (*number, wish.place)).collect()
+    }
+
     /// The cluster to join, once what depends on the VM is known.
     pub fn join(
         &self,

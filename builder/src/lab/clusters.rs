@@ -23,8 +23,8 @@ pub struct Cluster<'a> {
 }
 
 /// VMs are of one cluster when it has the same name for both, or when it has no name for one of
-/// them and they share a peer, or one is the other's peer.
-pub fn clusters<'a>(lab: &Lab, vms: &[&'a Vm]) -> Vec<Cluster<'a>> {
+/// them and they share a peer, or one is the other's peer. `domain` is that of the lab.
+pub fn clusters<'a>(domain: &str, vms: &[&'a Vm]) -> Vec<Cluster<'a>> {
     let joins = vms
         .iter()
         .filter_map(|vm| Some((*vm, vm.cluster.as_ref()?)));
@@ -32,7 +32,7 @@ pub fn clusters<'a>(lab: &Lab, vms: &[&'a Vm]) -> Vec<Cluster<'a>> {
     let (named, unnamed): (Vec<_>, Vec<_>) = joins.partition(|(_, join)| join.name.is_some());
     let mut clusters: Vec<Cluster<'a>> = Vec::new();
     for (vm, join) in named.into_iter().chain(unnamed) {
-        let mut own = Cluster::of(lab, vm, join);
+        let mut own = Cluster::of(domain, vm, join);
         let mut others = Vec::new();
         for cluster in clusters {
             // A VM whose peers belong to two named clusters does not make them one.
@@ -48,9 +48,9 @@ pub fn clusters<'a>(lab: &Lab, vms: &[&'a Vm]) -> Vec<Cluster<'a>> {
 }
 
 impl<'a> Cluster<'a> {
-    fn of(lab: &Lab, vm: &'a Vm, join: &'a ClusterJoin) -> Self {
+    fn of(domain: &str, vm: &'a Vm, join: &'a ClusterJoin) -> Self {
         Cluster {
-            own: vm.names_and_addresses(&lab.domain),
+            own: vm.names_and_addresses(domain),
             name: join.name.as_deref(),
             peers: join.peers.iter().map(|p| p.address.as_str()).collect(),
             stable_nodes: join.stable_nodes,
@@ -146,7 +146,7 @@ pub(crate) mod tests {
 
     /// (name, peers, number of VMs) of each cluster.
     fn seen(lab: &Lab) -> Vec<(Option<&str>, String, usize)> {
-        clusters(lab, &lab.vms.iter().collect::<Vec<_>>())
+        clusters(&lab.domain, &lab.vms.iter().collect::<Vec<_>>())
             .into_iter()
             .map(|c| (c.name, c.peers.join(" "), c.vms.len()))
             .collect()
@@ -180,7 +180,7 @@ pub(crate) mod tests {
         let lab = lab(&[("vm2", &["vm3.example.org"], ""), ("vm3", &["pve1"], "")]);
         let all = "vm3.example.org pve1".to_owned();
         assert_eq!(seen(&lab), [(None, all, 2)]);
-        let cluster = &clusters(&lab, &lab.vms.iter().collect::<Vec<_>>())[0];
+        let cluster = &clusters(&lab.domain, &lab.vms.iter().collect::<Vec<_>>())[0];
         assert_eq!(cluster.stable(&lab), 1);
     }
 
@@ -191,7 +191,7 @@ pub(crate) mod tests {
         };
         // vm3 and vm4 are not in this lab.
         assert_eq!(vms("").vms.len(), 1);
-        let cluster = |lab: &Lab| clusters(lab, &[&lab.vms[0]])[0].stable(lab);
+        let cluster = |lab: &Lab| clusters(&lab.domain, &[&lab.vms[0]])[0].stable(lab);
         assert_eq!(cluster(&vms("")), 3);
         let lab = lab(&[
             ("vm2", &["pve1", "vm3.example.org", "192.168.122.4"], ""),

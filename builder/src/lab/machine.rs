@@ -9,6 +9,7 @@ use super::{ClusterJoin, Folder, Ipv4Network, JoinWith, OpenVpn, Secrets, Vm, se
 use crate::retire::Retired;
 use crate::yaml::{Fields, Keys, Node, Place, Placed, Reader, forms};
 use firstboot::seed::{Ha, Peer};
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
@@ -58,6 +59,8 @@ pub(super) struct Draft {
     /// What identifies it to the OpenVPN server.
     pub identity: Option<Placed<String>>,
     pub peers: Vec<Placed<Peer>>,
+    /// Where its links are written, by their numbers.
+    pub links: BTreeMap<u8, Place>,
     /// What its files say that deserves a look.
     pub warnings: Vec<String>,
     /// Complete only where no problem was noted.
@@ -121,9 +124,9 @@ pub(super) fn read(
         Wish::Yes(wish) => files.cluster(r, wish, &own),
         Wish::No | Wish::Unsaid => None,
     };
-    let peers = match settings.cluster {
-        Wish::Yes(wish) => wish.peers,
-        Wish::No | Wish::Unsaid => Vec::new(),
+    let (peers, links) = match settings.cluster {
+        Wish::Yes(wish) => (wish.peers.clone(), wish.link_places()),
+        Wish::No | Wish::Unsaid => (Vec::new(), BTreeMap::new()),
     };
     if let (true, false, Some(node)) = (own_ha, joins, f.get(settings::HA.0)) {
         let right = "`cluster`, or no `ha` for this VM";
@@ -164,6 +167,7 @@ pub(super) fn read(
         mac,
         identity,
         peers,
+        links,
         warnings,
         vm,
     }

@@ -41,7 +41,7 @@ impl Tickets {
     /// Gets what these VMs need. Without `join: ticket` among them nothing is asked.
     pub fn get(lab: &Lab, vms: &[&Vm], args: &SeedArgs, report: &Report) -> Result<Self> {
         let joining: Vec<&Vm> = vms.iter().copied().filter(|vm| needs_one(vm)).collect();
-        let clusters = lab::clusters(lab, &joining);
+        let clusters = lab::clusters(&lab.domain, &joining);
         let option = match (&args.ticket_file, args.password_stdin, args.keep_ticket) {
             (Some(_), _, _) => Some("--ticket-file"),
             (None, true, _) => Some("--password-stdin"),
