@@ -40,6 +40,9 @@ fn init_offers_the_users_own_public_keys() {
     fs::write(folder.path().join(".ssh/id_ed25519"), SECRET).unwrap();
     let public = folder.path().join(".ssh/id_ed25519.pub");
     fs::write(public, format!("{key} me: at # home\n")).unwrap();
+    // A copy of it, which a lab would refuse as the same key.
+    let copy = folder.path().join(".ssh/work.pub");
+    fs::write(copy, format!("{key} work\n")).unwrap();
     let output = imgbuild(folder.path(), &["init"]);
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
     let said = "\nyour ssh key opens the VMs: ~/.ssh/id_ed25519.pub\n";
@@ -85,7 +88,6 @@ fn the_commented_parts_of_the_template_are_good() {
         "openvpn:",
         "cluster:",
         "join:",
-        "links:",
         "ntp:",
         "votes:",
         "give_up:",
@@ -99,6 +101,12 @@ fn the_commented_parts_of_the_template_are_good() {
         let there = text.lines().any(|line| line.trim_start().starts_with(key));
         assert!(there, "{key} is not in the template");
     }
+    // Nobody has two links who did not ask for them.
+    assert!(
+        !text
+            .lines()
+            .any(|line| line.trim_start().starts_with("links:"))
+    );
     fs::write(&lab, text).unwrap();
     let secrets = folder.path().join("my lab/secrets");
     fs::create_dir(secrets.join("vpn")).unwrap();

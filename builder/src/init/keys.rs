@@ -1,6 +1,7 @@
 //! The user's own ssh keys, so that a first lab has somebody who can log in.
 
 use crate::lab::ssh_key;
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::Read;
 use std::path::Path;
@@ -32,9 +33,12 @@ impl Keys {
             .filter(|name| name.ends_with(".pub") && !name.ends_with("-cert.pub"))
             .collect();
         names.sort();
+        // A lab has each key once, whatever its comment.
+        let mut seen = BTreeSet::new();
         let keys = names.into_iter().filter_map(|name| {
             let key = read(&folder.join(&name))?;
-            Some((name, key))
+            let itself: Vec<String> = key.split_whitespace().take(2).map(str::to_owned).collect();
+            seen.insert(itself).then_some((name, key))
         });
         Keys(keys.collect())
     }
@@ -102,6 +106,9 @@ mod tests {
     const KEY: &str =
         "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f";
 
+    const OTHER: &str =
+        "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIB8eHRwbGhkYFxYVFBMSERAPDg0MCwoJCAcGBQQDAgEA";
+
     #[test]
     fn only_public_keys_are_found() {
         let folder = tempfile::tempdir().unwrap();
@@ -109,7 +116,9 @@ mod tests {
         assert_eq!(Keys::of(&folder.path().join("none")), Keys::default());
         for (name, text) in [
             ("id_ed25519.pub", format!("{KEY} me@pc\n")),
-            ("work.pub", format!("\n{KEY} a: \"b\" # c\n")),
+            ("work.pub", format!("\n{OTHER} a: \"b\" # c\n")),
+            // The first once more, with another comment.
+            ("x.pub", format!("{KEY} work\n")),
             // None of these.
             ("id_ed25519", format!("{KEY} private\n")),
             ("known_hosts", format!("{KEY}\n")),
@@ -128,7 +137,7 @@ mod tests {
         assert_eq!(keys.files(), ["~/.ssh/id_ed25519.pub", "~/.ssh/work.pub"]);
         let lab = keys.put_into(super::super::LAB);
         let lines = format!(
-            "\n  ssh_keys:\n    - {KEY} me@pc\n    - \"{KEY} a: \\\"b\\\" # c\"\n  # ssh_key_files:"
+            "\n  ssh_keys:\n    - {KEY} me@pc\n    - \"{OTHER} a: \\\"b\\\" # c\"\n  # ssh_key_files:"
         );
         assert!(lab.contains(&lines), "{lab}");
         assert!(!lab.contains("private"));
