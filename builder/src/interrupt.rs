@@ -1,4 +1,4 @@
-//! Ctrl-C, SIGTERM and SIGHUP: noted here, acted on by whoever waits.
+//! Ctrl-C, Ctrl-\ (SIGQUIT), SIGTERM and SIGHUP: noted here, acted on by whoever waits.
 //!
 //! Nothing is done inside a signal handler but setting a flag. Every wait of the builder
 //! goes through [`check`], so that guards run and remove what is half made.
@@ -36,10 +36,11 @@ impl fmt::Display for Interrupted {
 
 impl std::error::Error for Interrupted {}
 
-/// Takes over the three signals. A second Ctrl-C changes nothing: cleaning up is short.
+/// Takes over the four signals. A second Ctrl-C changes nothing: cleaning up is short.
 pub fn install() {
     for signal in [
         signal_hook::consts::SIGINT,
+        signal_hook::consts::SIGQUIT,
         signal_hook::consts::SIGTERM,
         signal_hook::consts::SIGHUP,
     ] {
