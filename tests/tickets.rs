@@ -289,6 +289,35 @@ fn a_wrong_password_is_taken_twice_at_a_terminal_and_once_from_a_script() {
 }
 
 #[test]
+fn a_key_that_no_password_has_asks_nobody_and_costs_no_try() {
+    let member = Member::start("12.1", Kind::with(PASSWORD));
+    let lab = lab(&["vm42"], &member);
+    let words = "it has a control character, such as a tab or an arrow key, which is in no password; \
+                 nobody was asked";
+    let found = refused(
+        &lab,
+        &["vm42", "--password-stdin"],
+        "hunter\t2\n",
+        &member.address,
+    );
+    assert_eq!(
+        found,
+        format!("imgbuild: error: what came on standard input is no answer: {words}\n")
+    );
+    assert_eq!(member.count(), 0);
+
+    let session = Session::start(&lab, &["seed", "vm42"]);
+    session.answer(QUESTION, 1, &format!("{PASSWORD}\u{1b}[D\n"));
+    session.answer(QUESTION, 2, "\thunter\n");
+    session.answer(QUESTION, 3, "wrong\n");
+    session.answer(QUESTION, 4, &format!("{PASSWORD}\n"));
+    let done = session.end();
+    assert_eq!((done.code, member.count()), (Some(0), 2), "{}", done.err);
+    let warning = format!("imgbuild: warning: {words}; it is asked for again\n");
+    assert_eq!(done.err.matches(&warning).count(), 2, "{}", done.err);
+}
+
+#[test]
 fn second_factors() {
     let factor = |challenge: &str, right: &str| Kind {
         factor: Some((challenge.into(), right.into())),
@@ -407,18 +436,21 @@ fn nobody_answers_and_nobody_can_be_asked() {
 fn ctrl_c_at_the_question_leaves_nothing() {
     let member = Member::start("10.1", Kind::with(PASSWORD));
     let lab = lab(&["vm42"], &member);
-    let session = Session::start(&lab, &["seed", "vm42"]);
-    session.answer(QUESTION, 1, "hunter\u{3}");
-    let done = session.end();
-    assert_eq!(done.code, Some(130));
-    assert!(
-        done.err
-            .ends_with("interrupted; nothing half made was left behind\n"),
-        "{}",
-        done.err
-    );
-    assert!(!lab.path("vm42").exists() && !lab.path(".imgbuild-seed").exists());
-    assert_eq!(member.count(), 0);
+    // Ctrl-C, and Ctrl-\.
+    for keys in ["hunter\u{3}", "hunter\u{1c}"] {
+        let session = Session::start(&lab, &["seed", "vm42"]);
+        session.answer(QUESTION, 1, keys);
+        let done = session.end();
+        assert_eq!(done.code, Some(130));
+        assert!(
+            done.err
+                .ends_with("interrupted; nothing half made was left behind\n"),
+            "{}",
+            done.err
+        );
+        assert!(!lab.path("vm42").exists() && !lab.path(".imgbuild-seed").exists());
+        assert_eq!(member.count(), 0);
+    }
 
     let session = Session::start(&lab, &["seed", "vm42"]);
     session.answer(QUESTION, 1, "\u{4}");

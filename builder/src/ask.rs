@@ -65,8 +65,18 @@ impl Answers {
     }
 }
 
+/// Why an answer cannot be what was asked for, whoever is asked: an arrow key or a Ctrl-V gets into a
+/// line that is not shown, and nobody sees it.
+pub fn cannot_be(answer: &Secret) -> Option<&'static str> {
+    let control = answer.reveal().chars().any(char::is_control);
+    control.then_some(
+        "it has a control character, such as a tab or an arrow key, which is in no password; nobody \
+         was asked",
+    )
+}
+
 /// Shows a question on standard error and reads a line from the terminal of standard input,
-/// which does not show it. Ctrl-C leaves the terminal as it was.
+/// which does not show it. Ctrl-C and Ctrl-\ leave the terminal as it was.
 fn ask(question: &str) -> Result<Secret> {
     let input = std::io::stdin();
     let silence =

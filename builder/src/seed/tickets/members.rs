@@ -1,7 +1,7 @@
 //! The members of a cluster that can be asked for a ticket, and what they answer.
 
 use super::factor::{factor, wanted};
-use crate::ask::Answers;
+use crate::ask::{self, Answers};
 use crate::clock;
 use crate::interrupt::Interrupted;
 use crate::lab::Cluster;
@@ -248,7 +248,7 @@ fn until_taken<'a>(
 ) -> Result<Taken<'a>> {
     let mut refused = None;
     for number in 1..=TRIES {
-        let Some(answer) = answers.next(question)? else {
+        let Some(answer) = fit(answers, question, report)? else {
             break;
         };
         let words = match attempt(&answer) {
@@ -275,6 +275,22 @@ fn until_taken<'a>(
         Some((peer, count)) => Taken::Refused(peer, count),
         None => Taken::Nothing,
     })
+}
+
+/// The next answer that can be one. Another one costs no try: no peer has heard of it.
+fn fit(answers: &mut Answers, question: &str, report: &Report) -> Result<Option<Secret>> {
+    loop {
+        let Some(answer) = answers.next(question)? else {
+            return Ok(None);
+        };
+        match ask::cannot_be(&answer) {
+            None => return Ok(Some(answer)),
+            Some(words) if answers.can_be_asked_again() => {
+                report.warn(&format!("{words}; it is asked for again"));
+            }
+            Some(words) => bail!("what came on standard input is no answer: {words}"),
+        }
+    }
 }
 
 fn times(count: usize) -> &'static str {
