@@ -97,7 +97,7 @@ fn what_the_lab_says_of_the_cluster_reaches_the_guest() {
         first: 20,
         most: 600,
         attempt: 120,
-        spread: 5,
+        spread: 20,
         give_up: Some(7200),
     };
     assert_eq!(cluster.retry, retry);

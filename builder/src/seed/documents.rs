@@ -1,8 +1,8 @@
 //! The three documents of a VM's seed disk, made from the lab.
 
-use crate::lab::{BRIDGE_PORT, ClusterJoin, Lab, Vm};
+use super::companions::{Companion, Companions};
+use crate::lab::{BRIDGE_PORT, Lab, Vm};
 use anyhow::{Context, Result};
-use firstboot::seed::names;
 use firstboot::seed::{
     Bridge, BridgeParameters, Chpasswd, Cluster, Credential, Ethernet, Ha, Match, MetaData,
     Nameservers, NetworkConfig, Ntp, OpenVpnInstance, PasswordKind, Proxmox, Retry, Route, Secret,
@@ -44,8 +44,9 @@ pub struct Documents {
 
 impl Documents {
     /// Makes the documents of a VM. The same lab and secrets give the same bytes.
-    pub fn new(lab: &Lab, vm: &Vm, secrets: &Secrets) -> Result<Self> {
-        Self::of(lab, vm, &user_data(lab, vm, secrets)?)
+    pub fn new(lab: &Lab, vm: &Vm, secrets: &Secrets, companions: &Companions<'_>) -> Result<Self> {
+        let user_data = user_data(lab, vm, secrets, companions.of_vm(vm))?;
+        Self::of(lab, vm, &user_data)
     }
 
     /// The documents of a machine that must never speak to its cluster again. They hold no secret:
@@ -58,7 +59,7 @@ impl Documents {
             ha: Ha::default(),
             ..vm.clone()
         };
-        let mut user_data = user_data(lab, &alone, &Secrets::default())?;
+        let mut user_data = user_data(lab, &alone, &Secrets::default(), Companion::default())?;
         user_data.proxmox = Some(Proxmox {
             retired: true,
             ..Proxmox::default()
@@ -107,7 +108,7 @@ impl Documents {
     }
 }
 
-fn user_data(lab: &Lab, vm: &Vm, secrets: &Secrets) -> Result<UserData> {
+fn user_data(lab: &Lab, vm: &Vm, secrets: &Secrets, companion: Companion) -> Result<UserData> {
     let chpasswd = match &secrets.root_password {
         Some(password) => Some(Chpasswd {
             expire: Some(false),
@@ -135,9 +136,9 @@ fn user_data(lab: &Lab, vm: &Vm, secrets: &Secrets) -> Result<UserData> {
                 .map(|(number, address)| (*number, IpAddr::V4(*address)))
                 .collect(),
             votes: join.votes,
-            lab: without_votes(lab, join),
+            lab: companion.without_votes,
             retry: Retry {
-                spread: spread(lab, join),
+                spread: companion.spread,
                 ..join.retry
             },
         }),
@@ -209,44 +210,6 @@ fn network_config(lab: &Lab, vm: &Vm) -> Result<NetworkConfig> {
     Ok(config)
 }
 
-/// The VMs of the lab that join the same cluster.
-fn joining_too<'a>(
-    lab: &'a Lab,
-    join: &ClusterJoin,
-) -> impl Iterator<Item = (&'a Vm, &'a ClusterJoin)> {
-    let is_same = |other: &ClusterJoin| {
-        let mut peers = join.peers.iter();
-        peers.any(|peer| other.peers.iter().any(|p| p.address == peer.address))
-    };
-    let joins = lab
-        .vms
-        .iter()
-        .filter_map(|vm| Some((vm, vm.cluster.as_ref()?)));
-    joins.filter(move |(_, other)| is_same(other))
-}
-
-/// The VMs of this lab that have no vote in the cluster, for a VM that has none: a vote that one of
-/// them has is that of a join that is under way, or was cut.
-fn without_votes(lab: &Lab, join: &ClusterJoin) -> Vec<String> {
-    if join.votes != Some(0) {
-        return Vec::new();
-    }
-    let names = joining_too(lab, join).filter(|(_, other)| other.votes == Some(0));
-    names::in_few_words(&names.map(|(vm, _)| vm.name.clone()).collect::<Vec<_>>())
-}
-
-/// Over how many seconds the first joins of a lab are spread: a join takes some ten seconds, and
-/// of those that begin together all but one have to be repaired. In steps, so that one VM more
-/// in the lab does not make a new seed of each.
-fn spread(lab: &Lab, join: &ClusterJoin) -> u64 {
-    match joining_too(lab, join).count() {
-        0..=1 => Retry::default().spread,
-        2..=10 => 20,
-        11..=40 => 60,
-        _ => 120,
-    }
-}
-
 /// crypt(3)'s SHA-512 with a salt that depends on the machine alone: the seed, and so the
 /// instance-id, changes when the password does and at no other time.
 fn hash(password: &Secret, name: &str, domain: &str) -> Result<Secret> {
@@ -287,6 +250,10 @@ mod tests {
     use crate::seed::example;
     use firstboot::seed::NfsStorage;
 
+    fn made(lab: &Lab, vm: &Vm, secrets: &Secrets) -> Result<Documents> {
+        Documents::new(lab, vm, secrets, &Companions::of(lab))
+    }
+
     #[test]
     fn password_hash_is_what_crypt_makes() {
         // openssl passwd -6 -salt 'rounds=5000$SALT' geheim, with the SALT of vm42.example.org.
@@ -302,8 +269,7 @@ mod tests {
     fn instance_id_follows_the_content() {
         let lab = example::lab();
         let vm = &lab.vms[0];
-        let id =
-            |vm: &Vm, secrets: &Secrets| Documents::new(&lab, vm, secrets).unwrap().instance_id;
+        let id = |vm: &Vm, secrets: &Secrets| made(&lab, vm, secrets).unwrap().instance_id;
         let first = id(vm, &example::secrets());
         assert_eq!(first, id(vm, &example::secrets()));
         assert_eq!(first.len(), "vm42-".len() + 16);
@@ -323,24 +289,10 @@ mod tests {
     }
 
     #[test]
-    fn a_larger_lab_joins_more_slowly() {
-        let mut lab = example::lab();
-        let one = lab.vms[0].clone();
-        for (count, expected) in [(1, 5), (3, 5), (4, 20), (11, 60), (41, 120)] {
-            lab.vms = vec![one.clone(); count];
-            assert_eq!(
-                spread(&lab, one.cluster.as_ref().unwrap()),
-                expected,
-                "{count}"
-            );
-        }
-    }
-
-    #[test]
     fn the_guest_reads_what_the_lab_says() {
         let lab = example::lab();
         let vm = &lab.vms[0];
-        let made = Documents::new(&lab, vm, &example::secrets()).unwrap();
+        let made = made(&lab, vm, &example::secrets()).unwrap();
         let seed =
             firstboot::seed::parse(&made.meta_data, &made.user_data, Some(&made.network_config))
                 .unwrap();
@@ -377,7 +329,7 @@ mod tests {
             root_password_file: None,
             ..lab.vms[0].clone()
         };
-        let made = Documents::new(&lab, &vm, &Secrets::default()).unwrap();
+        let made = made(&lab, &vm, &Secrets::default()).unwrap();
         assert!(!made.network_config.contains("vmbr120"));
         assert!(!made.user_data.contains("proxmox"));
         assert!(!made.user_data.contains("chpasswd"));
@@ -387,7 +339,7 @@ mod tests {
     fn a_retired_machine_keeps_its_network_and_no_secret() {
         let lab = example::lab();
         let vm = &lab.vms[0];
-        let before = Documents::new(&lab, vm, &example::secrets()).unwrap();
+        let before = made(&lab, vm, &example::secrets()).unwrap();
         let made = Documents::retired(&lab, vm).unwrap();
         assert_ne!(made.instance_id, before.instance_id);
         assert_eq!(made.network_config, before.network_config);
@@ -418,7 +370,7 @@ mod tests {
             }],
             ..lab.vms[0].clone()
         };
-        let made = Documents::new(&lab, &vm, &Secrets::default()).unwrap();
+        let made = made(&lab, &vm, &Secrets::default()).unwrap();
         let seed =
             firstboot::seed::parse(&made.meta_data, &made.user_data, Some(&made.network_config))
                 .unwrap();
@@ -433,7 +385,7 @@ mod tests {
     fn vmbr120_needs_the_labs_network() {
         let mut lab = example::lab();
         lab.vmbr120 = None;
-        let Err(error) = Documents::new(&lab, &lab.vms[0], &example::secrets()) else {
+        let Err(error) = made(&lab, &lab.vms[0], &example::secrets()) else {
             panic!("a vmbr120 address without a network was taken");
         };
         assert_eq!(

@@ -1,6 +1,7 @@
 //! The recipe of `imgbuild seed`.
 
 mod base_image;
+mod companions;
 mod disk;
 mod documents;
 #[cfg(test)]
@@ -10,6 +11,7 @@ mod script;
 mod tickets;
 
 pub use base_image::{BaseImage, manifest_of};
+pub use companions::Companions;
 pub use disk::{image, write_new};
 pub use documents::{Documents, Secrets};
 pub use files::{Files, read_seed};
@@ -53,10 +55,11 @@ pub fn seed(args: &SeedArgs, report: &Report) -> Result<()> {
     let tickets = Tickets::get(&lab, &vms, args, report)?;
     let work = WorkFolder::new(&lab.folder, WORK_FOLDER, Busy::Wait)?;
 
+    let companions = Companions::of(&lab);
     let (mut ready, mut problems) = (Vec::new(), Vec::new());
     for vm in vms {
         interrupt::check()?;
-        match prepare(&lab, vm, &base, &tickets, work.path()) {
+        match prepare(&lab, vm, &base, (&tickets, &companions), work.path()) {
             Ok(prepared) => ready.push(prepared),
             Err(error) => problems.push(error.context(format!("cannot seed {}", vm.name))),
         }
@@ -180,12 +183,12 @@ fn prepare<'a>(
     lab: &Lab,
     vm: &'a Vm,
     base: &BaseImage,
-    tickets: &Tickets,
+    (tickets, companions): (&Tickets, &Companions<'_>),
     work: &Path,
 ) -> Result<Prepared<'a>> {
     // Once more: it may have been started while somebody typed a password.
     can_be_seeded(lab, vm, base)?;
-    let documents = Documents::new(lab, vm, &read_secrets(vm, tickets)?)?;
+    let documents = Documents::new(lab, vm, &read_secrets(vm, tickets)?, companions)?;
     let image = image(&documents)?;
     let script = render(lab, vm, base)?;
 
