@@ -122,8 +122,7 @@ fn file_name(text: &str) -> Result<String, String> {
     }
 }
 
-/// The fingerprints in a file, each once. Blank lines and `#` are for people; what openssl writes
-/// before the `=` is left out.
+/// The fingerprints in a file, each once. Blank lines and `#` are for people.
 fn fingerprints(path: &Path, shown: &Path) -> Result<Vec<String>, String> {
     let shown = shown.display();
     let unreadable = |error: std::io::Error| format!("cannot read {shown}: {error}");
@@ -138,10 +137,7 @@ fn fingerprints(path: &Path, shown: &Path) -> Result<Vec<String>, String> {
         if line.is_empty() || line.starts_with('#') {
             continue;
         }
-        let value = line
-            .rsplit_once('=')
-            .map_or(line, |(_, value)| value.trim());
-        let value = values::fingerprint(value)
+        let value = values::fingerprint(line)
             .map_err(|message| format!("{shown}, line {}: {message}", index + 1))?;
         if !found.contains(&value) {
             found.push(value);

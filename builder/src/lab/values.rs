@@ -68,8 +68,21 @@ pub(super) fn derived_mac(name: &str) -> String {
     )
 }
 
-/// A certificate's SHA-256 as Proxmox shows it: 32 pairs of hex digits with colons, upper-case.
+/// A certificate's SHA-256 as Proxmox shows it: 32 pairs of hex digits with colons, upper-case. What
+/// openssl writes before the `=` (`sha256 Fingerprint=`) is left out.
 pub(super) fn fingerprint(text: &str) -> Result<String, String> {
+    let (kind, text) = match text.rsplit_once('=') {
+        Some((kind, value)) => (kind.trim(), value.trim()),
+        None => ("", text),
+    };
+    if let Some((digest, _)) = kind.rsplit_once(' ') {
+        let digest = digest.to_ascii_uppercase();
+        if let "SHA1" | "MD5" | "SHA224" | "SHA384" | "SHA512" = digest.as_str() {
+            return Err(format!(
+                "this is a {digest} fingerprint, not one of SHA-256"
+            ));
+        }
+    }
     let parts: Vec<&str> = text.split(':').collect();
     let pair = |p: &&str| p.len() == 2 && p.chars().all(|c| c.is_ascii_hexdigit());
     if !parts.iter().all(pair) {
@@ -275,6 +288,14 @@ mod tests {
         }
         let pairs = |n| vec!["aB"; n].join(":");
         assert_eq!(fingerprint(&pairs(32)), Ok(pairs(32).to_uppercase()));
+        for kind in ["sha256 Fingerprint=", "SHA256 Fingerprint = "] {
+            let line = format!("{kind}{}", pairs(32));
+            assert_eq!(fingerprint(&line), Ok(pairs(32).to_uppercase()), "{kind}");
+        }
+        assert_eq!(
+            fingerprint(&format!("SHA1 Fingerprint={}", pairs(20))),
+            Err("this is a SHA1 fingerprint, not one of SHA-256".to_owned())
+        );
         for bad in ["", "x", &pairs(31), &pairs(33), &pairs(32).replace(':', "")] {
             assert!(fingerprint(bad).is_err(), "{bad}");
         }
