@@ -40,7 +40,7 @@ fn others_rely_on(clusters: &[Cluster<'_>]) -> Option<String> {
     Some(format!(
         "{} {has} members outside of this lab: whoever gets root on a PC of this lab has root on \
          all of {it} (docs/trust.md)\n  right: a cluster of its own for the lab; or `trust: shared` \
-         in `cluster`, where this is meant",
+         in `cluster`, where this is meant, or where those members serve this lab alone",
         labels.join(" and "),
     ))
 }
@@ -134,7 +134,8 @@ mod tests {
             format!(
                 "{who} members outside of this lab: whoever gets root on a PC of this lab has \
                  root on all of {it} (docs/trust.md)\n  right: a cluster of its own for the lab; \
-                 or `trust: shared` in `cluster`, where this is meant"
+                 or `trust: shared` in `cluster`, where this is meant, or where those members serve this lab \
+                 alone"
             )
         };
         assert_eq!(

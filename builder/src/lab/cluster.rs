@@ -38,7 +38,8 @@ const KEYS: Keys = &[
     ),
     (
         "trust",
-        "trust: shared, where others than this lab rely on the cluster and that is meant",
+        "trust: shared, where others than this lab rely on the cluster and that is meant, or where its \
+         members outside of this lab serve it alone",
     ),
     (
         "retry",
