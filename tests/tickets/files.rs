@@ -1,6 +1,7 @@
 //! `--ticket-file`.
 
 use super::member::{Kind, Member, now};
+use super::vm_folder::LabFolder;
 use super::{LINE, PASSWORD, lab, lab_of, refused, secret_file, seed, ticket, until};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -112,4 +113,42 @@ fn a_ticket_of_a_file_needs_no_peer() {
         until(&done).contains(", 59 min from now;") || until(&done).contains(", 1 h from now;")
     );
     assert_eq!(ticket(&lab, "vm42").text().reveal(), text);
+}
+
+/// What was just done is not advised again, and there is no password to speak of.
+#[test]
+fn a_ticket_that_no_peer_can_be_given() {
+    let broken = "HTTP/1.1 595 Connection refused\r\nConnection: close\r\n\r\n";
+    let kind = Kind {
+        instead: Some(broken.into()),
+        ..Kind::with(PASSWORD)
+    };
+    let text = kind.ticket(60);
+    let member = Member::start("21.1", kind);
+    let words = ["seed", "vm42", "--ticket-file", "ticket"];
+    let told = |lab: &LabFolder| {
+        secret_file(lab, "ticket", &text);
+        let done = lab.imgbuild(&words);
+        assert_eq!(done.code, Some(1), "{}", done.err);
+        done.err.replace(&member.address, "ADDRESS")
+    };
+    let found = told(&lab(&["vm42"], &member));
+    let right = "\n  right: members of the cluster as `peers`; the ticket is tried at one of them, \
+                 unless none answers at all\n";
+    assert!(found.ends_with(right), "{found}");
+
+    let pinned = ["AB"; 32].join(":");
+    let lab1 = lab_of(&["vm42"], &[(&member.address, &pinned)]);
+    let found = told(&lab1);
+    let right = "\n  right: imgbuild peer ADDRESS, compared with what that member itself prints; never \
+                 without: whoever answers there would get the ticket, which is worth as much for two \
+                 hours\n";
+    assert!(found.ends_with(right), "{found}");
+
+    secret_file(&lab1, "ticket", &format!("{text}\n{text}\n"));
+    assert_eq!(
+        lab1.imgbuild(&words).err,
+        "imgbuild: error: cannot read the secret file ticket: ticket has more than one line\n  \
+         right: the ticket alone in its first line\n"
+    );
 }

@@ -16,7 +16,7 @@ mod values;
 
 pub use clusters::{Cluster, clusters, shown};
 pub use openvpn::{BRIDGE_PORT, OpenVpn};
-pub use secrets::read_secret;
+pub use secrets::{read_secret, read_ticket};
 pub use values::ssh_key;
 
 use crate::command;

@@ -26,6 +26,11 @@ pub fn read_secret(path: &Path) -> Result<Secret> {
     password(path, path).map_err(|refusal| error(path, &refusal))
 }
 
+/// As [`read_secret`], for a file that holds a ticket.
+pub fn read_ticket(path: &Path) -> Result<Secret> {
+    one_line(path, path, "ticket").map_err(|refusal| error(path, &refusal))
+}
+
 pub(super) fn error(path: &Path, refusal: &Refusal) -> anyhow::Error {
     let Refusal { message, right } = refusal;
     anyhow!(
@@ -36,22 +41,27 @@ pub(super) fn error(path: &Path, refusal: &Refusal) -> anyhow::Error {
 
 /// Reads a password; `shown` is the path for messages.
 pub(super) fn password(path: &Path, shown: &Path) -> Result<Secret, Refusal> {
+    one_line(path, shown, "password")
+}
+
+/// The one line of a file; `what` it is, for messages.
+fn one_line(path: &Path, shown: &Path, what: &str) -> Result<Secret, Refusal> {
     let text = whole(path, shown)?;
     let line = text.reveal().trim_end_matches(['\n', '\r']);
     let refuse = |message: &str| Refusal {
         message: format!("{} {message}", shown.display()),
-        right: "the password alone in its first line".to_owned(),
+        right: format!("the {what} alone in its first line"),
     };
     if line.is_empty() {
-        Err(refuse("holds no password"))
+        Err(refuse(&format!("holds no {what}")))
     } else if line.contains(['\n', '\r']) {
         Err(refuse("has more than one line"))
     } else if line.contains(|c: char| c.is_control()) {
         Err(refuse("holds a control character"))
     } else if firstboot::seed::is_removed(&Secret::new(line)) {
-        Err(refuse(
-            "holds nothing but `x`, which stands in a seed for a password that was removed",
-        ))
+        Err(refuse(&format!(
+            "holds nothing but `x`, which stands in a seed for a {what} that was removed"
+        )))
     } else {
         Ok(Secret::new(line))
     }

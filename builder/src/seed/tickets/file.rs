@@ -1,6 +1,6 @@
 //! A ticket that was made on a member: `--ticket-file`.
 
-use super::members::{Members, Wrong, judge, warn_of_clocks, warn_of_strangers};
+use super::members::{Members, Sent, Wrong, judge, warn_of_clocks, warn_of_strangers};
 use crate::clock;
 use crate::lab;
 use crate::peer::{self, Failure, Login, MEMBER_LINE};
@@ -12,7 +12,7 @@ use std::path::Path;
 impl Members {
     /// A ticket that was made elsewhere. Where a peer answers, it is tried, and renewed by that.
     pub(super) fn of_a_file(&self, file: &Path, report: &Report) -> Result<Ticket> {
-        let text = lab::read_secret(file)?;
+        let text = lab::read_ticket(file)?;
         let name = file.display();
         let ticket = Ticket::parse(text.reveal()).map_err(|error| {
             anyhow!(
@@ -35,7 +35,7 @@ impl Members {
         let Some(first) = first else {
             let silent = |(_, failure): &(&str, Failure)| matches!(failure, Failure::Silent(_));
             if !failures.iter().all(silent) {
-                return Err(self.nobody(&failures));
+                return Err(self.nobody(&failures, Sent::Ticket));
             }
             report.warn(&format!(
                 "no peer of {} answers from this PC, so the ticket in {name} was not tried; it is \
@@ -46,7 +46,7 @@ impl Members {
             return Ok(ticket);
         };
         warn_of_strangers(&failures, report);
-        let renewed = self.call(first, report, |connection, host| {
+        let renewed = self.call(first, Sent::Ticket, report, |connection, host| {
             peer::log_in(connection, host, ticket.text())
         });
         let peer = match renewed {

@@ -21,6 +21,15 @@ pub(super) struct Members {
     peers: Vec<Peer>,
 }
 
+/// What a peer is sent.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Sent {
+    /// The root password, or a second factor after it.
+    Password,
+    /// A ticket that was made elsewhere.
+    Ticket,
+}
+
 /// The addresses of peers that did not serve, and why.
 pub(super) type Failures<'a> = Vec<(&'a str, Failure)>;
 
@@ -65,7 +74,7 @@ impl Members {
     pub(super) fn ask(&self, answers: &mut Answers, report: &Report) -> Result<Ticket> {
         let (first, failures) = self.first()?;
         let Some(first) = first else {
-            return Err(self.nobody(&failures));
+            return Err(self.nobody(&failures, Sent::Password));
         };
         warn_of_strangers(&failures, report);
         let label = &self.label;
@@ -76,7 +85,7 @@ impl Members {
         let taken = until_taken(answers, &question, report, |answer| {
             match answer.reveal().is_empty() {
                 true => Err(Wrong::Form("an empty password is never right".to_owned())),
-                false => self.call(first, report, |connection, host| {
+                false => self.call(first, Sent::Password, report, |connection, host| {
                     peer::log_in(connection, host, answer)
                 }),
             }
@@ -118,7 +127,7 @@ impl Members {
         let question = format!("Second factor of root@pam ({wanted})");
         let taken = until_taken(answers, &question, report, |answer| {
             let factor = factor(answer.reveal(), factors).map_err(Wrong::Form)?;
-            self.call(first, report, |connection, host| {
+            self.call(first, Sent::Password, report, |connection, host| {
                 peer::finish(connection, host, challenge, &factor)
             })
         });
@@ -151,6 +160,7 @@ impl Members {
     pub(super) fn call(
         &self,
         from: usize,
+        sent: Sent,
         report: &Report,
         call: impl Fn(&mut peer::Connection, &str) -> Result<Login, Failure>,
     ) -> Result<(&str, Login), Wrong<'_>> {
@@ -181,11 +191,11 @@ impl Members {
                 Err(failure) => failures.push((address, failure)),
             }
         }
-        Err(Wrong::Otherwise(self.nobody(&failures)))
+        Err(Wrong::Otherwise(self.nobody(&failures, sent)))
     }
 
     /// That none of them serves, and why.
-    pub(super) fn nobody(&self, failures: &[(&str, Failure)]) -> anyhow::Error {
+    pub(super) fn nobody(&self, failures: &[(&str, Failure)], sent: Sent) -> anyhow::Error {
         let mut text = format!("no peer of {} can be asked from this PC:", self.label);
         for (address, failure) in failures {
             text.push_str(&format!("\n  {address}: {failure}"));
@@ -194,10 +204,20 @@ impl Members {
             matches!(failure, Failure::Certificate { .. }).then_some(address)
         });
         if let Some(address) = other {
+            let what = match sent {
+                Sent::Password => "the root password",
+                Sent::Ticket => "the ticket, which is worth as much for two hours",
+            };
             text.push_str(&format!(
                 "\n  right: imgbuild peer {address}, compared with what that member itself prints; \
-                 never without: whoever answers there would get the root password"
+                 never without: whoever answers there would get {what}"
             ));
+        } else if let Sent::Ticket = sent {
+            // Silent ones alone are no reason to refuse it.
+            text.push_str(
+                "\n  right: members of the cluster as `peers`; the ticket is tried at one of them, \
+                 unless none answers at all",
+            );
         } else {
             let silent = failures
                 .iter()
