@@ -144,6 +144,25 @@ fn a_machine_without_the_bridge_may_have_a_routed_tunnel() {
     );
 }
 
+#[test]
+fn a_tap_for_the_bridge_on_a_machine_without_it_is_told() {
+    let folder = with_config("01-bridged-inline.conf");
+    lab(folder.path(), &["vm42"], "config: vm42.ovpn");
+    let file = folder.path().join("lab.yaml");
+    let text = fs::read_to_string(&file).unwrap();
+    fs::write(&file, text + "  vmbr120: none\n").unwrap();
+    let output = imgbuild(folder.path(), &["check"]);
+    assert_eq!(output.status.code(), Some(0));
+    let text = stderr(&output);
+    let words = ": `dev tap120` is the port of the bridge vmbr120, and this machine has no vmbr120: \
+                 what comes through the tunnel reaches no bridge\n  right: a `vmbr120` in lab.yaml, \
+                 or `openvpn: none` for this VM\n";
+    assert!(
+        text.starts_with("imgbuild: warning: vm42.ovpn:") && text.ends_with(words),
+        "{text}"
+    );
+}
+
 /// Line ends of Windows, a byte order mark and a login reach the guest as they are.
 #[test]
 fn the_guest_reads_what_the_lab_has() {

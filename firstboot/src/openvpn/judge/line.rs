@@ -94,6 +94,9 @@ pub(super) fn judge(option: &Opt, guest: &Guest) -> Option<Finding> {
         }
         "user" | "group" => account(option),
         "proto" => protocol(option, 0),
+        "remote-cert-tls" => one_of(option, &["server", "client"], "server"),
+        "tls-version-min" => one_of(option, &["1.0", "1.1", "1.2", "1.3"], "1.2"),
+        "keepalive" => keepalive(option),
         "remote" => remote(option),
         "dev-node" => first.filter(|node| *node != "/dev/net/tun").map(|node| {
             let message = format!("`dev-node {node}`: on Debian this is the file /dev/net/tun");
@@ -243,6 +246,28 @@ fn account(option: &Opt) -> Option<Finding> {
         };
         let message = format!("Debian has no {} `{name}`", option.name);
         Finding::error(option.place_of(0), message, right)
+    })
+}
+
+/// A first value that is none of those that OpenVPN knows.
+fn one_of(option: &Opt, known: &[&str], right: &str) -> Option<Finding> {
+    let value = option.parameter(0).filter(|value| !known.contains(value))?;
+    let name = &option.name;
+    let message = format!("`{name}` knows no `{value}`: it takes {}", known.join(", "));
+    let right = format!("{name} {right}");
+    Some(Finding::error(option.place_of(0), message, right))
+}
+
+/// The second number is at least twice the first (helper_keepalive in OpenVPN's helper.c).
+fn keepalive(option: &Opt) -> Option<Finding> {
+    let number = |index| option.parameter(index)?.parse::<u32>().ok();
+    let (ping, restart) = (number(0)?, number(1)?);
+    (restart < ping.saturating_mul(2)).then(|| {
+        let message = format!(
+            "`keepalive {ping} {restart}`: OpenVPN does not start where the second number is not at \
+             least twice the first"
+        );
+        Finding::error(option.place, message, "keepalive 10 60")
     })
 }
 

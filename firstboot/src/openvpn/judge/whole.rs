@@ -9,6 +9,7 @@ use super::{Guest, place_of};
 pub(super) fn judge(options: &[&Opt], guest: &Guest, findings: &mut Vec<Finding>) {
     let file = Whole { options };
     findings.extend(file.device(guest));
+    findings.extend(file.side());
     findings.extend(file.remote());
     findings.extend(file.protocol());
     findings.extend(file.scripts());
@@ -71,6 +72,14 @@ impl<'a> Whole<'a> {
             let message = format!("`dev {device}`: OpenVPN cannot tell whether it is a tap");
             return Some(Finding::error(place, message, right));
         }
+        if guest.taps.is_empty() && kind == "tap" && device == tap {
+            let message = format!(
+                "`dev {tap}` is the port of the bridge vmbr120, and this machine has no vmbr120: \
+                 what comes through the tunnel reaches no bridge"
+            );
+            let right = "a `vmbr120` in lab.yaml, or `openvpn: none` for this VM";
+            return Some(Finding::warning(place, message, right));
+        }
         if guest.taps.is_empty() || guest.taps.contains(&device) && kind == "tap" {
             return None;
         }
@@ -93,6 +102,18 @@ impl<'a> Whole<'a> {
         }
         let message = format!("`dev {device}` is in no bridge: the bridge's port is {tap}");
         Some(Finding::error(place, message, right))
+    }
+
+    /// OpenVPN says: --server and --client cannot be used together; --mode server knows no pull.
+    fn side(&self) -> Option<Finding> {
+        let modes = ["server", "server-bridge", "server-ipv6", "mode"];
+        let server = modes.into_iter().find(|name| self.has(name))?;
+        let client = ["client", "pull"].into_iter().find(|name| self.has(name))?;
+        self.is_server().then(|| {
+            let message = format!("`{client}` together with `{server}`: OpenVPN does not start");
+            let right = format!("`{client}` alone: a VM is a client of the VLAN's server");
+            Finding::error(place_of(self.options, server), message, right)
+        })
     }
 
     fn remote(&self) -> Option<Finding> {
