@@ -59,3 +59,25 @@ fn peers_that_are_none() {
          /etc/pve/local/pve-ssl.pem\n"
     );
 }
+
+#[test]
+fn an_address_as_a_browser_shows_it() {
+    let lab = LabFolder::new(&["vm42"]);
+    for (written, host) in [
+        ("https://pve1.example.org:8006/", "pve1.example.org"),
+        ("https://10.120.0.1", "10.120.0.1"),
+        ("10.120.0.1:8006", "10.120.0.1"),
+        ("[fd00::1]:8006", "fd00::1"),
+        ("pve1/", "pve1"),
+    ] {
+        let done = lab.imgbuild(&["peer", written]);
+        assert_eq!((done.code, done.out.as_str()), (Some(1), ""));
+        assert_eq!(
+            done.err,
+            format!(
+                "imgbuild: error: `{written}` is more than an address: a member is asked on port 8006, \
+                 by its IP address or name alone\n  right: imgbuild peer {host}\n"
+            )
+        );
+    }
+}

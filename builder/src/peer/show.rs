@@ -8,10 +8,18 @@ use crate::report::Report;
 use crate::{clock, text};
 use anyhow::{Result, bail};
 use serde_json::json;
+use std::net::IpAddr;
 
 /// `imgbuild peer`: connects without a pin, sends no secret, and shows what came.
 pub fn show(args: &PeerArgs, report: &Report) -> Result<()> {
     let address = &args.address;
+    if let Some(host) = written_with_more(address) {
+        bail!(
+            "`{}` is more than an address: a member is asked on port {PORT}, by its IP address or \
+             name alone\n  right: imgbuild peer {host}",
+            text::plain(address)
+        );
+    }
     let (certificate, remark) = match connect(address, PORT, Pins::Any) {
         Ok(mut connection) => {
             let answer = http::exchange(&mut connection, address, "/", &Request::Get);
@@ -83,6 +91,26 @@ fn tell(address: &str, certificate: &Certificate, report: &Report) {
     }
     report.line(&format!("      - address: {}", yaml(address)));
     report.line(&format!("        fingerprint: \"{fingerprint}\""));
+}
+
+/// The address in what a browser shows, with `https://`, a port or a path; `None` where nothing but
+/// an address is there.
+fn written_with_more(text: &str) -> Option<String> {
+    if text.parse::<IpAddr>().is_ok() {
+        return None;
+    }
+    let rest = text.split_once("://").map_or(text, |(_, rest)| rest);
+    let rest = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let host = match rest.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((inside, _)) => inside,
+        None if rest.matches(':').count() == 1 => rest.split(':').next().unwrap_or_default(),
+        None => rest,
+    };
+    let host = match host.is_empty() {
+        true => "ADDRESS".to_owned(),
+        false => text::plain(host),
+    };
+    (host != text).then_some(host)
 }
 
 /// An IPv6 address needs quotes.
