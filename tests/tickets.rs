@@ -531,3 +531,24 @@ fn clocks_and_nodes_outside_of_a_cluster_are_told() {
         ]
     );
 }
+
+/// By this PC's clock the ticket is over before it is there: a date in the past is no promise.
+#[test]
+fn a_cluster_whose_clock_is_behind_gives_no_date_in_the_past() {
+    let kind = Kind {
+        ahead: -10_800,
+        ..Kind::with(PASSWORD)
+    };
+    let member = Member::start("22.1", kind);
+    let lab = lab(&["vm42"], &member);
+    let done = with_password(&lab);
+    assert_eq!(done.code, Some(0), "{}", done.err);
+    assert!(
+        done.err.contains("of this PC differ by 3 h"),
+        "{}",
+        done.err
+    );
+    let words = "\nthis seed can join for 2 h by the cluster's clock, and by this PC's no more: set the \
+                 clock that is wrong, then imgbuild seed once more\n";
+    assert!(done.out.contains(words), "{}", done.out);
+}

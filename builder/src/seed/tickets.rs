@@ -156,6 +156,13 @@ impl Tickets {
                 (1, _) => "these seeds".to_owned(),
                 (_, _) => format!("the seeds for {}", given.label),
             };
+            if given.until <= clock::now() {
+                report.line(&format!(
+                    "{who} can join for 2 h by the cluster's clock, and by this PC's no more: set the \
+                     clock that is wrong, then imgbuild seed once more"
+                ));
+                continue;
+            }
             report.line(&format!(
                 "{who} can join until {}, {} from now; a VM that is first started later needs a \
                  new seed",
