@@ -67,6 +67,9 @@ fn mask_line(line: &str, state: State) -> (String, State) {
     }
     match secret_key(line) {
         None => (line.to_owned(), State::Open),
+        Some((_, value)) if is_a_switch(&line[..value], &line[value..]) => {
+            (line.to_owned(), State::Open)
+        }
         Some((column, value)) => {
             let secret = line[value..].trim();
             let next = match secret.chars().next() {
@@ -80,6 +83,14 @@ fn mask_line(line: &str, state: State) -> (String, State) {
             )
         }
     }
+}
+
+/// `ssh_password` says whether a password opens ssh: a word that means yes or no is none.
+fn is_a_switch(key: &str, value: &str) -> bool {
+    let words = [
+        "true", "false", "yes", "no", "on", "off", "y", "n", "1", "0",
+    ];
+    key.ends_with("ssh_password:") && words.contains(&value.trim().to_ascii_lowercase().as_str())
 }
 
 /// The part of an address that stands before its `@`.
