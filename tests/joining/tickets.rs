@@ -44,6 +44,43 @@ fn holding(folder: &Path, text: &str) -> Vec<String> {
     found
 }
 
+/// Processes of a running place whose memory holds the text.
+fn processes_holding(node: &Node, text: &str) -> Vec<String> {
+    use std::os::unix::fs::FileExt;
+    let root = String::from_utf8(node.place("root", &[]).stdout).unwrap();
+    let first = root.trim().split('/').nth(2).unwrap().to_owned();
+    let space = |pid: &str| fs::read_link(format!("/proc/{pid}/ns/pid")).ok();
+    let own = space(&first).unwrap();
+    let (mut found, mut looked_at) = (Vec::new(), 0);
+    for entry in fs::read_dir("/proc").unwrap().flatten() {
+        let pid = entry.file_name().to_string_lossy().into_owned();
+        if space(&pid).as_ref() != Some(&own) {
+            continue;
+        }
+        let maps = fs::read_to_string(format!("/proc/{pid}/maps")).unwrap_or_default();
+        let Ok(memory) = fs::File::open(format!("/proc/{pid}/mem")) else {
+            continue;
+        };
+        looked_at += 1;
+        for line in maps.lines().filter(|line| line.contains(" rw")) {
+            let (start, end) = line.split(' ').next().unwrap().split_once('-').unwrap();
+            let [start, end] = [start, end].map(|hex| u64::from_str_radix(hex, 16).unwrap());
+            let mut bytes = vec![0; (end - start) as usize];
+            let read = memory.read_at(&mut bytes, start).unwrap_or(0);
+            if bytes[..read]
+                .windows(text.len())
+                .any(|window| window == text.as_bytes())
+            {
+                let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+                found.push(format!("{} {start:x}", name.trim()));
+            }
+        }
+    }
+    // Process 1, pmxcfs, corosync and the watcher at least.
+    assert!(looked_at >= 4, "{looked_at}");
+    found
+}
+
 /// It joins without a password, in a cluster that asks root for a second factor, and leaves no trace
 /// of the ticket.
 #[test]
@@ -61,6 +98,14 @@ fn a_ticket_joins_in_the_password_s_place() {
     assert!(seed.contains("ticket: \"xxxx"), "{seed}");
     assert_eq!(holding(&node.root, &ticket), [""; 0]);
     assert!(!node.exists("/var/lib/firstboot/tickets"));
+    assert_eq!(processes_holding(&node, &ticket), [""; 0]);
+    // A search that finds nothing proves something only if it finds what is there.
+    std::thread::scope(|scope| {
+        scope.spawn(|| node.must(&["sh", "-c", &format!("sleep 5; : {ticket}")]));
+        node.wait("the text in a process", || {
+            !processes_holding(&node, &ticket).is_empty()
+        });
+    });
     // The same with the password: nobody is there to type the second factor.
     let other = lab.joiner("vm43", 43, &[&cluster[0]], "");
     let reason = failed(&other);
