@@ -118,7 +118,7 @@ pub(super) fn change(
         let conf = corosync_conf::read(text).map_err(problem)?;
         let votes = wanted(&conf);
         let votes: Vec<(&str, u32)> = votes.iter().map(|(name, n)| (&**name, *n)).collect();
-        let new = corosync_conf::with_all_votes(text, &votes).map_err(problem)?;
+        let new = corosync_conf::with_votes(text, &votes).map_err(problem)?;
         Ok(new.map(|new| (conf, new)))
     };
     for _ in 0..TRIES {

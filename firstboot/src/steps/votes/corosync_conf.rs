@@ -82,14 +82,9 @@ pub fn read(text: &str) -> Result<Conf, Problem> {
     })
 }
 
-/// The text with this many votes for a node and the version raised by one, or `None` when
-/// the node has them.
-pub fn with_votes(text: &str, name: &str, votes: u32) -> Result<Option<String>, Problem> {
-    with_all_votes(text, &[(name, votes)])
-}
-
-/// The same for several nodes at once: one change, one new version.
-pub fn with_all_votes(text: &str, wanted: &[(&str, u32)]) -> Result<Option<String>, Problem> {
+/// The text with these votes for these nodes and the version raised by one, or `None` when they have
+/// them.
+pub fn with_votes(text: &str, wanted: &[(&str, u32)]) -> Result<Option<String>, Problem> {
     let layout = Layout::of(text)?;
     let mut edits = Vec::new();
     for (name, votes) in wanted {

@@ -52,7 +52,7 @@ fn difference(before: &str, after: &str) -> Vec<String> {
 
 #[test]
 fn two_lines_of_a_real_file_change() {
-    let after = with_votes(JOINED, "beta", 0).unwrap().unwrap();
+    let after = with_votes(JOINED, &[("beta", 0)]).unwrap().unwrap();
     assert_eq!(
         difference(JOINED, &after),
         [
@@ -73,16 +73,16 @@ fn two_lines_of_a_real_file_change() {
 
 #[test]
 fn nothing_changes_when_the_votes_are_there() {
-    assert_eq!(with_votes(JOINED, "beta", 1), Ok(None));
+    assert_eq!(with_votes(JOINED, &[("beta", 1)]), Ok(None));
     let without = JOINED.replace("    quorum_votes: 1\n", "");
-    assert_eq!(with_votes(&without, "beta", 1), Ok(None));
+    assert_eq!(with_votes(&without, &[("beta", 1)]), Ok(None));
 }
 
 #[test]
 fn an_entry_without_votes_gets_the_setting() {
     // What `pvecm add --votes 0` leaves behind.
     let text = JOINED.replacen("    nodeid: 2\n    quorum_votes: 1\n", "    nodeid: 2\n", 1);
-    let after = with_votes(&text, "beta", 0).unwrap().unwrap();
+    let after = with_votes(&text, &[("beta", 0)]).unwrap().unwrap();
     let expected = "    nodeid: 2\n    ring0_addr: 10.99.0.12\n    quorum_votes: 0\n  }\n}";
     assert!(after.contains(expected), "{after}");
     assert_eq!(read(&after).unwrap().votes("beta"), Some(0));
@@ -93,7 +93,7 @@ fn comments_order_and_the_unknown_stay() {
     let text = "# by hand\ntotem {\n\tconfig_version:\t9 # see the log\n\tunknown: a: b\n}\n\
                 nodelist {\n\t# quorum_votes: 7\n\tnode {\n\t\tquorum_votes:5\n\t\t\
                 ring0_addr: 10.0.0.1\n\t}\n\tnode {\n\t\tname: b\n\t}\n}";
-    let after = with_votes(text, "10.0.0.1", 0).unwrap().unwrap();
+    let after = with_votes(text, &[("10.0.0.1", 0)]).unwrap().unwrap();
     assert_eq!(
         difference(text, &after),
         [
@@ -107,20 +107,20 @@ fn comments_order_and_the_unknown_stay() {
 
 #[test]
 fn a_name_is_compared_whole() {
-    let problem = |name| with_votes(JOINED, name, 0).unwrap_err().to_string();
+    let problem = |name| with_votes(JOINED, &[(name, 0)]).unwrap_err().to_string();
     assert_eq!(problem("alph"), "alph is not in its nodelist");
     let twice = JOINED.replace("name: alpha", "name: beta");
     assert_eq!(
-        with_votes(&twice, "beta", 0),
+        with_votes(&twice, &[("beta", 0)]),
         Err(Problem::Twice("beta".into()))
     );
 }
 
 #[test]
 fn the_last_vote_is_not_taken() {
-    let text = with_votes(JOINED, "alpha", 0).unwrap().unwrap();
-    assert_eq!(with_votes(&text, "beta", 0), Err(Problem::NoVotes));
-    assert!(with_votes(&text, "beta", 2).unwrap().is_some());
+    let text = with_votes(JOINED, &[("alpha", 0)]).unwrap().unwrap();
+    assert_eq!(with_votes(&text, &[("beta", 0)]), Err(Problem::NoVotes));
+    assert!(with_votes(&text, &[("beta", 2)]).unwrap().is_some());
 }
 
 #[test]
@@ -149,12 +149,12 @@ fn what_is_no_corosync_conf_is_refused() {
     assert_eq!(read(""), Err(Problem::Version));
     let top = format!("config_version: {}", u64::MAX);
     let full = JOINED.replace("config_version: 2", &top);
-    assert_eq!(with_votes(&full, "beta", 0), Err(Problem::Version));
+    assert_eq!(with_votes(&full, &[("beta", 0)]), Err(Problem::Version));
 }
 
 #[test]
 fn several_nodes_are_one_change() {
-    let after = with_all_votes(JOINED, &[("alpha", 3), ("beta", 0)]);
+    let after = with_votes(JOINED, &[("alpha", 3), ("beta", 0)]);
     assert_eq!(
         difference(JOINED, &after.unwrap().unwrap()),
         [
@@ -166,10 +166,7 @@ fn several_nodes_are_one_change() {
             "+  config_version: 3",
         ]
     );
-    assert_eq!(
-        with_all_votes(JOINED, &[("alpha", 1), ("beta", 1)]),
-        Ok(None)
-    );
-    let none = with_all_votes(JOINED, &[("alpha", 0), ("beta", 0)]);
+    assert_eq!(with_votes(JOINED, &[("alpha", 1), ("beta", 1)]), Ok(None));
+    let none = with_votes(JOINED, &[("alpha", 0), ("beta", 0)]);
     assert_eq!(none, Err(Problem::NoVotes));
 }
