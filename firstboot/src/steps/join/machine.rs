@@ -33,8 +33,8 @@
 //! | `LeftBehind` | own | add `--force` | two nodes at once: its corosync stopped for good |
 //! | `LeftBehind` | absent | another peer, then later | it was deleted; or this peer knows an old state only |
 //! | any of these | other's | refuse | another machine has this name, or this address |
-//! | `Waiting` | – | wait | died while waiting for quorum; UDP 5405 blocked; a majority is off |
-//! | `NoCertificate` | – | `pvecm updatecerts` | quorum came after the join had died |
+//! | `Waiting` | – | wait; where a peer has a newer configuration, corosync is stopped ([`super::stale`]) | died while waiting for quorum; UDP 5405 blocked; a majority is off; others joined |
+//! | `NoCertificate` | – | a key that is none removed, `pvecm updatecerts --force` | quorum came after the join had died; a cut while the key was made |
 //! | `Member` | – | done | – |
 //!
 //! What `pvecm add` says decides how to go on ([`after`]):
