@@ -21,7 +21,8 @@ loader.exec_module(record)
 
 ISO = "ab" * 32
 FILES = ("builder/src/base/mod.rs", "builder/src/base/netinst/mod.rs", "builder/src/console.rs", "builder/src/qemu/mod.rs",
-         "builder/src/tail.rs", "images/base.yaml", "templates/firstboot-join.service", "templates/netinst/hook",
+         "builder/src/tail.rs", "images/base.yaml", "templates/corosync-firstboot.conf", "templates/firstboot-join.service",
+         "templates/unattended-upgrades.conf", "templates/netinst/hook",
          "templates/provision.sh", "templates/seal.sh", "tests/installer.rs", "tests/installer/compare.rs", "tests/netinst/isomaker/archive.py", "tests/netinst/make-iso",
          "tests/standin/debian_kernel.py", "tests/standin/make-repo", "tests/whole_way/stand_in.rs")
 
