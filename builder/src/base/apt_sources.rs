@@ -5,28 +5,35 @@ use crate::definition::RELEASES;
 use anyhow::{Result, bail};
 use std::process::Command;
 
-/// Debian's own, which every PC with a network can reach.
-const DEBIAN: &str = "http://deb.debian.org/debian";
-/// The same for security updates. A mirror of Debian's archive does not have these.
-const SECURITY: &str = "http://deb.debian.org/debian-security";
-
 /// The new system's APT lines, the mirror's first: of `mirror` and `security`, where they are
 /// given, else of this host's own archives, where these are Debian's, else of Debian's own. Each
 /// base has the security archive.
 pub fn choose(release: &str, mirror: Option<&str>, security: Option<&str>) -> Result<Vec<String>> {
-    let host = Archives::of(&print_uris());
-    lines(release, mirror, security, &host)
+    let known = Archives::of(&print_uris()).or(debians_own);
+    lines(release, mirror, security, &known)
 }
 
 fn lines(
     release: &str,
     mirror: Option<&str>,
     security: Option<&str>,
-    host: &Archives,
+    known: &Archives,
 ) -> Result<Vec<String>> {
-    let mirror = mirror.or(host.mirror.as_deref()).unwrap_or(DEBIAN);
-    // Another mirror may have its security archive anywhere; this host's is known to work.
-    let security = security.or(host.security.as_deref()).unwrap_or(SECURITY);
+    let Some(mirror) = mirror.or(known.mirror.as_deref()) else {
+        bail!(
+            "no Debian mirror is known: this PC's APT sources name none, and mmdebstrap, which knows \
+             Debian's own, is not installed. Give one with --mirror, or as `mirror` in the image \
+             definition"
+        );
+    };
+    // Another mirror may have its security archive anywhere; this one is known to work.
+    let Some(security) = security.or(known.security.as_deref()) else {
+        bail!(
+            "no archive of Debian's security updates is known: this PC's APT sources name none, and \
+             mmdebstrap, which knows Debian's own, is not installed. Give it as `security_mirror` in the \
+             image definition"
+        );
+    };
     for (what, url) in [("mirror", mirror), ("security archive", security)] {
         if !["http://", "https://"].iter().any(|s| url.starts_with(s)) {
             bail!("the {what} `{url}` is not a http:// or https:// URL");
@@ -40,7 +47,7 @@ fn lines(
     ])
 }
 
-/// Debian's archives among a host's APT sources.
+/// Debian's archives, as far as somebody names them.
 #[derive(Debug, Default, PartialEq)]
 struct Archives {
     mirror: Option<String>,
@@ -48,6 +55,38 @@ struct Archives {
 }
 
 impl Archives {
+    /// These, and where one is missing what `others` has.
+    fn or(self, others: impl FnOnce() -> Self) -> Self {
+        if self.mirror.is_some() && self.security.is_some() {
+            return self;
+        }
+        let others = others();
+        Archives {
+            mirror: self.mirror.or(others.mirror),
+            security: self.security.or(others.security),
+        }
+    }
+
+    /// What mmdebstrap takes where nobody names a mirror, in the text of its program: the first
+    /// addresses in quotation marks that end as Debian's archives do.
+    fn in_mmdebstrap(program: &str) -> Self {
+        let with = |ending: &str| {
+            let mut words = program.split(['\'', '"']);
+            let is_it = |word: &&str| {
+                let rest = word
+                    .strip_prefix("http://")
+                    .or(word.strip_prefix("https://"));
+                let is_plain = |rest: &str| !rest.contains(['$', ' ', '\n']);
+                rest.is_some_and(|rest| is_plain(rest) && rest.ends_with(ending))
+            };
+            words.find(is_it).map(str::to_owned)
+        };
+        Archives {
+            mirror: with("/debian"),
+            security: with("/debian-security"),
+        }
+    }
+
     /// Reads what `apt-get --print-uris update` says: `'ARCHIVE/dists/SUITE/InRelease' FILE SIZE`.
     /// Ubuntu's archives have other suites. Others have Debian's as well, and a name that ends
     /// with `/debian`; none has `SUITE-updates`.
@@ -98,6 +137,13 @@ fn print_uris() -> String {
     String::from_utf8_lossy(&listed.unwrap_or_default()).into_owned()
 }
 
+/// Debian's own archives, from the one program at hand that knows them on every PC.
+fn debians_own() -> Archives {
+    let program = command::find("mmdebstrap");
+    let text = program.and_then(|file| Ok(std::fs::read(file)?));
+    Archives::in_mmdebstrap(&String::from_utf8_lossy(&text.unwrap_or_default()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -110,15 +156,24 @@ mod tests {
         Archives::of(&lines.collect::<String>())
     }
 
+    /// With an mmdebstrap that has these lines.
     fn shown(mirror: Option<&str>, security: Option<&str>, host: &Archives) -> String {
-        let lines = lines("trixie", mirror, security, host).unwrap();
+        let program = "# such as 'http://$host/debian'\n    my $mirror    = \
+                       'http://own.example.org/debian';\n    my $secmirror = \
+                       'http://own.example.org/debian-security';\n$ mmdebstrap sid x 'http://x/debian'\n";
+        let host = Archives {
+            mirror: host.mirror.clone(),
+            security: host.security.clone(),
+        };
+        let known = host.or(|| Archives::in_mmdebstrap(program));
+        let lines = lines("trixie", mirror, security, &known).unwrap();
         let lines = lines.iter().map(|line| line.strip_prefix("deb ").unwrap());
         lines.collect::<Vec<_>>().join("\n")
     }
 
-    const OWN: &str = "http://deb.debian.org/debian trixie main\n\
-                       http://deb.debian.org/debian trixie-updates main\n\
-                       http://deb.debian.org/debian-security trixie-security main";
+    const OWN: &str = "http://own.example.org/debian trixie main\n\
+                       http://own.example.org/debian trixie-updates main\n\
+                       http://own.example.org/debian-security trixie-security main";
 
     #[test]
     fn a_debian_pc_s_own_archives_are_taken() {
@@ -155,7 +210,7 @@ mod tests {
             shown(Some("https://m.example.org/debian/"), None, &host),
             "https://m.example.org/debian trixie main\n\
              https://m.example.org/debian trixie-updates main\n\
-             http://deb.debian.org/debian-security trixie-security main"
+             http://own.example.org/debian-security trixie-security main"
         );
         assert_eq!(
             shown(Some("http://m/debian"), Some("http://m/security/"), &host),
@@ -168,10 +223,42 @@ mod tests {
     fn a_host_without_apt_and_a_url_that_is_none() {
         assert_eq!(shown(None, None, &Archives::of("")), OWN);
         assert_eq!(shown(None, None, &Archives::of("E: words\n'x' y 0\n")), OWN);
-        let error = lines("trixie", Some("ftp://x"), None, &Archives::default()).unwrap_err();
+        let error = lines(
+            "trixie",
+            Some("ftp://x"),
+            Some("http://s"),
+            &Archives::default(),
+        );
+        let error = error.unwrap_err();
         assert_eq!(
             error.to_string(),
             "the mirror `ftp://x` is not a http:// or https:// URL"
+        );
+    }
+
+    #[test]
+    fn where_nobody_knows_one_it_is_asked_for() {
+        let said = |mirror| {
+            let known = Archives::in_mmdebstrap("#!/usr/bin/perl\n");
+            lines("trixie", mirror, None, &known)
+                .unwrap_err()
+                .to_string()
+        };
+        let unknown = "this PC's APT sources name none, and mmdebstrap, which knows Debian's own, is not \
+                       installed. Give";
+        assert_eq!(
+            said(None),
+            format!(
+                "no Debian mirror is known: {unknown} one with --mirror, or as `mirror` in the image \
+                 definition"
+            )
+        );
+        assert_eq!(
+            said(Some("http://m/debian")),
+            format!(
+                "no archive of Debian's security updates is known: {unknown} it as `security_mirror` in \
+                 the image definition"
+            )
         );
     }
 }
