@@ -11,8 +11,8 @@ use crate::member;
 use crate::root::Root;
 use crate::seed::Seed;
 use crate::status::{Reporter, StepState, Verdict};
+use crate::steps::secret;
 use crate::steps::votes::dead;
-use crate::steps::{hostname, secret};
 use std::time::Duration;
 
 pub use retry::retry;
@@ -163,9 +163,8 @@ fn name(root: &Root) -> Option<String> {
         Ok(Loaded::Found(journal)) => Some(journal.name),
         // A member is looked after, whatever became of the journal.
         _ => {
-            let text = root.read_text(hostname::FILE).ok().flatten()?;
-            let name = text.trim().split('.').next().unwrap_or_default();
-            (!name.is_empty()).then(|| name.to_owned())
+            let name = work::current_name(root).ok()?;
+            (!name.is_empty()).then_some(name)
         }
     }
 }

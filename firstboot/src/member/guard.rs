@@ -7,7 +7,7 @@ use super::mend::{self, Compared};
 use super::{LOCAL, hold, others};
 use crate::root::Root;
 use crate::steps::addresses;
-use crate::steps::join::members;
+use crate::steps::join::members::Members;
 use crate::steps::join::observe::AUTHKEY;
 use crate::steps::votes::corosync_conf::Conf;
 use crate::steps::votes::store;
@@ -28,15 +28,13 @@ pub fn guard(root: &Root, name: &str) -> Result<Option<String>> {
     if !root.is_live() || !root.exists(AUTHKEY)? {
         return Ok(None);
     }
-    let has_members = root
-        .read_text(members::FILE)
-        .is_ok_and(|text| text.is_some());
+    let has_members = Members::of(root).is_some();
     let certificate = format!("/etc/pve/nodes/{name}/pve-ssl.pem");
     let is_whole = store::is_usable(root) && root.exists(&certificate).unwrap_or(true);
     if has_members && !is_whole {
         // The certificate comes last: without it no member knows this node's ssh key, so none would
-        // tell that it is stale. And before that, such a corosync counts for the others' quorum and takes part in nothing; the next joiner
-        // gets none while it runs. The join starts it where it is needed for the repair.
+        // tell that it is stale. And such a corosync may count for the others' quorum and take part in
+        // nothing; the next joiner gets none while it runs. The join starts it where the repair needs it.
         hold(root, false)?;
         return Ok(Some(
             "an earlier join was cut half-way: corosync waits until the join has repaired it"
@@ -86,8 +84,10 @@ pub fn guard(root: &Root, name: &str) -> Result<Option<String>> {
 
 /// The node's own addresses on the cluster's links.
 fn addresses(own: &Conf, name: &str) -> Vec<IpAddr> {
-    let node = own.nodes.iter().find(|node| node.name == name);
-    let links = node.map(|node| &node.links[..]).unwrap_or_default();
+    let links = own
+        .node(name)
+        .map(|node| &node.links[..])
+        .unwrap_or_default();
     links.iter().filter_map(|link| link.parse().ok()).collect()
 }
 

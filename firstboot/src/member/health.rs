@@ -2,7 +2,7 @@
 
 use crate::root::Root;
 use crate::steps::join::machine::Corosync;
-use crate::steps::join::members::{self, Members};
+use crate::steps::join::members::Members;
 use crate::steps::join::observe::{self, AUTHKEY};
 use crate::steps::votes::store;
 use std::time::Duration;
@@ -35,8 +35,7 @@ pub fn look(root: &Root, name: &str) -> Health {
     if !root.exists(AUTHKEY).unwrap_or(false) {
         return Health::NoMember;
     }
-    let text = root.read_text(members::FILE).ok().flatten();
-    let members = text.and_then(|text| Members::parse(&text).ok());
+    let members = Members::of(root);
     if members.as_ref().is_some_and(|m| m.online_in(name).is_ok()) {
         return Health::Well;
     }
@@ -85,6 +84,7 @@ fn connected(text: &str) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::steps::join::members;
 
     #[test]
     fn corosync_tools() {

@@ -44,27 +44,18 @@ pub enum Compared {
 /// this node, at an address of the own file or at one that this machine has (`is_own`: the cluster's
 /// network may have been renumbered); otherwise it was removed, and must not speak to the cluster.
 pub fn compare(other: &Conf, own: &Conf, name: &str, is_own: &dyn Fn(&str) -> bool) -> Compared {
-    let links = |conf: &Conf| {
-        let node = conf.nodes.iter().find(|node| node.name == name);
-        node.map(|node| node.links.clone())
-    };
     if other.version <= own.version {
         return Compared::Same;
     }
-    let known = links(own).unwrap_or_default();
-    match links(other) {
-        Some(links)
-            if links
-                .iter()
-                .any(|link| known.contains(link) || is_own(link)) =>
-        {
-            Compared::Newer
-        }
+    let known = own.node(name).map(|node| &node.links[..]);
+    let is_here = |link: &String| known.unwrap_or_default().contains(link) || is_own(link);
+    match other.node(name) {
+        Some(node) if node.links.iter().any(is_here) => Compared::Newer,
         None => Compared::Foreign(format!(
             "it does not list {name} any more: this node was removed from the cluster, and must not \
              come back. For a new node of this name delete the VM's disk on the host and seed again"
         )),
-        Some(links) => Compared::Foreign(format!("it has {name} at {}", links.join(", "))),
+        Some(node) => Compared::Foreign(format!("it has {name} at {}", node.links.join(", "))),
     }
 }
 

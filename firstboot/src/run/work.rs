@@ -197,7 +197,8 @@ impl Work<'_, '_> {
     }
 }
 
-fn current_name(root: &Root) -> Result<String> {
+/// The short name in `/etc/hostname`; empty where there is none.
+pub(super) fn current_name(root: &Root) -> Result<String> {
     let text = root.read_text(hostname::FILE)?.unwrap_or_default();
     Ok(short(text.trim()).to_owned())
 }

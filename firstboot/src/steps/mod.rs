@@ -168,3 +168,24 @@ pub fn node_address(seed: &Seed) -> Option<IpAddr> {
         .chain(bridges)
         .find_map(|address| address.split('/').next()?.parse().ok())
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// What a step of a machine named vm42 is given, in its first attempt.
+    pub fn context<'a>(root: &'a Root, source: &'a Source, seed: &'a Seed) -> Context<'a> {
+        Context {
+            root,
+            source,
+            seed,
+            name: "vm42".to_owned(),
+            fqdn: "vm42".to_owned(),
+            old_names: Vec::new(),
+            unnamed: false,
+            kept: None,
+            attempt: 1,
+            log: &|_| {},
+        }
+    }
+}

@@ -131,6 +131,7 @@ mod tests {
     use super::*;
     use crate::media::Source;
     use crate::seed::parse;
+    use crate::steps::tests::context;
 
     /// Debian 13's, without its comments.
     const DEBIAN: &str = "confdir /etc/chrony/conf.d\n\n# Use Debian vendor zone.\npool 2.debian.pool.ntp.org \
@@ -139,18 +140,8 @@ mod tests {
     fn run_with(root: &Root, ntp: &str) -> Result<Outcome, String> {
         let user = format!("#cloud-config\nhostname: vm42\n{ntp}");
         let source = Source::Folder(root.path("/").unwrap());
-        let context = Context {
-            root,
-            source: &source,
-            seed: &parse("instance-id: i-1\n", &user, None).unwrap(),
-            name: "vm42".to_owned(),
-            fqdn: "vm42".to_owned(),
-            old_names: Vec::new(),
-            unnamed: false,
-            kept: None,
-            attempt: 1,
-            log: &|_| {},
-        };
+        let seed = parse("instance-id: i-1\n", &user, None).unwrap();
+        let context = context(root, &source, &seed);
         run(&context).map_err(|error| error.to_string())
     }
 

@@ -10,7 +10,6 @@ use crate::root::Root;
 use crate::seed::OpenVpnInstance;
 use anyhow::{Result, bail};
 use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::OsStr;
 
 const UNIT: &str = "/usr/lib/systemd/system/openvpn@.service";
 
@@ -69,7 +68,7 @@ fn write(root: &Root, name: &str, instance: &OpenVpnInstance, tap: Option<&str>)
     let written = root.ensure(&file(name), text.as_bytes(), 0o600)?;
     let dropped = root.ensure(&drop_in(name), DROP_IN.as_bytes(), 0o644)?;
     if dropped && root.is_live() {
-        root.run("systemctl", &["daemon-reload"].map(OsStr::new), b"")?;
+        root.systemctl(&["daemon-reload"])?;
     }
     let enabled = root.symlink(UNIT, &link(name))?;
     Ok(changed || written || dropped || enabled)
@@ -115,12 +114,7 @@ fn remove(root: &Root, name: &str) -> Result<bool> {
 /// Not waiting: the units run after the network, which waits for this very stage.
 fn systemctl(root: &Root, verb: &str, name: &str) -> Result<()> {
     if root.is_live() {
-        let service = service(name);
-        root.run(
-            "systemctl",
-            &[verb, "--no-block", &service].map(OsStr::new),
-            b"",
-        )?;
+        root.systemctl(&[verb, "--no-block", &service(name)])?;
     }
     Ok(())
 }

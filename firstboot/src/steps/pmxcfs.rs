@@ -92,6 +92,7 @@ pub fn short_pause() {
 pub(super) mod tests {
     use super::*;
     use crate::media::Source;
+    use crate::steps::tests::context;
     use anyhow::Context as _;
 
     /// Gives a step what it gets, for a machine named vm42.
@@ -99,18 +100,7 @@ pub(super) mod tests {
         let meta_data = "instance-id: a\nlocal-hostname: vm42\n";
         let user_data = format!("#cloud-config\n{user_data}\n");
         let seed = crate::seed::parse(meta_data, &user_data, None).unwrap();
-        run(&Context {
-            root,
-            source: &Source::Folder("/nowhere".into()),
-            seed: &seed,
-            name: "vm42".to_owned(),
-            fqdn: "vm42".to_owned(),
-            old_names: Vec::new(),
-            unnamed: false,
-            kept: None,
-            attempt: 1,
-            log: &|_| {},
-        })
+        run(&context(root, &Source::Folder("/nowhere".into()), &seed))
     }
 
     /// A seed that joins a cluster, with this beside `cluster` in `proxmox`.

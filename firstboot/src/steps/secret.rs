@@ -77,6 +77,7 @@ mod tests {
     use super::*;
     use crate::root::Root;
     use crate::seed::{Ticket, parse};
+    use crate::steps::tests::context;
     use std::fs;
 
     const TICKET: &str = "PVE:root@pam:6B0844C3::rZ9xX/+wOpQ9xw==";
@@ -100,18 +101,8 @@ mod tests {
             remembered::remember(&root, "i-1", &ticket).unwrap();
         }
         let source = Source::Folder(seed.clone());
-        let context = Context {
-            root: &root,
-            source: &source,
-            seed: &parse(meta, &user, None).unwrap(),
-            name: "vm42".to_owned(),
-            fqdn: "vm42".to_owned(),
-            old_names: Vec::new(),
-            unnamed: false,
-            kept: None,
-            attempt: 1,
-            log: &|_| {},
-        };
+        let seed_read = parse(meta, &user, None).unwrap();
+        let context = context(&root, &source, &seed_read);
         let outcome = run(&context).unwrap();
         assert_eq!(remembered::newest(&root, "i-1").unwrap(), None);
         (outcome, fs::read_to_string(seed.join("user-data")).unwrap())

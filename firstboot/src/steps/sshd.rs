@@ -92,8 +92,7 @@ fn take_over(root: &Root) -> Result<()> {
         .trim()
         == "active"
     {
-        let words = ["reload", "--no-block", "ssh.service"].map(OsStr::new);
-        root.run("systemctl", &words, b"")?;
+        root.systemctl(&["reload", "--no-block", "ssh.service"])?;
     }
     Ok(())
 }

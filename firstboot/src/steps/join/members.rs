@@ -1,5 +1,6 @@
 //! pmxcfs's own list of the cluster's nodes.
 
+use crate::root::Root;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
@@ -35,6 +36,12 @@ pub struct Node {
 }
 
 impl Members {
+    /// Reads the file; `None` where pmxcfs is not there. While it goes down or comes up the file may be
+    /// away, or cut.
+    pub fn of(root: &Root) -> Option<Members> {
+        Members::parse(&root.read_text(FILE).ok().flatten()?).ok()
+    }
+
     /// Reads the file's text.
     pub fn parse(text: &str) -> serde_json::Result<Members> {
         serde_json::from_str(text)

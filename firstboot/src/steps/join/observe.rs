@@ -1,7 +1,7 @@
 //! Looking at this node: everything that [`State`](super::machine::State) follows from.
 
 use super::machine::{Corosync, Observed};
-use super::members::{self, Members};
+use super::members::Members;
 use crate::clock;
 use crate::root::Root;
 use crate::steps::votes::store;
@@ -16,9 +16,7 @@ const KEY: &str = "/etc/pve/local/pve-ssl.key";
 
 /// Looks at the node `name`.
 pub fn observe(root: &Root, name: &str) -> Result<Observed> {
-    // While pmxcfs goes down or comes up the file may be away, or cut.
-    let text = root.read_text(members::FILE).ok().flatten();
-    let members = text.and_then(|text| Members::parse(&text).ok());
+    let members = Members::of(root);
     let complete = members.as_ref().is_some_and(|m| m.online_in(name).is_ok());
     Ok(Observed {
         authkey: root.exists(AUTHKEY)?,
@@ -104,6 +102,7 @@ pub fn clock_is_behind(root: &Root, words: &str) -> Result<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::steps::join::members;
 
     #[test]
     fn a_certificate_of_another_authority_is_none() {

@@ -60,10 +60,14 @@ pub struct Node {
 }
 
 impl Conf {
+    /// The entry of a node, or `None` when it is not in the list.
+    pub fn node(&self, name: &str) -> Option<&Node> {
+        self.nodes.iter().find(|node| node.name == name)
+    }
+
     /// The votes of a node, or `None` when it is not in the list.
     pub fn votes(&self, name: &str) -> Option<u32> {
-        let node = self.nodes.iter().find(|node| node.name == name)?;
-        Some(node.votes)
+        Some(self.node(name)?.votes)
     }
 }
 

@@ -10,7 +10,7 @@ use super::{change, corosync_conf};
 use crate::patience;
 use crate::root::Root;
 use crate::seed::{Cluster, names};
-use crate::steps::join::members::{self, Members};
+use crate::steps::join::members::Members;
 use anyhow::Result;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -47,9 +47,9 @@ impl Dead {
     pub fn take_votes(&mut self, root: &Root, name: &str) -> Option<String> {
         let words = root.read_text(LAB).ok().flatten()?;
         let words: Vec<String> = words.lines().map(str::to_owned).collect();
-        let off = |conf: &Conf| with_vote(conf, &members(root)?, &words, name, 0);
+        let off = |conf: &Conf| with_vote(conf, &Members::of(root)?, &words, name, 0);
         let conf = corosync_conf::read(&root.read_text(FILE).ok().flatten()?).ok()?;
-        let at_work = with_vote(&conf, &members(root)?, &words, name, 1)?;
+        let at_work = with_vote(&conf, &Members::of(root)?, &words, name, 1)?;
         self.keep_their_votes(at_work, Instant::now());
         if !self.are_cut(off(&conf)?, Instant::now()) {
             return None;
@@ -97,10 +97,6 @@ impl Dead {
         let mut times = self.since.values();
         times.any(|since| now.duration_since(*since) >= CUT)
     }
-}
-
-fn members(root: &Root) -> Option<Members> {
-    Members::parse(&root.read_text(members::FILE).ok().flatten()?).ok()
 }
 
 /// The lab's other nodes that have a vote and are `online` (1) or off (0); `None` where this node is
