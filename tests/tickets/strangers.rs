@@ -1,19 +1,14 @@
 //! Peers that are not what lab.yaml says, or no Proxmox VE at all.
 
 use super::member::{Kind, Member};
-use super::{LINE, PASSWORD, cluster, lab, lab_of, refused, with_password};
+use super::{LINE, PASSWORD, cluster, lab, lab_of, refused_from_script, with_password};
 
 #[test]
 fn another_certificate_gets_no_password() {
     let member = Member::start("6.1", Kind::with(PASSWORD));
     let pinned = ["AB"; 32].join(":");
     let lab = lab_of(&["vm42"], &[(&member.address, &pinned)]);
-    let words = refused(
-        &lab,
-        &["vm42", "--password-stdin"],
-        PASSWORD,
-        &member.address,
-    );
+    let words = refused_from_script(&lab, &member);
     assert_eq!(
         words,
         format!(
@@ -55,12 +50,7 @@ fn a_certificate_without_its_key_gets_no_password() {
     };
     let member = Member::start("18.1", kind);
     let lab = lab(&["vm42"], &member);
-    let words = refused(
-        &lab,
-        &["vm42", "--password-stdin"],
-        PASSWORD,
-        &member.address,
-    );
+    let words = refused_from_script(&lab, &member);
     let expected = "imgbuild: error: no peer of the cluster of ADDRESS can be asked from this PC:\n  \
                     ADDRESS: no TLS connection: invalid peer certificate: BadSignature\n";
     assert!(words.starts_with(expected), "{words}");
@@ -128,12 +118,7 @@ fn what_is_no_proxmox_is_told_apart() {
         };
         let member = Member::start(number, kind);
         let lab = lab(&["vm42"], &member);
-        let words = refused(
-            &lab,
-            &["vm42", "--password-stdin"],
-            PASSWORD,
-            &member.address,
-        );
+        let words = refused_from_script(&lab, &member);
         assert_eq!(words, nobody(expected));
     }
     let kind = Kind {
@@ -142,12 +127,7 @@ fn what_is_no_proxmox_is_told_apart() {
     };
     let member = Member::start("8.7", kind);
     let lab = lab(&["vm42"], &member);
-    let words = refused(
-        &lab,
-        &["vm42", "--password-stdin"],
-        PASSWORD,
-        &member.address,
-    );
+    let words = refused_from_script(&lab, &member);
     assert_eq!(words, nobody("it does not speak TLS"));
 }
 
