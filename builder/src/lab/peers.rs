@@ -42,15 +42,9 @@ pub(super) fn read(r: &mut Reader, f: &Fields<'_>, folder: &Folder) -> Vec<Place
         let Some(peer) = read_peer(r, node, folder) else {
             continue;
         };
-        if let Some(first) = peers.iter().find(|p| p.value.address == peer.value.address) {
-            let message = format!(
-                "the peer {} is listed twice; first in line {}",
-                peer.value.address, first.place.line
-            );
-            r.problem(peer.place, message, "each peer once");
-            continue;
-        }
-        peers.push(peer);
+        let what = format!("the peer {} is listed", peer.value.address);
+        let same = |one: &Peer, other: &Peer| one.address == other.address;
+        r.push_once(&mut peers, peer, same, (&what, "each peer once"));
     }
     peers
 }

@@ -93,16 +93,9 @@ fn read_rules(r: &mut Reader, f: &Fields<'_>) -> Vec<HaRule> {
         let Some(rule) = read_rule(r, node, right) else {
             continue;
         };
-        let known = |other: &&Placed<HaRule>| other.value.name == rule.value.name;
-        if let Some(first) = rules.iter().find(known) {
-            let message = format!(
-                "this is in the list twice; first in line {}",
-                first.place.line
-            );
-            r.problem(rule.place, message, "each item once");
-            continue;
-        }
-        rules.push(rule);
+        let same = |one: &HaRule, other: &HaRule| one.name == other.name;
+        let words = ("this is in the list", "each item once");
+        r.push_once(&mut rules, rule, same, words);
     }
     rules.into_iter().map(|rule| rule.value).collect()
 }
@@ -134,16 +127,9 @@ pub(super) fn read_storage(r: &mut Reader, node: &Node) -> Vec<NfsStorage> {
         let Some(storage) = read_one(r, node) else {
             continue;
         };
-        let known = |other: &&Placed<NfsStorage>| other.value.id == storage.value.id;
-        if let Some(first) = storages.iter().find(known) {
-            let message = format!(
-                "the storage `{}` is listed twice; first in line {}",
-                storage.value.id, first.place.line
-            );
-            r.problem(storage.place, message, "each storage once");
-            continue;
-        }
-        storages.push(storage);
+        let what = format!("the storage `{}` is listed", storage.value.id);
+        let same = |one: &NfsStorage, other: &NfsStorage| one.id == other.id;
+        r.push_once(&mut storages, storage, same, (&what, "each storage once"));
     }
     storages.into_iter().map(|storage| storage.value).collect()
 }

@@ -327,17 +327,29 @@ impl Reader {
             let Some(item) = self.formed(node, right, &form) else {
                 continue;
             };
-            if let Some(first) = items.iter().find(|i| i.value == item.value) {
-                let message = format!(
-                    "this is in the list twice; first in line {}",
-                    first.place.line
-                );
-                self.problem(item.place, message, "each item once");
-                continue;
-            }
-            items.push(item);
+            let words = ("this is in the list", "each item once");
+            self.push_once(&mut items, item, PartialEq::eq, words);
         }
         items
+    }
+
+    /// Adds an item to a list, but one that is the `same` as an earlier one is a problem. `words` are
+    /// what is there twice, such as `the peer x is listed`, and what would be right.
+    pub fn push_once<T>(
+        &mut self,
+        items: &mut Vec<Placed<T>>,
+        item: Placed<T>,
+        same: impl Fn(&T, &T) -> bool,
+        words: (&str, &str),
+    ) {
+        let (what, right) = words;
+        match items.iter().find(|other| same(&other.value, &item.value)) {
+            Some(first) => {
+                let message = format!("{what} twice; first in line {}", first.place.line);
+                self.problem(item.place, message, right);
+            }
+            None => items.push(item),
+        }
     }
 }
 
