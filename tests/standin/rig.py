@@ -211,6 +211,12 @@ class Rig:
         self.nodes.append(node)
         return node
 
+    def creator(self):
+        """The first node of a cluster, alpha."""
+        alpha = self.node("alpha", 11).boot()
+        alpha.run("pvecm", "create", "labcluster", "--link0", alpha.address)
+        return alpha
+
     def close(self):
         for node in self.nodes:
             node.shut_down()
@@ -264,6 +270,5 @@ class ClusterCase(Case):
     def setUp(self):
         self.rig = Rig(**self.SETTINGS)
         self.addCleanup(self.rig.close)
-        self.alpha = self.rig.node("alpha", 11).boot()
-        self.alpha.run("pvecm", "create", "labcluster", "--link0", self.alpha.address)
+        self.alpha = self.rig.creator()
         wait_for(lambda: quorate(self.alpha))

@@ -17,8 +17,7 @@ class Api(Case):
     def setUpClass(cls):
         cls.rig = Rig()
         cls.addClassCleanup(cls.rig.close)
-        cls.alpha = cls.rig.node("alpha", 11).boot()
-        cls.alpha.run("pvecm", "create", "labcluster", "--link0", cls.alpha.address)
+        cls.alpha = cls.rig.creator()
         cls.beta = cls.rig.node("beta", 12).boot()
         cls.beta.add(cls.alpha)
         cls.gamma = cls.rig.node("gamma", 13).boot()

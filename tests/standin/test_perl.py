@@ -27,8 +27,7 @@ class PerlClient(Case):
     def setUpClass(cls):
         cls.rig = Rig()
         cls.addClassCleanup(cls.rig.close)
-        cls.alpha = cls.rig.node("alpha", 11).boot()
-        cls.alpha.run("pvecm", "create", "labcluster", "--link0", cls.alpha.address)
+        cls.alpha = cls.rig.creator()
         wait_for(lambda: quorate(cls.alpha))
 
     def tearDown(self):

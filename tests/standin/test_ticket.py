@@ -27,8 +27,7 @@ class Tickets(Case):
     def setUpClass(cls):
         cls.rig = Rig()
         cls.addClassCleanup(cls.rig.close)
-        cls.alpha = cls.rig.node("alpha", 11).boot()
-        cls.alpha.run("pvecm", "create", "labcluster", "--link0", cls.alpha.address)
+        cls.alpha = cls.rig.creator()
         cls.other = cls.rig.node("theta", 18).boot()
         wait_for(lambda: quorate(cls.alpha))
 
