@@ -1,19 +1,12 @@
 //! Points in time for people and files, in UTC: this program is static, and the C library's time
 //! zones are not in it.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use firstboot::clock;
 
 /// This moment, in seconds since 1970.
-pub fn now() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.map_or(0, |since| since.as_secs())
-}
-
+pub use firstboot::clock::unix_time as now;
 /// Seconds since 1970 for a sentence, to the minute: `2026-11-22 22:39 UTC`.
-pub fn minute(seconds: u64) -> String {
-    let text = utc(seconds);
-    format!("{} {} UTC", &text[..10], &text[11..16])
-}
+pub use firstboot::clock::utc as minute;
 
 /// A span for a sentence, to the minute: `1 h 59 min`.
 pub fn span(seconds: u64) -> String {
@@ -26,33 +19,10 @@ pub fn span(seconds: u64) -> String {
 
 /// Seconds since 1970 as RFC 3339 writes them.
 pub fn utc(seconds: u64) -> String {
-    let (mut days, rest) = (seconds / 86_400, seconds % 86_400);
-    let leap = |year: u64| (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
-    let mut year = 1970;
-    loop {
-        let length = if leap(year) { 366 } else { 365 };
-        if days < length {
-            break;
-        }
-        days -= length;
-        year += 1;
-    }
-    let february = if leap(year) { 29 } else { 28 };
-    let mut month = 1;
-    for length in [31, february, 31, 30, 31, 30, 31, 31, 30, 31, 30] {
-        if days < length {
-            break;
-        }
-        days -= length;
-        month += 1;
-    }
-    format!(
-        "{year:04}-{month:02}-{:02}T{:02}:{:02}:{:02}Z",
-        days + 1,
-        rest / 3600,
-        rest / 60 % 60,
-        rest % 60
-    )
+    let rest = seconds % 86_400;
+    let (hours, minutes) = (rest / 3600, rest / 60 % 60);
+    let day = clock::date(seconds);
+    format!("{day}T{hours:02}:{minutes:02}:{:02}Z", rest % 60)
 }
 
 #[cfg(test)]

@@ -2,6 +2,9 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+/// The seconds of a day.
+const DAY: u64 = 86_400;
+
 /// Seconds since the boot; 0 where `/proc` is not there.
 pub fn uptime() -> f64 {
     let text = std::fs::read_to_string("/proc/uptime").unwrap_or_default();
@@ -17,10 +20,16 @@ pub fn unix_time() -> u64 {
 
 /// A time of the second clock for a human: `2026-11-26 18:40 UTC`, the seconds left away.
 pub fn utc(seconds: u64) -> String {
-    let (days, rest) = (seconds / 86_400, seconds % 86_400);
+    let rest = seconds % DAY;
+    let (hours, minutes) = (rest / 3600, rest / 60 % 60);
+    format!("{} {hours:02}:{minutes:02} UTC", date(seconds))
+}
+
+/// The day of a time of the second clock, in UTC: `2026-11-26`.
+pub fn date(seconds: u64) -> String {
     // Years begin in March here, so that the leap day is the last day of one (Hinnant's
     // `civil_from_days`); 719468 days lie between 0000-03-01 and 1970-01-01.
-    let day = days + 719_468;
+    let day = seconds / DAY + 719_468;
     let (era, of_era) = (day / 146_097, day % 146_097);
     let year_of_era = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
     let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
@@ -31,11 +40,8 @@ pub fn utc(seconds: u64) -> String {
         shifted - 9
     };
     let year = year_of_era + era * 400 + u64::from(month <= 2);
-    let date = format!(
-        "{year}-{month:02}-{:02}",
-        of_year - (153 * shifted + 2) / 5 + 1
-    );
-    format!("{date} {:02}:{:02} UTC", rest / 3600, rest / 60 % 60)
+    let day = of_year - (153 * shifted + 2) / 5 + 1;
+    format!("{year}-{month:02}-{day:02}")
 }
 
 #[cfg(test)]
