@@ -49,8 +49,8 @@ pub fn look(root: &Root, name: &str) -> Health {
         (_, Some(members)) if members.cluster.is_none() && !store::is_usable(root) => Health::Other,
         _ if tool(root, "corosync-quorumtool", "-s").is_some_and(|text| is_quorate(&text)) => {
             // Where an admin has stopped it, and runs it by hand, it is his.
-            match root.query("systemctl", &["is-active", "pve-cluster"]) {
-                Ok(words) if words.trim() == "active" => Health::FileSystemHangs,
+            match root.is_active("pve-cluster") {
+                Ok(true) => Health::FileSystemHangs,
                 _ => Health::Other,
             }
         }

@@ -90,6 +90,12 @@ impl Root {
         self.run("systemctl", &words, b"").map(drop)
     }
 
+    /// Whether systemd calls a unit active.
+    pub fn is_active(&self, unit: &str) -> Result<bool> {
+        let words = self.query("systemctl", &["is-active", unit])?;
+        Ok(words.trim() == "active")
+    }
+
     /// Runs a program without input to its end, but not longer than `limit`: then it is killed, and
     /// the result is `None`. Fails only when it cannot be started.
     pub fn run_within(

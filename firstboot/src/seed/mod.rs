@@ -25,6 +25,7 @@ mod walk;
 pub use cluster::{Cluster, Credential, Peer, Retry, is_removed};
 pub use meta_data::MetaData;
 pub use network::{Bridge, BridgeParameters, Ethernet, Match, Nameservers, NetworkConfig, Route};
+pub use network_check::Cidr;
 pub use problem::{Problem, SeedError};
 pub use proxmox::{Ha, HaRule, NfsStorage, Proxmox, STANDARD_CONTENT};
 pub use secret::Secret;

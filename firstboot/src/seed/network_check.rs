@@ -9,7 +9,7 @@ use std::net::IpAddr;
 
 /// An address with its prefix length.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Cidr {
+pub struct Cidr {
     /// The address.
     pub address: IpAddr,
     /// The length of its network's prefix in bits.
@@ -17,7 +17,7 @@ pub(super) struct Cidr {
 }
 
 impl Cidr {
-    /// Reads `192.168.122.42/24`, the address of an interface.
+    /// Reads `192.168.122.42/24`, the address of an interface. The error says what it must be.
     pub fn parse(text: &str) -> Result<Self, String> {
         let shape = || "must be an address with its prefix length, such as 192.168.122.42/24";
         let (address, prefix) = text.split_once('/').ok_or_else(shape)?;
@@ -26,7 +26,7 @@ impl Cidr {
         Cidr::new(address, prefix)
     }
 
-    /// Checks that an interface can have this address.
+    /// Checks that an interface can have this address. The error says why it cannot.
     pub fn new(address: IpAddr, prefix: u8) -> Result<Self, String> {
         let bits = if address.is_ipv4() { 32 } else { 128 };
         if !(1..=bits).contains(&prefix) {

@@ -87,11 +87,7 @@ fn take_over(root: &Root) -> Result<()> {
     root.ensure_folder(RUN_FOLDER, 0o755)?;
     root.run(SSHD, &[OsStr::new("-t")], b"")
         .context("sshd refuses its configuration, and would not start")?;
-    if root
-        .query("systemctl", &["is-active", "ssh.service"])?
-        .trim()
-        == "active"
-    {
+    if root.is_active("ssh.service")? {
         root.systemctl(&["reload", "--no-block", "ssh.service"])?;
     }
     Ok(())

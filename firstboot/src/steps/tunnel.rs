@@ -8,7 +8,7 @@ mod log;
 use super::{Context, Later, Outcome, network, openvpn};
 use crate::openvpn::calls_somebody;
 use crate::root::Root;
-use crate::seed::NetworkConfig;
+use crate::seed::{Cidr, NetworkConfig};
 use anyhow::{Result, bail};
 use log::Said;
 use std::io::ErrorKind;
@@ -188,32 +188,13 @@ fn to_ask<'a>(network: &'a NetworkConfig, peers: &[IpAddr]) -> Vec<(&'a str, IpA
             let gateways = bridge.routes.iter().map(|route| route.via);
             let all: Vec<IpAddr> = gateways.chain(peers.iter().copied()).collect();
             bridge.addresses.iter().filter_map(move |address| {
-                let (own, prefix) = address.split_once('/')?;
-                let (own, prefix) = (own.parse().ok()?, prefix.parse().ok()?);
-                let is_there = |a: &&IpAddr| **a != own && is_in_network(**a, own, prefix);
+                let own = Cidr::parse(address).ok()?;
+                let is_there = |a: &&IpAddr| **a != own.address && own.contains(**a);
                 let asks = all.iter().filter(is_there).copied().collect();
-                Some((name.as_str(), own, asks))
+                Some((name.as_str(), own.address, asks))
             })
         })
         .collect()
-}
-
-fn is_in_network(address: IpAddr, own: IpAddr, prefix: u32) -> bool {
-    match (address, own) {
-        (IpAddr::V4(a), IpAddr::V4(b)) => {
-            (a.to_bits() ^ b.to_bits())
-                .checked_shr(32 - prefix.min(32))
-                .unwrap_or(0)
-                == 0
-        }
-        (IpAddr::V6(a), IpAddr::V6(b)) => {
-            (a.to_bits() ^ b.to_bits())
-                .checked_shr(128 - prefix.min(128))
-                .unwrap_or(0)
-                == 0
-        }
-        _ => false,
-    }
 }
 
 fn answers(address: IpAddr) -> bool {
