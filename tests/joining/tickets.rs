@@ -98,6 +98,11 @@ fn a_ticket_joins_in_the_password_s_place() {
     assert!(seed.contains("ticket: \"xxxx"), "{seed}");
     assert_eq!(holding(&node.root, &ticket), [""; 0]);
     assert!(!node.exists("/var/lib/firstboot/tickets"));
+    // Its verdict is told a moment before it ends.
+    node.wait("the end of firstboot join", || {
+        let shown = node.must(&["systemctl", "show", "-p", "MainPID", "firstboot-join"]);
+        shown == "MainPID=0\n"
+    });
     assert_eq!(processes_holding(&node, &ticket), [""; 0]);
     // A search that finds nothing proves something only if it finds what is there.
     std::thread::scope(|scope| {

@@ -47,17 +47,20 @@ pub fn look(root: &Root, name: &str) -> Health {
         (Corosync::Inactive, _) | (_, None) => Health::Other,
         // A join that was cut: pmxcfs takes part in nothing.
         (_, Some(members)) if members.cluster.is_none() && !store::is_usable(root) => Health::Other,
-        _ if tool(root, "corosync-quorumtool", "-s").is_some_and(|text| is_quorate(&text)) => {
-            // Where an admin has stopped it, and runs it by hand, it is his.
-            match root.is_active("pve-cluster") {
-                Ok(true) => Health::FileSystemHangs,
-                _ => Health::Other,
-            }
-        }
+        // Where an admin has stopped pmxcfs, and runs it by hand, it is his.
+        _ if has_quorum(root) => match root.is_active("pve-cluster") {
+            Ok(true) => Health::FileSystemHangs,
+            _ => Health::Other,
+        },
         _ => Health::Inquorate {
             connected: tool(root, "corosync-cfgtool", "-s").map_or(0, |text| connected(&text)),
         },
     }
+}
+
+/// Whether corosync itself says that it has quorum.
+pub fn has_quorum(root: &Root) -> bool {
+    tool(root, "corosync-quorumtool", "-s").is_some_and(|text| is_quorate(&text))
 }
 
 /// What a tool printed, whatever its exit code: that of `corosync-quorumtool -s` is 2 without quorum.

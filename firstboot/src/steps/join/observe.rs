@@ -32,12 +32,6 @@ pub fn observe(root: &Root, name: &str) -> Result<Observed> {
     })
 }
 
-/// Whether corosync has ended by itself on a node that has the cluster's key. Nothing starts it
-/// again, and without it there is no quorum.
-pub fn corosync_has_stopped(root: &Root) -> Result<bool> {
-    Ok(root.exists(AUTHKEY)? && corosync(root)? == Corosync::Failed)
-}
-
 /// `systemctl is-active` prints the state, and fails for every one but `active`.
 pub fn corosync(root: &Root) -> Result<Corosync> {
     let words = root.query("systemctl", &["is-active", "corosync"])?;

@@ -7,12 +7,12 @@
 use super::pass::Pass;
 use super::peers::{Answer, Listing};
 use crate::member;
-use crate::member::health::{self, Health};
+use crate::member::health;
 use crate::member::mend::{self, LAG};
 use crate::root::Root;
 use crate::seed::{Cluster, Peer};
-use crate::steps::join::machine::Corosync;
-use crate::steps::join::observe::{corosync, corosync_has_stopped, observe};
+use crate::steps::join::machine::{Corosync, Observed};
+use crate::steps::join::observe::{corosync, observe};
 use crate::steps::{Context, votes};
 use anyhow::{Error, Result};
 use std::cell::{Cell, RefCell};
@@ -132,10 +132,10 @@ impl<'a> Waiting<'a> {
     pub fn look(&self) -> Option<String> {
         let (context, root) = (self.context, self.context.root);
         self.restart_with_the_new_one();
-        if corosync_has_stopped(root).unwrap_or(false) {
+        let observed = observe(root, &context.name).ok()?;
+        if observed.authkey && observed.corosync == Corosync::Failed {
             return Some("corosync has stopped".to_owned());
         }
-        let observed = observe(root, &context.name).ok()?;
         let members = observed.members.as_ref();
         if members.is_some_and(|members| members.online_in(&context.name).is_ok()) {
             self.give_vote_back();
@@ -146,7 +146,7 @@ impl<'a> Waiting<'a> {
             // Whoever watches may be mending it at this moment.
             false => Some(member::services(root, Duration::ZERO)?),
         };
-        self.restart_what_hangs();
+        self.restart_what_hangs(&observed);
         if observed.corosync != Corosync::Active || Instant::now() < self.ask_after.get() {
             return None;
         }
@@ -182,9 +182,14 @@ impl<'a> Waiting<'a> {
     }
 
     /// As the watcher does it for a whole member.
-    fn restart_what_hangs(&self) {
+    fn restart_what_hangs(&self, observed: &Observed) {
         let root = self.context.root;
-        if health::look(root, &self.context.name) != Health::FileSystemHangs {
+        let hangs = observed.corosync == Corosync::Active
+            && observed.members.is_some()
+            && observed.cluster_conf
+            && health::has_quorum(root)
+            && root.is_active("pve-cluster").unwrap_or(false);
+        if !hangs {
             return self.hangs_since.set(None);
         }
         let since = self.hangs_since.get().unwrap_or_else(Instant::now);

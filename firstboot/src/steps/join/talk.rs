@@ -19,7 +19,7 @@ const LINGER: Duration = Duration::from_secs(2);
 /// The variable that tells the processes of a run from all others.
 const MARK: &str = "FIRSTBOOT_RUN";
 /// How often there is something to do in between.
-const MEANWHILE: Duration = Duration::from_secs(3);
+pub const MEANWHILE: Duration = Duration::from_secs(3);
 
 /// One run of such a program.
 pub struct Talk<'a> {

@@ -7,6 +7,7 @@ use crate::steps::join::machine::State;
 use crate::steps::join::observe::clock_is_behind;
 use crate::steps::join::pvecm;
 use crate::steps::join::stale::Waiting;
+use crate::steps::join::talk::MEANWHILE;
 use anyhow::Result;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
@@ -107,7 +108,7 @@ impl Attempt<'_> {
                 ))
                 .into());
             }
-            std::thread::sleep(Duration::from_secs(1));
+            std::thread::sleep(MEANWHILE);
         }
     }
 
