@@ -1,7 +1,7 @@
 //! Everything a base image is made of, gathered and checked before any work.
 
 use super::netinst::{self, Measure};
-use super::{apt_sources, firstboot_binary, provision};
+use super::{apt_sources, firstboot_binary, provision, requirements};
 use crate::cli::{BaseArgs, Source};
 use crate::definition::Definition;
 use crate::text::hex;
@@ -45,7 +45,10 @@ impl Inputs {
         }
         let chosen = args.mirror.clone().or_else(|| definition.mirror.clone());
         let security = definition.security_mirror.as_deref();
-        let sources = apt_sources::choose(&definition.release, chosen.as_deref(), security)?;
+        // mmdebstrap knows Debian's own mirror: where it is missing, that is said with all else
+        // that is.
+        let sources = apt_sources::choose(&definition.release, chosen.as_deref(), security)
+            .or_else(|unknown| requirements::check_tools(args.source).and(Err(unknown)))?;
         let firstboot = firstboot_binary::find()?;
         let firstboot_digest = digest_file(&firstboot)?;
 
