@@ -3,6 +3,7 @@
 use super::place::{Place, disc, sha256, was_read};
 use super::server::{Server, Way};
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
 
 const PATH: &str = "/iso/debian-13.2.0-amd64-netinst.iso";
@@ -210,6 +211,11 @@ fn a_missing_curl_is_named_with_its_package() {
     for program in ["qemu-system-x86_64", "qemu-img"] {
         fs::copy("/bin/true", bin.join(program)).unwrap();
     }
+    // Without apt-get, it is the one that knows where the security updates are.
+    let addresses = "'http://images.invalid/debian' 'http://images.invalid/debian-security'\n";
+    let mmdebstrap = bin.join("mmdebstrap");
+    fs::write(&mmdebstrap, addresses).unwrap();
+    fs::set_permissions(&mmdebstrap, fs::Permissions::from_mode(0o755)).unwrap();
     let mut command = scene.place.command(&[]);
     let output = command.env("PATH", &bin).output().unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
