@@ -2,7 +2,7 @@
 //! of the configurations that `imgbuild check` calls good or bad.
 #![allow(clippy::unwrap_used)]
 
-use firstboot::openvpn::{self, Guest};
+use firstboot::contract::openvpn::{self, Guest};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};

@@ -4,7 +4,7 @@
 
 mod vm_folder;
 
-use firstboot::seed::{Proxmox, Seed};
+use firstboot::contract::seed::{Proxmox, Seed};
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -28,7 +28,7 @@ fn check(lab: &LabFolder) -> Finished {
 
 fn seed(lab: &LabFolder) -> Seed {
     let image = fs::File::open(lab.path("vm42/seed.img")).unwrap();
-    firstboot::media::read_fat(image, "seed.img".as_ref()).unwrap()
+    firstboot::contract::volumes::read_fat(image, "seed.img".as_ref()).unwrap()
 }
 
 /// Name, inode and mode of everything in the machine's folder.

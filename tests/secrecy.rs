@@ -1,9 +1,9 @@
 //! A password goes to a program by its standard input, and by no other way that could be seen.
 #![allow(clippy::unwrap_used)]
 
-use firstboot::root::Root;
-use firstboot::secrecy::forbid_core_dumps;
 use firstboot::steps::join::talk::Talk;
+use firstboot::system::core_dumps::forbid_core_dumps;
+use firstboot::system::root::Root;
 use rustix::process::{DumpableBehavior, dumpable_behavior};
 use std::ffi::OsStr;
 use std::fs;

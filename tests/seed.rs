@@ -7,8 +7,8 @@
 #[path = "seed/written.rs"]
 mod written;
 
-use firstboot::media::read_folder;
-use firstboot::seed::{PasswordKind, Seed, SeedError, parse};
+use firstboot::contract::seed::{PasswordKind, Seed, SeedError, parse};
+use firstboot::contract::volumes::read_folder;
 use std::fs;
 use std::path::{Path, PathBuf};
 

@@ -4,7 +4,7 @@
 
 mod vm_folder;
 
-use firstboot::seed::{Ha, HaRule, NfsStorage, Proxmox, Retry};
+use firstboot::contract::seed::{Ha, HaRule, NfsStorage, Proxmox, Retry};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
@@ -39,7 +39,7 @@ fn makes_a_disk_that_the_guest_reads() {
     assert_eq!(mode(&lab, "vm42/run.sh"), 0o755);
     let image = fs::File::open(lab.path("vm42/seed.img")).unwrap();
     assert_eq!(image.metadata().unwrap().len(), 1024 * 1024);
-    let seed = firstboot::media::read_fat(image, "seed.img".as_ref()).unwrap();
+    let seed = firstboot::contract::volumes::read_fat(image, "seed.img".as_ref()).unwrap();
     assert_eq!(seed.meta_data.instance_id, id);
     assert_eq!(seed.hostname(), "vm42");
     // Nothing else is left behind.
@@ -61,7 +61,7 @@ fn makes_a_disk_that_the_guest_reads() {
 /// The Proxmox part of a machine's seed, as the guest reads it.
 fn proxmox(lab: &LabFolder, name: &str) -> Proxmox {
     let image = fs::File::open(lab.path(name).join("seed.img")).unwrap();
-    let seed = firstboot::media::read_fat(image, "seed.img".as_ref()).unwrap();
+    let seed = firstboot::contract::volumes::read_fat(image, "seed.img".as_ref()).unwrap();
     seed.user_data.proxmox.unwrap()
 }
 
@@ -184,7 +184,7 @@ fn links_fingerprints_and_time_servers_reach_the_guest() {
 
     let seed = |name: &str| {
         let image = fs::File::open(lab.path(name).join("seed.img")).unwrap();
-        let seed = firstboot::media::read_fat(image, "seed.img".as_ref()).unwrap();
+        let seed = firstboot::contract::volumes::read_fat(image, "seed.img".as_ref()).unwrap();
         let cluster = seed.cluster().unwrap().clone();
         (cluster, seed.user_data.ntp.map(|ntp| ntp.servers))
     };

@@ -11,12 +11,13 @@ mod openvpn;
 #[path = "steps/tree.rs"]
 mod tree;
 
-use firstboot::journal::{Journal, Loaded, Stage};
-use firstboot::media::Source;
-use firstboot::root::Root;
-use firstboot::run::Work;
-use firstboot::status::{Reporter, State};
-use firstboot::{LOCAL, media};
+use firstboot::LOCAL;
+use firstboot::contract::volumes;
+use firstboot::contract::volumes::Source;
+use firstboot::stage::Work;
+use firstboot::stage::journal::{Journal, Loaded, Stage};
+use firstboot::stage::status::{Reporter, State};
+use firstboot::system::root::Root;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -48,7 +49,7 @@ fn status(root: &Path) -> State {
 
 /// Each step with its result and detail, one a line.
 fn outcome(root: &Path) -> String {
-    let line = |record: &firstboot::journal::StepRecord| {
+    let line = |record: &firstboot::stage::journal::StepRecord| {
         let detail = record.detail.as_deref().unwrap_or_default();
         let line = format!("{} {} {detail}", record.step, record.result.name());
         format!("{}\n", line.trim_end())
@@ -122,7 +123,7 @@ fn a_second_run_touches_nothing() {
 fn a_cut_after_any_step_is_made_good() {
     for name in ["fresh-clone", "renamed-node"] {
         let case = cases().join(name);
-        let seed = media::read_folder(&case.join("seed")).unwrap();
+        let seed = volumes::read_folder(&case.join("seed")).unwrap();
         for cut in 0..=LOCAL.len() {
             let folder = begin(&case);
             let root = Root::new(folder.path());
@@ -153,7 +154,7 @@ fn an_unfinished_instance_hands_its_old_names_on() {
     let case = cases().join("renamed-node");
     let folder = begin(&case);
     let root = Root::new(folder.path());
-    let mut other = media::read_folder(&case.join("seed")).unwrap();
+    let mut other = volumes::read_folder(&case.join("seed")).unwrap();
     other.meta_data.instance_id = "iid-vm40-1".to_owned();
     other.user_data.hostname = Some("vm40".to_owned());
     other.user_data.fqdn = Some("vm40.lab.example".to_owned());

@@ -17,7 +17,7 @@ mod strangers;
 mod terminal;
 mod vm_folder;
 
-use firstboot::seed::{Cluster, Credential, Ticket};
+use firstboot::contract::seed::{Cluster, Credential, Ticket};
 use member::{Kind, Member, now};
 use std::fs;
 use std::io::Write;
@@ -115,7 +115,7 @@ fn with_password(lab: &LabFolder) -> Finished {
 
 fn cluster(lab: &LabFolder, name: &str) -> (String, Cluster) {
     let image = fs::File::open(lab.path(name).join("seed.img")).unwrap();
-    let seed = firstboot::media::read_fat(image, "seed.img".as_ref()).unwrap();
+    let seed = firstboot::contract::volumes::read_fat(image, "seed.img".as_ref()).unwrap();
     let cluster = seed.cluster().unwrap().clone();
     (seed.meta_data.instance_id, cluster)
 }

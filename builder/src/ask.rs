@@ -3,7 +3,7 @@
 
 use crate::interrupt;
 use anyhow::{Context, Result, bail};
-use firstboot::seed::Secret;
+use firstboot::contract::seed::Secret;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, Termios};
 use std::io::{IsTerminal, Read, Stdin, Write};

@@ -10,7 +10,7 @@ use crate::report::Report;
 use crate::retire;
 use crate::yaml::{Problems, forms};
 use anyhow::{Error, Result, bail};
-use firstboot::seed::NfsStorage;
+use firstboot::contract::seed::NfsStorage;
 use serde_json::{Value, json};
 
 /// `imgbuild check`: both files are read, whatever is wrong with the first.

@@ -1,12 +1,12 @@
 //! Points in time for people and files, in UTC: this program is static, and the C library's time
 //! zones are not in it.
 
-use firstboot::clock;
+use firstboot::contract::clock;
 
 /// This moment, in seconds since 1970.
-pub use firstboot::clock::unix_time as now;
+pub use firstboot::contract::clock::unix_time as now;
 /// Seconds since 1970 for a sentence, to the minute: `2026-11-22 22:39 UTC`.
-pub use firstboot::clock::utc as minute;
+pub use firstboot::contract::clock::utc as minute;
 
 /// A span for a sentence, to the minute: `1 h 59 min`.
 pub fn span(seconds: u64) -> String {

@@ -1,27 +1,14 @@
 //! `firstboot` turns a clone of the golden image into its own machine.
 //!
 //! The library is shared with the builder in one direction only: `imgbuild seed` reads
-//! back what it wrote with [`seed`], the very code that the guest runs.
+//! back what it wrote with [`contract`], the very code that the guest runs.
 
 pub mod args;
-pub mod clock;
-pub mod console;
-pub mod iso9660;
-pub mod journal;
-pub mod lock;
-pub mod media;
+pub mod contract;
 pub mod member;
-pub mod openvpn;
-pub mod patience;
-pub mod port;
-pub mod root;
-pub mod run;
-pub mod secrecy;
-pub mod seed;
-pub mod show;
-pub mod status;
+pub mod stage;
 pub mod steps;
-pub mod waiting;
+pub mod system;
 
 use steps::Step;
 

@@ -1,9 +1,12 @@
 //! The guest binary; see the library.
 
 use firstboot::args::{self, Args, Command};
-use firstboot::media::Source;
-use firstboot::root::Root;
-use firstboot::{run, secrecy, show, status};
+use firstboot::contract::volumes::Source;
+use firstboot::stage;
+use firstboot::stage::show;
+use firstboot::stage::status;
+use firstboot::system::core_dumps;
+use firstboot::system::root::Root;
 use std::io::Write;
 use std::process::ExitCode;
 
@@ -15,7 +18,7 @@ fn main() -> ExitCode {
         let _ = writeln!(std::io::stderr(), "firstboot: panic at {place}");
     }));
     // A kernel that refuses is no reason to leave the machine unconfigured.
-    if let Err(error) = secrecy::forbid_core_dumps() {
+    if let Err(error) = core_dumps::forbid_core_dumps() {
         let _ = writeln!(
             std::io::stderr(),
             "firstboot: cannot forbid core dumps: {error}"
@@ -37,14 +40,14 @@ fn execute(args: Args) -> u8 {
         None => Source::Disk,
     };
     match args.command {
-        Command::Local => u8::from(!run::local(&root, &source)),
-        Command::Join => u8::from(!run::join(&root, &source)),
-        Command::Guard => u8::from(!run::guard(&root)),
+        Command::Local => u8::from(!stage::local(&root, &source)),
+        Command::Join => u8::from(!stage::join(&root, &source)),
+        Command::Guard => u8::from(!stage::guard(&root)),
         Command::Watch => {
-            run::watch(&root);
+            stage::watch(&root);
             0
         }
-        Command::Retry => match run::retry(&root, &source) {
+        Command::Retry => match stage::retry(&root, &source) {
             Ok(line) => {
                 print(&format!("{line}\n"));
                 0

@@ -1,7 +1,7 @@
 //! What is written is read back as it was.
 
 use super::{cases, parse_case};
-use firstboot::seed::{
+use firstboot::contract::seed::{
     Bridge, BridgeParameters, Chpasswd, Cluster, Credential, Ethernet, Ha, HaRule, Match, MetaData,
     Nameservers, NetworkConfig, NfsStorage, Ntp, OpenVpnInstance, PasswordKind, Peer, Proxmox,
     Retry, Route, Secret, Seed, UserData, UserPassword, parse,

@@ -69,7 +69,7 @@ fn without_today(name: &str, text: &str) -> String {
     if name != "etc/shadow" {
         return text.to_owned();
     }
-    let today = firstboot::clock::unix_time() / 86_400;
+    let today = firstboot::contract::clock::unix_time() / 86_400;
     [today - 1, today]
         .iter()
         .fold(text.to_owned(), |text, day| {

@@ -4,7 +4,7 @@ use super::links::{self, Addresses, LINKS, LinkWishes};
 use super::peers::{self, PEERS};
 use super::{ClusterJoin, Folder, JoinWith, settings, values};
 use crate::yaml::{Fields, Keys, Node, Place, Placed, Reader, forms};
-use firstboot::seed::{Peer, Retry};
+use firstboot::contract::seed::{Peer, Retry};
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 

@@ -8,7 +8,7 @@ use super::settings::{self, Settings, Wish};
 use super::{ClusterJoin, Folder, Ipv4Network, JoinWith, OpenVpn, Secrets, Vm, secrets, values};
 use crate::retire::Retired;
 use crate::yaml::{Fields, Keys, Node, Place, Placed, Reader, forms};
-use firstboot::seed::{Ha, Peer};
+use firstboot::contract::seed::{Ha, Peer};
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;

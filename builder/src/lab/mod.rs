@@ -22,7 +22,7 @@ pub use values::ssh_key;
 use crate::command;
 use crate::yaml::{Place, Reader, forms};
 use anyhow::{Context, Result, bail};
-use firstboot::seed::{Ha, NfsStorage, Peer, Retry};
+use firstboot::contract::seed::{Ha, NfsStorage, Peer, Retry};
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::net::Ipv4Addr;

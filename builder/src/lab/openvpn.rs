@@ -5,8 +5,8 @@ use super::values;
 use crate::command;
 use crate::yaml::{Keys, Kind, Node, Place, Placed, Problem, Reader};
 use anyhow::{Context, Result, bail};
-use firstboot::openvpn::{self as config, Finding, Guest};
-use firstboot::seed::{OpenVpnInstance, Secret};
+use firstboot::contract::openvpn::{self as config, Finding, Guest};
+use firstboot::contract::seed::{OpenVpnInstance, Secret};
 use std::path::{Path, PathBuf};
 
 /// The bridge's port, which OpenVPN feeds.

@@ -2,7 +2,7 @@
 
 use super::{Folder, values};
 use crate::yaml::{Fields, Keys, Kind, Node, Placed, Reader};
-use firstboot::seed::Peer;
+use firstboot::contract::seed::Peer;
 use std::path::Path;
 
 pub(super) const PEERS: (&str, &str) = (

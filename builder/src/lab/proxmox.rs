@@ -2,7 +2,7 @@
 
 use super::{settings, values};
 use crate::yaml::{Fields, Keys, Kind, Node, Placed, Reader, forms};
-use firstboot::seed::{Ha, HaRule, NfsStorage};
+use firstboot::contract::seed::{Ha, HaRule, NfsStorage};
 
 const STORAGE_KEYS: Keys = &[
     ("id", "id: the storage's name in the cluster, such as lab"),

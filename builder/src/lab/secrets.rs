@@ -2,7 +2,7 @@
 
 use crate::command;
 use anyhow::{Result, anyhow};
-use firstboot::seed::Secret;
+use firstboot::contract::seed::Secret;
 use std::fs::File;
 use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
@@ -58,7 +58,7 @@ fn one_line(path: &Path, shown: &Path, what: &str) -> Result<Secret, Refusal> {
         Err(refuse("has more than one line"))
     } else if line.contains(|c: char| c.is_control()) {
         Err(refuse("holds a control character"))
-    } else if firstboot::seed::is_removed(&Secret::new(line)) {
+    } else if firstboot::contract::seed::is_removed(&Secret::new(line)) {
         Err(refuse(&format!(
             "holds nothing but `x`, which stands in a seed for a {what} that was removed"
         )))

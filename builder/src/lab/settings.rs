@@ -7,7 +7,7 @@ use super::openvpn::{self, OpenVpnWish};
 use super::proxmox::{self, HaWish};
 use super::{Folder, values};
 use crate::yaml::{Fields, Keys, Kind, Node, Placed, Reader, forms};
-use firstboot::seed::NfsStorage;
+use firstboot::contract::seed::NfsStorage;
 
 type Key = (&'static str, &'static str);
 

@@ -3,7 +3,7 @@
 
 use super::Failure;
 use crate::text;
-use firstboot::seed::Secret;
+use firstboot::contract::seed::Secret;
 use std::io::{ErrorKind, Read, Write};
 
 /// More than any header of Proxmox.

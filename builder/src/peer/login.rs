@@ -10,7 +10,7 @@ use super::http::{self, Answer, Request};
 use super::tls::Connection;
 use super::{Failure, PORT};
 use crate::text;
-use firstboot::seed::Secret;
+use firstboot::contract::seed::Secret;
 use serde_json::Value;
 
 /// The only user who may add a node.

@@ -1,7 +1,7 @@
 //! What a VM has to know of the lab's other VMs that join the same cluster.
 
 use crate::lab::{Lab, Vm, clusters};
-use firstboot::seed::{Retry, names};
+use firstboot::contract::seed::{Retry, names};
 use std::collections::BTreeMap;
 
 /// Of each VM that joins a cluster, by its name. It is made once for all the seeds of a lab.

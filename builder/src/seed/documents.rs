@@ -3,7 +3,7 @@
 use super::companions::{Companion, Companions};
 use crate::lab::{BRIDGE_PORT, Lab, Vm};
 use anyhow::{Context, Result};
-use firstboot::seed::{
+use firstboot::contract::seed::{
     Bridge, BridgeParameters, Chpasswd, Cluster, Credential, Ethernet, Ha, Match, MetaData,
     Nameservers, NetworkConfig, Ntp, OpenVpnInstance, PasswordKind, Proxmox, Retry, Route, Secret,
     UserData, UserPassword,
@@ -248,7 +248,7 @@ fn instance_id(name: &str, documents: &[&str]) -> String {
 mod tests {
     use super::*;
     use crate::seed::example;
-    use firstboot::seed::NfsStorage;
+    use firstboot::contract::seed::NfsStorage;
 
     fn made(lab: &Lab, vm: &Vm, secrets: &Secrets) -> Result<Documents> {
         Documents::new(lab, vm, secrets, &Companions::of(lab))
@@ -293,9 +293,12 @@ mod tests {
         let lab = example::lab();
         let vm = &lab.vms[0];
         let made = made(&lab, vm, &example::secrets()).unwrap();
-        let seed =
-            firstboot::seed::parse(&made.meta_data, &made.user_data, Some(&made.network_config))
-                .unwrap();
+        let seed = firstboot::contract::seed::parse(
+            &made.meta_data,
+            &made.user_data,
+            Some(&made.network_config),
+        )
+        .unwrap();
         assert_eq!(seed.meta_data.instance_id, made.instance_id);
         assert_eq!(seed.user_data.fqdn.as_deref(), Some("vm42.example.org"));
         let root = &seed.user_data.chpasswd.unwrap().users[0];
@@ -343,9 +346,12 @@ mod tests {
         let made = Documents::retired(&lab, vm).unwrap();
         assert_ne!(made.instance_id, before.instance_id);
         assert_eq!(made.network_config, before.network_config);
-        let seed =
-            firstboot::seed::parse(&made.meta_data, &made.user_data, Some(&made.network_config))
-                .unwrap();
+        let seed = firstboot::contract::seed::parse(
+            &made.meta_data,
+            &made.user_data,
+            Some(&made.network_config),
+        )
+        .unwrap();
         let retired = Proxmox {
             retired: true,
             ..Proxmox::default()
@@ -371,9 +377,12 @@ mod tests {
             ..lab.vms[0].clone()
         };
         let made = made(&lab, &vm, &Secrets::default()).unwrap();
-        let seed =
-            firstboot::seed::parse(&made.meta_data, &made.user_data, Some(&made.network_config))
-                .unwrap();
+        let seed = firstboot::contract::seed::parse(
+            &made.meta_data,
+            &made.user_data,
+            Some(&made.network_config),
+        )
+        .unwrap();
         let expected = Proxmox {
             storage: vm.storage.clone(),
             ..Proxmox::default()

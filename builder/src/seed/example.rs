@@ -2,7 +2,7 @@
 
 use super::documents::Secrets;
 use crate::lab::{ClusterJoin, Ipv4Network, JoinWith, Lab, NatNetwork, OpenVpn, Vm};
-use firstboot::seed::{Credential, OpenVpnInstance, Peer, Secret};
+use firstboot::contract::seed::{Credential, OpenVpnInstance, Peer, Secret};
 use std::net::Ipv4Addr;
 
 /// An OpenVPN configuration with a line that YAML must quote.

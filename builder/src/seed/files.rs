@@ -43,8 +43,11 @@ impl Files {
     /// Adds `seed.img`. The guest's own parser has the last word: a seed that it refuses is not
     /// put into place.
     pub fn add_seed(&mut self, image: &[u8], instance_id: &str) -> Result<()> {
-        let seed = firstboot::media::read_fat(std::io::Cursor::new(image), Path::new("seed.img"))
-            .context("firstboot would refuse this seed")?;
+        let seed = firstboot::contract::volumes::read_fat(
+            std::io::Cursor::new(image),
+            Path::new("seed.img"),
+        )
+        .context("firstboot would refuse this seed")?;
         ensure!(
             seed.meta_data.instance_id == instance_id,
             "the seed disk of {} was not read back as it was written",
@@ -69,10 +72,10 @@ impl Files {
 }
 
 /// The seed disk of a VM's folder, where the guest would take it.
-pub fn read_seed(place: &Path) -> Result<firstboot::seed::Seed> {
+pub fn read_seed(place: &Path) -> Result<firstboot::contract::seed::Seed> {
     let file = place.join("seed.img");
     let open = File::open(&file).with_context(|| format!("cannot open {}", file.display()))?;
-    firstboot::media::read_fat(open, &file)
+    firstboot::contract::volumes::read_fat(open, &file)
         .with_context(|| format!("cannot read {}", file.display()))
 }
 

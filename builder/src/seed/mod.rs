@@ -25,7 +25,7 @@ use crate::retire::{self, Retired};
 use crate::work::{Busy, WorkFolder};
 use crate::{interrupt, login, qemu};
 use anyhow::{Error, Result, anyhow, bail, ensure};
-use firstboot::seed::Credential;
+use firstboot::contract::seed::Credential;
 use serde_json::json;
 use std::fs;
 use std::path::Path;

@@ -16,7 +16,7 @@ use crate::lab::{self, Cluster, JoinWith, Lab, Vm};
 use crate::peer::MEMBER_LINE;
 use crate::report::Report;
 use anyhow::{Result, bail};
-use firstboot::seed::{Credential, Secret, Ticket};
+use firstboot::contract::seed::{Credential, Secret, Ticket};
 use members::Members;
 use serde_json::json;
 use std::collections::BTreeMap;

@@ -5,12 +5,12 @@
 
 use super::mend::{self, Compared};
 use super::{LOCAL, hold, others};
-use crate::root::Root;
 use crate::steps::addresses;
 use crate::steps::join::members::Members;
 use crate::steps::join::observe::AUTHKEY;
 use crate::steps::votes::corosync_conf::Conf;
 use crate::steps::votes::store;
+use crate::system::root::Root;
 use anyhow::Result;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};

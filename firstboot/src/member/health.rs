@@ -1,10 +1,10 @@
 //! How a member is: from its own files and daemons, without asking anybody.
 
-use crate::root::Root;
 use crate::steps::join::machine::Corosync;
 use crate::steps::join::members::Members;
 use crate::steps::join::observe::{self, AUTHKEY};
 use crate::steps::votes::store;
+use crate::system::root::Root;
 use std::time::Duration;
 
 /// How long one of corosync's tools may take; they answer at once, or hang with it.

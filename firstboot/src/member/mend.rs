@@ -2,9 +2,9 @@
 
 use super::others::{self, Answer};
 use super::{LOCAL, hold, release};
-use crate::root::Root;
 use crate::steps::addresses;
 use crate::steps::votes::corosync_conf::{self, Conf};
+use crate::system::root::Root;
 use anyhow::{Context, Result, bail};
 use std::time::Duration;
 

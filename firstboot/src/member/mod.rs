@@ -21,8 +21,8 @@ pub mod mend;
 pub mod others;
 pub mod watch;
 
-use crate::lock;
-use crate::root::Root;
+use crate::system::lock;
+use crate::system::root::Root;
 use anyhow::Result;
 use std::os::fd::OwnedFd;
 use std::time::Duration;

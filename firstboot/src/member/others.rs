@@ -2,9 +2,9 @@
 //! by root's ssh key.
 
 use super::LOCAL;
-use crate::patience;
-use crate::root::Root;
 use crate::steps::votes::corosync_conf::{self, Conf, Node};
+use crate::system::backoff;
+use crate::system::root::Root;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
@@ -94,7 +94,7 @@ pub fn ask(root: &Root, conf: &Conf, name: &str, limit: Duration) -> Asked {
 fn order<'a>(nodes: &'a [Node], name: &str) -> Vec<&'a Node> {
     let others = nodes.iter().filter(|node| node.name != name);
     let mut order: Vec<(bool, f64, &Node)> = others
-        .map(|node| (node.votes == 0, patience::chance(), node))
+        .map(|node| (node.votes == 0, backoff::chance(), node))
         .collect();
     order.sort_by(|a, b| (a.0, a.1).partial_cmp(&(b.0, b.1)).unwrap_or(a.0.cmp(&b.0)));
     order.into_iter().map(|(_, _, node)| node).collect()

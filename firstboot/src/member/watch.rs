@@ -3,11 +3,11 @@
 use super::health::{self, Health};
 use super::mend::{self, LAG};
 use super::services;
-use crate::console::Console;
-use crate::lock;
-use crate::patience;
-use crate::root::Root;
+use crate::stage::console::Console;
 use crate::steps::votes::dead;
+use crate::system::backoff;
+use crate::system::lock;
+use crate::system::root::Root;
 use std::time::{Duration, Instant};
 
 /// Held by the one that watches.
@@ -116,22 +116,22 @@ pub fn watch(root: &Root, name: &dyn Fn() -> Option<String>) {
     let mut votes_after = Instant::now();
     let mut told = String::new();
     loop {
-        std::thread::sleep(TICK.mul_f64(0.8 + 0.4 * patience::chance()));
+        std::thread::sleep(TICK.mul_f64(0.8 + 0.4 * backoff::chance()));
         let Some(name) = name() else { continue };
         let health = health::look(root, &name);
-        let mut words = match watcher.next(health, Instant::now(), patience::chance()) {
+        let mut words = match watcher.next(health, Instant::now(), backoff::chance()) {
             Deed::Nothing => None,
             Deed::Ask { stopped } => bring_up_to_date(root, &name, stopped),
             // In the middle of a join, which looks after pmxcfs itself, it is for the next look.
             Deed::RestartFileSystem => services(root, Duration::ZERO).map(|_busy| {
-                watcher.restarted(Instant::now(), patience::chance());
+                watcher.restarted(Instant::now(), backoff::chance());
                 mend::restart_file_system(root)
             }),
         };
         if health == Health::Well {
             told.clear();
             if Instant::now() >= votes_after {
-                votes_after = Instant::now() + VOTES.mul_f64(0.5 + patience::chance());
+                votes_after = Instant::now() + VOTES.mul_f64(0.5 + backoff::chance());
                 words = dead.take_votes(root, &name);
             }
         }

@@ -65,8 +65,8 @@ fn has(text: &str, key: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::root::Root;
     use crate::steps::pmxcfs::tests::with_context;
+    use crate::system::root::Root;
 
     const A: &str = "AAAAC3NzaC1lZDI1NTE5AAAAIBt4+b/s7Q3vYvY3b1bNZ0f0m6aD0qTn6D3gq1k0Zp1x";
     const B: &str = "AAAAC3NzaC1lZDI1NTE5AAAAIJ3J0hV5mQ8n1b7s2d6f8gK0lP4zXcVbNmQwErTyUiOp";

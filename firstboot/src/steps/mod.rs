@@ -27,9 +27,9 @@ pub mod timezone;
 pub mod tunnel;
 pub mod votes;
 
-use crate::media::Source;
-use crate::root::Root;
-use crate::seed::Seed;
+use crate::contract::seed::Seed;
+use crate::contract::volumes::Source;
+use crate::system::root::Root;
 use std::net::IpAddr;
 use std::time::Duration;
 

@@ -6,8 +6,8 @@
 //! names its own. A later seed without servers brings the distribution's back.
 
 use super::{Context, Outcome};
-use crate::root::Root;
-use crate::seed::Ntp;
+use crate::contract::seed::Ntp;
+use crate::system::root::Root;
 use anyhow::Result;
 
 /// The configuration.
@@ -129,8 +129,8 @@ fn with_own_servers(conf: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::media::Source;
-    use crate::seed::parse;
+    use crate::contract::seed::parse;
+    use crate::contract::volumes::Source;
     use crate::steps::tests::context;
 
     /// Debian 13's, without its comments.

@@ -5,9 +5,9 @@
 //! starts whatever lies in `/etc/openvpn`. One that an admin made by hand is left alone.
 
 use super::{Context, Outcome, network};
-use crate::openvpn;
-use crate::root::Root;
-use crate::seed::OpenVpnInstance;
+use crate::contract::openvpn;
+use crate::contract::seed::OpenVpnInstance;
+use crate::system::root::Root;
 use anyhow::{Result, bail};
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -3,8 +3,8 @@
 
 use super::join::members::{FILE as MEMBERS, Members};
 use super::{Context, Later};
-use crate::patience;
-use crate::root::Root;
+use crate::system::backoff;
+use crate::system::root::Root;
 use anyhow::{Result, bail};
 use std::io::ErrorKind;
 use std::time::Duration;
@@ -85,13 +85,13 @@ pub fn later_if_mended(error: anyhow::Error) -> anyhow::Error {
 
 /// Waits a short random time, so that two nodes that met do not meet again.
 pub fn short_pause() {
-    std::thread::sleep(Duration::from_secs_f64(0.1 + 0.9 * patience::chance()));
+    std::thread::sleep(Duration::from_secs_f64(0.1 + 0.9 * backoff::chance()));
 }
 
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::media::Source;
+    use crate::contract::volumes::Source;
     use crate::steps::tests::context;
     use anyhow::Context as _;
 
@@ -99,7 +99,7 @@ pub(super) mod tests {
     pub fn with_context<T>(root: &Root, user_data: &str, run: impl FnOnce(&Context) -> T) -> T {
         let meta_data = "instance-id: a\nlocal-hostname: vm42\n";
         let user_data = format!("#cloud-config\n{user_data}\n");
-        let seed = crate::seed::parse(meta_data, &user_data, None).unwrap();
+        let seed = crate::contract::seed::parse(meta_data, &user_data, None).unwrap();
         run(&context(root, &Source::Folder("/nowhere".into()), &seed))
     }
 

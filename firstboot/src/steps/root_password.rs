@@ -5,7 +5,7 @@
 //! limits to once per instance.
 
 use super::{Context, Outcome};
-use crate::seed::{PasswordKind, UserPassword};
+use crate::contract::seed::{PasswordKind, UserPassword};
 use anyhow::{Context as _, Result, bail};
 use std::ffi::OsStr;
 use std::time::{SystemTime, UNIX_EPOCH};

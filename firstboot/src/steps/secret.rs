@@ -5,9 +5,9 @@
 
 use super::join::remembered;
 use super::{Context, Outcome};
-use crate::media::Source;
-use crate::media::scrub::{self, Scrubbed};
-use crate::seed::{Credential, Seed};
+use crate::contract::seed::{Credential, Seed};
+use crate::contract::volumes::Source;
+use crate::contract::volumes::scrub::{self, Scrubbed};
 use anyhow::Result;
 
 /// Overwrites the password, or the ticket and what it was renewed to. A disk that cannot be written to is
@@ -75,9 +75,9 @@ fn secret_of(seed: &Seed) -> Option<&Credential> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::root::Root;
-    use crate::seed::{Ticket, parse};
+    use crate::contract::seed::{Ticket, parse};
     use crate::steps::tests::context;
+    use crate::system::root::Root;
     use std::fs;
 
     const TICKET: &str = "PVE:root@pam:6B0844C3::rZ9xX/+wOpQ9xw==";

@@ -4,7 +4,7 @@
 //! nobody else makes them. The end of a cluster join fails without `ssh_host_rsa_key.pub`.
 
 use super::{Context, Outcome};
-use crate::root::{Kind, Root};
+use crate::system::root::{Kind, Root};
 use anyhow::{Result, bail};
 use std::ffi::OsStr;
 

@@ -6,7 +6,7 @@
 //! told to read [`FILE`] too (see [`super::sshd`]), which is local before and after the join.
 
 use super::{Context, Outcome};
-use crate::root::{Kind, Root};
+use crate::system::root::{Kind, Root};
 use anyhow::Result;
 use std::fmt::Write;
 

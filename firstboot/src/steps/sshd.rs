@@ -6,7 +6,7 @@
 //! folder of [`DROP_IN`], so what stands there wins, whenever a join comes.
 
 use super::{Context, Outcome, ssh_keys};
-use crate::root::Root;
+use crate::system::root::Root;
 use anyhow::{Context as _, Result};
 use std::ffi::OsStr;
 use std::fmt::Write;

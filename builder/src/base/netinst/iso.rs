@@ -9,7 +9,7 @@ mod tests;
 use crate::definition::release_number;
 use crate::text;
 use anyhow::{Context, Result, bail};
-use firstboot::iso9660::{Entry, Volume};
+use firstboot::contract::iso9660::{Entry, Volume};
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};

@@ -1,7 +1,7 @@
 //! The second factors that can be typed, and their form in Proxmox's API.
 
 use crate::peer::Factors;
-use firstboot::seed::Secret;
+use firstboot::contract::seed::Secret;
 
 /// What is asked for, in words.
 pub(super) fn wanted(factors: Factors) -> String {

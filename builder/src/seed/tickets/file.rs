@@ -6,7 +6,7 @@ use crate::lab;
 use crate::peer::{self, Failure, Login, MEMBER_LINE};
 use crate::report::Report;
 use anyhow::{Result, anyhow, bail};
-use firstboot::seed::Ticket;
+use firstboot::contract::seed::Ticket;
 use std::path::Path;
 
 impl Members {

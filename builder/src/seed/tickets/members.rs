@@ -8,7 +8,7 @@ use crate::lab::Cluster;
 use crate::peer::{self, Factors, Failure, Login, MEMBER_LINE, PORT, Pins};
 use crate::report::Report;
 use anyhow::{Result, anyhow, bail};
-use firstboot::seed::{Peer, Secret, Ticket};
+use firstboot::contract::seed::{Peer, Secret, Ticket};
 
 /// How often a wrong password or second factor is taken.
 const TRIES: usize = 2;

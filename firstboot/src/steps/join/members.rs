@@ -1,6 +1,6 @@
 //! pmxcfs's own list of the cluster's nodes.
 
-use crate::root::Root;
+use crate::system::root::Root;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 

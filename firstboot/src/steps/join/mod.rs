@@ -19,7 +19,7 @@ mod stale;
 pub mod talk;
 
 use super::{Context, Outcome};
-use crate::root::Kind;
+use crate::system::root::Kind;
 use anyhow::{Result, bail};
 use attempt::Attempt;
 use observe::AUTHKEY;

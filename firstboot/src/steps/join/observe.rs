@@ -2,9 +2,9 @@
 
 use super::machine::{Corosync, Observed};
 use super::members::Members;
-use crate::clock;
-use crate::root::Root;
+use crate::contract::clock;
 use crate::steps::votes::store;
+use crate::system::root::Root;
 use anyhow::{Context, Result, bail};
 use std::ffi::OsStr;
 

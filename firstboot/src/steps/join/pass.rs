@@ -12,9 +12,9 @@ use super::judge::Verdict;
 use super::machine::{After, after};
 use super::peers::{self, Answer};
 use super::remembered;
-use crate::clock;
-use crate::root::Root;
-use crate::seed::{Credential, Peer, Secret, Seed, TICKET_LIFE, Ticket};
+use crate::contract::clock;
+use crate::contract::seed::{Credential, Peer, Secret, Seed, TICKET_LIFE, Ticket};
+use crate::system::root::Root;
 use anyhow::{Result, anyhow};
 use std::time::{Duration, Instant};
 

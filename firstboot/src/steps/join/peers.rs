@@ -8,7 +8,7 @@
 
 use super::judge::{Verdict, judge};
 use super::talk::Talk;
-use crate::seed::{Peer, Secret, Ticket};
+use crate::contract::seed::{Peer, Secret, Ticket};
 use anyhow::Result;
 use serde::Deserialize;
 use std::collections::BTreeMap;

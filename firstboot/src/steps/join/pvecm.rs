@@ -1,9 +1,9 @@
 //! What pvecm is given, and what it would not look at.
 
-use crate::root::Root;
-use crate::seed::{Cluster, Peer};
+use crate::contract::seed::{Cluster, Peer};
 use crate::steps::Context;
 use crate::steps::pmxcfs::later_if_mended;
+use crate::system::root::Root;
 use anyhow::{Result, bail};
 use std::net::IpAddr;
 use std::time::Duration;
@@ -135,7 +135,7 @@ mod tests {
                  fingerprint: \"{}\"}}], password: p{links}}}}}\n",
                 ["AB"; 32].join(":")
             );
-            let seed = crate::seed::parse("instance-id: i-1\n", &user, None).unwrap();
+            let seed = crate::contract::seed::parse("instance-id: i-1\n", &user, None).unwrap();
             let links = super::links(seed.cluster().unwrap(), own.map(|own| own.parse().unwrap()));
             let words = links.iter().map(|(n, link)| format!("{n} {link}"));
             words.collect::<Vec<_>>().join(", ")

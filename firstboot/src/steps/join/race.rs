@@ -1,7 +1,7 @@
 //! Joins of others at the same time, and joins that were cut: whose turn it is.
 
 use super::peers::Listed;
-use crate::seed::names;
+use crate::contract::seed::names;
 
 /// Why one more node must not be added now: were it switched off in the middle of its join,
 /// its vote would be missing, and the nodes that are up would have no majority any more. Nobody

@@ -4,8 +4,8 @@
 //! the old one is overwritten and removed, so a cut leaves one of them at least, and nothing of
 //! what was renewed stays behind in a block that nobody uses.
 
-use crate::root::Root;
-use crate::seed::Ticket;
+use crate::contract::seed::Ticket;
+use crate::system::root::Root;
 use anyhow::{Context, Result};
 use std::fs::OpenOptions;
 use std::io::Write;

@@ -6,14 +6,14 @@
 
 use super::pass::Pass;
 use super::peers::{Answer, Listing};
+use crate::contract::seed::{Cluster, Peer};
 use crate::member;
 use crate::member::health;
 use crate::member::mend::{self, LAG};
-use crate::root::Root;
-use crate::seed::{Cluster, Peer};
 use crate::steps::join::machine::{Corosync, Observed};
 use crate::steps::join::observe::{corosync, observe};
 use crate::steps::{Context, votes};
+use crate::system::root::Root;
 use anyhow::{Error, Result};
 use std::cell::{Cell, RefCell};
 use std::time::{Duration, Instant};

@@ -1,7 +1,7 @@
 //! Which network card an entry of the network-config means.
 
-use crate::root::Root;
-use crate::seed::NetworkConfig;
+use crate::contract::seed::NetworkConfig;
+use crate::system::root::Root;
 use anyhow::{Result, bail};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -89,7 +89,7 @@ fn cards(root: &Root) -> Result<Vec<(String, String)>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::seed::{Ethernet, Match};
+    use crate::contract::seed::{Ethernet, Match};
 
     fn system(cards: &[(&str, &str, bool)]) -> (tempfile::TempDir, Root) {
         let folder = tempfile::tempdir().unwrap();

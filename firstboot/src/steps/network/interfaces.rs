@@ -1,7 +1,7 @@
 //! The text of `/etc/network/interfaces` (interfaces(5), ifupdown2).
 
 use super::card::Names;
-use crate::seed::{Bridge, NetworkConfig, Route};
+use crate::contract::seed::{Bridge, NetworkConfig, Route};
 use std::fmt::Write;
 
 const HEADER: &str = "# Written by firstboot from the network-config of the seed disk. Proxmox VE's own\n\
@@ -158,7 +158,7 @@ fn route_lines(name: &str, routes: &[&Route]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::seed::{BridgeParameters, Ethernet, Match};
+    use crate::contract::seed::{BridgeParameters, Ethernet, Match};
 
     fn lines(text: &str) -> String {
         text.strip_prefix(HEADER).unwrap().to_owned()

@@ -1,6 +1,6 @@
 //! Where the root file system lies, as the kernel tells: proc(5) and sysfs.
 
-use crate::root::{Kind, Root};
+use crate::system::root::{Kind, Root};
 use anyhow::{Context, Result, bail};
 
 /// The kernel counts in these, whatever the disk's own sectors are. In bytes.

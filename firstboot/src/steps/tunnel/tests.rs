@@ -1,5 +1,5 @@
 use super::*;
-use crate::seed;
+use crate::contract::seed;
 
 /// Lines that OpenVPN 2.6.14 was seen to print.
 const STARTED: &str = "OpenVPN 2.6.14 x86_64-pc-linux-gnu [SSL (OpenSSL)]\n\

@@ -7,10 +7,10 @@
 use super::corosync_conf::Conf;
 use super::store::{FILE, Pmxcfs, Store};
 use super::{change, corosync_conf};
-use crate::patience;
-use crate::root::Root;
-use crate::seed::{Cluster, names};
+use crate::contract::seed::{Cluster, names};
 use crate::steps::join::members::Members;
+use crate::system::backoff;
+use crate::system::root::Root;
 use anyhow::Result;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -54,7 +54,7 @@ impl Dead {
         if !self.are_cut(off(&conf)?, Instant::now()) {
             return None;
         }
-        std::thread::sleep(Duration::from_secs_f64(SPREAD * patience::chance()));
+        std::thread::sleep(Duration::from_secs_f64(SPREAD * backoff::chance()));
         let cut = |conf: &Conf| -> Vec<(String, u32)> {
             let still = off(conf).unwrap_or_default().into_iter();
             let old = still.filter(|name| self.since.get(name).is_some_and(|s| s.elapsed() >= CUT));
@@ -189,7 +189,7 @@ mod tests {
             "#cloud-config\nhostname: vm42\n{}",
             joining("    lab: [alone, \"vm[41:50]\"]\n")
         );
-        let seed = crate::seed::parse("instance-id: a\n", &user_data, None).unwrap();
+        let seed = crate::contract::seed::parse("instance-id: a\n", &user_data, None).unwrap();
         let mut cluster = seed.cluster().unwrap().clone();
         remember(&root, &cluster).unwrap();
         assert_eq!(root.read_text(LAB).unwrap().unwrap(), "alone\nvm[41:50]\n");

@@ -8,9 +8,9 @@
 //! each node and tell corosync.
 
 use super::corosync_conf;
-use crate::root::Root;
 use crate::steps::Later;
 use crate::steps::pmxcfs::short_pause;
+use crate::system::root::Root;
 use anyhow::{Context, Result};
 use rustix::fs::{AtFlags, CWD, Timespec, Timestamps};
 use std::cell::Cell;

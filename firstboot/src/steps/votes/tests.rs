@@ -1,5 +1,5 @@
 use super::*;
-use crate::root::Root;
+use crate::system::root::Root;
 use std::cell::{Cell, RefCell};
 
 fn conf(nodes: &[(&str, u32)], version: u64) -> String {

@@ -1,0 +1,9 @@
+//! What builder and guest agree on: the seed disk's volumes and documents, what they may say, and
+//! what the guest tells of itself.
+
+pub mod clock;
+pub mod iso9660;
+pub mod openvpn;
+pub mod seed;
+pub mod volumes;
+pub mod waiting;

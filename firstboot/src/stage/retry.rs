@@ -1,0 +1,83 @@
+//! `firstboot retry`, and the lock that keeps two second stages apart.
+
+use super::{join, load, local, read_seed, recorded};
+use crate::contract::volumes::Source;
+use crate::stage::journal::Loaded;
+use crate::system::lock;
+use crate::system::root::Root;
+use std::io::Write;
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+/// The second stage's unit.
+const UNIT: &str = "firstboot-join.service";
+/// How long another second stage that has its verdict may still talk to the status port.
+const LAST_WORDS: Duration = Duration::from_secs(5);
+/// Held while the second stage is at work.
+const LOCK: &str = "/run/firstboot/join.lock";
+
+/// Goes on with the second stage now: after a reason that ended it, or in the middle of a pause.
+/// A seed that has changed meanwhile is taken up first. The answer is one line for a human, or
+/// why it cannot be done.
+pub fn retry(root: &Root, source: &Source) -> Result<String, String> {
+    let loaded = load(root)?;
+    let Loaded::Found(journal) = &loaded else {
+        return Err(
+            "this machine was never configured from a seed: there is nothing to try \
+                    again. Attach its seed disk and boot"
+                .to_owned(),
+        );
+    };
+    let seed = read_seed(source, &loaded)?;
+    let is_new = seed
+        .as_ref()
+        .is_some_and(|seed| seed.meta_data.instance_id != journal.instance);
+    if !is_new && journal.is_finished() && recorded::lost(root, journal, seed.as_ref()).is_none() {
+        return Ok(format!(
+            "{} is configured: nothing is left to do",
+            journal.name
+        ));
+    }
+    if seed.is_none() {
+        return Err("the seed disk is gone, and the join needs it".to_owned());
+    }
+    if root.is_live() {
+        systemctl(root, &["stop", UNIT])?;
+    }
+    if (is_new || !journal.local.finished) && !local(root, source) {
+        if root.is_live() {
+            // It only says so.
+            systemctl(root, &["start", "--no-block", UNIT])?;
+        }
+        return Err("the first stage failed; see: firstboot status".to_owned());
+    }
+    match source {
+        Source::Disk if root.is_live() => {
+            systemctl(root, &["reset-failed", UNIT])?;
+            systemctl(root, &["start", "--no-block", UNIT])?;
+            Ok("trying again; follow it with: firstboot status --wait".to_owned())
+        }
+        // The unit reads the disk only.
+        _ => match join(root, source) {
+            true => Ok("done".to_owned()),
+            false => Err("it failed again; see: firstboot status".to_owned()),
+        },
+    }
+}
+
+fn systemctl(root: &Root, words: &[&str]) -> Result<(), String> {
+    let done = root.query("systemctl", words);
+    done.map(|_| ()).map_err(|error| format!("{error:#}"))
+}
+
+/// The lock of the second stage, for as long as it is kept; `None`, and a line on standard error,
+/// when another one has it.
+pub fn lock(root: &Root) -> Option<OwnedFd> {
+    let why = match lock::take(root, LOCK, LAST_WORDS) {
+        Ok(Some(file)) => return Some(file),
+        Ok(None) => "the join is at work already; see: firstboot status".to_owned(),
+        Err(error) => format!("cannot take {LOCK}: {error:#}"),
+    };
+    let _ = writeln!(std::io::stderr(), "firstboot: {why}");
+    None
+}

@@ -1,0 +1,335 @@
+//! One seed being made true: who the machine is, and its steps one after the other.
+
+use super::{step_states, words};
+use crate::contract::seed::Retry;
+use crate::contract::seed::Seed;
+use crate::contract::volumes::Source;
+use crate::stage::journal::{Journal, Loaded, Stage, StepRecord, StepResult};
+use crate::stage::status::Reporter;
+use crate::steps::join::observe::AUTHKEY;
+use crate::steps::join::pass;
+use crate::steps::{Context, Later, Outcome, Step, hostname, hosts, node_address};
+use crate::system::backoff;
+use crate::system::root::Root;
+use anyhow::Result;
+use std::cell::RefCell;
+use std::time::{Duration, Instant};
+
+/// What stands for no name of its own in `/etc/hostname`.
+const NO_NAMES: [&str; 2] = ["", "localhost"];
+
+/// The work on one instance.
+pub struct Work<'a, 'r> {
+    root: &'a Root,
+    source: &'a Source,
+    seed: &'a Seed,
+    journal: Journal,
+    kept: Option<String>,
+    remarks: Vec<String>,
+    reporter: RefCell<&'a mut Reporter<'r>>,
+}
+
+impl<'a, 'r> Work<'a, 'r> {
+    /// Goes on with the journal of this instance, or begins one. The journal is on disk
+    /// before any step runs, because it holds the names that the steps look for.
+    pub fn begin(
+        root: &'a Root,
+        source: &'a Source,
+        seed: &'a Seed,
+        loaded: &Loaded,
+        reporter: &'a mut Reporter<'r>,
+    ) -> Result<Self> {
+        let instance = &seed.meta_data.instance_id;
+        let current = current_name(root)?;
+        let kept = kept(root, seed, &current)?;
+        let journal = match loaded {
+            Loaded::Found(journal) if journal.instance == *instance => journal.clone(),
+            _ => {
+                let name = match (&kept, seed.hostname()) {
+                    (None, name) if !name.is_empty() => name,
+                    _ => &current,
+                };
+                let old_names = old_names(root, &current, name, loaded)?;
+                let journal = Journal::new(instance, name, old_names);
+                journal.save(root)?;
+                journal
+            }
+        };
+        reporter.identify(&journal.name, instance, step_states(&journal));
+        Ok(Work {
+            root,
+            source,
+            seed,
+            journal,
+            kept,
+            remarks: Vec::new(),
+            reporter: RefCell::new(reporter),
+        })
+    }
+
+    /// Keeps a remark for when the stage has begun.
+    pub fn remark(&mut self, text: String) {
+        self.remarks.push(text);
+    }
+
+    /// Runs a whole stage and marks it finished. The error is the reason in words.
+    pub fn stage(&mut self, stage: Stage, steps: &[Step]) -> Result<(), String> {
+        self.reporter.borrow_mut().started();
+        for text in std::mem::take(&mut self.remarks) {
+            self.reporter.borrow_mut().log(&text);
+        }
+        let result = self.steps(stage, steps).and_then(|()| {
+            self.journal.stage(stage).finished = true;
+            self.journal.save(self.root).map_err(words)
+        });
+        self.reporter.borrow_mut().ended(result.is_ok());
+        result
+    }
+
+    /// Runs the steps that the journal does not have yet, each recorded when it is done.
+    /// The first that fails ends it.
+    pub fn steps(&mut self, stage: Stage, steps: &[Step]) -> Result<(), String> {
+        for step in steps {
+            if self.journal.stage(stage).is_done(step.name) {
+                continue;
+            }
+            self.reporter.borrow_mut().begin(step.name);
+            let start = Instant::now();
+            let result = self.until_it_is_done(step, stage);
+            let seconds = (start.elapsed().as_secs_f64() * 1000.0).round() / 1000.0;
+            let record = match &result {
+                Ok(outcome) => {
+                    let detail = outcome.detail.clone();
+                    StepRecord::now(step.name, outcome.into(), seconds, detail)
+                }
+                Err(error) => {
+                    let detail = Some(format!("{error:#}"));
+                    StepRecord::now(step.name, StepResult::Failed, seconds, detail)
+                }
+            };
+            self.reporter.borrow_mut().step(&record);
+            self.journal.stage(stage).put(record);
+            let saved = self.journal.save(self.root);
+            // The step's own failure is the one to tell.
+            result.map_err(|error| format!("step {}: {}", step.name, words(error)))?;
+            saved.map_err(words)?;
+        }
+        Ok(())
+    }
+
+    /// Runs a step, in the second stage again and again while time may help. A journal entry of
+    /// each attempt would only make the disk grow: the status has them.
+    fn until_it_is_done(&self, step: &Step, stage: Stage) -> Result<Outcome> {
+        let retry = self.retry();
+        let start = Instant::now();
+        let mut attempt = 1;
+        loop {
+            let error = match self.one(step, attempt) {
+                Err(error) if stage == Stage::Join => error,
+                other => return other,
+            };
+            let Some(later) = error.downcast_ref::<Later>() else {
+                return Err(error);
+            };
+            let pause = backoff::pause(&retry, attempt, later.at_least, backoff::chance());
+            if let Some(limit) = retry.give_up.map(Duration::from_secs) {
+                if start.elapsed() + pause > limit {
+                    let after = backoff::words(limit);
+                    return Err(error.context(format!("gave up after {after}, as the seed says")));
+                }
+            }
+            let reason = later.reason.clone();
+            self.reporter.borrow_mut().waiting(attempt, pause, &reason);
+            self.pause(pause);
+            self.reporter.borrow_mut().trying(attempt + 1, &reason);
+            attempt += 1;
+        }
+    }
+
+    /// Until the join is done its ticket must not run out; then it has no use any more.
+    fn pause(&self, length: Duration) {
+        if self.journal.join.is_done("join") {
+            return std::thread::sleep(length);
+        }
+        let log = |text: &str| self.reporter.borrow_mut().log(text);
+        pass::pause(self.root, self.seed, &self.journal.name, length, &log);
+    }
+
+    fn retry(&self) -> Retry {
+        let cluster = self.seed.cluster();
+        cluster.map(|cluster| cluster.retry).unwrap_or_default()
+    }
+
+    fn one(&self, step: &Step, attempt: u32) -> Result<Outcome> {
+        let log = |text: &str| self.reporter.borrow_mut().log(text);
+        let context = Context {
+            root: self.root,
+            source: self.source,
+            seed: self.seed,
+            name: self.journal.name.clone(),
+            fqdn: self.fqdn()?,
+            old_names: self.journal.old_names.clone(),
+            unnamed: self.seed.hostname().is_empty()
+                && NO_NAMES.contains(&self.journal.name.as_str()),
+            kept: self.kept.clone(),
+            attempt,
+            log: &log,
+        };
+        (step.run)(&context)
+    }
+}
+
+impl Work<'_, '_> {
+    /// The seed's full name; where it names no machine, the one that the machine has.
+    fn fqdn(&self) -> Result<String> {
+        let name = &self.journal.name;
+        if let Some(fqdn) = self.seed.fqdn() {
+            return Ok(fqdn.to_owned());
+        }
+        let own = match self.seed.hostname() {
+            "" => {
+                let hosts = self.root.read_text(hosts::FILE)?.unwrap_or_default();
+                hosts::full_name(&hosts, name)
+            }
+            _ => None,
+        };
+        Ok(own.unwrap_or_else(|| name.clone()))
+    }
+}
+
+/// The short name in `/etc/hostname`; empty where there is none.
+pub(super) fn current_name(root: &Root) -> Result<String> {
+    let text = root.read_text(hostname::FILE)?.unwrap_or_default();
+    Ok(short(text.trim()).to_owned())
+}
+
+fn short(name: &str) -> &str {
+    name.split('.').next().unwrap_or(name)
+}
+
+/// Why name and address stay, when this machine is in a cluster and the seed asks for others.
+/// The cluster knows it by both, and would take it for a new node.
+fn kept(root: &Root, seed: &Seed, current: &str) -> Result<Option<String>> {
+    if !root.exists(AUTHKEY)? {
+        return Ok(None);
+    }
+    let hosts = root.read_text(hosts::FILE)?.unwrap_or_default();
+    let address = hosts::address_of(&hosts, current);
+    let name = match seed.hostname() {
+        "" => current,
+        name => name,
+    };
+    let wanted = (name, node_address(seed));
+    if wanted.0 == current && (wanted.1.is_none() || wanted.1 == address) {
+        return Ok(None);
+    }
+    let has = match address {
+        Some(address) => format!("{current} {address}"),
+        None => current.to_owned(),
+    };
+    let asked = match wanted.1 {
+        Some(address) => format!("{} {address}", wanted.0),
+        None => wanted.0.to_owned(),
+    };
+    Ok(Some(format!(
+        "kept: {has} has joined a cluster ({AUTHKEY} is there), the seed asks for {asked}"
+    )))
+}
+
+/// The short names that may still stand in this machine's files. A run that was cut may have
+/// removed some of them from where they can be read, so an unfinished journal's names count.
+fn old_names(root: &Root, current: &str, name: &str, loaded: &Loaded) -> Result<Vec<String>> {
+    let mut names = vec![current.to_owned()];
+    let hosts = root.read_text(hosts::FILE)?.unwrap_or_default();
+    names.extend(hosts::local_names(&hosts));
+    if let Loaded::Found(journal) = loaded {
+        if !journal.local.finished {
+            names.push(journal.name.clone());
+            names.extend(journal.old_names.iter().cloned());
+        }
+    }
+    let mut old: Vec<String> = Vec::new();
+    for candidate in names {
+        let usable = !NO_NAMES.contains(&candidate.as_str()) && candidate != name;
+        if usable && !old.contains(&candidate) {
+            old.push(candidate);
+        }
+    }
+    Ok(old)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::contract::seed;
+    use crate::stage::status::{State, Verdict};
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    static RUNS: AtomicU32 = AtomicU32::new(0);
+
+    fn third_time_lucky(context: &Context) -> Result<Outcome> {
+        assert_eq!(context.attempt, RUNS.fetch_add(1, Ordering::SeqCst) + 1);
+        match context.attempt {
+            3 => Ok(Outcome::changed("at last")),
+            _ => Err(Later::because("no quorum").into()),
+        }
+    }
+
+    fn never(_: &Context) -> Result<Outcome> {
+        Err(Later::because("no quorum").into())
+    }
+
+    fn at_once(_: &Context) -> Result<Outcome> {
+        anyhow::bail!("wrong password")
+    }
+
+    /// Runs one step of a machine whose seed says how it retries.
+    fn run(stage: Stage, step: Step, retry: &str) -> (Result<(), String>, State) {
+        let folder = tempfile::tempdir().unwrap();
+        let root = Root::new(folder.path());
+        let user = format!(
+            "#cloud-config\nhostname: vm42\nproxmox: {{cluster: {{peers: [{{address: a, \
+             fingerprint: \"{}\"}}], password: p, retry: {retry}}}}}\n",
+            ["AB"; 32].join(":")
+        );
+        let seed = seed::parse("instance-id: i-1\n", &user, None).unwrap();
+        let source = Source::Folder(folder.path().to_owned());
+        let mut reporter = Reporter::new(&root, stage);
+        let mut work = Work::begin(&root, &source, &seed, &Loaded::Missing, &mut reporter).unwrap();
+        let result = work.stage(stage, &[step]);
+        (result, State::load(&root).unwrap())
+    }
+
+    #[test]
+    fn a_step_is_run_again_while_time_may_help() {
+        let step = Step {
+            name: "join",
+            run: third_time_lucky,
+        };
+        let (result, state) = run(Stage::Join, step, "{first: 1, most: 1}");
+        assert_eq!(result, Ok(()));
+        assert_eq!(RUNS.load(Ordering::SeqCst), 3);
+        assert_eq!(state.waiting, None);
+        assert_eq!(state.steps[0].record.detail.as_deref(), Some("at last"));
+    }
+
+    #[test]
+    fn it_ends_when_the_seed_says_so_or_the_step_does() {
+        let step = |run| Step { name: "join", run };
+        let (result, state) = run(
+            Stage::Join,
+            step(never),
+            "{first: 60, most: 60, give_up: 1}",
+        );
+        assert_eq!(
+            result.unwrap_err(),
+            "step join: gave up after 1 s, as the seed says\ncaused by: no quorum"
+        );
+        assert_eq!((state.waiting, state.state), (None, Verdict::Running));
+        let (result, _) = run(Stage::Join, step(at_once), "{}");
+        assert_eq!(result.unwrap_err(), "step join: wrong password");
+        // The boot waits for the first stage, so nothing there is tried twice.
+        let (result, _) = run(Stage::Local, step(never), "{}");
+        assert_eq!(result.unwrap_err(), "step join: no quorum");
+    }
+}

@@ -1,0 +1,350 @@
+//! One attempt to join: the machine's actions, carried out.
+
+mod repair;
+
+use super::judge::{Verdict, judge};
+use super::machine::{self, Action, Corosync, Entry, State};
+use super::observe::{corosync, observe};
+use super::pass::Pass;
+use super::peers::Listed;
+use super::refusals::Refusals;
+use super::stale::{self, Waiting};
+use super::talk::{self, Talk};
+use super::{MOUNT_WAIT, pvecm, race};
+use crate::contract::seed::{Cluster, Peer};
+use crate::member;
+use crate::steps::{Context, Later, hosts};
+use crate::system::backoff;
+use anyhow::{Result, bail};
+use std::collections::{BTreeSet, VecDeque};
+use std::net::IpAddr;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// How long pmxcfs may take when it was started again.
+const RESTART_WAIT: Duration = Duration::from_secs(30);
+/// In how many attempts of a boot a join of this lab that is under way, or was cut, is waited for. With
+/// the standard pauses that is two or three minutes; a join takes less than one.
+const POLITE: u32 = 4;
+/// How long to wait before a refused password is given once more.
+const SECOND_LOOK: Duration = Duration::from_secs(3);
+/// How long the cluster may take to show a member that it has just added.
+const SETTLE: Duration = Duration::from_secs(30);
+/// How often others may be faster in one attempt.
+const MOST_ROUNDS: u32 = 8;
+/// More actions than any way through the machine has; then it runs in a circle.
+const MOST_ACTIONS: usize = 16;
+
+/// One attempt.
+pub struct Attempt<'a> {
+    context: &'a Context<'a>,
+    cluster: &'a Cluster,
+    /// The peers that have not failed in this attempt.
+    candidates: VecDeque<&'a Peer>,
+    /// The peer that has answered, and what it says of this node.
+    answered: Option<(&'a Peer, Entry)>,
+    /// Which of its certificates that peer has shown.
+    shown: Option<String>,
+    /// What lets this node in.
+    pass: Pass<'a>,
+    /// The names of the cluster's nodes as they were when this attempt was spread.
+    seen: Option<BTreeSet<String>>,
+    /// How often it was spread, because others were faster.
+    rounds: u32,
+    /// Why the peers so far were of no use.
+    refusals: Refusals,
+    /// What this attempt has done for the join.
+    done: Option<String>,
+    /// What was tried and left nothing better.
+    tried: Vec<&'static str>,
+    /// Why corosync could not be brought back by other members.
+    left_behind: Option<String>,
+}
+
+impl<'a> Attempt<'a> {
+    /// Begins with the first peer.
+    pub fn new(context: &'a Context<'a>, cluster: &'a Cluster) -> Result<Self> {
+        let instance = &context.seed.meta_data.instance_id;
+        let pass = Pass::new(context.root, instance, &cluster.credential, context.log)?;
+        Ok(Attempt {
+            context,
+            cluster,
+            candidates: cluster.peers.iter().collect(),
+            answered: None,
+            shown: None,
+            pass,
+            seen: None,
+            rounds: 0,
+            refusals: Refusals::default(),
+            done: None,
+            tried: Vec::new(),
+            left_behind: None,
+        })
+    }
+
+    /// The cluster's name, and what was done for it. The error is a [`Later`] where time may
+    /// help.
+    pub fn run(mut self) -> Result<(String, Option<String>)> {
+        talk::end_leftovers();
+        // At a boot it may still be on its way up; later nobody but this program starts it.
+        let limit = match self.context.attempt {
+            1 => MOUNT_WAIT,
+            _ => Duration::from_secs(3),
+        };
+        self.wait_until(limit, |state| *state != State::NoFileSystem)?;
+        for _ in 0..MOST_ACTIONS {
+            let state = self.state()?;
+            let entry = self.answered.as_ref().map(|(_, entry)| entry);
+            match machine::next(&state, entry) {
+                Action::Done => {
+                    let State::Member(cluster) = state else {
+                        bail!(
+                            "the join ended in the state {state:?}, which is an error in firstboot"
+                        );
+                    };
+                    return Ok((cluster, self.done));
+                }
+                Action::Refuse(why) => bail!(why),
+                Action::Doubt(why) => {
+                    let peer = self.answered.take().map(|(peer, _)| peer.address.as_str());
+                    let reason = format!("{} says: {why}", peer.unwrap_or("a peer"));
+                    self.refusals.note(reason, Some(Duration::ZERO));
+                }
+                Action::Ask => self.ask()?,
+                Action::BringBack => self.bring_back()?,
+                Action::Add { force } => {
+                    if force && state != State::LeftBehind {
+                        pvecm::no_guests(self.context.root)?;
+                    }
+                    self.add(force)?;
+                }
+                Action::Wait => self.wait_for_quorum()?,
+                Action::StartFileSystem => {
+                    self.once("start", not_mounted(&self.context.name), || {
+                        let root = self.context.root;
+                        root.query("systemctl", &["reset-failed", "pve-cluster"])?;
+                        root.query("systemctl", &["start", "pve-cluster"])
+                            .map(|_| ())
+                    })?
+                }
+                Action::RestartFileSystem => self.once("restart", state.words(), || {
+                    let root = self.context.root;
+                    root.query("systemctl", &["restart", "pve-cluster"])
+                        .map(|_| ())
+                })?,
+                Action::RenewCertificate => self.renew_certificate(&state)?,
+            }
+        }
+        Err(Later::because(format!(
+            "the join makes no progress: {}",
+            self.state()?.words()
+        ))
+        .into())
+    }
+
+    fn state(&self) -> Result<State> {
+        let observed = observe(self.context.root, &self.context.name)?;
+        Ok(State::of(&observed, &self.context.name))
+    }
+
+    /// Looks again and again until the state is the wanted one or the time is over.
+    fn wait_until(&self, limit: Duration, wanted: impl Fn(&State) -> bool) -> Result<State> {
+        let deadline = Instant::now() + limit;
+        loop {
+            let state = self.state()?;
+            if wanted(&state) || Instant::now() > deadline {
+                return Ok(state);
+            }
+            std::thread::sleep(Duration::from_secs(1));
+        }
+    }
+
+    /// Asks the candidates in turn for the list of nodes, until one answers.
+    fn ask(&mut self) -> Result<()> {
+        if let (Err(gone), Some(before)) = (self.pass.secret(&self.context.name), &self.left_behind)
+        {
+            // Another member may be switched on, and know the way back.
+            return Err(Later::because(format!("{before}. And {gone}")).into());
+        }
+        while let Some(peer) = self.candidates.pop_front() {
+            let mut answer = self.pass.ask(peer, &self.context.name)?;
+            if answer.cluster == Err(Verdict::WrongPassword) {
+                // It ends the join, so a peer that was only overloaded is given another chance.
+                std::thread::sleep(SECOND_LOOK);
+                answer = self.pass.ask(peer, &self.context.name)?;
+            }
+            self.shown = answer.fingerprint;
+            let listing = match answer.cluster {
+                Ok(listing) => listing,
+                Err(verdict) => {
+                    self.refused(peer, &verdict)?;
+                    continue;
+                }
+            };
+            stale::stop(self.context, peer, &listing)?;
+            // A peer without quorum adds nobody and repairs nobody.
+            if listing.quorate == Some(false) {
+                stale::lend_vote(self.context, &listing)?;
+                self.refused(peer, &Verdict::NoQuorum)?;
+                continue;
+            }
+            let entry = Entry::of(&listing.nodes, &self.context.name, self.own_address()?);
+            if entry == Entry::Absent && !self.my_turn(peer, &listing.nodes)? {
+                continue;
+            }
+            self.answered = Some((peer, entry));
+            return Ok(());
+        }
+        Err(self.refusals.no_peer_left(&self.context.name))
+    }
+
+    /// Whether a node that the cluster does not know yet may be added now. The PCs of a room are
+    /// switched on together; of nodes that join at the same moment all but one are left behind,
+    /// with a vote that is missing until they are repaired. So each listens before it speaks: it
+    /// waits for a moment of its own, and then asks once more whether somebody was faster.
+    fn my_turn(&mut self, peer: &'a Peer, nodes: &[Listed]) -> Result<bool> {
+        if let Some(why) = race::no_room(nodes) {
+            let reason = format!("{} says: {why}", peer.address);
+            return Err(Later::because(reason).into());
+        }
+        let unfinished = race::unfinished(nodes, &self.cluster.lab);
+        let is_polite = self.cluster.votes == Some(0) && self.context.attempt <= POLITE;
+        if is_polite && !unfinished.is_empty() {
+            let names = unfinished.join(", ");
+            return Err(Later::because(format!(
+                "one after the other: the join of {names} is under way, or was cut"
+            ))
+            .into());
+        }
+        // The API gives them in a new order each time (seen: transcripts 22 and 23).
+        let names: BTreeSet<String> = nodes.iter().map(|node| node.name.clone()).collect();
+        if self.seen.as_ref() == Some(&names) {
+            return Ok(true);
+        }
+        self.seen = Some(names);
+        if self.rounds == MOST_ROUNDS {
+            return Err(
+                Later::because("other nodes join at the same time, and were faster").into(),
+            );
+        }
+        self.rounds += 1;
+        self.spread();
+        self.candidates.push_front(peer);
+        Ok(false)
+    }
+
+    /// Waits for a moment of this node's own.
+    fn spread(&self) {
+        let spread = self.cluster.retry.spread as f64 * backoff::chance();
+        std::thread::sleep(Duration::from_secs_f64(spread));
+    }
+
+    /// The address that this node has, or is to have, on the cluster's first link: the seed's, but
+    /// where it keeps the one that its cluster knows.
+    fn own_address(&self) -> Result<Option<IpAddr>> {
+        let root = self.context.root;
+        let hosts = root.read_text(hosts::FILE)?.unwrap_or_default();
+        let there = hosts::address_of(&hosts, &self.context.name);
+        Ok(match self.context.kept {
+            Some(_) => there.or(self.context.address()),
+            None => self.context.address().or(there),
+        })
+    }
+
+    /// What is given to pvecm; without one it takes what the name stands for, which DHCP gave.
+    fn links(&self) -> Result<Vec<(u8, IpAddr)>> {
+        let own = match self.context.address() {
+            Some(_) => self.own_address()?,
+            None => None,
+        };
+        Ok(pvecm::links(self.cluster, own))
+    }
+
+    /// Lets pvecm join through the peer that has answered.
+    fn add(&mut self, force: bool) -> Result<()> {
+        let Some((peer, _)) = self.answered.take() else {
+            return Ok(());
+        };
+        if force {
+            // Those that were left behind by the same join do not come back in the same moment.
+            self.spread();
+            (self.context.log)("repairing an earlier join of this node that was cut");
+        }
+        let root = self.context.root;
+        self.let_the_boot_settle(force)?;
+        let busy = self.services()?;
+        member::release(root)?;
+        // From now on `failed` means that it has failed in this join.
+        root.query("systemctl", &["reset-failed", "corosync"])?;
+        let mut waiting = Waiting::new(self.context, self.cluster, vec![peer]).with_services();
+        if corosync(root)? == Corosync::Active {
+            waiting = waiting.over_a_running_corosync();
+        }
+        let fingerprint = self.shown.take().unwrap_or_default();
+        let talk = Talk {
+            program: "pvecm",
+            folder: Path::new("/root"),
+            args: &pvecm::arguments(peer, &fingerprint, &self.links()?, force),
+            password: self.pass.secret(&self.context.name)?.reveal(),
+            limit: self.cluster.retry.attempt_limit(),
+            // pvecm waits for quorum without end.
+            meanwhile: &|| waiting.look(),
+        };
+        let verdict = judge(&talk.run(self.context.log)?, &self.context.name);
+        drop(busy);
+        // pvecm and pmxcfs do not wait for the disk, and the password is removed after this.
+        rustix::fs::sync();
+        if verdict == Verdict::WrongPassword {
+            let reason = format!(
+                "{} took the {} first and refused it then",
+                peer.address,
+                self.pass.word()
+            );
+            return Err(Later::because(reason).into());
+        }
+        if verdict != Verdict::Added {
+            self.refused(peer, &verdict)?;
+            return Ok(());
+        }
+        self.done = Some(match force {
+            true => format!("through {}, an earlier join repaired", peer.address),
+            false => format!("through {}", peer.address),
+        });
+        match self.wait_until(SETTLE, |state| matches!(state, State::Member(_)))? {
+            State::NoFileSystem | State::Alone | State::HalfJoined | State::LeftBehind => {
+                Err(Later::because(format!(
+                    "pvecm said that it added {} through {}, and this node is no member all the \
+                     same: {}",
+                    self.context.name,
+                    peer.address,
+                    self.state()?.words()
+                ))
+                .into())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Notes why a peer was of no use. The error ends the attempt: no other peer would do better.
+    fn refused(&mut self, peer: &Peer, verdict: &Verdict) -> Result<()> {
+        let name = &self.context.name;
+        if let Some(end) = self.pass.end(verdict, name) {
+            return Err(end);
+        }
+        let (reason, after) = self.pass.explain(verdict, peer, name);
+        self.refusals.note(reason, after.patience);
+        match (after.other_peer, after.patience) {
+            (true, _) => Ok(()),
+            (false, None) => Err(self.refusals.end(&self.context.name)),
+            (false, Some(_)) => Err(self.refusals.later()),
+        }
+    }
+}
+
+/// Why pmxcfs may not run.
+pub fn not_mounted(name: &str) -> String {
+    format!(
+        "the cluster file system is not mounted at /etc/pve. It does not start when {name} stands \
+         for no address or for 127.0.1.1 in /etc/hosts; see journalctl -u pve-cluster"
+    )
+}
