@@ -8,7 +8,7 @@ mod init;
 mod openvpn;
 
 use clap::CommandFactory;
-use imgbuild::lab::Lab;
+use imgbuild::config::lab::Lab;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};

@@ -206,7 +206,7 @@ fn every_key_of_the_lab_is_described() {
          openvpn: {{{x}}}\n  cluster: {{{x}, peers: [{{{x}}}], retry: {{{x}}}}}\n  storage: [{{{x}}}]\n  ha: {{{x}, rules: [{{{x}}}]}}\nvms:\n- name: vm1\n  {x}\n"
     );
     fs::write(&file, text).unwrap();
-    let keys = known_keys(&imgbuild::lab::Lab::load(&file).unwrap_err());
+    let keys = known_keys(&imgbuild::config::lab::Lab::load(&file).unwrap_err());
     assert!(
         ["fingerprint", "mac", "give_up", "export", "rules"]
             .iter()
@@ -228,7 +228,7 @@ fn every_key_of_the_definition_is_described() {
         "release: trixie\ndisk: 4G\n{x}\nnetinst: {{{x}}}\nproxmox: {{{x}}}\nrepositories: [{{{x}}}]\n"
     );
     fs::write(&file, text).unwrap();
-    let error = imgbuild::definition::Definition::load(Some(&file)).unwrap_err();
+    let error = imgbuild::config::definition::Definition::load(Some(&file)).unwrap_err();
     let keys = known_keys(&error);
     assert!(
         ["key_sha512", "key_sha256", "keyring", "locale"]

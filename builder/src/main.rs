@@ -1,10 +1,17 @@
 //! Parse the command line, one match, exit code.
 
 use clap::Parser;
+use imgbuild::base;
 use imgbuild::cli::{Cli, Command, LabCommand};
-use imgbuild::interrupt::Interrupted;
-use imgbuild::report::Report;
-use imgbuild::{base, check, init, interrupt, peer, retire, run, seed};
+use imgbuild::commands::check;
+use imgbuild::commands::init;
+use imgbuild::commands::peer;
+use imgbuild::commands::retire;
+use imgbuild::commands::run;
+use imgbuild::commands::seed;
+use imgbuild::system::interrupt;
+use imgbuild::system::interrupt::Interrupted;
+use imgbuild::system::report::Report;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {

@@ -52,7 +52,7 @@ fn init_offers_the_users_own_public_keys() {
         (output.status.code(), stderr(&output)),
         (Some(0), String::new())
     );
-    let lab = imgbuild::lab::Lab::load(&folder.path().join("lab.yaml")).unwrap();
+    let lab = imgbuild::config::lab::Lab::load(&folder.path().join("lab.yaml")).unwrap();
     assert_eq!(lab.vms[0].ssh_keys, [format!("{key} me: at # home")]);
 }
 
@@ -155,7 +155,7 @@ fn init_writes_over_nothing() {
         "something was written"
     );
     // The same definition is no obstacle: init works in the project's own checkout.
-    let built_in = imgbuild::definition::BUILT_IN;
+    let built_in = imgbuild::config::definition::BUILT_IN;
     fs::write(folder.path().join("images/base.yaml"), built_in).unwrap();
     let output = imgbuild(folder.path(), &["init"]);
     assert!(stdout(&output).starts_with("wrote lab.yaml, secrets/README\n"));

@@ -115,7 +115,7 @@ fn an_instance_may_be_a_key_of_its_own() {
     let output = imgbuild(folder.path(), &["check"]);
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
     assert!(stdout(&output).contains(" campus "), "{}", stdout(&output));
-    let lab_file = imgbuild::lab::Lab::load(&folder.path().join("lab.yaml")).unwrap();
+    let lab_file = imgbuild::config::lab::Lab::load(&folder.path().join("lab.yaml")).unwrap();
     let openvpn = lab_file.vms[0].openvpn.as_ref().unwrap();
     let text = openvpn.read(true).unwrap();
     assert_eq!(
@@ -175,7 +175,7 @@ fn the_guest_reads_what_the_lab_has() {
     ] {
         let folder = with_config(case);
         lab(folder.path(), &["vm42"], keys);
-        let lab = imgbuild::lab::Lab::load(&folder.path().join("lab.yaml")).unwrap();
+        let lab = imgbuild::config::lab::Lab::load(&folder.path().join("lab.yaml")).unwrap();
         let instance = lab.vms[0].openvpn.as_ref().unwrap().read(true).unwrap();
         let text = fs::read_to_string(cases("openvpn").join(case)).unwrap();
         assert_eq!(instance.config.reveal(), text);

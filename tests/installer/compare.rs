@@ -2,7 +2,7 @@
 //! one that `tests/cases/netinst/differences.txt` knows and docs/base.md explains.
 
 use ext4_view::{Ext4, Metadata};
-use imgbuild::qcow2::Image;
+use imgbuild::image::qcow2::Image;
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

@@ -2,7 +2,7 @@
 
 use super::lab::Lab;
 use ext4_view::Ext4;
-use imgbuild::qcow2::Image;
+use imgbuild::image::qcow2::Image;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 

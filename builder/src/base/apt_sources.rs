@@ -1,7 +1,7 @@
 //! Which archives the new system gets its packages from.
 
-use crate::command;
-use crate::definition::RELEASES;
+use crate::config::definition::RELEASES;
+use crate::system::program;
 use anyhow::{Result, bail};
 use std::process::Command;
 
@@ -130,16 +130,16 @@ const DEBIANS: [&str; 8] = [
 /// What this host's APT would fetch. Unlike `indextargets`, this needs no package lists: a fresh
 /// machine has none.
 fn print_uris() -> String {
-    let Ok(apt_get) = command::find("apt-get") else {
+    let Ok(apt_get) = program::find("apt-get") else {
         return String::new();
     };
-    let listed = command::output(Command::new(apt_get).args(["--print-uris", "update"]));
+    let listed = program::output(Command::new(apt_get).args(["--print-uris", "update"]));
     String::from_utf8_lossy(&listed.unwrap_or_default()).into_owned()
 }
 
 /// Debian's own archives, from the one program at hand that knows them on every PC.
 fn debians_own() -> Archives {
-    let program = command::find("mmdebstrap");
+    let program = program::find("mmdebstrap");
     let text = program.and_then(|file| Ok(std::fs::read(file)?));
     Archives::in_mmdebstrap(&String::from_utf8_lossy(&text.unwrap_or_default()))
 }

@@ -7,8 +7,8 @@
 
 use super::inputs::Inputs;
 use super::requirements::is_root;
-use crate::command;
-use crate::report::Report;
+use crate::system::program;
+use crate::system::report::Report;
 use anyhow::{Context, Result, bail};
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
@@ -85,9 +85,9 @@ pub fn unpack_and_format(
     let kib = (inputs.definition.disk - start) / 1024;
 
     let mut both = if is_root() {
-        Command::new(command::find("sh")?)
+        Command::new(program::find("sh")?)
     } else {
-        let mut fakeroot = Command::new(command::find("fakeroot")?);
+        let mut fakeroot = Command::new(program::find("fakeroot")?);
         fakeroot.args(["--", "sh"]);
         fakeroot
     };
@@ -100,13 +100,13 @@ pub fn unpack_and_format(
              \"$program\" -F -q -t ext4 \"$@\" -d \"$root\" \"$raw\" \"$size\"",
         )
         .arg("sh")
-        .arg(command::find("mke2fs")?)
+        .arg(program::find("mke2fs")?)
         .args([root_tar, &tree])
         .arg(&raw)
         .arg(format!("{kib}k"))
         .args(mke2fs_options(&inputs.root_uuid, Some(start)))
         .env("MKE2FS_CONFIG", &conf);
-    command::stream(&mut both, |line| stage.note(line))
+    program::stream(&mut both, |line| stage.note(line))
         .context("cannot make the root file system")?;
 
     let grub = tree.join("boot/grub/i386-pc");

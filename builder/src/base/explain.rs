@@ -105,7 +105,7 @@ fn unreachable(inputs: &Inputs) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::definition::Definition;
+    use crate::config::definition::Definition;
 
     #[test]
     fn who_cannot_be_reached_is_told_apart() {

@@ -1,6 +1,6 @@
 //! Finding the guest's binary, and refusing one that would not run there.
 
-use crate::command;
+use crate::system::program;
 use anyhow::{Context, Result, bail};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -40,7 +40,7 @@ pub fn check(binary: &Path) -> Result<()> {
         ),
         None => bail!("{} is not an x86-64 ELF program", binary.display()),
     }
-    let said = command::output(Command::new(binary).arg("--version"))
+    let said = program::output(Command::new(binary).arg("--version"))
         .with_context(|| format!("cannot ask {} for its version", binary.display()))?;
     let said = String::from_utf8_lossy(&said).trim().to_owned();
     let wanted = format!("firstboot {}", env!("CARGO_PKG_VERSION"));

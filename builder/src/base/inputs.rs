@@ -3,8 +3,8 @@
 use super::netinst::{self, Measure};
 use super::{apt_sources, firstboot_binary, provision, requirements};
 use crate::cli::{BaseArgs, Source};
-use crate::definition::Definition;
-use crate::text::hex;
+use crate::config::definition::Definition;
+use crate::system::text::hex;
 use anyhow::{Context, Result, bail};
 use serde_json::json;
 use sha2::{Digest, Sha256};

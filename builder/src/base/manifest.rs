@@ -1,10 +1,11 @@
 //! `base.manifest.json`: what is in the image, what it was made of, and its digests.
 
+use super::RESULTS;
 use super::inputs::{self, Inputs};
-use super::tree;
-use super::{RESULTS, dpkg};
-use crate::qcow2::Image;
-use crate::report::Report;
+use crate::image::dpkg;
+use crate::image::qcow2::Image;
+use crate::image::tree;
+use crate::system::report::Report;
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -212,7 +213,7 @@ mod tests {
         let definition = folder.join("definition.yaml");
         fs::write(&definition, "release: trixie\ndisk: 4G\n").unwrap();
         let inputs = Inputs {
-            definition: crate::definition::Definition::load(Some(&definition)).unwrap(),
+            definition: crate::config::definition::Definition::load(Some(&definition)).unwrap(),
             source: "mirror",
             sources: Vec::new(),
             firstboot: PathBuf::new(),

@@ -4,8 +4,8 @@ use super::explain;
 use super::inputs::Inputs;
 use super::provision;
 use super::requirements::temporary;
-use crate::command;
-use crate::report::Report;
+use crate::system::program;
+use crate::system::report::Report;
 use anyhow::{Context, Result};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -21,7 +21,7 @@ const ARCHIVE_KEYS: [&str; 2] = [
 pub fn debootstrap(inputs: &Inputs, work: &Path, report: &Report) -> Result<PathBuf> {
     let payload = write_payload(inputs, work)?;
     let tar = work.join("root.tar");
-    let mut mmdebstrap = command::ending_with_this("mmdebstrap")?;
+    let mut mmdebstrap = program::ending_with_this("mmdebstrap")?;
     mmdebstrap
         .args(["--variant=apt", "--format=tar", "--architectures=amd64"])
         // As root this unshares the mounts only; else it is the user namespace.
@@ -53,7 +53,7 @@ pub fn debootstrap(inputs: &Inputs, work: &Path, report: &Report) -> Result<Path
     }
     let mut stage = Some(report.stage("base system"));
     let mut log = String::new();
-    let result = command::stream(&mut mmdebstrap, |line| {
+    let result = program::stream(&mut mmdebstrap, |line| {
         log.push_str(line);
         log.push('\n');
         if let Some(name) = line.strip_prefix("imgbuild-stage: ") {
@@ -95,5 +95,5 @@ fn write_payload(inputs: &Inputs, work: &Path) -> Result<PathBuf> {
 
 /// What mmdebstrap's special hooks split their arguments by: shell words.
 fn shell_word(path: &Path) -> String {
-    command::quote(&path.to_string_lossy())
+    program::quote(&path.to_string_lossy())
 }

@@ -3,9 +3,7 @@
 mod apt_sources;
 mod audit;
 mod disk;
-mod dpkg;
 mod explain;
-mod fetch;
 mod firstboot_binary;
 mod inputs;
 mod manifest;
@@ -14,17 +12,17 @@ mod netinst;
 mod provision;
 mod proxmox_key;
 mod requirements;
-mod tree;
 
 pub use audit::{Finding, audit_image};
 pub use manifest::Manifest;
 pub use netinst::{CONSOLE_LOG, INSTALLER_LOG, Measure};
 
 use crate::cli::{AuditArgs, BaseArgs, Source};
-use crate::interrupt::{self, Interrupted};
-use crate::report::Report;
-use crate::work::{self, Busy, WorkFolder};
-use crate::{command, text};
+use crate::system::interrupt::{self, Interrupted};
+use crate::system::program;
+use crate::system::report::Report;
+use crate::system::text;
+use crate::system::work_folder::{self, Busy, WorkFolder};
 use anyhow::{Context, Error, Result, bail};
 use inputs::Inputs;
 use std::path::{Path, PathBuf};
@@ -106,7 +104,7 @@ fn make(inputs: &Inputs, work: &WorkFolder, args: &BaseArgs, report: &Report) ->
         .into_iter()
         .zip(RESULTS.map(|name| args.output.join(name)))
         .collect();
-    work::move_into_place(&moves)?;
+    work_folder::move_into_place(&moves)?;
     Ok(manifest)
 }
 
@@ -168,12 +166,12 @@ fn audited(image: &Path, report: &Report) -> Result<()> {
 fn compress(raw: &Path, work: &Path, report: &Report) -> Result<PathBuf> {
     let stage = report.stage("compress");
     let image = work.join(RESULTS[0]);
-    let mut convert = Command::new(command::find("qemu-img")?);
+    let mut convert = Command::new(program::find("qemu-img")?);
     convert
         .args(["convert", "-p", "-f", "raw", "-O", "qcow2"])
         .args(["-c", "-W", "-m", "8"])
         .args([raw, &image]);
-    command::stream(&mut convert, |line| {
+    program::stream(&mut convert, |line| {
         if let Some(percent) = percentage(line) {
             stage.progress(percent / 100.0);
         }

@@ -1,7 +1,7 @@
 //! The scripts that run inside the new root, rendered from `templates/`.
 
 use super::inputs::Inputs;
-use crate::definition::Definition;
+use crate::config::definition::Definition;
 use anyhow::{Context, Result};
 use std::fs;
 use tera::Tera;

@@ -1,13 +1,13 @@
 //! The key that Proxmox VE's repository is signed with: downloaded here, compared with the digest
 //! that the definition pins, and handed to the new system only then.
 
-use super::fetch::cache::{self, Cache};
-use super::fetch::curl::{self, Failure};
-use crate::definition::Definition;
-use crate::definition::key::{Digest, From, Key};
-use crate::interrupt::Interrupted;
-use crate::report::Report;
-use crate::work;
+use crate::config::definition::Definition;
+use crate::config::definition::key::{Digest, From, Key};
+use crate::system::download::cache::{self, Cache};
+use crate::system::download::curl::{self, Failure};
+use crate::system::interrupt::Interrupted;
+use crate::system::report::Report;
+use crate::system::work_folder;
 use anyhow::{Context, Result, anyhow, bail};
 use std::fs;
 use std::path::Path;
@@ -66,7 +66,7 @@ fn kept_or_downloaded(
                 "{} is damaged, so it is downloaded again",
                 place.display()
             ));
-            work::remove_if_there(&place)?;
+            work_folder::remove_if_there(&place)?;
         }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
         Err(error) => {
@@ -81,13 +81,13 @@ fn kept_or_downloaded(
     });
     match bytes {
         Ok(bytes) => {
-            work::move_into_place(&[(new, place)])?;
+            work_folder::move_into_place(&[(new, place)])?;
             stage.done(&format!("{} {}", key.digest.kind(), key.digest));
             Ok(bytes)
         }
         Err(error) => {
             // What is not trusted is not kept.
-            let _ = work::remove_if_there(&new);
+            let _ = work_folder::remove_if_there(&new);
             Err(error)
         }
     }

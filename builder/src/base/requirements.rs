@@ -1,7 +1,7 @@
 //! What a build needs of this machine, checked before any work.
 
 use crate::cli::Source;
-use crate::command;
+use crate::system::program;
 use anyhow::{Context, Result, bail};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -33,12 +33,12 @@ pub fn check_tools(source: Source) -> Result<()> {
     }
     let missing: Vec<&str> = needed
         .into_iter()
-        .filter(|program| command::find(program).is_err())
+        .filter(|program| program::find(program).is_err())
         .collect();
     if !missing.is_empty() {
         let mut packages: Vec<&str> = missing
             .iter()
-            .filter_map(|program| command::package_of(program))
+            .filter_map(|program| program::package_of(program))
             .collect();
         packages.dedup();
         bail!(
@@ -57,8 +57,8 @@ pub fn check_tools(source: Source) -> Result<()> {
 /// Asks the kernel for a user namespace, and `/etc/subuid` for its numbers.
 fn check_user_namespaces() -> Result<()> {
     check_switches(Path::new("/proc/sys"))?;
-    if let Ok(unshare) = command::find("unshare") {
-        command::output(Command::new(unshare).args(["--user", "true"])).context(
+    if let Ok(unshare) = program::find("unshare") {
+        program::output(Command::new(unshare).args(["--user", "true"])).context(
             "this system gives no user namespace, and without root a base needs one. On Ubuntu: \
              sudo sysctl kernel.apparmor_restrict_unprivileged_userns=0",
         )?;

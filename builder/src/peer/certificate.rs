@@ -1,6 +1,7 @@
 //! What a peer's certificate says of itself.
 
-use crate::{clock, text};
+use crate::system::clock;
+use crate::system::text;
 use sha2::{Digest, Sha256};
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};

@@ -2,7 +2,7 @@
 //! answer, and the connection is closed.
 
 use super::Failure;
-use crate::text;
+use crate::system::text;
 use firstboot::contract::seed::Secret;
 use std::io::{ErrorKind, Read, Write};
 

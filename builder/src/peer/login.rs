@@ -9,7 +9,7 @@
 use super::http::{self, Answer, Request};
 use super::tls::Connection;
 use super::{Failure, PORT};
-use crate::text;
+use crate::system::text;
 use firstboot::contract::seed::Secret;
 use serde_json::Value;
 

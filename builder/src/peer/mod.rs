@@ -1,18 +1,16 @@
 //! Speaking to a member of a Proxmox VE cluster: its certificate, and a login at its API.
 
 mod certificate;
-mod http;
+pub mod http;
 mod login;
-mod show;
 mod tls;
 
 pub use certificate::{Certificate, Details};
 pub use login::{Factors, Login, finish, log_in};
-pub use show::show;
 pub use tls::{Connection, PORT, Pins, Refused, connect};
 
-use crate::interrupt;
-use crate::text;
+use crate::system::interrupt;
+use crate::system::text;
 use std::fmt;
 use std::io::{self, ErrorKind};
 

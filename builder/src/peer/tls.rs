@@ -5,7 +5,8 @@
 //! looked at: one certificate is the right one, and every other is not.
 
 use super::{Certificate, Failure};
-use crate::{command, interrupt};
+use crate::system::interrupt;
+use crate::system::program;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
@@ -140,7 +141,7 @@ fn resolve(address: &str) -> Result<Vec<IpAddr>, Failure> {
     let cannot = |error: &dyn std::fmt::Display| {
         Failure::Silent(format!("its name cannot be resolved: {error}"))
     };
-    let getent = command::find("getent").map_err(|error| cannot(&error))?;
+    let getent = program::find("getent").map_err(|error| cannot(&error))?;
     let output = Command::new(getent)
         .args(["ahosts", address])
         .output()

@@ -4,7 +4,7 @@
 
 use super::Machine;
 use crate::cli::Accelerator;
-use crate::report::Report;
+use crate::system::report::Report;
 use anyhow::{Context, Result, bail};
 use rustix::fs::{Access, access};
 use std::fs::{self, File};

@@ -1,5 +1,6 @@
 //! QEMU: starting a machine, and watching over its process.
 
+pub mod console;
 mod control;
 mod kvm;
 
@@ -7,7 +8,9 @@ pub use control::Control;
 pub use kvm::{BOOT_ID, choose, kvm_broke, no_kvm_file, remember, remember_no_kvm};
 
 use crate::cli::Accelerator;
-use crate::{command, interrupt, work};
+use crate::system::interrupt;
+use crate::system::program;
+use crate::system::work_folder;
 use anyhow::{Context, Result};
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use std::fs::{self, File, OpenOptions};
@@ -64,10 +67,10 @@ impl Machine {
     pub fn start(folder: &Path, arguments: &[String], log: &Path) -> Result<Self> {
         // An old console or status would be taken for the new one's.
         for name in ["console.log", "status.jsonl"] {
-            work::remove_if_there(&folder.join(name))?;
+            work_folder::remove_if_there(&folder.join(name))?;
         }
         let script = folder.join("run.sh");
-        let mut line = Command::new(command::find("setsid")?);
+        let mut line = Command::new(program::find("setsid")?);
         line.arg(fs::canonicalize(&script).unwrap_or(script))
             .args(arguments);
         Self::spawn(line, folder, log)
@@ -88,7 +91,7 @@ impl Machine {
             .stderr(words);
         let child = line
             .spawn()
-            .with_context(|| format!("cannot start: {}", command::shown(&line)))?;
+            .with_context(|| format!("cannot start: {}", program::shown(&line)))?;
         Ok(Machine {
             child,
             folder: folder.to_owned(),

@@ -4,8 +4,8 @@ mod points;
 mod proxmox;
 mod rule;
 
-use crate::command;
-use crate::qcow2::Image;
+use crate::image::qcow2::Image;
+use crate::system::program;
 use anyhow::{Context, Result};
 use points::POINTS;
 use std::path::Path;
@@ -54,8 +54,8 @@ fn check_image(image: &Path) -> Result<()> {
     std::fs::File::open(image).with_context(|| format!("cannot open {}", image.display()))?;
     // The header first, because qemu-img's words on what is no image at all are less clear.
     Image::open(image)?;
-    let qemu_img = command::find("qemu-img")?;
-    command::output(
+    let qemu_img = program::find("qemu-img")?;
+    program::output(
         Command::new(qemu_img)
             .args(["check", "-q", "-f", "qcow2"])
             .arg(image),

@@ -1,7 +1,7 @@
 //! What is proven about Proxmox VE's packages: their kernel, and where APT gets them.
 
-use crate::base::dpkg;
-use crate::base::tree::{entries, matching, read};
+use crate::image::dpkg;
+use crate::image::tree::{entries, matching, read};
 use ext4_view::{Ext4, Ext4Error};
 use std::collections::BTreeMap;
 

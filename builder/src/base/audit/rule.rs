@@ -1,7 +1,7 @@
 //! What must hold for the paths of a point, and how it is looked at.
 
 use super::proxmox;
-use crate::base::tree::{entries, find_below, first_file_below, link, matching, read};
+use crate::image::tree::{entries, find_below, first_file_below, link, matching, read};
 use ext4_view::{Ext4, Ext4Error};
 
 /// What must hold for the paths of one point. Patterns have one `*` in their last part.

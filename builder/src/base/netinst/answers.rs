@@ -5,7 +5,7 @@ use super::cpio::{self, Archive};
 use super::measures::Measure;
 use crate::base::inputs::Inputs;
 use crate::base::{disk, provision};
-use crate::definition::Definition;
+use crate::config::definition::Definition;
 use anyhow::{Context, Result, bail};
 use tera::Tera;
 

@@ -1,7 +1,7 @@
 //! The installer's log: which stage it has come to, and how it ended.
 
-use crate::tail;
-use crate::text::plain;
+use crate::system::tail;
+use crate::system::text::plain;
 
 /// What a line of the log says.
 #[derive(Debug, Clone, PartialEq, Eq)]

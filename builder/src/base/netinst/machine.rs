@@ -3,7 +3,8 @@
 use super::measures::Measure;
 use crate::cli::Accelerator;
 use crate::qemu::Machine;
-use crate::{command, work};
+use crate::system::program;
+use crate::system::work_folder;
 use anyhow::{Context, Result};
 use std::fs::{self, File};
 use std::os::unix::process::CommandExt;
@@ -60,7 +61,7 @@ impl Files {
     /// Makes the disk empty and removes what an earlier attempt said.
     fn reset(&self, bytes: u64) -> Result<()> {
         for file in [self.console(), self.log(), self.folder.join("qmp.sock")] {
-            work::remove_if_there(&file)?;
+            work_folder::remove_if_there(&file)?;
         }
         let disk = self.disk();
         File::create(&disk)
@@ -79,7 +80,7 @@ pub fn start(
 ) -> Result<Machine> {
     files.reset(disk_bytes)?;
     let with = |measure| !without.contains(&measure);
-    let mut qemu = command::ending_with_this("qemu-system-x86_64")?;
+    let mut qemu = program::ending_with_this("qemu-system-x86_64")?;
     // A name without folders: a socket's path may have 108 bytes. Control opens it the same way.
     qemu.current_dir(&files.folder);
     qemu.args(["-name", "imgbuild-base", "-machine", "q35", "-nodefaults"]);

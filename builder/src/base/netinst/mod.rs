@@ -22,10 +22,12 @@ use super::inputs::Inputs;
 use super::manifest::IsoFacts;
 use super::requirements::NO_SPACE;
 use crate::cli::{Accelerator, BaseArgs};
-use crate::console::SHOWN_LINES;
-use crate::interrupt::Interrupted;
-use crate::report::Report;
-use crate::{qemu, text, work};
+use crate::qemu;
+use crate::qemu::console::SHOWN_LINES;
+use crate::system::interrupt::Interrupted;
+use crate::system::report::Report;
+use crate::system::text;
+use crate::system::work_folder;
 use anyhow::{Context, Error, Result, anyhow};
 use iso::Disc;
 use machine::Files;
@@ -199,7 +201,7 @@ fn keep_logs(files: &Files, output: &Path, failed: bool) -> Result<PathBuf> {
         let kept: String = lines.map(|l| format!("{}\n", text::plain(l))).collect();
         let new = from.with_extension("kept");
         fs::write(&new, kept).with_context(|| format!("cannot write {}", new.display()))?;
-        work::move_into_place(&[(new, to.to_owned())])
+        work_folder::move_into_place(&[(new, to.to_owned())])
     };
     let kept = keep(&files.log(), &log);
     if failed {
@@ -208,7 +210,7 @@ fn keep_logs(files: &Files, output: &Path, failed: bool) -> Result<PathBuf> {
         return Ok(log);
     }
     kept?;
-    work::remove_if_there(&console)?;
+    work_folder::remove_if_there(&console)?;
     Ok(log)
 }
 

@@ -1,11 +1,11 @@
 //! A large file into the cache, resumed after a break, verified before every use.
 
 use super::{Disc, VERIFY, digest};
-use crate::base::fetch::cache::Cache;
-use crate::base::fetch::curl::{self, Failure, size};
-use crate::interrupt::Interrupted;
-use crate::report::{Report, Stage};
-use crate::work;
+use crate::system::download::cache::Cache;
+use crate::system::download::curl::{self, Failure, size};
+use crate::system::interrupt::Interrupted;
+use crate::system::report::{Report, Stage};
+use crate::system::work_folder;
 use anyhow::{Context, Error, Result, anyhow, bail};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -47,7 +47,7 @@ pub(super) fn download(
         let found = found.with_context(|| format!("cannot read {}", part.display()))?;
         if found == disc.sha256 {
             let megabytes = size(&part) / 1_000_000;
-            work::move_into_place(&[(part, place.clone())])?;
+            work_folder::move_into_place(&[(part, place.clone())])?;
             stage.done(&format!("{megabytes} MB, {}", place.display()));
             return Ok(place);
         }

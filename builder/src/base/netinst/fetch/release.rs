@@ -1,13 +1,14 @@
 //! Which disc Debian publishes for a release: `SHA256SUMS`, and who has signed it.
 
 use super::{Disc, SUMS, digest_in, entries};
-use crate::base::fetch::cache::Cache;
-use crate::base::fetch::curl::{self, Failure};
 use crate::base::inputs;
-use crate::definition::release_number;
-use crate::interrupt::Interrupted;
-use crate::report::Report;
-use crate::{command, work};
+use crate::config::definition::release_number;
+use crate::system::download::cache::Cache;
+use crate::system::download::curl::{self, Failure};
+use crate::system::interrupt::Interrupted;
+use crate::system::program;
+use crate::system::report::Report;
+use crate::system::work_folder;
 use anyhow::{Context, Error, Result, bail};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -78,7 +79,7 @@ impl<'a> Wanted<'a> {
         report: &Report,
     ) -> Result<Disc> {
         let keyring = choose_keyring(keyring, &ROLE_KEYS)?;
-        command::find("gpgv")?;
+        program::find("gpgv")?;
         if self.version.is_some() {
             if let Some(disc) = self.kept(cache, &keyring) {
                 return Ok(disc);
@@ -195,7 +196,7 @@ fn ask(cache: &Cache, folder: &str, keyring: &Path, proxy: Option<&str>) -> Resu
     let kept = match &answer {
         Ok(Answer::List(_)) => {
             let moves: Vec<_> = new.iter().cloned().zip(places).collect();
-            work::move_into_place(&moves)
+            work_folder::move_into_place(&moves)
         }
         _ => Ok(()),
     };
@@ -277,12 +278,12 @@ pub(super) fn signature_beside(list: &Path, keyring: Option<&Path>) -> Result<bo
 /// Fails unless a key of the keyring, neither expired nor revoked, has signed the list
 /// (GnuPG's doc/DETAILS).
 fn verify(list: &Path, signature: &Path, keyring: &Path) -> Result<()> {
-    let mut gpgv = Command::new(command::find("gpgv")?);
+    let mut gpgv = Command::new(program::find("gpgv")?);
     gpgv.env("LC_ALL", "C")
         .args(["--status-fd", "1", "--keyring"])
         .arg(keyring)
         .args([signature, list]);
-    let status = command::output(&mut gpgv)?;
+    let status = program::output(&mut gpgv)?;
     let status = String::from_utf8_lossy(&status);
     let says = |word: &str| {
         status
@@ -298,7 +299,7 @@ fn verify(list: &Path, signature: &Path, keyring: &Path) -> Result<()> {
         (_, true) => "its key was revoked",
         _ => "gpgv found no good signature",
     };
-    bail!("{why}: {}", command::shown(&gpgv))
+    bail!("{why}: {}", program::shown(&gpgv))
 }
 
 #[cfg(test)]

@@ -1,0 +1,140 @@
+//! Getting the installer's disc: a file of the user's, or a download that is verified before
+//! every use.
+
+mod download;
+mod release;
+
+use crate::config::definition::{Definition, Netinst};
+use crate::system::download::cache::{self, Cache};
+use crate::system::interrupt;
+use crate::system::report::{Report, Stage};
+use crate::system::text::hex;
+use anyhow::{Context, Result, bail};
+use sha2::{Digest, Sha256};
+use std::fs::{self, File};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+/// The name of the stage that looks at a disc.
+const VERIFY: &str = "installer's disc";
+/// Debian's name for a list of digests.
+const SUMS: &str = "SHA256SUMS";
+
+/// The installer's disc as a file, and its SHA-256 in lower-case hex: `iso` where it is given,
+/// else what the definition's `netinst` says, out of the cache or downloaded into it.
+pub fn obtain(
+    iso: Option<&Path>,
+    definition: &Definition,
+    report: &Report,
+) -> Result<(PathBuf, String)> {
+    if let Some(iso) = iso {
+        let keyring = match &definition.netinst {
+            Netinst::Release { keyring, .. } => keyring.as_deref(),
+            Netinst::Url { .. } => None,
+        };
+        return given(iso, keyring, report);
+    }
+    let cache = Cache::open(&cache::default_folder()?, report)?;
+    let proxy = definition.proxy.as_deref();
+    let disc = match &definition.netinst {
+        Netinst::Url { url, sha256 } => Disc {
+            url: url.clone(),
+            sha256: sha256.clone(),
+        },
+        Netinst::Release {
+            version,
+            site,
+            keyring,
+        } => {
+            let wanted = release::Wanted::new(&definition.release, version.as_deref(), site)?;
+            wanted.find(&cache, keyring.as_deref(), proxy, report)?
+        }
+    };
+    let file = download::download(&cache, &disc, proxy, report)?;
+    Ok((file, disc.sha256))
+}
+
+/// A disc that can be downloaded.
+#[derive(Debug, PartialEq, Eq)]
+struct Disc {
+    url: String,
+    /// Lower-case hex.
+    sha256: String,
+}
+
+impl Disc {
+    /// Its name in the cache. The digest keeps discs apart that have the same name.
+    fn file_name(&self) -> String {
+        let name = self.url.rsplit('/').next().unwrap_or_default();
+        format!("{}-{name}", self.sha256.get(..12).unwrap_or_default())
+    }
+}
+
+/// The user's own file, as it is. Where Debian's list of digests lies beside it, it must be
+/// the one that is listed there; where the list's signature does too, it must be Debian's.
+fn given(iso: &Path, keyring: Option<&Path>, report: &Report) -> Result<(PathBuf, String)> {
+    let stage = report.stage(VERIFY);
+    let cannot_read = || format!("cannot read the installer's disc {}", iso.display());
+    if fs::metadata(iso).with_context(cannot_read)?.is_dir() {
+        bail!(
+            "{} is a folder; the installer's disc is wanted, an ISO file",
+            iso.display()
+        );
+    }
+    let sha256 = digest(iso, &stage).with_context(cannot_read)?;
+    let list = iso.with_file_name(SUMS);
+    let name = iso.file_name().unwrap_or_default().to_string_lossy();
+    let listed = fs::read_to_string(&list).unwrap_or_default();
+    match digest_in(&listed, &name) {
+        Some(wanted) if wanted != sha256 => bail!(
+            "{} is damaged, or is not what its name says:\n    expected: {wanted} (in {})\n    \
+             found:    {sha256}",
+            iso.display(),
+            list.display(),
+        ),
+        Some(_) => {
+            let signed = match release::signature_beside(&list, keyring)? {
+                true => "which Debian has signed",
+                false => "without a signature",
+            };
+            stage.done(&format!("as in {}, {signed}", list.display()));
+        }
+        None => stage.done(&format!("sha256 {sha256}")),
+    }
+    Ok((iso.to_owned(), sha256))
+}
+
+/// The digest of a name in a list as sha256sum writes it, in lower case.
+fn digest_in(list: &str, name: &str) -> Option<String> {
+    entries(list)
+        .find(|(_, listed)| *listed == name)
+        .map(|(digest, _)| digest.to_ascii_lowercase())
+}
+
+/// Digests and names: `DIGEST  NAME`, or `DIGEST *NAME`.
+fn entries(list: &str) -> impl Iterator<Item = (&str, &str)> {
+    list.lines().filter_map(|line| {
+        let (digest, name) = line.split_once(' ')?;
+        let is_digest = digest.len() == 64 && digest.chars().all(|c| c.is_ascii_hexdigit());
+        is_digest.then_some((digest, name.trim_start_matches([' ', '*'])))
+    })
+}
+
+/// SHA-256 of a file in lower-case hex, with progress, and given up on Ctrl-C.
+fn digest(file: &Path, stage: &Stage) -> Result<String> {
+    let mut opened = File::open(file)?;
+    let length = opened.metadata()?.len().max(1);
+    let mut hasher = Sha256::new();
+    let mut chunk = vec![0; 1 << 20];
+    let mut done = 0;
+    loop {
+        interrupt::check()?;
+        let count = opened.read(&mut chunk)?;
+        if count == 0 {
+            return Ok(hex(&hasher.finalize()));
+        }
+        hasher.update(&chunk[..count]);
+        done += count as u64;
+        stage.progress(done as f64 / length as f64);
+    }
+}

@@ -1,0 +1,208 @@
+//! The recipe of `imgbuild check`.
+
+mod clusters;
+
+use crate::cli::CheckArgs;
+use crate::commands::retire;
+use crate::config::definition::Definition;
+use crate::config::lab::{Lab, Vm};
+use crate::config::yaml::{Problems, forms};
+use crate::system::report::Report;
+use crate::vm::login;
+use anyhow::{Error, Result, bail};
+use firstboot::contract::seed::NfsStorage;
+use serde_json::{Value, json};
+
+/// `imgbuild check`: both files are read, whatever is wrong with the first.
+pub fn check(args: &CheckArgs, report: &Report) -> Result<()> {
+    let definition = Definition::load(args.definition.as_deref());
+    let lab = Lab::load(&args.lab);
+    match (definition, lab) {
+        (Ok(definition), Ok(lab)) => {
+            disks_hold_the_base(&definition, &lab)?;
+            show(&definition, &lab, report);
+            warn(&definition, &lab, report);
+            Ok(())
+        }
+        (definition, lab) => {
+            let errors: Vec<Error> = [definition.err(), lab.err()]
+                .into_iter()
+                .flatten()
+                .collect();
+            errors.iter().for_each(|error| show_problems(error, report));
+            let texts: Vec<String> = errors.iter().map(|error| format!("{error:#}")).collect();
+            bail!(texts.join("\n\n"))
+        }
+    }
+}
+
+/// An overlay smaller than its base would cut the root file system.
+fn disks_hold_the_base(definition: &Definition, lab: &Lab) -> Result<()> {
+    let small = lab.vms.iter().filter(|vm| vm.disk < definition.disk);
+    let small: Vec<String> = small
+        .map(|vm| format!("{} ({})", vm.name, forms::size_text(vm.disk)))
+        .collect();
+    if !small.is_empty() {
+        bail!(
+            "the disks of these VMs are smaller than the base's, which has {base}: {}\n  right: \
+             `disk: {base}` or more in the lab, or a smaller `disk` in the image definition",
+            small.join(", "),
+            base = forms::size_text(definition.disk),
+        );
+    }
+    Ok(())
+}
+
+/// One event per problem, for editors and other programs.
+fn show_problems(error: &Error, report: &Report) {
+    let Some(problems) = error.downcast_ref::<Problems>() else {
+        return;
+    };
+    for (file, problem) in problems.all() {
+        report.event(&json!({
+            "event": "problem",
+            "file": file,
+            "line": problem.place.line,
+            "column": problem.place.column,
+            "message": problem.message,
+            "right": problem.right,
+        }));
+    }
+}
+
+fn show(definition: &Definition, lab: &Lab, report: &Report) {
+    if report.is_json() {
+        let vms: Vec<Value> = lab.vms.iter().map(|vm| event(lab, vm)).collect();
+        report.event(&json!({"event": "check", "definition": definition, "vms": vms}));
+        return;
+    }
+    let count = |number: usize, one: &str, many: &str| match number {
+        1 => format!("1 {one}"),
+        n => format!("{n} {many}"),
+    };
+    let proxmox = definition.proxmox.as_ref();
+    report.line(&format!(
+        "base: Debian {}, {}, disk {}, {}, {}",
+        definition.release,
+        proxmox.map_or("without Proxmox VE".to_owned(), |p| format!(
+            "Proxmox VE {}",
+            p.version
+        )),
+        forms::size_text(definition.disk),
+        count(definition.packages.len(), "package", "packages"),
+        count(definition.repositories.len(), "repository", "repositories"),
+    ));
+    let domain = &lab.domain;
+    report.line(&format!(
+        "lab:  {} in {domain}",
+        count(lab.vms.len(), "VM", "VMs")
+    ));
+    report.line("");
+    for line in table(lab) {
+        report.line(&line);
+    }
+}
+
+fn warn(definition: &Definition, lab: &Lab, report: &Report) {
+    let vms: Vec<&Vm> = lab.vms.iter().filter(|vm| !is_retired(lab, vm)).collect();
+    let joining = vms.iter().filter(|vm| vm.cluster.is_some()).count();
+    if definition.proxmox.is_none() && joining > 0 {
+        let who = match joining {
+            1 => "a VM of the lab is".to_owned(),
+            n => format!("{n} VMs of the lab are"),
+        };
+        report.warn(&format!(
+            "{who} to join a cluster, and the base has no Proxmox VE: that would fail\n  right: \
+             `proxmox: 9` in the image definition (8 on bookworm), or `cluster: none`"
+        ));
+    }
+    for warning in &lab.warnings {
+        report.warn(warning);
+    }
+    for vm in &vms {
+        let old = vm.storage.iter().find(|storage| wants_nfs_3(storage));
+        if let (Some(storage), false) = (old, definition.rpcbind) {
+            report.warn(&format!(
+                "the storage {} of {} asks for NFS 3, and the base has rpcbind masked: it could not \
+                 be mounted\n  right: `rpcbind: true` in the image definition, or `vers=4.2`",
+                storage.id, vm.name
+            ));
+            break;
+        }
+    }
+    for warning in login::warnings(&vms) {
+        report.warn(&warning);
+    }
+    for warning in clusters::warnings(lab, &vms) {
+        report.warn(&warning);
+    }
+}
+
+/// Whether the options of a storage are for version 3 of NFS, nfs(5).
+fn wants_nfs_3(storage: &NfsStorage) -> bool {
+    let options = storage.options.as_deref().unwrap_or_default();
+    let version = |option: &str| {
+        let (key, value) = option.split_once('=')?;
+        ["vers", "nfsvers"]
+            .contains(&key.trim())
+            .then(|| value.trim().starts_with('3'))
+    };
+    options
+        .split(',')
+        .any(|option| version(option) == Some(true))
+}
+
+/// Whether a VM has left its cluster for good.
+fn is_retired(lab: &Lab, vm: &Vm) -> bool {
+    retire::keeps_its_seed(&lab.folder.join(&vm.name), &vm.name).is_some()
+}
+
+fn event(lab: &Lab, vm: &Vm) -> Value {
+    json!({
+        "name": vm.name,
+        "host": vm.host,
+        "address": vm.address,
+        "vmbr120": vm.vmbr120,
+        "mac": vm.mac,
+        "openvpn": vm.openvpn.as_ref().map(|o| &o.instance),
+        "cluster": vm.cluster.is_some(),
+        "retired": is_retired(lab, vm),
+    })
+}
+
+/// The VMs as lines with aligned columns.
+fn table(lab: &Lab) -> Vec<String> {
+    let head = [
+        "name", "host", "address", "vmbr120", "mac", "openvpn", "cluster",
+    ];
+    let mut rows = vec![head.map(str::to_owned)];
+    let dash = || "-".to_owned();
+    rows.extend(lab.vms.iter().map(|vm| {
+        [
+            vm.name.clone(),
+            vm.host.clone().unwrap_or_else(dash),
+            vm.address.to_string(),
+            vm.vmbr120.map_or_else(dash, |a| a.to_string()),
+            vm.mac.clone(),
+            vm.openvpn
+                .as_ref()
+                .map_or_else(dash, |o| o.instance.clone()),
+            match vm.cluster {
+                _ if is_retired(lab, vm) => "retired",
+                Some(_) => "yes",
+                None => "no",
+            }
+            .to_owned(),
+        ]
+    }));
+    let widths: Vec<usize> = (0..head.len())
+        .map(|column| rows.iter().map(|row| row[column].len()).max().unwrap_or(0))
+        .collect();
+    rows.iter()
+        .map(|row| {
+            let cells = row.iter().zip(&widths);
+            let line: Vec<String> = cells.map(|(cell, w)| format!("{cell:<w$}")).collect();
+            line.join("  ").trim_end().to_owned()
+        })
+        .collect()
+}

@@ -1,0 +1,259 @@
+//! The words of `imgbuild run`: the table of steps, what comes next, what went wrong.
+
+use super::status::Waiting;
+use super::watch::{End, Seen};
+use crate::cli::RunArgs;
+use crate::config::lab::Vm;
+use crate::system::report::Report;
+use crate::system::text::{indented, plain_lines};
+use crate::vm::login::{self, Login};
+use crate::vm::target::Target;
+use serde_json::json;
+use std::fmt::Write;
+use std::path::Path;
+
+/// The table of steps with their times.
+pub fn steps(name: &str, seen: &Seen, report: &Report) {
+    if report.is_json() {
+        let steps: Vec<_> = seen
+            .steps
+            .iter()
+            .map(|step| {
+                json!({
+                    "step": step.name, "result": step.result, "seconds": step.seconds,
+                    "detail": step.detail,
+                })
+            })
+            .collect();
+        report.event(&json!({"event": "steps", "vm": name, "steps": steps}));
+        return;
+    }
+    // A machine that was configured before has nothing to do.
+    if seen.steps.is_empty() {
+        return;
+    }
+    for line in table(seen) {
+        report.line(&line);
+    }
+}
+
+fn table(seen: &Seen) -> Vec<String> {
+    let width = seen.steps.iter().map(|step| step.name.len()).max();
+    let width = width.unwrap_or(0).max("step".len());
+    let mut lines = vec![format!(
+        "{:<width$}  {:<9}  {:>8}",
+        "step", "result", "time"
+    )];
+    lines.extend(seen.steps.iter().map(|step| step.line(width)));
+    lines
+}
+
+/// The verdict, as the last line.
+pub fn configured(name: &str, report: &Report) {
+    if report.is_json() {
+        report.event(&json!({"event": "verdict", "vm": name, "configured": true}));
+    } else {
+        report.line(&format!("{name} is configured"));
+    }
+}
+
+/// How to reach a machine that goes on running.
+pub fn running(args: &RunArgs, target: &Target, pid: u32, report: &Report) {
+    let name = &target.vm.name;
+    if report.is_json() {
+        report.event(&json!({"event": "running", "vm": name, "pid": pid}));
+        return;
+    }
+    report.line(&format!("{name} is running, as process {pid}"));
+    for line in ways_in(args, target.vm, pid) {
+        report.line(&format!("  {line}"));
+    }
+    report.line(&format!(
+        "  console:    {}",
+        target.file("console.log").display()
+    ));
+}
+
+/// How to log in, where that can be true, and how to end it.
+fn ways_in(args: &RunArgs, vm: &Vm, pid: u32) -> Vec<String> {
+    let port = match args.user_net {
+        false => Some(format!("ssh root@{}", vm.address)),
+        true => args.forward.iter().find_map(|rule| forwarded_ssh(rule)),
+    };
+    let power_off =
+        format!("power off:  kill {pid}  (like pulling the plug; the disk survives it)");
+    match (Login::of(vm), port) {
+        (Login::Ssh, Some(line)) => vec![
+            format!("log in:     {line}"),
+            format!("shut down:  {line} poweroff"),
+        ],
+        (Login::Ssh, None) => vec![
+            "no port leads to its ssh: --forward tcp:127.0.0.1:2222-:22 makes one".to_owned(),
+            power_off,
+        ],
+        // What there is to say is a warning.
+        (Login::Console | Login::Nobody, _) => vec![power_off],
+    }
+}
+
+/// What run.sh has said of the network, which its log alone would have: that the guest reaches
+/// what this PC means for itself.
+pub fn reachable(name: &str, words: &str, report: &Report) {
+    let start = format!("{name}/run.sh: warning: ");
+    for warning in words.lines().filter_map(|line| line.strip_prefix(&start)) {
+        if warning.starts_with(&format!("{name} can reach ")) {
+            report.warn(warning);
+        }
+    }
+}
+
+/// That nobody can log in, or only at the console, which is not here.
+pub fn closed(target: &Target, report: &Report) {
+    for warning in login::warnings(&[target.vm]) {
+        report.warn(&warning);
+    }
+}
+
+/// The ssh command for a rule such as `tcp:127.0.0.1:2222-:22`.
+fn forwarded_ssh(rule: &str) -> Option<String> {
+    let (host, guest) = rule.strip_prefix("tcp:")?.split_once('-')?;
+    let (_, guest_port) = guest.rsplit_once(':')?;
+    // Without an address run.sh takes this PC's own.
+    let (address, port) = host.rsplit_once(':').unwrap_or(("", host));
+    let address = match address {
+        "" | "0.0.0.0" => "127.0.0.1",
+        other => other,
+    };
+    (guest_port == "22").then(|| format!("ssh -p {port} root@{address}"))
+}
+
+/// The error after firstboot's own refusal.
+pub fn failed(target: &Target, reason: &str, seen: &Seen) -> String {
+    let name = &target.vm.name;
+    let mut text = format!("{name} is not configured");
+    match seen.steps.iter().rev().find(|step| step.result == "failed") {
+        Some(step) => {
+            let _ = write!(text, ": the step {} failed: {}", step.name, step.detail);
+        }
+        None => {
+            let _ = write!(text, ": {reason}");
+        }
+    }
+    console(&mut text, target, seen);
+    text
+}
+
+/// The error of a machine that is well and goes on by itself; `is_off` when it was shut down
+/// meanwhile.
+pub fn waiting(name: &str, waiting: &Waiting, is_off: bool) -> String {
+    let what = match waiting.step.as_str() {
+        "join" => "joining its cluster".to_owned(),
+        step => format!("with the step {step}"),
+    };
+    let goes_on = match is_off {
+        true => format!("is off, and goes on {what} at its next start"),
+        false => format!("is up and goes on {what} by itself"),
+    };
+    format!(
+        "{name} {goes_on}: attempt {}, because {}; see firstboot status",
+        waiting.attempt, waiting.reason
+    )
+}
+
+/// The error after a start without a verdict.
+pub fn trouble(target: &Target, end: &End, seen: &Seen) -> String {
+    let name = &target.vm.name;
+    let mut text = match end {
+        End::Fatal(fatal) => format!("{name}: {}", fatal.text()),
+        End::Silent(limit) => format!(
+            "{name} is silent: no word on the console or from firstboot for {} s",
+            limit.as_secs()
+        ),
+        End::Late(limit) => format!(
+            "{name} gave no verdict within {} s (--timeout gives it longer)",
+            limit.as_secs()
+        ),
+        End::Exited(status) if seen.accelerator.is_some() => {
+            format!("{name} ended before its verdict ({status})")
+        }
+        End::Exited(_) => return format!("{name} did not start{}", said(target)),
+        End::Configured | End::Failed(_) | End::KvmUnusable | End::Stumbled | End::Waiting(_) => {
+            format!("{name}: {end:?}")
+        }
+    };
+    if matches!(end, End::Exited(_)) {
+        text.push_str(&said(target));
+    }
+    console(&mut text, target, seen);
+    text
+}
+
+/// What run.sh and QEMU said.
+fn said(target: &Target) -> String {
+    let words = std::fs::read(target.file("run.log")).unwrap_or_default();
+    let words = plain_lines(&String::from_utf8_lossy(&words));
+    indented(words.lines().filter(|line| !line.trim().is_empty()))
+}
+
+fn console(text: &mut String, target: &Target, seen: &Seen) {
+    let file = target.file("console.log");
+    if seen.console.is_empty() {
+        let _ = write!(text, "\nthe console is empty: {}", file.display());
+    } else {
+        let _ = write!(
+            text,
+            "\nthe last lines of the console, {}:",
+            Path::display(&file)
+        );
+        text.push_str(&indented(seen.console.iter().map(String::as_str)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::commands::run::status::Step;
+
+    #[test]
+    fn table_of_steps() {
+        let step = |name: &str, result: &str, seconds, detail: &str| Step {
+            name: name.into(),
+            result: result.into(),
+            seconds,
+            detail: detail.into(),
+        };
+        let seen = Seen {
+            steps: vec![
+                step("hostname", "changed", 0.04, "vm42"),
+                step("ssh host keys", "unchanged", 12.34, ""),
+            ],
+            ..Seen::default()
+        };
+        assert_eq!(
+            table(&seen),
+            [
+                "step           result         time",
+                "hostname       changed       0.0 s  vm42",
+                "ssh host keys  unchanged    12.3 s",
+            ]
+        );
+    }
+
+    #[test]
+    fn ssh_through_a_forwarded_port() {
+        let cases = [
+            ("tcp:127.0.0.1:2222-:22", Some("ssh -p 2222 root@127.0.0.1")),
+            (
+                "tcp::2222-192.168.122.42:22",
+                Some("ssh -p 2222 root@127.0.0.1"),
+            ),
+            ("tcp:2222-:22", Some("ssh -p 2222 root@127.0.0.1")),
+            ("tcp:127.0.0.1:8006-:8006", None),
+            ("udp:127.0.0.1:22-:22", None),
+            ("nonsense", None),
+        ];
+        for (rule, expected) in cases {
+            assert_eq!(forwarded_ssh(rule).as_deref(), expected, "{rule}");
+        }
+    }
+}

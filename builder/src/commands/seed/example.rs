@@ -1,0 +1,79 @@
+//! A lab with one machine, for the unit tests of this folder.
+
+use super::documents::Secrets;
+use crate::config::lab::{ClusterJoin, Ipv4Network, JoinWith, Lab, NatNetwork, OpenVpn, Vm};
+use firstboot::contract::seed::{Credential, OpenVpnInstance, Peer, Secret};
+use std::net::Ipv4Addr;
+
+/// An OpenVPN configuration with a line that YAML must quote.
+pub const OPENVPN: &str =
+    "client\ndev tap120\nremote 192.0.2.7 1194\n# key: value\n<key>\nsecret-key\n</key>\n";
+
+/// vm42 in `example.org`, with everything that a machine can have.
+pub fn lab() -> Lab {
+    Lab {
+        folder: "/lab".into(),
+        base: "/lab/base.qcow2".into(),
+        domain: "example.org".into(),
+        network: NatNetwork {
+            bridge: "virbr0".into(),
+            range: Ipv4Network {
+                network: Ipv4Addr::new(192, 168, 122, 0),
+                prefix: 24,
+            },
+            gateway: Ipv4Addr::new(192, 168, 122, 1),
+            dns: vec![Ipv4Addr::new(192, 168, 122, 1)],
+        },
+        vmbr120: Some(Ipv4Network {
+            network: Ipv4Addr::new(10, 120, 0, 0),
+            prefix: 24,
+        }),
+        vms: vec![Vm {
+            name: "vm42".into(),
+            host: None,
+            memory_mib: 2048,
+            cores: 2,
+            disk: 16 << 30,
+            mac: "52:54:00:12:34:2a".into(),
+            address: Ipv4Addr::new(192, 168, 122, 42),
+            vmbr120: Some(Ipv4Addr::new(10, 120, 0, 42)),
+            openvpn: Some(OpenVpn {
+                instance: "vpn-interco".into(),
+                config: "/lab/secrets/vm42.ovpn".into(),
+                inline: false,
+                user_pass_file: None,
+                shared: false,
+            }),
+            ssh_keys: vec![format!("ssh-ed25519 {} admin@example.org", "A".repeat(68))],
+            root_password_file: Some("/lab/secrets/root.password".into()),
+            ssh_password: false,
+            timezone: Some("Europe/Paris".into()),
+            ntp: Vec::new(),
+            cluster: Some(ClusterJoin {
+                peers: vec![Peer {
+                    address: "10.120.0.1".into(),
+                    fingerprints: vec![["AB"; 32].join(":")],
+                }],
+                with: JoinWith::PasswordFile("/lab/secrets/cluster.password".into()),
+                links: [(0, Ipv4Addr::new(10, 120, 0, 42))].into(),
+                shared: false,
+                name: None,
+                votes: None,
+                stable_nodes: None,
+                retry: Default::default(),
+            }),
+            storage: Vec::new(),
+            ha: Default::default(),
+        }],
+        warnings: Vec::new(),
+    }
+}
+
+/// The secrets of vm42.
+pub fn secrets() -> Secrets {
+    Secrets {
+        root_password: Some(Secret::new("geheim")),
+        openvpn: Some(OpenVpnInstance::new(Secret::new(OPENVPN))),
+        credential: Some(Credential::Password(Secret::new("cluster-secret"))),
+    }
+}

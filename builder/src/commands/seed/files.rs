@@ -1,0 +1,96 @@
+//! The files of one VM: finished in a work folder, then put into its own.
+
+use super::disk;
+use crate::system::work_folder::{move_into_place, private_folder};
+use anyhow::{Context, Result, ensure};
+use std::fs::{self, File};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+/// The seed disk carries secrets.
+const SEED_MODE: u32 = 0o600;
+
+/// Files that are new or differ, still in the work folder.
+#[derive(Debug)]
+pub struct Files {
+    work: PathBuf,
+    place: PathBuf,
+    moves: Vec<(PathBuf, PathBuf)>,
+}
+
+impl Files {
+    /// None yet; `place` is the VM's folder, which need not be there.
+    pub fn new(work: &Path, place: PathBuf) -> Result<Self> {
+        let work = work.join(place.file_name().unwrap_or_default());
+        fs::create_dir(&work).with_context(|| format!("cannot make {}", work.display()))?;
+        Ok(Files {
+            work,
+            place,
+            moves: Vec::new(),
+        })
+    }
+
+    /// Adds a file, where the one that is there has another content or mode.
+    pub fn add(&mut self, name: &str, content: &[u8], mode: u32) -> Result<()> {
+        let (from, to) = (self.work.join(name), self.place.join(name));
+        if !is_the_same(&to, content, mode)? {
+            disk::write_new(&from, content, mode)?;
+            self.moves.push((from, to));
+        }
+        Ok(())
+    }
+
+    /// Adds `seed.img`. The guest's own parser has the last word: a seed that it refuses is not
+    /// put into place.
+    pub fn add_seed(&mut self, image: &[u8], instance_id: &str) -> Result<()> {
+        let seed = firstboot::contract::volumes::read_fat(
+            std::io::Cursor::new(image),
+            Path::new("seed.img"),
+        )
+        .context("firstboot would refuse this seed")?;
+        ensure!(
+            seed.meta_data.instance_id == instance_id,
+            "the seed disk of {} was not read back as it was written",
+            self.place.display()
+        );
+        self.add("seed.img", image, SEED_MODE)
+    }
+
+    /// Whether everything is in place already.
+    pub fn is_empty(&self) -> bool {
+        self.moves.is_empty()
+    }
+
+    /// Puts the files into place, in the order in which they were added.
+    pub fn put_into_place(&self) -> Result<()> {
+        if self.moves.is_empty() {
+            return Ok(());
+        }
+        private_folder(&self.place)?;
+        move_into_place(&self.moves)
+    }
+}
+
+/// The seed disk of a VM's folder, where the guest would take it.
+pub fn read_seed(place: &Path) -> Result<firstboot::contract::seed::Seed> {
+    let file = place.join("seed.img");
+    let open = File::open(&file).with_context(|| format!("cannot open {}", file.display()))?;
+    firstboot::contract::volumes::read_fat(open, &file)
+        .with_context(|| format!("cannot read {}", file.display()))
+}
+
+/// Whether a file of an earlier run is already what it should be.
+fn is_the_same(file: &Path, content: &[u8], mode: u32) -> Result<bool> {
+    let look = || -> std::io::Result<bool> {
+        let found = fs::symlink_metadata(file)?;
+        Ok(found.is_file()
+            && found.permissions().mode() & 0o7777 == mode
+            && found.len() == content.len() as u64
+            && fs::read(file)? == content)
+    };
+    match look() {
+        Ok(same) => Ok(same),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(false),
+        Err(e) => Err(e).with_context(|| format!("cannot read {}", file.display())),
+    }
+}

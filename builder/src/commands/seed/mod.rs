@@ -1,0 +1,262 @@
+//! The recipe of `imgbuild seed`.
+
+mod base_image;
+mod companions;
+mod disk;
+mod documents;
+#[cfg(test)]
+pub(crate) mod example;
+mod files;
+mod script;
+mod tickets;
+
+pub use base_image::{BaseImage, manifest_of};
+pub use companions::Companions;
+pub use disk::{image, write_new};
+pub use documents::{Documents, Secrets};
+pub use files::{Files, read_seed};
+pub use script::render;
+
+use crate::cli::SeedArgs;
+use crate::commands::retire::{self, Retired};
+use crate::config::lab::{self, JoinWith, Lab, Vm};
+use crate::qemu;
+use crate::system::interrupt;
+use crate::system::program::quote;
+use crate::system::report::Report;
+use crate::system::work_folder::{Busy, WorkFolder};
+use crate::vm::login;
+use anyhow::{Error, Result, anyhow, bail, ensure};
+use firstboot::contract::seed::Credential;
+use serde_json::json;
+use std::fs;
+use std::path::Path;
+use tickets::Tickets;
+
+/// The name of the work folder, so that only one process at a time changes a lab's VMs.
+pub const WORK_FOLDER: &str = "imgbuild-seed";
+/// The mode of run.sh.
+pub const SCRIPT_MODE: u32 = 0o755;
+
+/// One VM whose files are finished, still in the work folder.
+struct Prepared<'a> {
+    vm: &'a Vm,
+    instance_id: String,
+    /// Empty when nothing changed.
+    files: Files,
+}
+
+/// `imgbuild seed`. Every VM is prepared before the first file is moved into place; the error
+/// holds the problems of all of them.
+pub fn seed(args: &SeedArgs, report: &Report) -> Result<()> {
+    let lab = Lab::load(&args.lab)?;
+    let base = BaseImage::read(&lab.base)?;
+    check_versions(&base, report);
+    let vms = all_seedable(&lab, args, &base, report)?;
+    // Before the work folder: others that wait for it need not wait for somebody who types.
+    let tickets = Tickets::get(&lab, &vms, args, report)?;
+    let work = WorkFolder::new(&lab.folder, WORK_FOLDER, Busy::Wait)?;
+
+    let companions = Companions::of(&lab);
+    let (mut ready, mut problems) = (Vec::new(), Vec::new());
+    for vm in vms {
+        interrupt::check()?;
+        match prepare(&lab, vm, &base, (&tickets, &companions), work.path()) {
+            Ok(prepared) => ready.push(prepared),
+            Err(error) => problems.push(error.context(format!("cannot seed {}", vm.name))),
+        }
+    }
+    all_well(problems)?;
+    interrupt::check()?;
+
+    for prepared in &ready {
+        prepared.files.put_into_place()?;
+        tell(&lab, prepared, &base, report);
+    }
+    let seeded: Vec<&Vm> = ready.iter().map(|prepared| prepared.vm).collect();
+    for warning in login::warnings(&seeded) {
+        report.warn(&warning);
+    }
+    tickets.tell(report);
+    let name = match &ready[..] {
+        [] => return Ok(()),
+        [only] => &only.vm.name,
+        _ => "NAME",
+    };
+    let lab = match args.lab == Path::new("lab.yaml") {
+        true => String::new(),
+        false => format!(" --lab {}", quote(&args.lab.to_string_lossy())),
+    };
+    report.line(&format!(
+        "next: imgbuild run {name}{lab} (or, on the PC that is to run it: {name}/run.sh)"
+    ));
+    Ok(())
+}
+
+/// The seed is checked by this firstboot, and read by the one in the base.
+fn check_versions(base: &BaseImage, report: &Report) {
+    let own = env!("CARGO_PKG_VERSION");
+    if base.firstboot != own {
+        report.warn(&format!(
+            "the base holds firstboot {}, this imgbuild is {own}: make the base again (imgbuild \
+             base) if a machine does not understand its seed",
+            base.firstboot
+        ));
+    }
+}
+
+/// The VMs that were asked for and can be seeded, before anything is asked for them. With `--all`
+/// a retired one is passed over.
+fn all_seedable<'a>(
+    lab: &'a Lab,
+    args: &SeedArgs,
+    base: &BaseImage,
+    report: &Report,
+) -> Result<Vec<&'a Vm>> {
+    let (vms, mut problems) = select(lab, args);
+    let mut seedable = Vec::new();
+    for vm in vms {
+        let retired = retire::keeps_its_seed(&lab.folder.join(&vm.name), &vm.name);
+        if let (true, Some(retired)) = (args.all, &retired) {
+            tell_retired(&vm.name, retired, report);
+            continue;
+        }
+        match can_be_seeded(lab, vm, base) {
+            Ok(()) => seedable.push(vm),
+            Err(error) => problems.push(error.context(format!("cannot seed {}", vm.name))),
+        }
+    }
+    all_well(problems)?;
+    Ok(seedable)
+}
+
+/// The VMs that were asked for, each once, and the names that are none.
+fn select<'a>(lab: &'a Lab, args: &SeedArgs) -> (Vec<&'a Vm>, Vec<Error>) {
+    if args.all {
+        return (lab.vms.iter().collect(), Vec::new());
+    }
+    let (mut vms, mut problems) = (Vec::<&Vm>::new(), Vec::new());
+    for name in &args.names {
+        match lab.vm(name) {
+            Ok(vm) if vms.iter().any(|known| known.name == vm.name) => {}
+            Ok(vm) => vms.push(vm),
+            Err(error) => problems.push(error),
+        }
+    }
+    (vms, problems)
+}
+
+fn all_well(mut problems: Vec<Error>) -> Result<()> {
+    match problems.len() {
+        0 => Ok(()),
+        1 => Err(problems.remove(0)),
+        count => {
+            let mut text = format!("{count} problems, nothing was changed:");
+            for problem in &problems {
+                text.push_str("\n  ");
+                text.push_str(&format!("{problem:#}").replace('\n', "\n  "));
+            }
+            Err(anyhow!(text))
+        }
+    }
+}
+
+/// Says what keeps a VM from being seeded, whatever its seed would be.
+fn can_be_seeded(lab: &Lab, vm: &Vm, base: &BaseImage) -> Result<()> {
+    let place = lab.folder.join(&vm.name);
+    if let Some(retired) = retire::keeps_its_seed(&place, &vm.name) {
+        bail!("it {}", retired.refusal(&vm.name));
+    }
+    if let Some(pid) = qemu::running(&place) {
+        bail!("it is running, as process {pid}. Shut it down first");
+    }
+    ensure!(
+        vm.disk >= base.virtual_bytes,
+        "its disk has {} bytes, and the base {} already {}. Make the disk larger in the lab file",
+        vm.disk,
+        lab.base.display(),
+        base.virtual_bytes
+    );
+    Ok(())
+}
+
+/// Makes a VM's files in the work folder and reads the seed back as the guest will.
+fn prepare<'a>(
+    lab: &Lab,
+    vm: &'a Vm,
+    base: &BaseImage,
+    (tickets, companions): (&Tickets, &Companions<'_>),
+    work: &Path,
+) -> Result<Prepared<'a>> {
+    // Once more: it may have been started while somebody typed a password.
+    can_be_seeded(lab, vm, base)?;
+    let documents = Documents::new(lab, vm, &read_secrets(vm, tickets)?, companions)?;
+    let image = image(&documents)?;
+    let script = render(lab, vm, base)?;
+
+    let mut files = Files::new(work, lab.folder.join(&vm.name))?;
+    files.add_seed(&image, &documents.instance_id)?;
+    files.add("run.sh", script.as_bytes(), SCRIPT_MODE)?;
+    Ok(Prepared {
+        vm,
+        instance_id: documents.instance_id,
+        files,
+    })
+}
+
+fn read_secrets(vm: &Vm, tickets: &Tickets) -> Result<Secrets> {
+    Ok(Secrets {
+        root_password: match &vm.root_password_file {
+            Some(file) => Some(lab::read_secret(file)?),
+            None => None,
+        },
+        openvpn: match &vm.openvpn {
+            Some(openvpn) => Some(openvpn.read(vm.vmbr120.is_some())?),
+            None => None,
+        },
+        credential: match vm.cluster.as_ref().map(|join| &join.with) {
+            Some(JoinWith::PasswordFile(file)) => {
+                Some(Credential::Password(lab::read_secret(file)?))
+            }
+            Some(JoinWith::Ticket) => tickets.of(vm).cloned().map(Credential::Ticket),
+            None => None,
+        },
+    })
+}
+
+/// `--all` means every machine that is one.
+fn tell_retired(name: &str, retired: &Retired, report: &Report) {
+    if report.is_json() {
+        report.event(&json!({"event": "seed", "vm": name, "state": "retired"}));
+    } else {
+        let when = retired.when();
+        report.line(&format!("{name}: retired{when}: left as it is"));
+    }
+}
+
+fn tell(lab: &Lab, prepared: &Prepared, base: &BaseImage, report: &Report) {
+    let name = &prepared.vm.name;
+    let state = if prepared.files.is_empty() {
+        "unchanged"
+    } else {
+        "made"
+    };
+    if report.is_json() {
+        report.event(&json!({
+            "event": "seed", "vm": name, "state": state, "instance_id": prepared.instance_id,
+        }));
+    } else {
+        let id = &prepared.instance_id;
+        report.line(&format!(
+            "{name}: {state}: {name}/seed.img ({id}), {name}/run.sh"
+        ));
+    }
+    let record = lab.folder.join(name).join(format!("{name}.qcow2.base"));
+    if fs::read_to_string(record).is_ok_and(|digest| digest.trim() != base.sha256) {
+        report.warn(&format!(
+            "{name}/{name}.qcow2 was made on another base than {}, and will not start on this \
+             one. To start afresh: rm {name}/{name}.qcow2 {name}/{name}.qcow2.base",
+            lab.base.display()
+        ));
+    }
+}

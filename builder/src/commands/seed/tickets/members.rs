@@ -1,0 +1,359 @@
+//! The members of a cluster that can be asked for a ticket, and what they answer.
+
+use super::factor::{factor, wanted};
+use crate::config::lab::Cluster;
+use crate::peer::{self, Factors, Failure, Login, MEMBER_LINE, PORT, Pins};
+use crate::system::ask::{self, Answers};
+use crate::system::clock;
+use crate::system::interrupt::Interrupted;
+use crate::system::report::Report;
+use anyhow::{Result, anyhow, bail};
+use firstboot::contract::seed::{Peer, Secret, Ticket};
+
+/// How often a wrong password or second factor is taken.
+const TRIES: usize = 2;
+/// Two clocks that differ by more seconds are told.
+const SKEW: u64 = 120;
+
+/// A cluster's members that can be asked, each once, with all that is known of their certificates.
+pub(super) struct Members {
+    pub label: String,
+    peers: Vec<Peer>,
+}
+
+/// What a peer is sent.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Sent {
+    /// The root password, or a second factor after it.
+    Password,
+    /// A ticket that was made elsewhere.
+    Ticket,
+}
+
+/// The addresses of peers that did not serve, and why.
+pub(super) type Failures<'a> = Vec<(&'a str, Failure)>;
+
+impl Members {
+    pub(super) fn of(cluster: &Cluster<'_>) -> Self {
+        let mut peers: Vec<Peer> = Vec::new();
+        let joins = cluster.vms.iter().filter_map(|(vm, _)| vm.cluster.as_ref());
+        for peer in joins.flat_map(|join| &join.peers) {
+            let Some(known) = peers.iter_mut().find(|p| p.address == peer.address) else {
+                peers.push(peer.clone());
+                continue;
+            };
+            for fingerprint in &peer.fingerprints {
+                if !known.fingerprints.contains(fingerprint) {
+                    known.fingerprints.push(fingerprint.clone());
+                }
+            }
+        }
+        Members {
+            label: cluster.label(),
+            peers,
+        }
+    }
+
+    /// The number of the first that shows one of its certificates, and why those before it did
+    /// not. `None` when there is none.
+    pub(super) fn first(&self) -> Result<(Option<usize>, Failures<'_>)> {
+        let mut failures = Vec::new();
+        for (number, peer) in self.peers.iter().enumerate() {
+            match peer::connect(&peer.address, PORT, Pins::One(&peer.fingerprints)) {
+                Ok(_) => return Ok((Some(number), failures)),
+                Err(refused) => match refused.failure {
+                    Failure::Interrupted => return Err(Interrupted::default().into()),
+                    failure => failures.push((peer.address.as_str(), failure)),
+                },
+            }
+        }
+        Ok((None, failures))
+    }
+
+    /// Asks for the password, and for the second factor where one is wanted.
+    pub(super) fn ask(&self, answers: &mut Answers, report: &Report) -> Result<Ticket> {
+        let (first, failures) = self.first()?;
+        let Some(first) = first else {
+            return Err(self.nobody(&failures, Sent::Password));
+        };
+        warn_of_strangers(&failures, report);
+        let label = &self.label;
+        let question = format!(
+            "Password of root@pam in {label}, for {}",
+            self.peers[first].address
+        );
+        let taken = until_taken(answers, &question, report, |answer| {
+            match answer.reveal().is_empty() {
+                true => Err(Wrong::Form("an empty password is never right".to_owned())),
+                false => self.call(first, Sent::Password, report, |connection, host| {
+                    peer::log_in(connection, host, answer)
+                }),
+            }
+        });
+        match taken? {
+            Taken::Login(peer, Login::Ticket { ticket, cluster }) => {
+                judge(peer, &ticket, cluster.as_deref(), report)
+            }
+            Taken::Login(_, Login::Half { challenge, factors }) => {
+                self.second(first, &challenge, factors, answers, report)
+            }
+            Taken::Refused(peer, count) => bail!(
+                "{peer} refuses root@pam{}: authentication failure, which is all that Proxmox VE \
+                 says\n  right: the root password of that member; when it was right, the account is \
+                 locked or disabled (there: journalctl -u pvedaemon -n 5). {AGAIN}",
+                times(count),
+            ),
+            Taken::Nothing => bail!("no password was given, so nothing was made"),
+        }
+    }
+
+    fn second(
+        &self,
+        first: usize,
+        challenge: &Secret,
+        factors: Factors,
+        answers: &mut Answers,
+        report: &Report,
+    ) -> Result<Ticket> {
+        if !factors.can_be_typed() {
+            bail!(
+                "root@pam in {} has a second factor that only a browser can ask for\n  right: a TOTP \
+                 or recovery keys for root@pam; or --ticket-file FILE with what this prints on a \
+                 member, as root (it asks for no second factor):\n    {MEMBER_LINE}",
+                self.label
+            );
+        }
+        let wanted = wanted(factors);
+        let question = format!("Second factor of root@pam ({wanted})");
+        let taken = until_taken(answers, &question, report, |answer| {
+            let factor = factor(answer.reveal(), factors).map_err(Wrong::Form)?;
+            self.call(first, Sent::Password, report, |connection, host| {
+                peer::finish(connection, host, challenge, &factor)
+            })
+        });
+        match taken? {
+            Taken::Login(peer, Login::Ticket { ticket, cluster }) => {
+                judge(peer, &ticket, cluster.as_deref(), report)
+            }
+            Taken::Login(peer, Login::Half { .. }) => {
+                bail!("{peer} asks for the second factor again, which is no answer that is known")
+            }
+            Taken::Refused(peer, count) => bail!(
+                "{peer} refuses the second factor of root@pam{}\n  right: {wanted}; a code is taken \
+                 once, so wait for the next one. After eight wrong codes Proxmox VE locks them (on a \
+                 member: pveum user tfa unlock root@pam). {AGAIN}",
+                times(count),
+            ),
+            Taken::Nothing if answers.can_be_asked_again() => {
+                bail!("no second factor was given ({wanted}), so nothing was made")
+            }
+            Taken::Nothing => bail!(
+                "root@pam in {} has a second factor, and the second line of standard input has \
+                 none\n  right: {wanted}",
+                self.label
+            ),
+        }
+    }
+
+    /// One call at the first peer, from this one on, that can answer it, over a connection of its
+    /// own: between two of them somebody types. The members of a cluster know each other's tickets.
+    pub(super) fn call(
+        &self,
+        from: usize,
+        sent: Sent,
+        report: &Report,
+        call: impl Fn(&mut peer::Connection, &str) -> Result<Login, Failure>,
+    ) -> Result<(&str, Login), Wrong<'_>> {
+        let mut failures = Vec::new();
+        for peer in &self.peers[from..] {
+            let address = peer.address.as_str();
+            let answer = match peer::connect(address, PORT, Pins::One(&peer.fingerprints)) {
+                Ok(mut connection) => {
+                    let details = connection.certificate.details();
+                    if let Some(words) = details.and_then(|d| d.dates_are_wrong(clock::now())) {
+                        report.warn(&format!("{address}: {words}"));
+                    }
+                    call(&mut connection, address)
+                }
+                Err(refused) => Err(refused.failure),
+            };
+            match answer {
+                Ok(login) => {
+                    for (address, failure) in &failures {
+                        report.warn(&format!("{address} was passed over: {failure}"));
+                    }
+                    return Ok((address, login));
+                }
+                Err(Failure::Denied) => return Err(Wrong::Refused(address)),
+                Err(Failure::Interrupted) => {
+                    return Err(Wrong::Otherwise(Interrupted::default().into()));
+                }
+                Err(failure) => failures.push((address, failure)),
+            }
+        }
+        Err(Wrong::Otherwise(self.nobody(&failures, sent)))
+    }
+
+    /// That none of them serves, and why.
+    pub(super) fn nobody(&self, failures: &[(&str, Failure)], sent: Sent) -> anyhow::Error {
+        let mut text = format!("no peer of {} can be asked from this PC:", self.label);
+        for (address, failure) in failures {
+            text.push_str(&format!("\n  {address}: {failure}"));
+        }
+        let other = failures.iter().find_map(|(address, failure)| {
+            matches!(failure, Failure::Certificate { .. }).then_some(address)
+        });
+        if let Some(address) = other {
+            let what = match sent {
+                Sent::Password => "the root password",
+                Sent::Ticket => "the ticket, which is worth as much for two hours",
+            };
+            text.push_str(&format!(
+                "\n  right: imgbuild peer {address}, compared with what that member itself prints; \
+                 never without: whoever answers there would get {what}"
+            ));
+        } else if let Sent::Ticket = sent {
+            // Silent ones alone are no reason to refuse it.
+            text.push_str(
+                "\n  right: members of the cluster as `peers`; the ticket is tried at one of them, \
+                 unless none answers at all",
+            );
+        } else {
+            let silent = failures
+                .iter()
+                .any(|(_, failure)| matches!(failure, Failure::Silent(_)));
+            let when = match silent {
+                true => "where only the VPN leads to them,",
+                false => "members of the cluster as `peers`; or",
+            };
+            text.push_str(&format!(
+                "\n  right: {when} --ticket-file FILE with what this prints on a member, as root:\n    \
+                 {MEMBER_LINE}"
+            ));
+        }
+        anyhow!(text)
+    }
+}
+
+/// What ends every refusal.
+const AGAIN: &str =
+    "It is not tried again by itself, because accounts are locked after some refusals";
+
+/// Why an answer led to no login.
+pub(super) enum Wrong<'a> {
+    /// It cannot be right, so nobody was asked.
+    Form(String),
+    /// The peer of this address refuses it.
+    Refused(&'a str),
+    /// Anything else.
+    Otherwise(anyhow::Error),
+}
+
+/// What became of a question.
+enum Taken<'a> {
+    /// The peer of this address takes it.
+    Login(&'a str, Login),
+    /// The peer of this address has refused it, so many times.
+    Refused(&'a str, usize),
+    /// There was no answer that a peer could be asked about.
+    Nothing,
+}
+
+/// Takes an answer, and at a terminal another one where the first was wrong.
+fn until_taken<'a>(
+    answers: &mut Answers,
+    question: &str,
+    report: &Report,
+    mut attempt: impl FnMut(&Secret) -> Result<(&'a str, Login), Wrong<'a>>,
+) -> Result<Taken<'a>> {
+    let mut refused = None;
+    for number in 1..=TRIES {
+        let Some(answer) = fit(answers, question, report)? else {
+            break;
+        };
+        let words = match attempt(&answer) {
+            Ok((peer, login)) => return Ok(Taken::Login(peer, login)),
+            Err(Wrong::Form(words)) => words,
+            Err(Wrong::Refused(peer)) => {
+                let count = refused.map_or(0, |(_, count)| count);
+                refused = Some((peer, count + 1));
+                "that was refused".to_owned()
+            }
+            Err(Wrong::Otherwise(error)) => return Err(error),
+        };
+        let again = answers.can_be_asked_again();
+        match number < TRIES && again {
+            true => report.warn(&format!(
+                "{words}; it is asked for once more, and then not again"
+            )),
+            // A person has seen what was typed; a script is told.
+            false if !again && refused.is_none() => bail!(words),
+            false => break,
+        }
+    }
+    Ok(match refused {
+        Some((peer, count)) => Taken::Refused(peer, count),
+        None => Taken::Nothing,
+    })
+}
+
+/// The next answer that can be one. Another one costs no try: no peer has heard of it.
+fn fit(answers: &mut Answers, question: &str, report: &Report) -> Result<Option<Secret>> {
+    loop {
+        let Some(answer) = answers.next(question)? else {
+            return Ok(None);
+        };
+        match ask::cannot_be(&answer) {
+            None => return Ok(Some(answer)),
+            Some(words) if answers.can_be_asked_again() => {
+                report.warn(&format!("{words}; it is asked for again"));
+            }
+            Some(words) => bail!("what came on standard input is no answer: {words}"),
+        }
+    }
+}
+
+fn times(count: usize) -> &'static str {
+    match count {
+        2.. => " twice",
+        _ => "",
+    }
+}
+
+/// A ticket of a peer, as the guest will read it.
+pub(super) fn judge(
+    peer: &str,
+    ticket: &Secret,
+    cluster: Option<&str>,
+    report: &Report,
+) -> Result<Ticket> {
+    let ticket =
+        Ticket::parse(ticket.reveal()).map_err(|error| anyhow!("{peer}: what it gave {error}"))?;
+    if cluster.is_none() {
+        report.warn(&format!(
+            "{peer} is in no cluster yet, so nothing can join it: on that node, pvecm create NAME"
+        ));
+    }
+    warn_of_clocks(ticket.made().abs_diff(clock::now()), report);
+    Ok(ticket)
+}
+
+/// A peer that shows another certificate is told even where the next one serves.
+pub(super) fn warn_of_strangers(failures: &[(&str, Failure)], report: &Report) {
+    for (address, failure) in failures {
+        if let Failure::Certificate { .. } = failure {
+            report.warn(&format!("{address} was passed over: {failure}"));
+        }
+    }
+}
+
+/// A VM has its PC's clock, and a ticket the cluster's. `seconds` is what the two differ by.
+pub(super) fn warn_of_clocks(seconds: u64, report: &Report) {
+    if seconds > SKEW {
+        report.warn(&format!(
+            "the clocks of the cluster and of this PC differ by {}: one of the two is wrong \
+             (date -u on both)",
+            clock::span(seconds)
+        ));
+    }
+}

@@ -1,0 +1,255 @@
+//! `images/*.yaml`: types, parsing, validation.
+
+pub mod key;
+mod netinst;
+mod proxmox;
+mod read;
+
+use crate::config::yaml::{Place, Reader};
+use anyhow::{Context, Result};
+use std::path::{Path, PathBuf};
+
+/// What goes into a base image.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Definition {
+    /// Debian's code name, `trixie`.
+    pub release: String,
+    /// Virtual size of the disk, in bytes.
+    pub disk: u64,
+    /// The kernel's package.
+    pub kernel: String,
+    /// Proxmox VE; `None` is a plain Debian base.
+    pub proxmox: Option<Proxmox>,
+    /// Further packages.
+    pub packages: Vec<String>,
+    /// The kernel command line without `root=`.
+    pub kernel_command_line: String,
+    /// Further APT repositories, in the order of the file.
+    pub repositories: Vec<Repository>,
+    /// Time zone such as `Europe/Paris`; a seed may give another.
+    pub timezone: String,
+    /// Locale such as `C.UTF-8` or `fr_FR.UTF-8`.
+    pub locale: String,
+    /// Whether a machine installs Debian's updates by itself.
+    pub unattended_upgrades: bool,
+    /// Whether rpcbind may run, which NFS 3 needs.
+    pub rpcbind: bool,
+    /// The Debian mirror; `None` means the host's own, else Debian's.
+    pub mirror: Option<String>,
+    /// The archive of Debian's security updates; `None` means the host's own, else Debian's.
+    pub security_mirror: Option<String>,
+    /// The installer's disc.
+    pub netinst: Netinst,
+    /// The HTTP proxy of the installer, of APT and of downloads: `http://HOST:PORT`.
+    pub proxy: Option<String>,
+}
+
+/// The releases that a base can be made of: Debian's code name and number.
+pub const RELEASES: [(&str, u32); 2] = [("trixie", 13), ("bookworm", 12)];
+
+/// Debian's number of a release.
+pub fn release_number(codename: &str) -> Option<u32> {
+    let (_, number) = RELEASES.iter().find(|(name, _)| *name == codename)?;
+    Some(*number)
+}
+
+/// Where Debian publishes its disc images.
+pub const DEFAULT_SITE: &str = "https://cdimage.debian.org";
+
+/// Where the installer's disc comes from.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Netinst {
+    /// One file, pinned by its digest.
+    Url {
+        /// `http://…` or `https://…`
+        url: String,
+        /// SHA-256, lower-case hex.
+        sha256: String,
+    },
+    /// What Debian publishes, pinned by Debian's signature.
+    Release {
+        /// A point release such as `13.2.0`; `None` means the latest one.
+        version: Option<String>,
+        /// The address below which `debian-cd/` and `cdimage/` are.
+        site: String,
+        /// The keys that may sign, absolute; `None` means Debian's role keys. Its place is no
+        /// part of what goes into an image.
+        #[serde(skip)]
+        keyring: Option<PathBuf>,
+    },
+}
+
+impl Default for Netinst {
+    fn default() -> Self {
+        Netinst::Release {
+            version: None,
+            site: DEFAULT_SITE.to_owned(),
+            keyring: None,
+        }
+    }
+}
+
+/// Proxmox VE: its repository and the key that signs it.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Proxmox {
+    /// 9 or 8.
+    pub version: u32,
+    /// The repository: `http://…` or `https://…`
+    pub url: String,
+    /// Its suite.
+    pub suite: String,
+    /// Its components.
+    pub components: Vec<String>,
+    /// The key that signs it. Its digest is checked before anything is installed.
+    pub key: key::Key,
+}
+
+/// One APT repository with its pinned key.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Repository {
+    /// Short name: the file is `/etc/apt/sources.list.d/NAME.sources`.
+    pub name: String,
+    /// `http://…` or `https://…`
+    pub url: String,
+    /// Suite.
+    pub suite: String,
+    /// Components; none where the suite ends with a slash.
+    pub components: Vec<String>,
+    /// The public key, a file beside the definition (absolute here). Its place is no part of
+    /// what goes into an image; its digest is.
+    #[serde(skip)]
+    pub key: PathBuf,
+    /// SHA-256 of the key file, lower-case hex. The digest is checked before anything is installed.
+    pub key_sha256: String,
+    /// The packages to install from it.
+    pub packages: Vec<String>,
+}
+
+/// The definition that `imgbuild init` writes, and that serves where there is none.
+pub const BUILT_IN: &str = include_str!("../../../../images/base.yaml");
+/// Where a definition is looked for when none is named.
+pub const DEFAULT_FILE: &str = "images/base.yaml";
+
+impl Definition {
+    /// Reads and validates a definition; `None` looks for `images/base.yaml`, then takes the
+    /// built-in one. The error shows every problem with its place.
+    pub fn load(file: Option<&Path>) -> Result<Self> {
+        let file = match file {
+            Some(file) => file,
+            None if Path::new(DEFAULT_FILE).exists() => Path::new(DEFAULT_FILE),
+            None => {
+                let name = "the built-in images/base.yaml";
+                return Self::read(name, Path::new("."), BUILT_IN.as_bytes());
+            }
+        };
+        let bytes = std::fs::read(file)
+            .with_context(|| format!("cannot read the image definition {}", file.display()))?;
+        let folder = file.parent().unwrap_or(Path::new("."));
+        Self::read(&file.display().to_string(), folder, &bytes)
+    }
+
+    /// Validates a definition whose key files are looked for in `folder`.
+    fn read(name: &str, folder: &Path, bytes: &[u8]) -> Result<Self> {
+        let (mut r, root) = Reader::from_bytes(name, bytes);
+        let definition = match &root {
+            Some(node) => Some(read::read(&mut r, node, folder)),
+            None => {
+                if !r.has_problems() {
+                    let message = "this file is empty";
+                    r.problem(Place::START, message, "at least `release` and `disk`");
+                }
+                None
+            }
+        };
+        r.finish(definition)?
+            .with_context(|| format!("cannot read {name}: it has no content"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::yaml::forms;
+
+    #[test]
+    fn the_built_in_definition_is_good() {
+        let built_in = Definition::read("built-in", Path::new("."), BUILT_IN.as_bytes()).unwrap();
+        assert_eq!(built_in.release, "trixie");
+        assert_eq!(built_in.disk, 32 * forms::GIB);
+        assert_eq!(built_in.kernel_command_line, read::DEFAULT_COMMAND_LINE);
+        assert_eq!(built_in.proxmox.map(|proxmox| proxmox.version), Some(9));
+        for package in [
+            "openvpn",
+            "openssh-server",
+            "ifupdown2",
+            "postfix",
+            "chrony",
+        ] {
+            assert!(built_in.packages.iter().any(|p| p == package), "{package}");
+        }
+    }
+
+    #[test]
+    fn what_is_absent_has_its_default() {
+        let text = "release: bookworm\ndisk: 4G\nproxmox: false\n";
+        let definition = Definition::read("x", Path::new("."), text.as_bytes()).unwrap();
+        assert_eq!(
+            definition,
+            Definition {
+                release: "bookworm".into(),
+                disk: 4 * forms::GIB,
+                kernel: read::DEFAULT_KERNEL.into(),
+                proxmox: None,
+                packages: vec![],
+                kernel_command_line: read::DEFAULT_COMMAND_LINE.into(),
+                repositories: vec![],
+                timezone: "Etc/UTC".into(),
+                locale: "C.UTF-8".into(),
+                unattended_upgrades: true,
+                rpcbind: false,
+                mirror: None,
+                security_mirror: None,
+                netinst: Netinst::default(),
+                proxy: None,
+            }
+        );
+    }
+
+    #[test]
+    fn proxmox_is_inside_unless_it_is_switched_off() {
+        let read = |text: &str| Definition::read("x", Path::new("."), text.as_bytes()).unwrap();
+        for (release, version, digest) in [("trixie", 9, "sha256"), ("bookworm", 8, "sha512")] {
+            let absent = read(&format!("release: {release}\ndisk: 8G\n"));
+            let written = format!("release: {release}\ndisk: 8G\nproxmox: {version}\n");
+            assert_eq!(absent, read(&written));
+            let proxmox = absent.proxmox.unwrap();
+            assert_eq!(
+                (proxmox.version, proxmox.suite.as_str()),
+                (version, release)
+            );
+            assert_eq!(proxmox.key.digest.kind(), digest);
+            assert_eq!(absent.kernel, "proxmox-default-kernel");
+        }
+    }
+
+    #[test]
+    fn a_key_is_found_beside_the_definition_and_its_digest_checked() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("k.gpg"), "abc").unwrap();
+        let text = "release: trixie\ndisk: 4G\nrepositories:\n\
+                    - {name: r, url: 'http://h/', suite: ./, key: k.gpg, key_sha256: \
+                    BA7816BF8F01CFEA414140DE5DAE2223B00361A396177A9CB410FF61F20015AD}\n";
+        std::fs::write(folder.path().join("d.yaml"), text).unwrap();
+        let definition = Definition::load(Some(&folder.path().join("d.yaml"))).unwrap();
+        let repository = &definition.repositories[0];
+        assert_eq!(repository.key, folder.path().join("k.gpg"));
+        assert_eq!(repository.url, "http://h");
+        assert!(repository.key_sha256.starts_with("ba7816bf"));
+        std::fs::write(folder.path().join("k.gpg"), "abd").unwrap();
+        let error = Definition::load(Some(&folder.path().join("d.yaml"))).unwrap_err();
+        let error = error.to_string();
+        assert!(error.contains("in this file: ba7816bf"), "{error}");
+        assert!(error.contains("computed:     a52d159f"), "{error}");
+    }
+}

@@ -1,0 +1,320 @@
+//! Reading an image definition: keys, forms and the checks of key files.
+
+use super::key::{self, Digest, Wanted};
+use super::{Definition, RELEASES, Repository, netinst, proxmox};
+use crate::config::yaml::{Fields, Keys, Node, Placed, Reader, forms};
+use std::path::{Path, PathBuf};
+
+const MIN_DISK: u64 = 2 * forms::GIB;
+/// An installed node takes some 3 GB (an estimate).
+const MIN_DISK_PROXMOX: u64 = 4 * forms::GIB;
+/// The partition table is an msdos table, which counts sectors with 32 bits.
+const MAX_DISK: u64 = 2048 * forms::GIB;
+pub(super) const DEFAULT_KERNEL: &str = "linux-image-cloud-amd64";
+pub(super) const DEFAULT_COMMAND_LINE: &str = "console=tty1 console=ttyS0,115200 net.ifnames=0";
+
+const KEYS: Keys = &[
+    ("release", "release: trixie (or bookworm)"),
+    ("disk", "disk: a size from 2G to 2T, such as 8G"),
+    (
+        "kernel",
+        "kernel: one Debian package, such as linux-image-cloud-amd64",
+    ),
+    ("proxmox", proxmox::RIGHT),
+    ("packages", "packages: a list of Debian package names"),
+    (
+        "kernel_command_line",
+        "kernel_command_line: console=tty1 console=ttyS0,115200 net.ifnames=0, and what you add",
+    ),
+    (
+        "repositories",
+        "repositories: a list of {name, url, suite, components, key, key_sha256, packages}",
+    ),
+    (
+        "timezone",
+        "timezone: a name such as Etc/UTC or Europe/Paris",
+    ),
+    ("locale", "locale: a name such as C.UTF-8 or fr_FR.UTF-8"),
+    (
+        "unattended_upgrades",
+        "unattended_upgrades: true, or false where nothing is to be upgraded by itself",
+    ),
+    (
+        "rpcbind",
+        "rpcbind: false, or true where an NFS server knows version 3 only",
+    ),
+    (
+        "mirror",
+        "mirror: the http:// or https:// address of a Debian mirror",
+    ),
+    (
+        "security_mirror",
+        "security_mirror: the http:// or https:// address of a mirror of Debian's security archive",
+    ),
+    (
+        "netinst",
+        "netinst: {url, sha256} of an ISO, or {version, site, keyring}",
+    ),
+    ("proxy", "proxy: an HTTP proxy as http://HOST:PORT"),
+];
+
+const REPOSITORY_KEYS: Keys = &[
+    (
+        "name",
+        "name: a short word (lower-case letters, digits, hyphens); it names the .sources file",
+    ),
+    ("url", "url: an http:// or https:// address"),
+    (
+        "suite",
+        "suite: such as trixie, or a folder that ends with a slash",
+    ),
+    ("components", "components: a list such as [main]"),
+    (
+        "key",
+        "key: the repository's public key, a file beside this one",
+    ),
+    (
+        "key_sha256",
+        "key_sha256: the 64 hex digits that `sha256sum FILE` prints",
+    ),
+    ("packages", "packages: a list of Debian package names"),
+];
+
+/// Reads the document; complete only where no problem was noted.
+pub(super) fn read(r: &mut Reader, node: &Node, folder: &Path) -> Definition {
+    let f = r.fields(
+        node,
+        "the image definition",
+        "at least `release` and `disk`",
+        KEYS,
+    );
+    r.require(&f, "release");
+    r.require(&f, "disk");
+    // A default stands in for what is absent and for what was noted as a problem; with a
+    // problem the definition is never handed out.
+    let release = r.field(&f, "release", release);
+    let netinst = netinst::read(r, &f, release.as_ref(), folder);
+    let proxmox = proxmox::read(r, &f, release.as_ref(), folder);
+    let kernel = r.field(&f, "kernel", forms::package);
+    let packages = r.field_list(&f, "packages", forms::package);
+    if proxmox.is_some() {
+        only_proxmoxs_kernel(r, kernel.as_ref(), &packages);
+    }
+    let disk = r.field_scalar(&f, "disk", |t| forms::size(t, MIN_DISK, MAX_DISK));
+    if let Some(disk) = disk.as_ref().filter(|_| proxmox.is_some()) {
+        if disk.value < MIN_DISK_PROXMOX {
+            let message = "this disk is too small for Proxmox VE";
+            let right =
+                "disk: 4G or more, such as 32G; or `proxmox: false` for a plain Debian base";
+            r.problem(disk.place, message, right);
+        }
+    }
+    let default_kernel = match proxmox {
+        Some(_) => proxmox::KERNEL,
+        None => DEFAULT_KERNEL,
+    };
+    Definition {
+        release: value(release, ""),
+        disk: disk.map_or(0, |d| d.value),
+        kernel: value(kernel, default_kernel),
+        packages: plain(packages),
+        kernel_command_line: value(
+            r.field(&f, "kernel_command_line", command_line),
+            DEFAULT_COMMAND_LINE,
+        ),
+        repositories: read_repositories(r, &f, folder, proxmox.is_some()),
+        proxmox,
+        timezone: value(r.field(&f, "timezone", forms::timezone), "Etc/UTC"),
+        locale: value(r.field(&f, "locale", forms::locale), "C.UTF-8"),
+        unattended_upgrades: r
+            .field_scalar(&f, "unattended_upgrades", forms::yes_or_no)
+            .is_none_or(|u| u.value),
+        rpcbind: r
+            .field_scalar(&f, "rpcbind", forms::yes_or_no)
+            .is_some_and(|r| r.value),
+        mirror: r.field(&f, "mirror", forms::url).map(|m| m.value),
+        security_mirror: r.field(&f, "security_mirror", forms::url).map(|m| m.value),
+        netinst,
+        proxy: r.field(&f, "proxy", forms::proxy).map(|p| p.value),
+    }
+}
+
+/// Proxmox brings its own kernel, and Debian's must not be beside it.
+fn only_proxmoxs_kernel(
+    r: &mut Reader,
+    kernel: Option<&Placed<String>>,
+    packages: &[Placed<String>],
+) {
+    if let Some(kernel) = kernel {
+        let message = "`kernel` has no meaning in a base with Proxmox VE, which has its own kernel";
+        let right = "no `kernel`; or `proxmox: false` for a plain Debian base";
+        r.problem(kernel.place, message, right);
+    }
+    for package in packages {
+        if package.value.starts_with("linux-image-") {
+            let message = format!(
+                "`{}` is a kernel of Debian's, and a base with Proxmox VE has Proxmox's only",
+                package.value
+            );
+            let right = "no such line; or `proxmox: false` for a plain Debian base";
+            r.problem(package.place, message, right);
+        }
+    }
+}
+
+fn read_repositories(
+    r: &mut Reader,
+    f: &Fields<'_>,
+    folder: &Path,
+    proxmox: bool,
+) -> Vec<Repository> {
+    let Some(node) = f.get("repositories") else {
+        return Vec::new();
+    };
+    let mut names: Vec<Placed<String>> = Vec::new();
+    let mut repositories = Vec::new();
+    for node in r.list(node, f.right("repositories")) {
+        let f = r.fields(
+            node,
+            "a repository",
+            f.right("repositories"),
+            REPOSITORY_KEYS,
+        );
+        let name = r.field(&f, "name", repository_name);
+        if let Some(name) = &name {
+            if let Some(first) = names.iter().find(|n| n.value == name.value) {
+                let message = format!(
+                    "the repository name `{}` is used twice; first in line {}",
+                    name.value, first.place.line
+                );
+                r.problem(name.place, message, "each repository has its own name");
+            }
+            if proxmox && name.value == proxmox::NAME {
+                let message = "the repository name `proxmox` is taken by the key `proxmox`";
+                let right = "no such repository, because `proxmox` adds it; or another name";
+                r.problem(name.place, message, right);
+            }
+            names.push(name.clone());
+        }
+        repositories.push(read_repository(r, &f, name, folder));
+    }
+    repositories
+}
+
+fn read_repository(
+    r: &mut Reader,
+    f: &Fields<'_>,
+    name: Option<Placed<String>>,
+    folder: &Path,
+) -> Repository {
+    for key in ["name", "url", "suite", "key", "key_sha256"] {
+        r.require(f, key);
+    }
+    let suite = r.field(f, "suite", |t| word(t, true));
+    let components = r.field_list(f, "components", |t| word(t, false));
+    if let Some(suite) = &suite {
+        // sources.list(5): a suite that ends with a slash is a folder and has no components.
+        match (suite.value.ends_with('/'), components.first()) {
+            (false, None) if !f.accounted("components") => r.require(f, "components"),
+            (true, Some(first)) => r.problem(
+                first.place,
+                format!(
+                    "the suite `{}` is a folder, which has no components",
+                    suite.value
+                ),
+                "no `components`, or a suite without the slash",
+            ),
+            _ => {}
+        }
+    }
+    let sha256 = r.field(f, "key_sha256", forms::sha256);
+    let key = r.field(f, "key", |t| Ok::<_, String>(t.to_owned()));
+    let wanted = sha256.as_ref().map(|sha256| Placed {
+        place: sha256.place,
+        value: Digest::Sha256(sha256.value.clone()),
+    });
+    let key = key.map_or_else(PathBuf::new, |key| {
+        key::read_file(
+            r,
+            &key,
+            f.right("key"),
+            wanted.as_ref().map(Wanted::Written),
+            folder,
+        )
+    });
+    Repository {
+        name: value(name, ""),
+        url: value(r.field(f, "url", forms::url), ""),
+        suite: value(suite, ""),
+        components: plain(components),
+        key,
+        key_sha256: value(sha256, ""),
+        packages: plain(r.field_list(f, "packages", forms::package)),
+    }
+}
+
+fn value(found: Option<Placed<String>>, default: &str) -> String {
+    found.map_or_else(|| default.to_owned(), |f| f.value)
+}
+
+fn plain<T>(items: Vec<Placed<T>>) -> Vec<T> {
+    items.into_iter().map(|i| i.value).collect()
+}
+
+fn release(text: &str) -> Result<String, String> {
+    if RELEASES.iter().any(|(name, _)| *name == text) {
+        Ok(text.to_owned())
+    } else {
+        Err(format!(
+            "the Debian release `{}` is not known here",
+            forms::shown(text)
+        ))
+    }
+}
+
+fn repository_name(text: &str) -> Result<String, String> {
+    forms::label(text).map_err(|_| format!("`{}` is no short word", forms::shown(text)))
+}
+
+/// A suite or component: nothing that would end the line or the field of a .sources file.
+pub(super) fn word(text: &str, slash_at_end: bool) -> Result<String, String> {
+    let good = |c: char| c.is_ascii_alphanumeric() || "-_.~/".contains(c);
+    let bad_end = text.ends_with('/') && !slash_at_end;
+    if text.chars().all(good) && !bad_end && !text.starts_with('-') {
+        Ok(text.to_owned())
+    } else {
+        Err(format!("`{}` is no suite or component", forms::shown(text)))
+    }
+}
+
+/// The kernel command line, one space between words.
+fn command_line(text: &str) -> Result<String, String> {
+    let words: Vec<&str> = text.split_whitespace().collect();
+    if words.iter().any(|w| w.starts_with("root=")) {
+        return Err("`root=` is set by the boot loader, which knows the disk's UUID".to_owned());
+    }
+    // The line is put between quotes in /etc/default/grub, which is a shell script.
+    let odd = |c: char| !c.is_ascii_graphic() || "\"'`$\\".contains(c);
+    if let Some(word) = words.iter().find(|w| w.contains(odd)) {
+        let word = forms::shown(word);
+        return Err(format!(
+            "`{word}` has a character that grub's settings cannot hold"
+        ));
+    }
+    let serial = |w: &&str| *w == "console=ttyS0" || w.starts_with("console=ttyS0,");
+    if !words.iter().any(serial) {
+        return Err(
+            "`console=ttyS0` is missing: without it the serial console, which \
+                    `imgbuild run` shows and logs, stays silent"
+                .to_owned(),
+        );
+    }
+    if !words.contains(&"net.ifnames=0") {
+        return Err(
+            "`net.ifnames=0` is missing: without it the network card has another name \
+                    on another machine type, and the node comes up without a network"
+                .to_owned(),
+        );
+    }
+    Ok(words.join(" "))
+}

@@ -1,0 +1,348 @@
+//! One VM: its own keys, the defaults, and what is derived.
+
+use super::cluster::{ClusterWish, WithWish};
+use super::links::Addresses;
+use super::network::{self, Networks};
+use super::openvpn::{self, OpenVpnWish};
+use super::settings::{self, Settings, Wish};
+use super::{ClusterJoin, Folder, Ipv4Network, JoinWith, OpenVpn, Secrets, Vm, secrets, values};
+use crate::commands::retire::Retired;
+use crate::config::yaml::{Fields, Keys, Node, Place, Placed, Reader, forms};
+use firstboot::contract::seed::{Ha, Peer};
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+
+const KEYS: Keys = &[
+    (
+        "name",
+        "name: a host name, lower-case letters, digits and hyphens, such as vm42",
+    ),
+    (
+        "host",
+        "host: the name of the PC that it runs on, such as pc-07",
+    ),
+    (
+        "address",
+        "address: an address inside the range of `network`",
+    ),
+    (
+        "vmbr120",
+        "vmbr120: an address inside the range of `vmbr120`, or none",
+    ),
+    ("mac", "mac: such as 52:54:00:12:34:56"),
+    settings::MEMORY,
+    settings::CORES,
+    settings::DISK,
+    settings::TIMEZONE,
+    settings::NTP,
+    settings::SSH_KEYS,
+    settings::SSH_KEY_FILES,
+    settings::ROOT_PASSWORD_FILE,
+    settings::SSH_PASSWORD,
+    settings::OPENVPN,
+    settings::CLUSTER,
+    settings::STORAGE,
+    settings::HA,
+];
+
+/// A VM and the places that the checks across VMs point at. What was noted as a problem is
+/// `None` here.
+#[derive(Debug)]
+pub(super) struct Draft {
+    /// The place of its name, or of the whole.
+    pub place: Place,
+    pub name: Option<String>,
+    pub address: Option<Placed<Ipv4Addr>>,
+    pub vmbr120: Option<Placed<Ipv4Addr>>,
+    pub mac: Option<Placed<String>>,
+    /// What identifies it to the OpenVPN server.
+    pub identity: Option<Placed<String>>,
+    pub peers: Vec<Placed<Peer>>,
+    /// Where its links are written, by their numbers.
+    pub links: BTreeMap<u8, Place>,
+    /// What its files say that deserves a look.
+    pub warnings: Vec<String>,
+    /// Complete only where no problem was noted.
+    pub vm: Vm,
+}
+
+impl Draft {
+    /// Whether its OpenVPN certificate is meant to be another VM's, too.
+    pub fn is_shared(&self) -> bool {
+        self.vm.openvpn.as_ref().is_some_and(|o| o.shared)
+    }
+}
+
+/// Reads one entry of `vms`.
+pub(super) fn read(
+    r: &mut Reader,
+    node: &Node,
+    defaults: &Settings,
+    networks: &Networks,
+    folder: &Folder,
+) -> Draft {
+    let f = r.fields(
+        node,
+        "a VM",
+        "`- name: vm42`, and what is not as in `defaults`",
+        KEYS,
+    );
+    r.require(&f, "name");
+    let name = r.field(&f, "name", values::vm_name);
+    let own = Settings::read(r, &f, folder);
+    let own_ha = matches!(own.ha, Wish::Yes(_));
+    let settings = own.over(defaults);
+    let address = read_address(r, &f, name.as_ref(), networks);
+    let vmbr120 = read_vmbr120(r, &f, name.as_ref(), networks);
+    let mac = match (r.field(&f, "mac", values::mac), &name) {
+        (None, Some(name)) if !f.accounted("mac") => Some(Placed {
+            place: name.place,
+            value: values::derived_mac(&name.value),
+        }),
+        (mac, _) => mac,
+    };
+    let host = r.field(&f, "host", forms::domain);
+    let place = name.as_ref().map_or(f.place, |n| n.place);
+    let name = name.map(|n| n.value);
+    let files = Files {
+        name: name.as_deref(),
+        folder,
+    };
+    let mut warnings = Vec::new();
+    let has_bridge = !f.get("vmbr120").is_some_and(settings::is_none) && networks.vmbr120.is_some();
+    let (openvpn, identity) = match &settings.openvpn {
+        Wish::Yes(wish) => files.openvpn(r, wish, has_bridge, &mut warnings),
+        Wish::No | Wish::Unsaid => (None, None),
+    };
+    let joins = matches!(settings.cluster, Wish::Yes(_));
+    let own = Addresses {
+        address: address.as_ref().map(|a| a.value),
+        vmbr120: vmbr120.as_ref().map(|a| a.value),
+    };
+    let cluster = match &settings.cluster {
+        Wish::Yes(wish) => files.cluster(r, wish, &own),
+        Wish::No | Wish::Unsaid => None,
+    };
+    let (peers, links) = match settings.cluster {
+        Wish::Yes(wish) => (wish.peers.clone(), wish.link_places()),
+        Wish::No | Wish::Unsaid => (Vec::new(), BTreeMap::new()),
+    };
+    if let (true, false, Some(node)) = (own_ha, joins, f.get(settings::HA.0)) {
+        let right = "`cluster`, or no `ha` for this VM";
+        r.problem(node.place, "`ha` of a VM that joins no cluster", right);
+    }
+    let root_password_file = settings.root_password_file.as_ref();
+    let vm = Vm {
+        name: name.clone().unwrap_or_default(),
+        host: host.map(|h| h.value),
+        memory_mib: settings.memory_mib.unwrap_or(2048),
+        cores: settings.cores.unwrap_or(2),
+        disk: settings.disk.unwrap_or(32 * forms::GIB),
+        mac: mac.as_ref().map_or_else(String::new, |m| m.value.clone()),
+        address: address.as_ref().map_or(Ipv4Addr::UNSPECIFIED, |a| a.value),
+        vmbr120: vmbr120.as_ref().map(|a| a.value),
+        openvpn,
+        ssh_keys: settings.ssh_keys.unwrap_or_default(),
+        root_password_file: root_password_file.and_then(|file| files.password(r, file)),
+        ssh_password: settings.ssh_password.unwrap_or(false),
+        timezone: settings.timezone,
+        ntp: settings.ntp.unwrap_or_default(),
+        cluster,
+        storage: match settings.storage {
+            Wish::Yes(storage) => storage,
+            Wish::No | Wish::Unsaid => Vec::new(),
+        },
+        // A default serves those that join; HA knows no others.
+        ha: match settings.ha {
+            Wish::Yes(wish) if joins => wish.ha(),
+            _ => Ha::default(),
+        },
+    };
+    Draft {
+        place,
+        name,
+        address,
+        vmbr120,
+        mac,
+        identity,
+        peers,
+        links,
+        warnings,
+        vm,
+    }
+}
+
+fn read_address(
+    r: &mut Reader,
+    f: &Fields<'_>,
+    name: Option<&Placed<String>>,
+    networks: &Networks,
+) -> Option<Placed<Ipv4Addr>> {
+    let range = networks.nat.as_ref().map(|nat| nat.range);
+    let address = given_or_derived(r, f, "address", name, range)?;
+    let gateway = networks.nat.as_ref().map(|nat| nat.gateway);
+    if gateway == Some(address.value) {
+        let message = format!("{} is the gateway's own address", address.value);
+        let right = "another address, given with `address:` or derived from another number";
+        r.problem(address.place, message, right);
+        return None;
+    }
+    Some(address)
+}
+
+fn read_vmbr120(
+    r: &mut Reader,
+    f: &Fields<'_>,
+    name: Option<&Placed<String>>,
+    networks: &Networks,
+) -> Option<Placed<Ipv4Addr>> {
+    let node = f.get("vmbr120");
+    if node.is_some_and(settings::is_none) {
+        return None;
+    }
+    match (networks.vmbr120, node) {
+        (Some(range), _) => given_or_derived(r, f, "vmbr120", name, range),
+        (None, None) => None,
+        (None, Some(node)) => {
+            let message = "an address on vmbr120, but the lab has no such network";
+            let right = "a section `vmbr120: {range: 10.120.0.0/24}` beside `vms`";
+            r.problem(node.place, message, right);
+            None
+        }
+    }
+}
+
+/// The address of a key, else the one with the VM's number. Without a known range an address
+/// is only read.
+fn given_or_derived(
+    r: &mut Reader,
+    f: &Fields<'_>,
+    key: &str,
+    name: Option<&Placed<String>>,
+    range: Option<Ipv4Network>,
+) -> Option<Placed<Ipv4Addr>> {
+    if f.accounted(key) {
+        let given = r.field(f, key, network::address)?;
+        if let Some(Err(message)) = range.map(|range| range.judge(given.value)) {
+            r.problem(given.place, message, f.right(key));
+            return None;
+        }
+        return Some(given);
+    }
+    let (name, range) = (name?, range?);
+    let Some(number) = values::number_of(&name.value) else {
+        let message = format!(
+            "`{}` does not end with a number, so its `{key}` cannot be derived",
+            name.value
+        );
+        let right = format!(
+            "a name such as {}1, or `{key}:` with an address in {range}",
+            name.value
+        );
+        r.problem(name.place, message, right);
+        return None;
+    };
+    match range.nth(number) {
+        Some(value) => Some(Placed {
+            place: name.place,
+            value,
+        }),
+        None => {
+            let message = format!(
+                "`{}` has a number that gives no address in {range} for its `{key}`",
+                name.value
+            );
+            let right = format!("a smaller number, or `{key}:` with an address in {range}");
+            r.problem(name.place, message, right);
+            None
+        }
+    }
+}
+
+/// The secret files of one VM; they are looked at only when its name is known.
+struct Files<'a> {
+    name: Option<&'a str>,
+    folder: &'a Folder,
+}
+
+impl Files<'_> {
+    /// A machine that was retired needs no secret any more.
+    fn ignored(&self) -> bool {
+        let folder = self.name.map(|name| self.folder.absolute.join(name));
+        self.folder.secrets == Secrets::Ignored
+            || folder.is_some_and(|folder| Retired::of(&folder).is_some())
+    }
+
+    /// A path for messages and the absolute one, `{name}` replaced.
+    fn path(&self, file: &Placed<String>) -> Option<(PathBuf, PathBuf)> {
+        let name = self.name?;
+        Some(self.folder.path(&file.value.replace("{name}", name)))
+    }
+
+    fn password(&self, r: &mut Reader, file: &Placed<String>) -> Option<PathBuf> {
+        let (shown, path) = self.path(file)?;
+        if self.ignored() {
+            return Some(path);
+        }
+        if let Err(refusal) = secrets::password(&path, &shown) {
+            r.problem(file.place, refusal.message, refusal.right);
+        }
+        Some(path)
+    }
+
+    fn openvpn(
+        &self,
+        r: &mut Reader,
+        wish: &OpenVpnWish,
+        has_bridge: bool,
+        warnings: &mut Vec<String>,
+    ) -> (Option<OpenVpn>, Option<Placed<String>>) {
+        wish.require(r);
+        let Some(file) = &wish.config else {
+            return (None, None);
+        };
+        let Some((shown, config)) = self.path(file) else {
+            return (None, None);
+        };
+        let login = wish.user_pass_file.as_ref();
+        let login = login.and_then(|key| Some((key, self.path(key)?)));
+        let instance = wish.instance.clone();
+        let openvpn = OpenVpn {
+            instance: instance.unwrap_or_else(|| "vpn-interco".to_owned()),
+            config,
+            inline: wish.inline.unwrap_or(false),
+            user_pass_file: login.as_ref().map(|(_, (_, path))| path.clone()),
+            shared: wish.shared.unwrap_or(false),
+        };
+        if self.ignored() {
+            return (Some(openvpn), None);
+        }
+        let login = login
+            .as_ref()
+            .map(|(key, (shown, _))| (*key, shown.as_path()));
+        let read = openvpn::check(r, &openvpn, &shown, file.place, login, has_bridge);
+        let Some(read) = read else {
+            return (Some(openvpn), None);
+        };
+        warnings.extend(read.warnings.iter().map(|w| {
+            let (line, message, right) = (w.place.line, &w.message, &w.right);
+            format!("{}:{line}: {message}\n  right: {right}", shown.display())
+        }));
+        let identity = Placed {
+            place: file.place,
+            value: read.identity,
+        };
+        (Some(openvpn), Some(identity))
+    }
+
+    fn cluster(&self, r: &mut Reader, wish: &ClusterWish, own: &Addresses) -> Option<ClusterJoin> {
+        wish.require(r);
+        let links = wish.links(r, own);
+        let with = match wish.with.as_ref()? {
+            WithWish::Ticket => JoinWith::Ticket,
+            WithWish::PasswordFile(file) => JoinWith::PasswordFile(self.password(r, file)?),
+        };
+        Some(wish.join(r, with, links))
+    }
+}

@@ -1,0 +1,376 @@
+//! The OpenVPN part of a lab: what was said of it, and its configuration as the guest gets it.
+
+use super::secrets::{self, Refusal};
+use super::values;
+use crate::config::yaml::{Keys, Kind, Node, Place, Placed, Problem, Reader};
+use crate::system::program;
+use anyhow::{Context, Result, bail};
+use firstboot::contract::openvpn::{self as config, Finding, Guest};
+use firstboot::contract::seed::{OpenVpnInstance, Secret};
+use std::path::{Path, PathBuf};
+
+/// The bridge's port, which OpenVPN feeds.
+pub const BRIDGE_PORT: &str = "tap120";
+
+const KEYS: Keys = &[
+    ("instance", "instance: a word such as vpn-interco"),
+    (
+        "config",
+        "config: a file with mode 0600, one per VM, such as secrets/vpn/{name}.ovpn",
+    ),
+    INLINE,
+    USER_PASS_FILE,
+    SHARED,
+];
+/// Below the instance's name.
+const NAMED_KEYS: Keys = &[
+    (
+        "file",
+        "file: a file with mode 0600, one per VM, such as secrets/vpn/{name}.ovpn",
+    ),
+    INLINE,
+    USER_PASS_FILE,
+    SHARED,
+];
+const INLINE: (&str, &str) = (
+    "inline",
+    "inline: true takes in the files that the configuration names",
+);
+const USER_PASS_FILE: (&str, &str) = (
+    "user_pass_file",
+    "user_pass_file: a file with mode 0600, the user in its first line, the password in its second",
+);
+const SHARED: (&str, &str) = (
+    "shared",
+    "shared: true where the server takes one certificate for all",
+);
+
+/// An OpenVPN instance.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpenVpn {
+    /// Its name, such as `vpn-interco`.
+    pub instance: String,
+    /// The configuration file on this host. A secret.
+    pub config: PathBuf,
+    /// Whether the files that it names are put into it.
+    pub inline: bool,
+    /// The file with user and password.
+    pub user_pass_file: Option<PathBuf>,
+    /// Whether several VMs are meant to have one certificate.
+    pub shared: bool,
+}
+
+/// An OpenVPN part, perhaps incomplete until a VM's own is laid over the default.
+#[derive(Debug, Clone)]
+pub(super) struct OpenVpnWish {
+    pub place: Place,
+    pub instance: Option<String>,
+    pub config: Option<Placed<String>>,
+    /// Whether `config` was written, be it wrong: it is then not missing.
+    pub has_config: bool,
+    pub inline: Option<bool>,
+    pub user_pass_file: Option<Placed<String>>,
+    pub shared: Option<bool>,
+    /// What its configuration's key is called.
+    key: (&'static str, &'static str),
+}
+
+/// What a VM's OpenVPN files hold.
+pub(super) struct Read {
+    /// What identifies it to the server.
+    pub identity: String,
+    /// What deserves a look.
+    pub warnings: Vec<Problem>,
+}
+
+impl OpenVpnWish {
+    /// This wish, and the default where it says nothing.
+    pub fn over(self, default: Self) -> Self {
+        OpenVpnWish {
+            place: self.place,
+            instance: self.instance.or(default.instance),
+            has_config: self.has_config || default.has_config,
+            config: match self.has_config {
+                true => self.config,
+                false => default.config,
+            },
+            inline: self.inline.or(default.inline),
+            user_pass_file: self.user_pass_file.or(default.user_pass_file),
+            shared: self.shared.or(default.shared),
+            key: self.key,
+        }
+    }
+
+    /// Says what it lacks.
+    pub fn require(&self, r: &mut Reader) {
+        if !self.has_config {
+            let (key, right) = self.key;
+            r.problem(self.place, format!("the key `{key}` is missing"), right);
+        }
+    }
+}
+
+/// Reads `openvpn`: its keys, or below the instance's name.
+pub(super) fn read(r: &mut Reader, node: &Node, right: &str) -> OpenVpnWish {
+    let (named, node, keys) = match named(node) {
+        Some((name, inner)) => (Some(name), inner, NAMED_KEYS),
+        None => (None, node, KEYS),
+    };
+    let f = r.fields(node, "`openvpn`", right, keys);
+    let key = *keys
+        .iter()
+        .find(|(k, _)| matches!(*k, "config" | "file"))
+        .unwrap_or(&KEYS[1]);
+    let instance = match named {
+        None => r.field(&f, "instance", values::instance).map(|i| i.value),
+        Some((place, name)) => match values::instance(name) {
+            Ok(name) => Some(name),
+            Err(message) => {
+                r.problem(place, message, KEYS[0].1);
+                None
+            }
+        },
+    };
+    OpenVpnWish {
+        place: f.place,
+        instance,
+        config: r.field(&f, key.0, values::path),
+        has_config: f.accounted(key.0),
+        inline: r.field_scalar(&f, INLINE.0, yes_or_no).map(|i| i.value),
+        user_pass_file: r.field(&f, USER_PASS_FILE.0, values::path),
+        shared: r.field_scalar(&f, SHARED.0, yes_or_no).map(|s| s.value),
+        key,
+    }
+}
+
+/// `{NAME: {file: …}}`: one key that is none of ours, and a map below it.
+fn named(node: &Node) -> Option<((Place, &str), &Node)> {
+    let Kind::Map(entries) = &node.kind else {
+        return None;
+    };
+    let [entry] = &entries[..] else { return None };
+    let is_ours = KEYS.iter().any(|(key, _)| *key == entry.key);
+    let is_map = matches!(entry.value.kind, Kind::Map(_));
+    (is_map && !is_ours).then_some(((entry.place, entry.key.as_str()), &entry.value))
+}
+
+fn yes_or_no(text: &str) -> Result<bool, String> {
+    match text {
+        "true" => Ok(true),
+        "false" => Ok(false),
+        _ => Err("this is neither true nor false".to_owned()),
+    }
+}
+
+/// Reads a VM's OpenVPN files and notes every problem: of the files themselves at the keys of
+/// lab.yaml, of what the configuration says at its own lines. `shown` is its path for messages.
+pub(super) fn check(
+    r: &mut Reader,
+    openvpn: &OpenVpn,
+    shown: &Path,
+    place: Place,
+    user_pass: Option<(&Placed<String>, &Path)>,
+    has_bridge: bool,
+) -> Option<Read> {
+    let mut well = true;
+    let mut refuse = |r: &mut Reader, place, refusal: Refusal| {
+        r.problem(place, refusal.message, refusal.right);
+        well = false;
+    };
+    let mut user = None;
+    if let (Some((key, shown)), Some(path)) = (user_pass, &openvpn.user_pass_file) {
+        match secrets::user_pass(path, shown) {
+            Ok(lines) => user = lines.reveal().lines().next().map(str::to_owned),
+            Err(refusal) => refuse(r, key.place, refusal),
+        }
+    }
+    let bytes = match secrets::bytes(&openvpn.config, shown) {
+        Ok(bytes) => bytes,
+        Err(refusal) => {
+            refuse(r, place, refusal);
+            return None;
+        }
+    };
+    let text = match config::text_of(&bytes) {
+        Ok(text) => text,
+        Err(finding) => {
+            let lines = vec![STARS.to_owned(); 1];
+            r.problem_elsewhere(&shown.display().to_string(), lines, problem(&finding));
+            return None;
+        }
+    };
+    let (whole, mut findings) = take_in(openvpn, text);
+    findings.extend(config::judge(text, &guest(openvpn, has_bridge)));
+    let (errors, warnings): (Vec<_>, Vec<_>) = findings.iter().partition(|f| f.is_error);
+    let mut warnings: Vec<Problem> = warnings.into_iter().map(problem).collect();
+    if !errors.is_empty() {
+        for warning in &mut warnings {
+            warning.message.insert_str(0, "warning: ");
+        }
+        for problem in errors.iter().map(|f| problem(f)).chain(warnings.clone()) {
+            let lines = config::lines_without_secrets(text);
+            r.problem_elsewhere(&shown.display().to_string(), lines, problem);
+        }
+    }
+    (well && errors.is_empty()).then(|| Read {
+        identity: values::openvpn_identity(&whole, user.as_deref()),
+        warnings,
+    })
+}
+
+/// What stands for a line of which nothing is to be shown.
+const STARS: &str = "********";
+
+fn problem(finding: &Finding) -> Problem {
+    let config::Place {
+        line,
+        column,
+        width,
+    } = finding.place;
+    Problem {
+        place: Place {
+            line,
+            column,
+            width,
+        },
+        message: finding.message.clone(),
+        right: finding.right.clone(),
+    }
+}
+
+fn guest(openvpn: &OpenVpn, has_bridge: bool) -> Guest<'static> {
+    Guest {
+        taps: if has_bridge { &[BRIDGE_PORT] } else { &[] },
+        user_pass: openvpn.user_pass_file.is_some(),
+        taken_in: openvpn.inline,
+    }
+}
+
+/// The configuration with the files that it names, where that is asked for, and what is wrong
+/// with each of them.
+fn take_in(openvpn: &OpenVpn, text: &str) -> (String, Vec<Finding>) {
+    let mut findings = Vec::new();
+    let mut files = config::Taken::new();
+    let named = config::named_files(text, openvpn.user_pass_file.is_some());
+    for file in named.iter().filter(|_| openvpn.inline) {
+        match content(openvpn, file) {
+            Ok(content) => {
+                findings.extend(config::judge_content(file, &content));
+                files.insert(file.place, content);
+            }
+            Err(Refusal { message, right }) => findings.push(Finding {
+                place: file.place,
+                is_error: true,
+                message,
+                right,
+            }),
+        }
+    }
+    (config::with_blocks(text, &files), findings)
+}
+
+/// A file that the configuration names; its path begins at the configuration's folder.
+fn content(openvpn: &OpenVpn, file: &config::Named) -> Result<String, Refusal> {
+    let folder = openvpn.config.parent().unwrap_or(Path::new("/"));
+    let (path, shown) = (folder.join(&file.path), Path::new(&file.path));
+    let bytes = match file.is_secret {
+        true => secrets::bytes(&path, shown)?,
+        false => secrets::open_bytes(&path, shown)?,
+    };
+    match (file.is_binary, String::from_utf8(bytes)) {
+        (false, Ok(text)) => Ok(text),
+        (true, Ok(text)) => Ok(base64(text.as_bytes())),
+        (true, Err(error)) => Ok(base64(error.as_bytes())),
+        (false, Err(_)) => Err(Refusal {
+            message: format!("{} is not text", shown.display()),
+            right: format!(
+                "PEM, such as: openssl x509 -inform der -in {} -out FILE",
+                program::quote(&file.path)
+            ),
+        }),
+    }
+}
+
+/// RFC 4648, in lines of 64 characters.
+fn base64(bytes: &[u8]) -> String {
+    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::new();
+    for (index, group) in bytes.chunks(3).enumerate() {
+        if index > 0 && index % 16 == 0 {
+            text.push('\n');
+        }
+        let byte = |at: usize| u32::from(group.get(at).copied().unwrap_or(0));
+        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
+        for at in 0..4 {
+            let letter = LETTERS[(bits >> (18 - 6 * at) & 63) as usize];
+            text.push(if at <= group.len() {
+                letter as char
+            } else {
+                '='
+            });
+        }
+    }
+    text.push('\n');
+    text
+}
+
+impl OpenVpn {
+    /// The instance as it goes onto the seed disk. Fails where the files are not what they were
+    /// when the lab was read.
+    pub fn read(&self, has_bridge: bool) -> Result<OpenVpnInstance> {
+        let shown = self.config.display();
+        let bytes = secrets::bytes(&self.config, &self.config)
+            .map_err(|refusal| secrets::error(&self.config, &refusal))?;
+        let text = config::text_of(&bytes).map_err(|finding| {
+            anyhow::anyhow!("{shown}: {}\n  right: {}", finding.message, finding.right)
+        })?;
+        let (whole, mut findings) = take_in(self, text);
+        findings.extend(config::judge(text, &guest(self, has_bridge)));
+        if let Some(Finding {
+            place,
+            message,
+            right,
+            ..
+        }) = findings.iter().find(|f| f.is_error)
+        {
+            bail!(
+                "{shown}:{}:{}: {message}\n  right: {right}",
+                place.line,
+                place.column
+            );
+        }
+        let user_pass = match &self.user_pass_file {
+            None => None,
+            Some(file) => Some(
+                secrets::user_pass(file, file)
+                    .map_err(|refusal| secrets::error(file, &refusal))
+                    .context("cannot read OpenVPN's user and password")?,
+            ),
+        };
+        Ok(OpenVpnInstance {
+            config: Secret::new(whole),
+            user_pass,
+            shared: self.shared,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn base64_is_rfc_4648s() {
+        for (plain, coded) in [
+            ("", "\n"),
+            ("f", "Zg==\n"),
+            ("fo", "Zm8=\n"),
+            ("foo", "Zm9v\n"),
+            ("foobar", "Zm9vYmFy\n"),
+        ] {
+            assert_eq!(base64(plain.as_bytes()), coded);
+        }
+        let lines = base64(&[0; 49]);
+        assert_eq!(lines.lines().map(str::len).collect::<Vec<_>>(), [64, 4]);
+    }
+}

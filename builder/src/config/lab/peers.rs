@@ -1,0 +1,144 @@
+//! The members of a cluster that may be asked: `peers` of lab.yaml.
+
+use super::{Folder, values};
+use crate::config::yaml::{Fields, Keys, Kind, Node, Placed, Reader};
+use firstboot::contract::seed::Peer;
+use std::path::Path;
+
+pub(super) const PEERS: (&str, &str) = (
+    "peers",
+    "peers: a list of {address, fingerprint}, the members that may be asked",
+);
+const KEYS: Keys = &[
+    (
+        "address",
+        "address: an IP address or a name that the VM can resolve",
+    ),
+    (
+        "fingerprint",
+        "fingerprint: what the peer prints for: openssl x509 -noout -fingerprint -sha256 \
+         -in /etc/pve/local/pve-ssl.pem (32 pairs of hex digits with colons), or a list of them",
+    ),
+    (
+        "fingerprint_file",
+        "fingerprint_file: a file with what openssl prints for the peer's certificate, one per \
+         line, in the place of `fingerprint`",
+    ),
+];
+/// More than a file of fingerprints has; something else was meant then.
+const MAX_FILE: u64 = 64 << 10;
+
+/// Reads `peers`.
+pub(super) fn read(r: &mut Reader, f: &Fields<'_>, folder: &Folder) -> Vec<Placed<Peer>> {
+    let mut peers: Vec<Placed<Peer>> = Vec::new();
+    let Some(list) = f.get(PEERS.0) else {
+        return peers;
+    };
+    let nodes = r.list(list, PEERS.1);
+    if nodes.is_empty() && matches!(list.kind, Kind::List(_)) {
+        r.problem(list.place, "a cluster without a peer", PEERS.1);
+    }
+    for node in nodes {
+        let Some(peer) = read_peer(r, node, folder) else {
+            continue;
+        };
+        let what = format!("the peer {} is listed", peer.value.address);
+        let same = |one: &Peer, other: &Peer| one.address == other.address;
+        r.push_once(&mut peers, peer, same, (&what, "each peer once"));
+    }
+    peers
+}
+
+fn read_peer(r: &mut Reader, node: &Node, folder: &Folder) -> Option<Placed<Peer>> {
+    let f = r.fields(node, "a peer", PEERS.1, KEYS);
+    r.require(&f, "address");
+    if !f.accounted("fingerprint_file") {
+        r.require(&f, "fingerprint");
+    }
+    let address = r.field(&f, "address", values::peer_address);
+    let fingerprints = match (f.get("fingerprint"), f.get("fingerprint_file")) {
+        (Some(_), Some(file)) => {
+            let message = "a peer with both `fingerprint` and `fingerprint_file`";
+            r.problem(file.place, message, "one of the two");
+            Vec::new()
+        }
+        (Some(node), None) => written(r, &f, node),
+        (None, _) => of_a_file(r, &f, folder),
+    };
+    let address = address?;
+    (!fingerprints.is_empty()).then_some(Placed {
+        place: address.place,
+        value: Peer {
+            address: address.value,
+            fingerprints,
+        },
+    })
+}
+
+/// One fingerprint, or a list of them: a peer has two while its certificate is renewed.
+fn written(r: &mut Reader, f: &Fields<'_>, node: &Node) -> Vec<String> {
+    let right = f.right("fingerprint");
+    let found = match &node.kind {
+        Kind::List(nodes) => {
+            if nodes.is_empty() {
+                r.problem(node.place, "a peer without a fingerprint", right);
+            }
+            r.field_list(f, "fingerprint", values::fingerprint)
+        }
+        _ => r
+            .formed(node, right, values::fingerprint)
+            .into_iter()
+            .collect(),
+    };
+    found.into_iter().map(|found| found.value).collect()
+}
+
+fn of_a_file(r: &mut Reader, f: &Fields<'_>, folder: &Folder) -> Vec<String> {
+    let key = "fingerprint_file";
+    let Some(file) = r.field(f, key, file_name) else {
+        return Vec::new();
+    };
+    let (shown, path) = folder.path(&file.value);
+    match fingerprints(&path, &shown) {
+        Ok(found) => found,
+        Err(message) => {
+            r.problem(file.place, message, f.right(key));
+            Vec::new()
+        }
+    }
+}
+
+/// A peer is the same for all VMs.
+fn file_name(text: &str) -> Result<String, String> {
+    match text.contains("{name}") {
+        true => Err("{name} has no meaning here: a peer is the same for all VMs".to_owned()),
+        false => values::path(text),
+    }
+}
+
+/// The fingerprints in a file, each once. Blank lines and `#` are for people.
+fn fingerprints(path: &Path, shown: &Path) -> Result<Vec<String>, String> {
+    let shown = shown.display();
+    let unreadable = |error: std::io::Error| format!("cannot read {shown}: {error}");
+    let data = std::fs::metadata(path).map_err(unreadable)?;
+    if !data.is_file() || data.len() > MAX_FILE {
+        return Err(format!("{shown} is no small regular file"));
+    }
+    let text = std::fs::read_to_string(path).map_err(unreadable)?;
+    let mut found = Vec::new();
+    for (index, line) in text.lines().enumerate() {
+        let line = line.trim();
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        let value = values::fingerprint(line)
+            .map_err(|message| format!("{shown}, line {}: {message}", index + 1))?;
+        if !found.contains(&value) {
+            found.push(value);
+        }
+    }
+    match found.is_empty() {
+        true => Err(format!("{shown} holds no fingerprint")),
+        false => Ok(found),
+    }
+}

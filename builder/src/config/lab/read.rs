@@ -1,0 +1,85 @@
+//! The recipe of reading lab.yaml.
+
+use super::machine::{self, Draft};
+use super::network::Networks;
+use super::settings::Settings;
+use super::{Folder, Ipv4Network, Lab, NatNetwork, across, values};
+use crate::config::yaml::{Fields, Keys, Kind, Node, Reader, forms};
+use std::net::Ipv4Addr;
+
+const KEYS: Keys = &[
+    (
+        "domain",
+        "domain: the DNS domain of the VMs, such as lab.example.org",
+    ),
+    ("base", "base: the base image, such as base.qcow2"),
+    (
+        "network",
+        "network: {bridge, range, gateway, dns}, the hosts' NAT network",
+    ),
+    ("vmbr120", "vmbr120: {range: 10.120.0.0/24}"),
+    (
+        "defaults",
+        "defaults: what holds for every VM that says nothing else",
+    ),
+    (
+        "vms",
+        "vms: a list of VMs, each with at least a name: `- name: vm42`",
+    ),
+];
+
+/// Reads the document; complete only where no problem was noted.
+pub(super) fn read(r: &mut Reader, node: &Node, folder: &Folder) -> Lab {
+    let f = r.fields(node, "the lab", "at least `domain` and `vms`", KEYS);
+    r.require(&f, "domain");
+    r.require(&f, "vms");
+    let domain = r.field(&f, "domain", forms::domain).map(|d| d.value);
+    let base = r.field(&f, "base", values::path);
+    let networks = Networks::read(r, &f);
+    let defaults = Settings::defaults(r, &f, folder);
+    let drafts = read_vms(r, &f, &defaults, &networks, folder);
+    across::check(r, &drafts, domain.as_deref());
+    let base = base.map_or_else(|| "base.qcow2".to_owned(), |b| b.value);
+    Lab {
+        folder: folder.absolute.clone(),
+        base: folder.path(&base).1,
+        domain: domain.unwrap_or_default(),
+        network: networks.nat.unwrap_or_else(nowhere),
+        vmbr120: networks.vmbr120.flatten(),
+        warnings: across::warnings(&drafts),
+        vms: drafts.into_iter().map(|d| d.vm).collect(),
+    }
+}
+
+fn read_vms(
+    r: &mut Reader,
+    f: &Fields<'_>,
+    defaults: &Settings,
+    networks: &Networks,
+    folder: &Folder,
+) -> Vec<Draft> {
+    let Some(node) = f.get("vms") else {
+        return Vec::new();
+    };
+    let nodes = r.list(node, f.right("vms"));
+    if nodes.is_empty() && matches!(node.kind, Kind::List(_)) {
+        r.problem(node.place, "a lab without a VM", f.right("vms"));
+    }
+    nodes
+        .iter()
+        .map(|node| machine::read(r, node, defaults, networks, folder))
+        .collect()
+}
+
+/// Stands in for a network that was noted as a problem; never handed out.
+fn nowhere() -> NatNetwork {
+    NatNetwork {
+        bridge: String::new(),
+        range: Ipv4Network {
+            network: Ipv4Addr::UNSPECIFIED,
+            prefix: 32,
+        },
+        gateway: Ipv4Addr::UNSPECIFIED,
+        dns: Vec::new(),
+    }
+}

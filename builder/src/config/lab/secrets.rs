@@ -1,0 +1,220 @@
+//! Secret files: passwords and OpenVPN configurations. Only their owner may read them.
+
+use crate::system::program;
+use anyhow::{Result, anyhow};
+use firstboot::contract::seed::Secret;
+use std::fs::File;
+use std::io::Read;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+/// More than any password or OpenVPN configuration; the seed disk is small.
+const MAX_BYTES: u64 = 1 << 20;
+
+/// Why a secret file cannot be used, and what to do; neither holds any of its content.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Refusal {
+    /// What is wrong.
+    pub message: String,
+    /// What would be right.
+    pub right: String,
+}
+
+/// Reads a password: one line, without its line end. Fails when others than the owner can
+/// read the file, or when it holds no password or more than one line.
+pub fn read_secret(path: &Path) -> Result<Secret> {
+    password(path, path).map_err(|refusal| error(path, &refusal))
+}
+
+/// As [`read_secret`], for a file that holds a ticket.
+pub fn read_ticket(path: &Path) -> Result<Secret> {
+    one_line(path, path, "ticket").map_err(|refusal| error(path, &refusal))
+}
+
+pub(super) fn error(path: &Path, refusal: &Refusal) -> anyhow::Error {
+    let Refusal { message, right } = refusal;
+    anyhow!(
+        "cannot read the secret file {}: {message}\n  right: {right}",
+        path.display()
+    )
+}
+
+/// Reads a password; `shown` is the path for messages.
+pub(super) fn password(path: &Path, shown: &Path) -> Result<Secret, Refusal> {
+    one_line(path, shown, "password")
+}
+
+/// The one line of a file; `what` it is, for messages.
+fn one_line(path: &Path, shown: &Path, what: &str) -> Result<Secret, Refusal> {
+    let text = whole(path, shown)?;
+    let line = text.reveal().trim_end_matches(['\n', '\r']);
+    let refuse = |message: &str| Refusal {
+        message: format!("{} {message}", shown.display()),
+        right: format!("the {what} alone in its first line"),
+    };
+    if line.is_empty() {
+        Err(refuse(&format!("holds no {what}")))
+    } else if line.contains(['\n', '\r']) {
+        Err(refuse("has more than one line"))
+    } else if line.contains(|c: char| c.is_control()) {
+        Err(refuse("holds a control character"))
+    } else if firstboot::contract::seed::is_removed(&Secret::new(line)) {
+        Err(refuse(&format!(
+            "holds nothing but `x`, which stands in a seed for a {what} that was removed"
+        )))
+    } else {
+        Ok(Secret::new(line))
+    }
+}
+
+/// Reads a user's name and password, one a line; `shown` is the path for messages.
+pub(super) fn user_pass(path: &Path, shown: &Path) -> Result<Secret, Refusal> {
+    let text = whole(path, shown)?;
+    let lines: Vec<&str> = text.reveal().lines().collect();
+    let is_good = |line: &&str| !line.is_empty() && !line.contains(|c: char| c.is_control());
+    match lines[..] {
+        [user, password] if is_good(&user) && is_good(&password) => {
+            Ok(Secret::new(format!("{user}\n{password}")))
+        }
+        _ => Err(Refusal {
+            message: format!("{} does not hold two lines", shown.display()),
+            right: "the user's name in the first line, the password in the second".to_owned(),
+        }),
+    }
+}
+
+/// Reads a whole secret file that is text; `shown` is the path for messages.
+fn whole(path: &Path, shown: &Path) -> Result<Secret, Refusal> {
+    match String::from_utf8(bytes(path, shown)?) {
+        Ok(text) => Ok(Secret::new(text)),
+        Err(_) => Err(Refusal {
+            message: format!("{} is not UTF-8 text", shown.display()),
+            right: "a text file in UTF-8".to_owned(),
+        }),
+    }
+}
+
+/// Reads a whole secret file; `shown` is the path for messages. The mode is that of the
+/// opened file, so that nobody can put another one in its place in between.
+pub(super) fn bytes(path: &Path, shown: &Path) -> Result<Vec<u8>, Refusal> {
+    read(path, shown, true)
+}
+
+/// As [`bytes`], for a file that others may read, such as a certificate.
+pub(super) fn open_bytes(path: &Path, shown: &Path) -> Result<Vec<u8>, Refusal> {
+    read(path, shown, false)
+}
+
+fn read(path: &Path, shown: &Path, is_secret: bool) -> Result<Vec<u8>, Refusal> {
+    let name = shown.display();
+    let quoted = program::quote(&shown.to_string_lossy());
+    let refuse = |message: String, right: String| Refusal { message, right };
+    let not_found = |error: std::io::Error| {
+        let right = match error.kind() {
+            std::io::ErrorKind::NotFound if !is_secret => "a file that is there".to_owned(),
+            std::io::ErrorKind::NotFound => format!("make it, then: chmod 600 {quoted}"),
+            _ => "a file that you can read".to_owned(),
+        };
+        refuse(format!("cannot read {name}: {error}"), right)
+    };
+    // Opening a pipe would wait for its writer, so the kind is looked at first.
+    let kind = std::fs::metadata(path).map_err(not_found)?;
+    if !kind.is_file() {
+        let right = "a regular file".to_owned();
+        return Err(refuse(format!("{name} is no regular file"), right));
+    }
+    let file = File::open(path).map_err(not_found)?;
+    let data = file.metadata().map_err(not_found)?;
+    let mode = data.permissions().mode() & 0o7777;
+    if is_secret && mode & 0o077 != 0 {
+        let message = format!("{name} is open to other users (mode {mode:04o})");
+        return Err(refuse(message, format!("chmod 600 {quoted}")));
+    }
+    if data.len() > MAX_BYTES {
+        let right = "a password or an OpenVPN configuration".to_owned();
+        return Err(refuse(format!("{name} is larger than 1 MiB"), right));
+    }
+    let mut bytes = Vec::new();
+    file.take(MAX_BYTES)
+        .read_to_end(&mut bytes)
+        .map_err(not_found)?;
+    if bytes.is_empty() {
+        let right = "the secret in it, and nothing else".to_owned();
+        return Err(refuse(format!("{name} is empty"), right));
+    }
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::PathBuf;
+
+    fn file(content: &[u8], mode: u32) -> (tempfile::TempDir, PathBuf) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("it's");
+        std::fs::write(&path, content).unwrap();
+        std::fs::set_permissions(&path, PermissionsExt::from_mode(mode)).unwrap();
+        (folder, path)
+    }
+
+    fn refusal(content: &[u8], mode: u32) -> (String, String) {
+        let (_folder, path) = file(content, mode);
+        let refusal = password(&path, Path::new("it's")).unwrap_err();
+        (refusal.message, refusal.right)
+    }
+
+    #[test]
+    fn a_password_is_its_line() {
+        for content in ["hunter 2\n", "hunter 2\r\n", "hunter 2"] {
+            let (_folder, path) = file(content.as_bytes(), 0o600);
+            assert_eq!(read_secret(&path).unwrap().reveal(), "hunter 2");
+        }
+        let (_folder, path) = file(b"a\nb\n", 0o400);
+        assert_eq!(user_pass(&path, &path).unwrap().reveal(), "a\nb");
+        let (_folder, path) = file(b"a\n", 0o400);
+        let refusal = user_pass(&path, Path::new("login")).unwrap_err();
+        assert_eq!(refusal.message, "login does not hold two lines");
+    }
+
+    #[test]
+    fn refusals_name_the_file_and_the_remedy_and_no_content() {
+        let text = |(message, right): (String, String)| format!("{message} | {right}");
+        assert_eq!(
+            text(refusal(b"hunter2\n", 0o640)),
+            r"it's is open to other users (mode 0640) | chmod 600 'it'\''s'"
+        );
+        assert_eq!(
+            text(refusal(b"", 0o600)),
+            "it's is empty | the secret in it, and nothing else"
+        );
+        let one_line = "the password alone in its first line";
+        for (content, message) in [
+            (&b"\n"[..], "it's holds no password"),
+            (b"hunter2\nmore\n", "it's has more than one line"),
+            (b"hunter\x1b2\n", "it's holds a control character"),
+            (
+                b"xxxx\n",
+                "it's holds nothing but `x`, which stands in a seed for a password that was removed",
+            ),
+        ] {
+            assert_eq!(refusal(content, 0o600), (message.into(), one_line.into()));
+        }
+        assert_eq!(refusal(b"\xff", 0o600).0, "it's is not UTF-8 text");
+        assert_eq!(
+            refusal(&vec![b'x'; 1 << 21], 0o600).0,
+            "it's is larger than 1 MiB"
+        );
+    }
+
+    #[test]
+    fn what_is_no_file_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let error = read_secret(folder.path()).unwrap_err().to_string();
+        assert!(error.contains("is no regular file"), "{error}");
+        let error = read_secret(&folder.path().join("x"))
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("then: chmod 600 "), "{error}");
+    }
+}

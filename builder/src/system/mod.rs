@@ -1,0 +1,11 @@
+//! This PC, and its user: programs, folders, downloads, Ctrl-C, and what is shown.
+
+pub mod ask;
+pub mod clock;
+pub mod download;
+pub mod interrupt;
+pub mod program;
+pub mod report;
+pub mod tail;
+pub mod text;
+pub mod work_folder;

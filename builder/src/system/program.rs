@@ -1,0 +1,265 @@
+//! Running a program: its full command line and its own words in the error.
+
+use crate::system::interrupt;
+use crate::system::text;
+use anyhow::{Context, Result, bail};
+use std::io::{BufRead, BufReader, Read};
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+/// How many of a program's last lines an error shows.
+const TAIL_LINES: usize = 20;
+/// How long a program may take to clean up after SIGTERM before it is killed.
+const GRACE: Duration = Duration::from_secs(15);
+
+/// Where a program is, or an error that names the Debian package which has it.
+pub fn find(program: &str) -> Result<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    // mke2fs and friends live in sbin, which an ordinary user's PATH on Debian lacks.
+    std::env::split_paths(&path)
+        .chain(["/usr/sbin", "/sbin"].map(PathBuf::from))
+        .map(|folder| folder.join(program))
+        .find(|file| is_executable(file))
+        .with_context(|| match package_of(program) {
+            Some(package) => {
+                format!("{program} is not installed. On Debian: sudo apt install {package}")
+            }
+            None => format!("{program} is not installed"),
+        })
+}
+
+/// A program that gets SIGTERM when this one is killed, and then removes what it has made
+/// outside of the work folder.
+pub fn ending_with_this(program: &str) -> Result<Command> {
+    let program = find(program)?;
+    // Of util-linux, which every Debian has; without it only a kill -9 leaves something behind.
+    let Ok(setpriv) = find("setpriv") else {
+        return Ok(Command::new(program));
+    };
+    let mut command = Command::new(setpriv);
+    command.args(["--pdeathsig", "TERM", "--"]).arg(program);
+    Ok(command)
+}
+
+/// The Debian package that ships a program this project calls.
+pub fn package_of(program: &str) -> Option<&'static str> {
+    Some(match program {
+        "mmdebstrap" => "mmdebstrap",
+        "mke2fs" | "e2fsck" => "e2fsprogs",
+        "qemu-img" => "qemu-utils",
+        "qemu-system-x86_64" => "qemu-system-x86",
+        "newuidmap" | "newgidmap" => "uidmap",
+        "fakeroot" => "fakeroot",
+        "tar" => "tar",
+        "gpg" => "gnupg",
+        "gpgv" => "gpgv",
+        "curl" => "curl",
+        "getent" => "libc-bin",
+        _ => return None,
+    })
+}
+
+fn is_executable(file: &std::path::Path) -> bool {
+    rustix::fs::access(file, rustix::fs::Access::EXEC_OK).is_ok() && file.is_file()
+}
+
+/// A command line as a shell would take it.
+pub fn shown(command: &Command) -> String {
+    std::iter::once(command.get_program())
+        .chain(command.get_args())
+        .map(|word| quote(&word.to_string_lossy()))
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
+/// Quotes a word for a POSIX shell where it needs it.
+pub fn quote(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,@%+".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
+}
+
+/// Runs a program to its end and returns its standard output. Fails with its command line
+/// and last lines when it does not exit 0.
+pub fn output(command: &mut Command) -> Result<Vec<u8>> {
+    let line = shown(command);
+    let result = command
+        .stdin(Stdio::null())
+        .output()
+        .with_context(|| format!("cannot start: {line}"))?;
+    interrupt::check()?;
+    if !result.status.success() {
+        let words = String::from_utf8_lossy(&result.stderr);
+        bail!(failure(&line, result.status, words.lines()));
+    }
+    Ok(result.stdout)
+}
+
+/// Runs a program in a process group of its own and hands each line it prints (both
+/// streams, without control characters) to `each`. On Ctrl-C the group gets SIGTERM, then SIGKILL.
+pub fn stream(command: &mut Command, each: impl FnMut(&str)) -> Result<()> {
+    watch(command, each, || {})
+}
+
+/// As [`stream`], and calls `meanwhile` several times a second, for a program that is silent.
+pub fn watch(
+    command: &mut Command,
+    mut each: impl FnMut(&str),
+    mut meanwhile: impl FnMut(),
+) -> Result<()> {
+    let line = shown(command);
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .process_group(0)
+        .spawn()
+        .with_context(|| format!("cannot start: {line}"))?;
+    let (send, receive) = mpsc::channel();
+    let readers = [
+        child.stdout.take().map(|s| read_lines(s, send.clone())),
+        child.stderr.take().map(|s| read_lines(s, send)),
+    ];
+    let mut tail = std::collections::VecDeque::new();
+    loop {
+        match receive.recv_timeout(Duration::from_millis(100)) {
+            Ok(line) => {
+                each(&line.words);
+                if line.stays {
+                    if tail.len() == TAIL_LINES {
+                        tail.pop_front();
+                    }
+                    tail.push_back(line.words);
+                }
+            }
+            Err(mpsc::RecvTimeoutError::Timeout) => {}
+            Err(mpsc::RecvTimeoutError::Disconnected) => break,
+        }
+        meanwhile();
+        if interrupt::requested() {
+            end_group(&mut child, GRACE);
+            return Err(interrupt::Interrupted::default().into());
+        }
+    }
+    for reader in readers.into_iter().flatten() {
+        let _ = reader.join();
+    }
+    let status = child
+        .wait()
+        .with_context(|| format!("cannot wait for: {line}"))?;
+    interrupt::check()?;
+    if !status.success() {
+        bail!(failure(&line, status, tail.iter().map(String::as_str)));
+    }
+    Ok(())
+}
+
+/// Ends a child that leads its own process group: SIGTERM, then SIGKILL after `grace`.
+pub fn end_group(child: &mut Child, grace: Duration) {
+    let group = rustix::process::Pid::from_child(child);
+    let _ = rustix::process::kill_process_group(group, rustix::process::Signal::TERM);
+    let deadline = Instant::now() + grace;
+    while Instant::now() < deadline {
+        if !matches!(child.try_wait(), Ok(None)) {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
+    let _ = child.wait();
+}
+
+/// A line that a program printed.
+struct Line {
+    words: String,
+    /// Whether it was ended by LF. Those that a program will write over, such as a percentage,
+    /// are ended by CR alone.
+    stays: bool,
+}
+
+fn read_lines(
+    stream: impl Read + Send + 'static,
+    send: mpsc::Sender<Line>,
+) -> std::thread::JoinHandle<()> {
+    std::thread::spawn(move || {
+        let mut reader = BufReader::new(stream);
+        let mut line = Vec::new();
+        while let Ok(chunk) = reader.fill_buf() {
+            if chunk.is_empty() {
+                break;
+            }
+            let end = chunk.iter().position(|byte| matches!(byte, b'\n' | b'\r'));
+            let taken = end.map_or(chunk.len(), |at| at + 1);
+            line.extend_from_slice(&chunk[..taken]);
+            let stays = end.is_some_and(|at| chunk[at] == b'\n');
+            reader.consume(taken);
+            if end.is_some() && !say(&mut line, stays, &send) {
+                return;
+            }
+        }
+        say(&mut line, true, &send);
+    })
+}
+
+/// Hands a line on, unless it is empty; false when nobody listens any more.
+fn say(line: &mut Vec<u8>, stays: bool, send: &mpsc::Sender<Line>) -> bool {
+    let words = text::plain(&String::from_utf8_lossy(line));
+    line.clear();
+    words.is_empty() || send.send(Line { words, stays }).is_ok()
+}
+
+fn failure<'a>(
+    line: &str,
+    status: ExitStatus,
+    words: impl DoubleEndedIterator<Item = &'a str>,
+) -> String {
+    let mut last: Vec<&str> = words
+        .filter(|l| !l.trim().is_empty())
+        .rev()
+        .take(TAIL_LINES)
+        .collect();
+    last.reverse();
+    let last = text::indented(last.into_iter());
+    format!("a program failed ({status}): {line}{last}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shell(script: &str) -> (Vec<String>, Result<()>) {
+        let mut lines = Vec::new();
+        let mut command = Command::new("/bin/sh");
+        let result = stream(command.args(["-c", script]), |line| {
+            lines.push(line.to_owned());
+        });
+        (lines, result)
+    }
+
+    #[test]
+    fn a_line_that_is_written_over_is_told_but_not_kept() {
+        let script = r"printf '    (1/100%%)\r    (2/100%%)\r\none\n\n\033[1mtwo'; exit 3";
+        let (lines, result) = shell(script);
+        assert_eq!(lines, ["    (1/100%)", "    (2/100%)", "one", "two"]);
+        let text = result.unwrap_err().to_string();
+        let (first, rest) = text.split_once('\n').unwrap();
+        assert!(first.starts_with("a program failed (exit status: 3): /bin/sh -c "));
+        assert_eq!(rest, "    one\n    two");
+    }
+
+    #[test]
+    fn an_error_shows_the_last_lines_only() {
+        let (lines, result) =
+            shell("n=0; while [ $n -lt 50 ]; do n=$((n+1)); echo $n; done; exit 1");
+        assert_eq!(lines.len(), 50);
+        let text = result.unwrap_err().to_string();
+        assert_eq!(text.lines().count(), 1 + TAIL_LINES);
+        assert!(text.ends_with("\n    50"), "{text}");
+    }
+}
