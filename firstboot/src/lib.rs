@@ -4,13 +4,14 @@
 //! back what it wrote with [`contract`], the very code that the guest runs.
 
 pub mod args;
+pub mod cluster;
 pub mod contract;
-pub mod member;
 pub mod stage;
-pub mod steps;
+pub mod step;
+mod steps;
 pub mod system;
 
-use steps::Step;
+use step::{Context, Outcome, Step};
 
 /// The first stage, in order: before anything has the machine's name.
 pub const LOCAL: &[Step] = &[
@@ -43,9 +44,6 @@ pub const JOIN: &[Step] = &[
     step("ha", steps::ha::run),
 ];
 
-const fn step(
-    name: &'static str,
-    run: fn(&steps::Context) -> anyhow::Result<steps::Outcome>,
-) -> Step {
+const fn step(name: &'static str, run: fn(&Context) -> anyhow::Result<Outcome>) -> Step {
     Step { name, run }
 }

@@ -2,9 +2,7 @@
 
 use firstboot::args::{self, Args, Command};
 use firstboot::contract::volumes::Source;
-use firstboot::stage;
-use firstboot::stage::show;
-use firstboot::stage::status;
+use firstboot::stage::{boot, member, report, retry};
 use firstboot::system::core_dumps;
 use firstboot::system::root::Root;
 use std::io::Write;
@@ -40,14 +38,14 @@ fn execute(args: Args) -> u8 {
         None => Source::Disk,
     };
     match args.command {
-        Command::Local => u8::from(!stage::local(&root, &source)),
-        Command::Join => u8::from(!stage::join(&root, &source)),
-        Command::Guard => u8::from(!stage::guard(&root)),
+        Command::Local => u8::from(!boot::local(&root, &source)),
+        Command::Join => u8::from(!boot::join(&root, &source)),
+        Command::Guard => u8::from(!member::guard(&root)),
         Command::Watch => {
-            stage::watch(&root);
+            member::watch(&root);
             0
         }
-        Command::Retry => match stage::retry(&root, &source) {
+        Command::Retry => match retry::retry(&root, &source) {
             Ok(line) => {
                 print(&format!("{line}\n"));
                 0
@@ -58,16 +56,16 @@ fn execute(args: Args) -> u8 {
             }
         },
         Command::Status { wait, json } => {
-            let state = show::state(&root, wait);
+            let state = report::admin::state(&root, wait);
             let text = match json {
-                true => show::json(state.as_ref()).unwrap_or_default() + "\n",
-                false => show::text(state.as_ref()),
+                true => report::admin::json(state.as_ref()).unwrap_or_default() + "\n",
+                false => report::admin::text(state.as_ref()),
             };
             print(&text);
-            show::exit_code(state.as_ref())
+            report::admin::exit_code(state.as_ref())
         }
         Command::Version => {
-            print(&format!("firstboot {}\n", status::VERSION));
+            print(&format!("firstboot {}\n", report::VERSION));
             0
         }
         Command::Help => {

@@ -8,7 +8,7 @@ import unittest
 
 from rig import HERE, PASSWORD, USR, Case, Rig, quorate, wait_for
 
-SOURCE = os.path.join(HERE, "../../firstboot/src/steps/join/peers.rs")
+SOURCE = os.path.join(HERE, "../../firstboot/src/cluster/peers.rs")
 OTHER = ":".join(["AA"] * 32)
 ANOTHER = ":".join(["BB"] * 32)
 

@@ -5,5 +5,6 @@ pub mod clock;
 pub mod iso9660;
 pub mod openvpn;
 pub mod seed;
+pub mod status;
+pub mod taps;
 pub mod volumes;
-pub mod waiting;

@@ -4,7 +4,7 @@
 //! cut is not in it and is run again.
 
 use crate::contract::clock;
-use crate::steps::Outcome;
+use crate::step::Outcome;
 use crate::system::root::Root;
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};

@@ -5,15 +5,14 @@
 //! `corosync.conf` and a database without its table, while this program's record says that the
 //! node has joined.
 
+use crate::cluster::corosync::AUTHKEY;
+use crate::cluster::pmxcfs::MOUNT_WAIT;
 use crate::contract::seed::Seed;
 use crate::stage::journal::{Journal, StageRecord};
 use crate::steps::join::machine::State;
-use crate::steps::join::observe::{AUTHKEY, clock_is_behind, observe};
+use crate::steps::join::observe::{clock_is_behind, observe};
 use crate::system::root::Root;
 use std::time::{Duration, Instant};
-
-/// How long pmxcfs may take to come up.
-const MOUNT_WAIT: Duration = Duration::from_secs(60);
 
 /// Why the join that the journal has recorded is not there any more, in words; `None` where it is, or
 /// where there never was one. A member that has no quorum, or whose corosync has stopped, is one all

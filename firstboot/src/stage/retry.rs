@@ -1,21 +1,14 @@
-//! `firstboot retry`, and the lock that keeps two second stages apart.
+//! `firstboot retry`.
 
-use super::{join, load, local, read_seed, recorded};
 use crate::contract::volumes::Source;
+use crate::stage::boot::{join, load, local};
 use crate::stage::journal::Loaded;
-use crate::system::lock;
+use crate::stage::recorded;
+use crate::stage::seed::read_seed;
 use crate::system::root::Root;
-use std::io::Write;
-use std::os::fd::OwnedFd;
-use std::time::Duration;
 
 /// The second stage's unit.
 const UNIT: &str = "firstboot-join.service";
-/// How long another second stage that has its verdict may still talk to the status port.
-const LAST_WORDS: Duration = Duration::from_secs(5);
-/// Held while the second stage is at work.
-const LOCK: &str = "/run/firstboot/join.lock";
-
 /// Goes on with the second stage now: after a reason that ended it, or in the middle of a pause.
 /// A seed that has changed meanwhile is taken up first. The answer is one line for a human, or
 /// why it cannot be done.
@@ -68,16 +61,4 @@ pub fn retry(root: &Root, source: &Source) -> Result<String, String> {
 fn systemctl(root: &Root, words: &[&str]) -> Result<(), String> {
     let done = root.query("systemctl", words);
     done.map(|_| ()).map_err(|error| format!("{error:#}"))
-}
-
-/// The lock of the second stage, for as long as it is kept; `None`, and a line on standard error,
-/// when another one has it.
-pub fn lock(root: &Root) -> Option<OwnedFd> {
-    let why = match lock::take(root, LOCK, LAST_WORDS) {
-        Ok(Some(file)) => return Some(file),
-        Ok(None) => "the join is at work already; see: firstboot status".to_owned(),
-        Err(error) => format!("cannot take {LOCK}: {error:#}"),
-    };
-    let _ = writeln!(std::io::stderr(), "firstboot: {why}");
-    None
 }

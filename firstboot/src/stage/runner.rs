@@ -1,22 +1,18 @@
 //! One seed being made true: who the machine is, and its steps one after the other.
 
-use super::{step_states, words};
-use crate::contract::seed::Retry;
-use crate::contract::seed::Seed;
+use crate::contract::seed::{Retry, Seed};
 use crate::contract::volumes::Source;
+use crate::stage::identity;
 use crate::stage::journal::{Journal, Loaded, Stage, StepRecord, StepResult};
-use crate::stage::status::Reporter;
-use crate::steps::join::observe::AUTHKEY;
+use crate::stage::report::{Reporter, with_causes};
+use crate::step::{Context, Later, Outcome, Step};
 use crate::steps::join::pass;
-use crate::steps::{Context, Later, Outcome, Step, hostname, hosts, node_address};
 use crate::system::backoff;
+use crate::system::hostname;
 use crate::system::root::Root;
 use anyhow::Result;
 use std::cell::RefCell;
 use std::time::{Duration, Instant};
-
-/// What stands for no name of its own in `/etc/hostname`.
-const NO_NAMES: [&str; 2] = ["", "localhost"];
 
 /// The work on one instance.
 pub struct Work<'a, 'r> {
@@ -40,8 +36,8 @@ impl<'a, 'r> Work<'a, 'r> {
         reporter: &'a mut Reporter<'r>,
     ) -> Result<Self> {
         let instance = &seed.meta_data.instance_id;
-        let current = current_name(root)?;
-        let kept = kept(root, seed, &current)?;
+        let current = hostname::current(root)?;
+        let kept = identity::kept(root, seed, &current)?;
         let journal = match loaded {
             Loaded::Found(journal) if journal.instance == *instance => journal.clone(),
             _ => {
@@ -49,13 +45,13 @@ impl<'a, 'r> Work<'a, 'r> {
                     (None, name) if !name.is_empty() => name,
                     _ => &current,
                 };
-                let old_names = old_names(root, &current, name, loaded)?;
+                let old_names = identity::old_names(root, &current, name, loaded)?;
                 let journal = Journal::new(instance, name, old_names);
                 journal.save(root)?;
                 journal
             }
         };
-        reporter.identify(&journal.name, instance, step_states(&journal));
+        reporter.introduce(&journal);
         Ok(Work {
             root,
             source,
@@ -80,7 +76,7 @@ impl<'a, 'r> Work<'a, 'r> {
         }
         let result = self.steps(stage, steps).and_then(|()| {
             self.journal.stage(stage).finished = true;
-            self.journal.save(self.root).map_err(words)
+            self.journal.save(self.root).map_err(with_causes)
         });
         self.reporter.borrow_mut().ended(result.is_ok());
         result
@@ -111,8 +107,8 @@ impl<'a, 'r> Work<'a, 'r> {
             self.journal.stage(stage).put(record);
             let saved = self.journal.save(self.root);
             // The step's own failure is the one to tell.
-            result.map_err(|error| format!("step {}: {}", step.name, words(error)))?;
-            saved.map_err(words)?;
+            result.map_err(|error| format!("step {}: {}", step.name, with_causes(error)))?;
+            saved.map_err(with_causes)?;
         }
         Ok(())
     }
@@ -167,10 +163,9 @@ impl<'a, 'r> Work<'a, 'r> {
             source: self.source,
             seed: self.seed,
             name: self.journal.name.clone(),
-            fqdn: self.fqdn()?,
+            fqdn: identity::fqdn(self.root, self.seed, &self.journal.name)?,
             old_names: self.journal.old_names.clone(),
-            unnamed: self.seed.hostname().is_empty()
-                && NO_NAMES.contains(&self.journal.name.as_str()),
+            unnamed: identity::is_unnamed(self.seed, &self.journal.name),
             kept: self.kept.clone(),
             attempt,
             log: &log,
@@ -179,90 +174,11 @@ impl<'a, 'r> Work<'a, 'r> {
     }
 }
 
-impl Work<'_, '_> {
-    /// The seed's full name; where it names no machine, the one that the machine has.
-    fn fqdn(&self) -> Result<String> {
-        let name = &self.journal.name;
-        if let Some(fqdn) = self.seed.fqdn() {
-            return Ok(fqdn.to_owned());
-        }
-        let own = match self.seed.hostname() {
-            "" => {
-                let hosts = self.root.read_text(hosts::FILE)?.unwrap_or_default();
-                hosts::full_name(&hosts, name)
-            }
-            _ => None,
-        };
-        Ok(own.unwrap_or_else(|| name.clone()))
-    }
-}
-
-/// The short name in `/etc/hostname`; empty where there is none.
-pub(super) fn current_name(root: &Root) -> Result<String> {
-    let text = root.read_text(hostname::FILE)?.unwrap_or_default();
-    Ok(short(text.trim()).to_owned())
-}
-
-fn short(name: &str) -> &str {
-    name.split('.').next().unwrap_or(name)
-}
-
-/// Why name and address stay, when this machine is in a cluster and the seed asks for others.
-/// The cluster knows it by both, and would take it for a new node.
-fn kept(root: &Root, seed: &Seed, current: &str) -> Result<Option<String>> {
-    if !root.exists(AUTHKEY)? {
-        return Ok(None);
-    }
-    let hosts = root.read_text(hosts::FILE)?.unwrap_or_default();
-    let address = hosts::address_of(&hosts, current);
-    let name = match seed.hostname() {
-        "" => current,
-        name => name,
-    };
-    let wanted = (name, node_address(seed));
-    if wanted.0 == current && (wanted.1.is_none() || wanted.1 == address) {
-        return Ok(None);
-    }
-    let has = match address {
-        Some(address) => format!("{current} {address}"),
-        None => current.to_owned(),
-    };
-    let asked = match wanted.1 {
-        Some(address) => format!("{} {address}", wanted.0),
-        None => wanted.0.to_owned(),
-    };
-    Ok(Some(format!(
-        "kept: {has} has joined a cluster ({AUTHKEY} is there), the seed asks for {asked}"
-    )))
-}
-
-/// The short names that may still stand in this machine's files. A run that was cut may have
-/// removed some of them from where they can be read, so an unfinished journal's names count.
-fn old_names(root: &Root, current: &str, name: &str, loaded: &Loaded) -> Result<Vec<String>> {
-    let mut names = vec![current.to_owned()];
-    let hosts = root.read_text(hosts::FILE)?.unwrap_or_default();
-    names.extend(hosts::local_names(&hosts));
-    if let Loaded::Found(journal) = loaded {
-        if !journal.local.finished {
-            names.push(journal.name.clone());
-            names.extend(journal.old_names.iter().cloned());
-        }
-    }
-    let mut old: Vec<String> = Vec::new();
-    for candidate in names {
-        let usable = !NO_NAMES.contains(&candidate.as_str()) && candidate != name;
-        if usable && !old.contains(&candidate) {
-            old.push(candidate);
-        }
-    }
-    Ok(old)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::contract::seed;
-    use crate::stage::status::{State, Verdict};
+    use crate::stage::report::{State, Verdict};
     use std::sync::atomic::{AtomicU32, Ordering};
 
     static RUNS: AtomicU32 = AtomicU32::new(0);

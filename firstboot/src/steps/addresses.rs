@@ -3,10 +3,10 @@
 //! The network service is somebody else's, and a machine whose network did not come up is not
 //! configured, whatever was written.
 
-use super::{Context, Later, Outcome};
+use crate::step::{Context, Later, Outcome};
+use crate::system::addresses;
 use anyhow::{Result, bail};
-use std::io::ErrorKind;
-use std::net::{IpAddr, UdpSocket};
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 /// How long an address may take after the network service has ended: an IPv6 one is looked
@@ -27,7 +27,7 @@ pub fn run(context: &Context) -> Result<Outcome> {
     let wanted: Vec<IpAddr> = network.static_addresses().collect();
     let deadline = Instant::now() + WAIT;
     loop {
-        let missing = missing(&wanted)?;
+        let missing = addresses::missing(&wanted)?;
         if missing.is_empty() {
             return Ok(Outcome::unchanged());
         }
@@ -44,36 +44,5 @@ pub fn run(context: &Context) -> Result<Outcome> {
             bail!(reason);
         }
         std::thread::sleep(Duration::from_millis(500));
-    }
-}
-
-/// Whether a text is an address that this machine has.
-pub fn is_own(text: &str) -> bool {
-    let address = text.parse().ok();
-    address.is_some_and(|address| missing(&[address]).is_ok_and(|missing| missing.is_empty()))
-}
-
-/// Those that no interface has. The kernel binds a socket to its own addresses only.
-pub fn missing(wanted: &[IpAddr]) -> Result<Vec<IpAddr>> {
-    let mut missing = Vec::new();
-    for address in wanted {
-        match UdpSocket::bind((*address, 0)) {
-            Ok(_) => {}
-            Err(e) if e.kind() == ErrorKind::AddrNotAvailable => missing.push(*address),
-            Err(e) => bail!("cannot find out whether {address} is this machine's own: {e}"),
-        }
-    }
-    Ok(missing)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_foreign_address_is_missing_and_an_own_one_is_not() {
-        // TEST-NET-1 of RFC 5737 is nobody's.
-        let wanted = ["127.0.0.1", "192.0.2.42"].map(|a| a.parse().unwrap());
-        assert_eq!(missing(&wanted).unwrap(), wanted[1..]);
     }
 }

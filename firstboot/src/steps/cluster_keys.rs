@@ -4,8 +4,8 @@
 //! because an administrator wants it so: they are named, with the command that removes them,
 //! and never removed.
 
-use super::pmxcfs::later_if_mended;
-use super::{Context, Outcome};
+use crate::cluster::pmxcfs::later_if_mended;
+use crate::step::{Context, Outcome};
 use anyhow::Result;
 
 const FILE: &str = "/etc/pve/priv/authorized_keys";
@@ -65,7 +65,7 @@ fn has(text: &str, key: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::steps::pmxcfs::tests::with_context;
+    use crate::step::tests::with_context;
     use crate::system::root::Root;
 
     const A: &str = "AAAAC3NzaC1lZDI1NTE5AAAAIBt4+b/s7Q3vYvY3b1bNZ0f0m6aD0qTn6D3gq1k0Zp1x";

@@ -1,10 +1,8 @@
 //! `hostname`: `/etc/hostname` and the running kernel's name.
 
-use super::{Context, Outcome};
+use crate::step::{Context, Outcome};
+use crate::system::hostname::FILE;
 use anyhow::{Context as _, Result};
-
-/// The file that holds the name.
-pub const FILE: &str = "/etc/hostname";
 
 /// Makes the short name this machine's own.
 pub fn run(context: &Context) -> Result<Outcome> {

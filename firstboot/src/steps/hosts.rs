@@ -4,14 +4,11 @@
 //! line that Debian's installer writes. With DHCP alone no address is known this early; the
 //! name then keeps 127.0.1.1.
 
-use super::{Context, Outcome};
+use crate::step::{Context, Outcome};
+use crate::system::hostname::short;
+use crate::system::hosts::{FILE, NO_ADDRESS, parse, tokens};
 use anyhow::Result;
-use std::net::{IpAddr, Ipv4Addr};
-
-/// The file.
-pub const FILE: &str = "/etc/hosts";
-/// What Debian gives a machine without a fixed address.
-const NO_ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 1, 1));
+use std::net::IpAddr;
 
 /// Makes the name stand for the node's address.
 pub fn run(context: &Context) -> Result<Outcome> {
@@ -29,35 +26,6 @@ pub fn run(context: &Context) -> Result<Outcome> {
     let text = own.text(before.as_deref().unwrap_or("127.0.0.1 localhost\n"));
     let changed = context.root.ensure(FILE, text.as_bytes(), 0o644)?;
     Ok(Outcome::changed_if(changed, own.line()))
-}
-
-/// The address that `/etc/hosts` gives a name, other than a loopback one.
-pub fn address_of(hosts: &str, name: &str) -> Option<IpAddr> {
-    hosts.lines().find_map(|line| {
-        let (address, names) = parse(line)?;
-        (names.contains(&name) && !address.is_loopback()).then_some(address)
-    })
-}
-
-/// The full name on a line that gives a short name an address.
-pub fn full_name(hosts: &str, name: &str) -> Option<String> {
-    let is_full = |full: &&str| full.split_once('.').is_some_and(|(short, _)| short == name);
-    hosts.lines().find_map(|line| {
-        let (_, names) = parse(line)?;
-        let full = names.iter().copied().find(is_full)?;
-        names.contains(&name).then(|| full.to_owned())
-    })
-}
-
-/// The short names on lines of 127.0.1.1: what this machine was called.
-pub fn local_names(hosts: &str) -> Vec<String> {
-    hosts
-        .lines()
-        .filter_map(parse)
-        .filter(|(address, _)| *address == NO_ADDRESS)
-        .flat_map(|(_, names)| names)
-        .map(|name| name.split('.').next().unwrap_or(name).to_owned())
-        .collect()
 }
 
 /// What `/etc/hosts` is to say about this machine.
@@ -132,20 +100,8 @@ impl Own<'_> {
 
     /// A name that is ours on such a line. `pvelocalhost` is what old Proxmox installers add.
     fn is_own(&self, name: &str) -> bool {
-        let short = name.split('.').next().unwrap_or(name);
-        self.is_bare(name) || self.is_bare(short) || name == "pvelocalhost"
+        self.is_bare(name) || self.is_bare(short(name)) || name == "pvelocalhost"
     }
-}
-
-fn tokens(line: &str) -> Vec<&str> {
-    let text = line.split('#').next().unwrap_or_default();
-    text.split_whitespace().collect()
-}
-
-fn parse(line: &str) -> Option<(IpAddr, Vec<&str>)> {
-    let words = tokens(line);
-    let (address, names) = words.split_first()?;
-    Some((address.parse().ok()?, names.to_vec()))
 }
 
 #[cfg(test)]
@@ -205,15 +161,5 @@ mod tests {
             text(before, &[]),
             "127.0.0.1 localhost\n192.168.122.42 vm42.lab vm42\n"
         );
-    }
-
-    #[test]
-    fn reading() {
-        let hosts = "127.0.1.1 a.b a\n10.0.0.1 vm42.lab vm42\n";
-        assert_eq!(local_names(hosts), ["a", "a"]);
-        assert_eq!(address_of(hosts, "vm42"), "10.0.0.1".parse().ok());
-        assert_eq!(address_of(hosts, "a"), None);
-        assert_eq!(full_name(hosts, "vm42").as_deref(), Some("vm42.lab"));
-        assert_eq!(full_name(hosts, "vm4"), None);
     }
 }

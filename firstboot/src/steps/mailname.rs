@@ -1,6 +1,6 @@
 //! `mailname`: `/etc/mailname`, the name that mail from this machine carries.
 
-use super::{Context, Outcome};
+use crate::step::{Context, Outcome};
 use anyhow::Result;
 
 const FILE: &str = "/etc/mailname";

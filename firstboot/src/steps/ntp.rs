@@ -5,8 +5,8 @@
 //! switched off: that is what `ntp` means to cloud-init, and a lab whose PCs reach no other server
 //! names its own. A later seed without servers brings the distribution's back.
 
-use super::{Context, Outcome};
 use crate::contract::seed::Ntp;
+use crate::step::{Context, Outcome};
 use crate::system::root::Root;
 use anyhow::Result;
 
@@ -131,7 +131,7 @@ mod tests {
     use super::*;
     use crate::contract::seed::parse;
     use crate::contract::volumes::Source;
-    use crate::steps::tests::context;
+    use crate::step::tests::context;
 
     /// Debian 13's, without its comments.
     const DEBIAN: &str = "confdir /etc/chrony/conf.d\n\n# Use Debian vendor zone.\npool 2.debian.pool.ntp.org \

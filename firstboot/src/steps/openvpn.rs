@@ -4,10 +4,12 @@
 //! its configuration removed: its keys are no longer this machine's, and Debian's openvpn
 //! starts whatever lies in `/etc/openvpn`. One that an admin made by hand is left alone.
 
-use super::{Context, Outcome, network};
 use crate::contract::openvpn;
 use crate::contract::seed::OpenVpnInstance;
+use crate::contract::taps::tap_ports;
+use crate::step::{Context, Outcome};
 use crate::system::root::Root;
+use crate::system::units;
 use anyhow::{Result, bail};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -84,18 +86,16 @@ fn login_file(name: &str) -> String {
 }
 
 fn drop_in(name: &str) -> String {
-    format!("/etc/systemd/system/{}.d/firstboot.conf", service(name))
-}
-
-/// The unit of an instance.
-pub(super) fn service(name: &str) -> String {
-    format!("openvpn@{name}.service")
+    format!(
+        "/etc/systemd/system/{}.d/firstboot.conf",
+        units::openvpn(name)
+    )
 }
 
 fn link(name: &str) -> String {
     format!(
         "/etc/systemd/system/multi-user.target.wants/{}",
-        service(name)
+        units::openvpn(name)
     )
 }
 
@@ -114,7 +114,7 @@ fn remove(root: &Root, name: &str) -> Result<bool> {
 /// Not waiting: the units run after the network, which waits for this very stage.
 fn systemctl(root: &Root, verb: &str, name: &str) -> Result<()> {
     if root.is_live() {
-        root.systemctl(&[verb, "--no-block", &service(name)])?;
+        root.systemctl(&[verb, "--no-block", &units::openvpn(name)])?;
     }
     Ok(())
 }
@@ -146,7 +146,7 @@ fn the_tap<'a>(
     if instances.values().filter(is_open).count() != 1 {
         return None;
     }
-    match network::tap_ports(context.seed.network.as_ref()?)[..] {
+    match tap_ports(context.seed.network.as_ref()?)[..] {
         [tap] => Some(tap),
         _ => None,
     }
@@ -156,7 +156,7 @@ fn the_tap<'a>(
 /// not understand may well work, and the step `tunnel` tells whether it does.
 fn tell_findings(context: &Context, name: &str, instance: &OpenVpnInstance) {
     let network = context.seed.network.as_ref();
-    let taps = network.map(network::tap_ports).unwrap_or_default();
+    let taps = network.map(tap_ports).unwrap_or_default();
     let guest = openvpn::Guest {
         taps: &taps,
         user_pass: instance.user_pass.is_some(),

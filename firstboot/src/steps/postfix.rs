@@ -3,7 +3,7 @@
 //! Format: postconf(5). A line that begins with white space continues the one before; a
 //! comment or an empty line in between does not end it.
 
-use super::{Context, Outcome};
+use crate::step::{Context, Outcome};
 use anyhow::Result;
 
 const FILE: &str = "/etc/postfix/main.cf";

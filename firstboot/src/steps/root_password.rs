@@ -4,8 +4,8 @@
 //! be compared with what is there; it is set whenever the step runs, which the journal
 //! limits to once per instance.
 
-use super::{Context, Outcome};
 use crate::contract::seed::{PasswordKind, UserPassword};
+use crate::step::{Context, Outcome};
 use anyhow::{Context as _, Result, bail};
 use std::ffi::OsStr;
 use std::time::{SystemTime, UNIX_EPOCH};

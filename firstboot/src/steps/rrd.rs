@@ -3,7 +3,7 @@
 //! Before PVE 9 `pve2-node/NODE` is a file and `pve2-storage/NODE` a folder; PVE 9 writes
 //! `pve-node-9.0` and `pve-storage-9.0`. Both spellings may be there after an upgrade.
 
-use super::{Context, Outcome};
+use crate::step::{Context, Outcome};
 use anyhow::Result;
 
 const FOLDER: &str = "/var/lib/rrdcached/db";

@@ -3,17 +3,17 @@
 //! The seed disk is a file on a student's PC, and so is the machine's own. What has no use any more
 //! has no place there.
 
-use super::join::remembered;
-use super::{Context, Outcome};
+use crate::cluster::renewed_tickets;
 use crate::contract::seed::{Credential, Seed};
 use crate::contract::volumes::Source;
 use crate::contract::volumes::scrub::{self, Scrubbed};
+use crate::step::{Context, Outcome};
 use anyhow::Result;
 
 /// Overwrites the password, or the ticket and what it was renewed to. A disk that cannot be written to is
 /// told, and is no failure: the node is a member all the same.
 pub fn run(context: &Context) -> Result<Outcome> {
-    let renewed = match remembered::forget(context.root) {
+    let renewed = match renewed_tickets::forget(context.root) {
         Ok(false) => None,
         Ok(true) => Some(Outcome::changed("the renewed ticket was removed")),
         Err(error) => Some(Outcome::unchanged_because(format!(
@@ -76,7 +76,7 @@ fn secret_of(seed: &Seed) -> Option<&Credential> {
 mod tests {
     use super::*;
     use crate::contract::seed::{Ticket, parse};
-    use crate::steps::tests::context;
+    use crate::step::tests::context;
     use crate::system::root::Root;
     use std::fs;
 
@@ -98,13 +98,13 @@ mod tests {
         fs::write(seed.join("user-data"), &user).unwrap();
         if renewed {
             let ticket = Ticket::parse("PVE:root@pam:6B084BCB::renewed").unwrap();
-            remembered::remember(&root, "i-1", &ticket).unwrap();
+            renewed_tickets::remember(&root, "i-1", &ticket).unwrap();
         }
         let source = Source::Folder(seed.clone());
         let seed_read = parse(meta, &user, None).unwrap();
         let context = context(&root, &source, &seed_read);
         let outcome = run(&context).unwrap();
-        assert_eq!(remembered::newest(&root, "i-1").unwrap(), None);
+        assert_eq!(renewed_tickets::newest(&root, "i-1").unwrap(), None);
         (outcome, fs::read_to_string(seed.join("user-data")).unwrap())
     }
 

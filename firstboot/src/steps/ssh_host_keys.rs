@@ -3,7 +3,7 @@
 //! The sealed base has none, and its empty machine-id is no "first boot" for systemd, so
 //! nobody else makes them. The end of a cluster join fails without `ssh_host_rsa_key.pub`.
 
-use super::{Context, Outcome};
+use crate::step::{Context, Outcome};
 use crate::system::root::{Kind, Root};
 use anyhow::{Result, bail};
 use std::ffi::OsStr;

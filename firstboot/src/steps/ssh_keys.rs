@@ -3,16 +3,14 @@
 //! `/root/.ssh/authorized_keys` is no place for them: `pvecm add` merges it into
 //! `/etc/pve/priv/authorized_keys` and makes it a link to there. A key in it is then root's on
 //! every member of the cluster, and stays so when this node has long been retired. So sshd is
-//! told to read [`FILE`] too (see [`super::sshd`]), which is local before and after the join.
+//! told to read [`FILE`] too (see the step `sshd`), which is local before and after the join.
 
-use super::{Context, Outcome};
+use crate::step::{Context, Outcome};
 use crate::system::root::{Kind, Root};
+use crate::system::ssh::{KEYS_FOLDER, ROOT_KEYS as FILE};
 use anyhow::Result;
 use std::fmt::Write;
 
-/// The file; it holds the seed's keys and no others.
-pub const FILE: &str = "/etc/ssh/authorized_keys.d/root";
-const FOLDER: &str = "/etc/ssh/authorized_keys.d";
 /// Where an earlier firstboot put them.
 const EARLIER: &str = "/root/.ssh/authorized_keys";
 const HEAD: &str = "# Written by firstboot from the seed disk. A key of another origin belongs into\n\
@@ -47,7 +45,7 @@ fn write(root: &Root, keys: &[String]) -> Result<bool> {
         return root.remove_file(FILE);
     }
     // sshd refuses a file that others than root can change, by its folders too.
-    let made = root.ensure_folder(FOLDER, 0o755)?;
+    let made = root.ensure_folder(KEYS_FOLDER, 0o755)?;
     let lines = keys.iter().flat_map(|key| [key.trim(), "\n"]);
     let text: String = std::iter::once(HEAD).chain(lines).collect();
     Ok(root.ensure(FILE, text.as_bytes(), 0o600)? || made)
@@ -89,7 +87,7 @@ fn key_of(line: &str) -> (Option<&str>, Option<&str>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::steps::pmxcfs::tests::with_context;
+    use crate::step::tests::with_context;
 
     const A: &str = "ssh-ed25519 AAAAa root@pc";
     const B: &str = "ssh-ed25519 AAAAb root@pc";
@@ -114,7 +112,7 @@ mod tests {
         let text = root.read_text(FILE).unwrap().unwrap();
         assert_eq!(text, format!("{HEAD}{A}\n{B}\n"));
         assert_eq!(root.owner_and_mode(FILE).unwrap().unwrap().0, 0o600);
-        assert_eq!(root.owner_and_mode(FOLDER).unwrap().unwrap().0, 0o755);
+        assert_eq!(root.owner_and_mode(KEYS_FOLDER).unwrap().unwrap().0, 0o755);
         assert_eq!(step(&root, &[A, B]), Outcome::unchanged());
         // A key that the next seed no longer has does not open this machine any more.
         assert!(step(&root, &[B]).changed);

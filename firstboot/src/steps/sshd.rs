@@ -5,8 +5,9 @@
 //! value that it reads (sshd_config(5)), and Debian's file begins with the line that reads the
 //! folder of [`DROP_IN`], so what stands there wins, whenever a join comes.
 
-use super::{Context, Outcome, ssh_keys};
+use crate::step::{Context, Outcome};
 use crate::system::root::Root;
+use crate::system::ssh::ROOT_KEYS;
 use anyhow::{Context as _, Result};
 use std::ffi::OsStr;
 use std::fmt::Write;
@@ -54,11 +55,10 @@ fn settings(by_password: Option<bool>) -> String {
         Some(false) => "PermitRootLogin prohibit-password\nPasswordAuthentication no\n",
         None => "PermitRootLogin prohibit-password\n",
     };
-    let keys = ssh_keys::FILE;
     format!(
         "# Written by firstboot from the seed disk. The first value counts: what is to win over\n\
          # this belongs into a file of this folder whose name sorts before this one's.\n\
-         # {keys} is this machine's alone. On a member of a Proxmox cluster\n\
+         # {ROOT_KEYS} is this machine's alone. On a member of a Proxmox cluster\n\
          # /root/.ssh/authorized_keys is shared by all members.\n\
          AuthorizedKeysFile .ssh/authorized_keys .ssh/authorized_keys2 /etc/ssh/authorized_keys.d/%u\n\
          {root}"
@@ -96,7 +96,7 @@ fn take_over(root: &Root) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::steps::pmxcfs::tests::with_context;
+    use crate::step::tests::with_context;
 
     /// The lines of Debian 13's file that say something.
     const DEBIAN: &str = "# This is the sshd server system-wide configuration file.\n\n\

@@ -1,6 +1,6 @@
 //! `timezone`: `/etc/localtime` and `/etc/timezone`.
 
-use super::{Context, Outcome};
+use crate::step::{Context, Outcome};
 use anyhow::{Result, bail};
 
 /// Makes the zone of the seed the machine's.

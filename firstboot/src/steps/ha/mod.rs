@@ -9,10 +9,10 @@
 //! (PVE::HA::Config::have_groups_been_migrated). Asked by the file that holds the name, the
 //! command always fits, also in a cluster that is being upgraded.
 
-use super::pmxcfs;
-use super::sections;
-use super::settle::{Plan, Report, Settled, Tool, settle};
-use super::{Context, Outcome};
+use crate::cluster::pmxcfs;
+use crate::cluster::sections;
+use crate::cluster::settle::{Plan, Report, Settled, Tool, settle};
+use crate::step::{Context, Outcome};
 use anyhow::Result;
 
 /// One kind of list of nodes.

@@ -1,5 +1,5 @@
 use super::*;
-use crate::steps::settle::tests::Cluster;
+use crate::cluster::settle::tests::Cluster;
 use std::cell::RefCell;
 
 /// In the form of Proxmox's documentation of `/etc/pve/ha/groups.cfg`.

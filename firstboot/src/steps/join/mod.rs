@@ -2,31 +2,21 @@
 //!
 //! One run of the step is one attempt: it looks where this node is, does what the [`machine`]
 //! says, and looks again, until the node is a member or until there is nothing to do but wait.
-//! Then the error is a [`Later`], and the step is run again; see the runner for the pauses.
+//! Then the error is a [`RetryLater`](crate::step::RetryLater), and the step is run again; see the runner for the pauses.
 
 mod attempt;
-pub mod judge;
 pub mod machine;
-pub mod members;
 pub mod observe;
 pub mod pass;
-pub mod peers;
-mod pvecm;
 mod race;
 mod refusals;
-pub mod remembered;
 mod stale;
-pub mod talk;
 
-use super::{Context, Outcome};
+use crate::cluster::corosync::AUTHKEY;
+use crate::step::{Context, Outcome};
 use crate::system::root::Kind;
 use anyhow::{Result, bail};
 use attempt::Attempt;
-use observe::AUTHKEY;
-use std::time::Duration;
-
-/// How long pmxcfs may take to mount `/etc/pve` at a boot.
-const MOUNT_WAIT: Duration = Duration::from_secs(60);
 
 /// Joins, unless there is nothing to join or it is done.
 pub fn run(context: &Context) -> Result<Outcome> {

@@ -1,15 +1,14 @@
-//! Looking at this node: everything that [`State`](super::machine::State) follows from.
+//! Looking at this node: everything that the state follows from.
 
-use super::machine::{Corosync, Observed};
-use super::members::Members;
+use super::machine::Observed;
+use crate::cluster::corosync::{self, AUTHKEY};
+use crate::cluster::corosync_conf::store;
+use crate::cluster::members::Members;
 use crate::contract::clock;
-use crate::steps::votes::store;
 use crate::system::root::Root;
 use anyhow::{Context, Result, bail};
 use std::ffi::OsStr;
 
-/// Corosync's key: a machine that has it is, or is about to be, in a cluster.
-pub const AUTHKEY: &str = "/etc/corosync/authkey";
 const CA: &str = "/etc/pve/pve-root-ca.pem";
 const CERTIFICATE: &str = "/etc/pve/local/pve-ssl.pem";
 const KEY: &str = "/etc/pve/local/pve-ssl.key";
@@ -23,22 +22,12 @@ pub fn observe(root: &Root, name: &str) -> Result<Observed> {
         // Only a member's list of nodes proves that it is in use.
         cluster_conf: members.as_ref().is_some_and(|m| m.cluster.is_some())
             || store::is_usable(root),
-        corosync: corosync(root)?,
+        corosync: corosync::state(root)?,
         certificate: match complete {
             true => certificate(root).err().map(|error| format!("{error:#}")),
             false => None,
         },
         members,
-    })
-}
-
-/// `systemctl is-active` prints the state, and fails for every one but `active`.
-pub fn corosync(root: &Root) -> Result<Corosync> {
-    let words = root.query("systemctl", &["is-active", "corosync"])?;
-    Ok(match words.trim() {
-        "active" | "activating" | "reloading" => Corosync::Active,
-        "failed" => Corosync::Failed,
-        _ => Corosync::Inactive,
     })
 }
 
@@ -96,7 +85,7 @@ pub fn clock_is_behind(root: &Root, words: &str) -> Result<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::steps::join::members;
+    use crate::cluster::members;
 
     #[test]
     fn a_certificate_of_another_authority_is_none() {

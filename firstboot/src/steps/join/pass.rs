@@ -8,10 +8,10 @@
 //! Only the peer knows whether it takes a ticket. This machine's clock, which may be wrong, merely
 //! chooses the words for it.
 
-use super::judge::Verdict;
 use super::machine::{After, after};
-use super::peers::{self, Answer};
-use super::remembered;
+use crate::cluster::classify::Verdict;
+use crate::cluster::peers::{self, Answer};
+use crate::cluster::renewed_tickets;
 use crate::contract::clock;
 use crate::contract::seed::{Credential, Peer, Secret, Seed, TICKET_LIFE, Ticket};
 use crate::system::root::Root;
@@ -51,7 +51,7 @@ impl<'a> Pass<'a> {
             Credential::Password(_) => None,
             Credential::Ticket(_) => {
                 let both = credential.ticket().into_iter();
-                let both = both.chain(remembered::newest(root, instance)?);
+                let both = both.chain(renewed_tickets::newest(root, instance)?);
                 both.max_by_key(Ticket::made)
             }
         };
@@ -102,7 +102,7 @@ impl<'a> Pass<'a> {
             return;
         }
         let until = clock::utc(new.valid_until());
-        match remembered::remember(self.root, self.instance, &new) {
+        match renewed_tickets::remember(self.root, self.instance, &new) {
             Ok(()) => (self.log)(&format!(
                 "the ticket was renewed; it is valid until {until}"
             )),
@@ -259,7 +259,7 @@ mod tests {
         let text = |made| Ok(ticket(made).text().reveal().to_owned());
         let seed = of_seed(MADE);
         assert_eq!(machine.secret(&seed), text(MADE));
-        remembered::remember(&machine.root, "i-1", &ticket(MADE + 3600)).unwrap();
+        renewed_tickets::remember(&machine.root, "i-1", &ticket(MADE + 3600)).unwrap();
         assert_eq!(machine.secret(&seed), text(MADE + 3600));
         // What is on the seed disk is overwritten, wholly or in part, and the remembered one goes on.
         for gone in ["xxxxxxxx", "PVE:rxxx@pam:6B0844C3::rZ9"] {
@@ -269,7 +269,7 @@ mod tests {
         // A seed that was made anew.
         assert_eq!(machine.secret(&of_seed(MADE + 7200)), text(MADE + 7200));
         // Another instance's.
-        remembered::remember(&machine.root, "i-2", &ticket(MADE + 9000)).unwrap();
+        renewed_tickets::remember(&machine.root, "i-2", &ticket(MADE + 9000)).unwrap();
         assert_eq!(machine.secret(&seed), text(MADE));
         let password = Credential::Password(Secret::new("Geheim42"));
         assert_eq!(machine.secret(&password).as_deref(), Ok("Geheim42"));
@@ -297,10 +297,10 @@ mod tests {
         let credential = of_seed(MADE);
         let mut pass = Pass::new(&machine.root, "i-1", &credential, &log).unwrap();
         pass.renew(ticket(MADE + 599));
-        assert_eq!(remembered::newest(&machine.root, "i-1").unwrap(), None);
+        assert_eq!(renewed_tickets::newest(&machine.root, "i-1").unwrap(), None);
         pass.renew(ticket(MADE + 600));
         assert_eq!(pass.ticket, Some(ticket(MADE + 600)));
-        let newest = remembered::newest(&machine.root, "i-1").unwrap();
+        let newest = renewed_tickets::newest(&machine.root, "i-1").unwrap();
         assert_eq!(newest, Some(ticket(MADE + 600)));
         assert_eq!(
             said.into_inner(),
@@ -311,7 +311,7 @@ mod tests {
         let mut pass = Pass::new(&machine.root, "i-3", &password, &|_| {}).unwrap();
         pass.renew(ticket(MADE + 9999));
         assert_eq!(pass.secret("vm42").unwrap().reveal(), "Geheim42");
-        assert_eq!(remembered::newest(&machine.root, "i-3").unwrap(), None);
+        assert_eq!(renewed_tickets::newest(&machine.root, "i-3").unwrap(), None);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Joins of others at the same time, and joins that were cut: whose turn it is.
 
-use super::peers::Listed;
+use crate::cluster::peers::Listed;
 use crate::contract::seed::names;
 
 /// Why one more node must not be added now: were it switched off in the middle of its join,

@@ -1,6 +1,6 @@
 //! Why the peers of one attempt were of no use, and whether that is the end of the join.
 
-use crate::steps::Later;
+use crate::step::Later;
 use std::time::Duration;
 
 /// Each reason with the pause that it asks for; `None` where no waiting mends it.

@@ -4,15 +4,15 @@
 //! corosync may stay, and disturbs all others for as long as it runs (transcript 28): it is stopped at
 //! once, and the join is repaired.
 
+use super::machine::Observed;
+use super::observe::observe;
 use super::pass::Pass;
-use super::peers::{Answer, Listing};
+use crate::cluster::corosync::{self, Corosync};
+use crate::cluster::peers::{Answer, Listing};
+use crate::cluster::pmxcfs::{self, LAG};
+use crate::cluster::votes;
 use crate::contract::seed::{Cluster, Peer};
-use crate::member;
-use crate::member::health;
-use crate::member::mend::{self, LAG};
-use crate::steps::join::machine::{Corosync, Observed};
-use crate::steps::join::observe::{corosync, observe};
-use crate::steps::{Context, votes};
+use crate::step::Context;
 use crate::system::root::Root;
 use anyhow::{Error, Result};
 use std::cell::{Cell, RefCell};
@@ -30,10 +30,10 @@ pub fn stop(context: &Context, peer: &Peer, listing: &Listing) -> Result<bool> {
     let Some((own, theirs)) = older(root, listing) else {
         return Ok(false);
     };
-    if corosync(root)? != Corosync::Active {
+    if corosync::state(root)? != Corosync::Active {
         return Ok(false);
     }
-    member::hold(root, true)?;
+    corosync::hold(root, true)?;
     (context.log)(&format!(
         "corosync ran with version {own} of its configuration, and the cluster of {} has version \
          {theirs}: stopped, so that it disturbs nobody before the join is repaired",
@@ -44,7 +44,10 @@ pub fn stop(context: &Context, peer: &Peer, listing: &Listing) -> Result<bool> {
 
 /// The own version and the cluster's, where the own one is older.
 fn older(root: &Root, listing: &Listing) -> Option<(u64, u64)> {
-    let (own, theirs) = (mend::effective_conf(root).ok()?.version, listing.version?);
+    let (own, theirs) = (
+        corosync::effective_conf(root).ok()?.version,
+        listing.version?,
+    );
     (own < theirs).then_some((own, theirs))
 }
 
@@ -52,10 +55,10 @@ fn older(root: &Root, listing: &Listing) -> Option<(u64, u64)> {
 /// configuration: this node's vote may be the one that is missing.
 pub fn lend_vote(context: &Context, listing: &Listing) -> Result<()> {
     let root = context.root;
-    let same = mend::own_conf(root).is_ok_and(|own| Some(own.version) == listing.version);
-    if listing.quorate == Some(false) && same && corosync(root)? == Corosync::Inactive {
+    let same = corosync::own_conf(root).is_ok_and(|own| Some(own.version) == listing.version);
+    if listing.quorate == Some(false) && same && corosync::state(root)? == Corosync::Inactive {
         (context.log)("corosync is started: the cluster has no quorum, and this node has a vote");
-        member::release(root)?;
+        corosync::release(root)?;
         root.systemctl(&["start", "corosync"])?;
     }
     Ok(())
@@ -97,7 +100,7 @@ impl<'a> Waiting<'a> {
     }
 
     /// The same, for a caller that has the right to start and stop corosync; see
-    /// [`services`](member::services).
+    /// [`services`](corosync::services).
     pub fn with_services(mut self) -> Self {
         self.has_services = true;
         self
@@ -107,7 +110,7 @@ impl<'a> Waiting<'a> {
     /// starts corosync, which leaves one that runs as it is, and then waits for ever. It is not stopped
     /// before, because its vote may be the one that gives the peer its quorum.
     pub fn over_a_running_corosync(self) -> Self {
-        let own = mend::own_conf(self.context.root).ok();
+        let own = corosync::own_conf(self.context.root).ok();
         self.runs_with.set(Some(own.map_or(0, |own| own.version)));
         self
     }
@@ -117,7 +120,7 @@ impl<'a> Waiting<'a> {
         let (Some(before), root) = (self.runs_with.get(), self.context.root) else {
             return;
         };
-        if mend::own_conf(root).is_ok_and(|own| own.version > before) {
+        if corosync::own_conf(root).is_ok_and(|own| own.version > before) {
             self.runs_with.set(None);
             (self.context.log)(
                 "corosync is started again, with the configuration that pvecm wrote",
@@ -144,7 +147,7 @@ impl<'a> Waiting<'a> {
         let busy = match self.has_services {
             true => None,
             // Whoever watches may be mending it at this moment.
-            false => Some(member::services(root, Duration::ZERO)?),
+            false => Some(corosync::services(root, Duration::ZERO)?),
         };
         self.restart_what_hangs(&observed);
         if observed.corosync != Corosync::Active || Instant::now() < self.ask_after.get() {
@@ -177,7 +180,7 @@ impl<'a> Waiting<'a> {
     /// when the ticket has expired. corosync is stopped then: whether it is stale cannot be known.
     pub fn hopeless(&self) -> Option<Error> {
         let end = self.refused.take()?;
-        let _ = member::hold(self.context.root, true);
+        let _ = corosync::hold(self.context.root, true);
         Some(end)
     }
 
@@ -187,7 +190,7 @@ impl<'a> Waiting<'a> {
         let hangs = observed.corosync == Corosync::Active
             && observed.members.is_some()
             && observed.cluster_conf
-            && health::has_quorum(root)
+            && corosync::has_quorum(root)
             && root.is_active("pve-cluster").unwrap_or(false);
         if !hangs {
             return self.hangs_since.set(None);
@@ -195,12 +198,12 @@ impl<'a> Waiting<'a> {
         let since = self.hangs_since.get().unwrap_or_else(Instant::now);
         self.hangs_since.set(Some(since));
         if since.elapsed() >= LAG {
-            (self.context.log)(&mend::restart_file_system(root));
+            (self.context.log)(&pmxcfs::restart(root));
             self.hangs_since.set(None);
         }
     }
 
-    /// A node that is cut with a vote is one that the others miss; see [`votes::dead`].
+    /// A node that is cut with a vote is one that the others miss; see [`crate::cluster::cut_joins`].
     fn give_vote_back(&self) {
         let is_due = !self.voted.get() && Instant::now() >= self.vote_after.get();
         let Some(votes) = self.cluster.votes.filter(|_| is_due) else {

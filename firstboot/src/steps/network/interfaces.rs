@@ -2,6 +2,7 @@
 
 use super::card::Names;
 use crate::contract::seed::{Bridge, NetworkConfig, Route};
+use crate::contract::taps::taps;
 use std::fmt::Write;
 
 const HEADER: &str = "# Written by firstboot from the network-config of the seed disk. Proxmox VE's own\n\
@@ -49,33 +50,6 @@ pub fn interfaces(network: &NetworkConfig, cards: &Names) -> String {
         ));
     }
     text
-}
-
-/// The ports of bridges that are persistent taps, each once, in the order of the bridges.
-pub fn tap_ports(network: &NetworkConfig) -> Vec<&str> {
-    let ports = network.bridges.values().flat_map(|b| &b.interfaces);
-    let mut taps: Vec<&str> = Vec::new();
-    for port in ports.filter(|port| is_tap(network, port)) {
-        if !taps.contains(&port.as_str()) {
-            taps.push(port);
-        }
-    }
-    taps
-}
-
-fn taps(network: &NetworkConfig) -> Vec<&str> {
-    let mut taps = tap_ports(network);
-    for name in network.ethernets.keys() {
-        if is_tap(network, name) && !taps.contains(&name.as_str()) {
-            taps.push(name);
-        }
-    }
-    taps
-}
-
-fn is_tap(network: &NetworkConfig, name: &str) -> bool {
-    let card = network.ethernets.get(name).and_then(|e| e.match_.as_ref());
-    name.starts_with("tap") && card.is_none()
 }
 
 fn bridge_options(bridge: &Bridge, cards: &Names) -> Vec<String> {
@@ -192,7 +166,7 @@ mod tests {
             ..Bridge::default()
         };
         let network = network([("eth0", card)], [("vmbr120", bridge)]);
-        assert_eq!(tap_ports(&network), ["tap120"]);
+        assert_eq!(crate::contract::taps::tap_ports(&network), ["tap120"]);
         assert_eq!(
             lines(&interfaces(&network, &Names::new())),
             "

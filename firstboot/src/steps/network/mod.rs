@@ -6,12 +6,12 @@
 mod card;
 mod interfaces;
 
-use super::{Context, Outcome};
 use crate::contract::seed::{Nameservers, NetworkConfig};
+use crate::step::{Context, Outcome};
 use anyhow::Result;
 use std::fmt::Write;
 
-pub use interfaces::{interfaces, tap_ports};
+use interfaces::interfaces;
 
 const FILE: &str = "/etc/network/interfaces";
 const RESOLV: &str = "/etc/resolv.conf";

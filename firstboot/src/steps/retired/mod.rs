@@ -12,12 +12,11 @@
 //! 3. `/etc/corosync/corosync.conf`: without it corosync's unit is not started at all. It goes
 //!    last, so that a run that was cut is seen to be unfinished.
 
-use super::join::observe::AUTHKEY;
-use super::{Context, Outcome};
+use crate::cluster::corosync::{AUTHKEY, CONF};
+use crate::step::{Context, Outcome};
 use crate::system::root::Root;
 use anyhow::Result;
 
-const CONF: &str = "/etc/corosync/corosync.conf";
 const FOLDER: &str = "/var/lib/pve-cluster";
 const DATABASE: &str = "config.db";
 

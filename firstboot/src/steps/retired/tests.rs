@@ -1,5 +1,5 @@
 use super::*;
-use crate::steps::pmxcfs::tests::with_context;
+use crate::step::tests::with_context;
 
 const DATABASE_FILES: [&str; 3] = ["config.db", "config.db-shm", "config.db-wal"];
 

@@ -7,7 +7,7 @@
 
 mod disk;
 
-use super::{Context, Outcome};
+use crate::step::{Context, Outcome};
 use crate::system::root::Root;
 use anyhow::{Context as _, Result, bail};
 use disk::{Partition, Place};

@@ -6,11 +6,11 @@
 //! change (type, server, export, path) is left and reported: a storage of that name may hold
 //! somebody's data. So is one that is switched off, or that lacks what the seed is silent about.
 
-use super::pmxcfs;
-use super::sections::{self, Section};
-use super::settle::{Plan, Report, Tool, settle};
-use super::{Context, Outcome};
+use crate::cluster::pmxcfs;
+use crate::cluster::sections::{self, Section};
+use crate::cluster::settle::{Plan, Report, Tool, settle};
 use crate::contract::seed::{NfsStorage, STANDARD_CONTENT};
+use crate::step::{Context, Outcome};
 use anyhow::Result;
 use std::collections::BTreeSet;
 

@@ -1,6 +1,6 @@
 use super::*;
-use crate::steps::Later;
-use crate::steps::settle::tests::Cluster;
+use crate::cluster::settle::tests::Cluster;
+use crate::step::Later;
 use std::cell::RefCell;
 
 /// In the form of Proxmox's documentation of `/etc/pve/storage.cfg`.

@@ -5,10 +5,12 @@
 
 mod log;
 
-use super::{Context, Later, Outcome, network, openvpn};
 use crate::contract::openvpn::calls_somebody;
 use crate::contract::seed::{Cidr, NetworkConfig};
+use crate::contract::taps::tap_ports;
+use crate::step::{Context, Later, Outcome};
 use crate::system::root::Root;
+use crate::system::units;
 use anyhow::{Result, bail};
 use log::Said;
 use std::io::ErrorKind;
@@ -89,7 +91,7 @@ struct Unit {
 }
 
 fn unit(root: &Root, name: &str) -> Result<Unit> {
-    let service = openvpn::service(name);
+    let service = units::openvpn(name);
     let properties = "--property=ActiveState,NRestarts,StatusText";
     let text = root.query("systemctl", &["show", properties, &service])?;
     Ok(read_unit(&text))
@@ -168,7 +170,7 @@ fn behind(context: &Context, network: &NetworkConfig) -> Result<Option<String>> 
     if asked.is_empty() {
         return Ok(None);
     }
-    let frames: u64 = network::tap_ports(network)
+    let frames: u64 = tap_ports(network)
         .iter()
         .map(|tap| frames(context.root, tap))
         .sum::<Result<u64>>()?;
@@ -180,7 +182,7 @@ fn behind(context: &Context, network: &NetworkConfig) -> Result<Option<String>> 
 
 /// For each bridge over a tap: its name, its own address, and who is to be asked there.
 fn to_ask<'a>(network: &'a NetworkConfig, peers: &[IpAddr]) -> Vec<(&'a str, IpAddr, Vec<IpAddr>)> {
-    let taps = network::tap_ports(network);
+    let taps = tap_ports(network);
     let bridges = network.bridges.iter();
     let bridges = bridges.filter(|(_, b)| b.interfaces.iter().any(|i| taps.contains(&i.as_str())));
     bridges

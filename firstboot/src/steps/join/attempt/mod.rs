@@ -2,19 +2,22 @@
 
 mod repair;
 
-use super::judge::{Verdict, judge};
-use super::machine::{self, Action, Corosync, Entry, State};
-use super::observe::{corosync, observe};
+use super::machine::{self, Action, Entry, State};
+use super::observe::observe;
 use super::pass::Pass;
-use super::peers::Listed;
+use super::race;
 use super::refusals::Refusals;
 use super::stale::{self, Waiting};
-use super::talk::{self, Talk};
-use super::{MOUNT_WAIT, pvecm, race};
+use crate::cluster::classify::{Verdict, judge};
+use crate::cluster::corosync::{self, Corosync};
+use crate::cluster::password_command::{self, Talk};
+use crate::cluster::peers::Listed;
+use crate::cluster::pmxcfs;
+use crate::cluster::pvecm;
 use crate::contract::seed::{Cluster, Peer};
-use crate::member;
-use crate::steps::{Context, Later, hosts};
+use crate::step::{Context, Later};
 use crate::system::backoff;
+use crate::system::hosts;
 use anyhow::{Result, bail};
 use std::collections::{BTreeSet, VecDeque};
 use std::net::IpAddr;
@@ -85,10 +88,10 @@ impl<'a> Attempt<'a> {
     /// The cluster's name, and what was done for it. The error is a [`Later`] where time may
     /// help.
     pub fn run(mut self) -> Result<(String, Option<String>)> {
-        talk::end_leftovers();
+        password_command::end_leftovers();
         // At a boot it may still be on its way up; later nobody but this program starts it.
         let limit = match self.context.attempt {
-            1 => MOUNT_WAIT,
+            1 => pmxcfs::MOUNT_WAIT,
             _ => Duration::from_secs(3),
         };
         self.wait_until(limit, |state| *state != State::NoFileSystem)?;
@@ -273,11 +276,11 @@ impl<'a> Attempt<'a> {
         let root = self.context.root;
         self.let_the_boot_settle(force)?;
         let busy = self.services()?;
-        member::release(root)?;
+        corosync::release(root)?;
         // From now on `failed` means that it has failed in this join.
         root.query("systemctl", &["reset-failed", "corosync"])?;
         let mut waiting = Waiting::new(self.context, self.cluster, vec![peer]).with_services();
-        if corosync(root)? == Corosync::Active {
+        if corosync::state(root)? == Corosync::Active {
             waiting = waiting.over_a_running_corosync();
         }
         let fingerprint = self.shown.take().unwrap_or_default();

@@ -1,13 +1,14 @@
 //! What an attempt does on this node alone: its services, its certificate, and waiting.
 
 use super::{Attempt, RESTART_WAIT};
-use crate::member::{self, mend};
-use crate::steps::Later;
+use crate::cluster::corosync;
+use crate::cluster::member::restart_corosync;
+use crate::cluster::password_command::MEANWHILE;
+use crate::cluster::pvecm;
+use crate::step::Later;
 use crate::steps::join::machine::State;
 use crate::steps::join::observe::clock_is_behind;
-use crate::steps::join::pvecm;
 use crate::steps::join::stale::Waiting;
-use crate::steps::join::talk::MEANWHILE;
 use anyhow::Result;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
@@ -39,7 +40,7 @@ impl Attempt<'_> {
     /// The right to start and stop corosync and pmxcfs, which whoever watches over a member has too.
     pub(super) fn services(&self) -> Result<OwnedFd> {
         let busy = || Later::because("another firstboot is starting corosync or pmxcfs");
-        Ok(member::services(self.context.root, BUSY).ok_or_else(busy)?)
+        Ok(corosync::services(self.context.root, BUSY).ok_or_else(busy)?)
     }
 
     /// pvecm stops pmxcfs for some seconds. What the boot is still starting would end over that, and
@@ -122,7 +123,7 @@ impl Attempt<'_> {
         self.tried.push(TRIED);
         let mended = {
             let _busy = self.services()?;
-            mend::up_to_date(self.context.root, &self.context.name, true)
+            restart_corosync::up_to_date(self.context.root, &self.context.name, true)
         };
         match mended {
             Ok(words) => {

@@ -1,6 +1,6 @@
 //! The join as a state machine: from what is observed to the next action.
 //!
-//! Nothing here reads or writes anything; [`super::observe`] looks, [`super::attempt`] acts. What
+//! Nothing here reads or writes anything; `observe` looks, `attempt` acts. What
 //! each state looks like was seen on a running cluster of pvecm 9.1.6, whose output and files the
 //! tests below are made of.
 //!
@@ -33,7 +33,7 @@
 //! | `LeftBehind` | own | add `--force` | two nodes at once: its corosync stopped for good |
 //! | `LeftBehind` | absent | another peer, then later | it was deleted; or this peer knows an old state only |
 //! | any of these | other's | refuse | another machine has this name, or this address |
-//! | `Waiting` | – | wait; where a peer has a newer configuration, corosync is stopped ([`super::stale`]) | died while waiting for quorum; UDP 5405 blocked; a majority is off; others joined |
+//! | `Waiting` | – | wait; where a peer has a newer configuration, corosync is stopped (`stale`) | died while waiting for quorum; UDP 5405 blocked; a majority is off; others joined |
 //! | `NoCertificate` | – | a key that is none removed, `pvecm updatecerts --force` | quorum came after the join had died; a cut while the key was made |
 //! | `Member` | – | done | – |
 //!
@@ -54,23 +54,13 @@
 //! | wrong fingerprint, wrong password (root's is each node's own) | yes | final, where no other peer gives hope |
 //! | two factors wanted, other links than the cluster's, guests on this node, wrong usage | no | final |
 
-use super::judge::Verdict;
-use super::members::Members;
-use super::peers::Listed;
-use crate::steps::pmxcfs::LOCK_GONE;
+use crate::cluster::classify::Verdict;
+use crate::cluster::corosync::Corosync;
+use crate::cluster::members::Members;
+use crate::cluster::peers::Listed;
+use crate::cluster::pmxcfs::LOCK_GONE;
 use std::net::IpAddr;
 use std::time::Duration;
-
-/// corosync.service.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Corosync {
-    /// It runs.
-    Active,
-    /// It was not started, or was stopped.
-    Inactive,
-    /// It ended by itself. systemd does not start it again.
-    Failed,
-}
 
 /// Everything that the state follows from.
 #[derive(Debug, Clone, PartialEq)]

@@ -156,6 +156,8 @@ fn verdicts_and_what_follows() {
         (Verdict::NoPassword, false, None),
         (Verdict::TwoFactor, false, None),
         (Verdict::Usage(text()), false, None),
+        // No other peer would say anything else, and no waiting mends it.
+        (Verdict::Links(text()), false, None),
     ];
     for (verdict, other_peer, patience) in table {
         let expected = After {

@@ -1,8 +1,8 @@
 //! `firstboot status`: the state of this boot, for a human or a program.
 
 use crate::contract::clock;
-use crate::stage::console::step_line;
-use crate::stage::status::{FILE, State, Verdict};
+use crate::stage::report::console::step_line;
+use crate::stage::report::{FILE, State, Verdict};
 use crate::system::root::Root;
 use std::fmt::Write;
 use std::time::{Duration, Instant};
@@ -68,9 +68,9 @@ pub fn json(state: Option<&State>) -> serde_json::Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::contract::waiting::Waiting;
+    use crate::contract::status::Waiting;
     use crate::stage::journal::{Stage, StepRecord, StepResult};
-    use crate::stage::status::StepState;
+    use crate::stage::report::StepState;
 
     #[test]
     fn a_failed_machine() {

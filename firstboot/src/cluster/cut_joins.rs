@@ -4,11 +4,11 @@
 //! quorum. One that is switched off in between leaves a vote that is missing: three of them take a
 //! cluster of three its quorum. Whoever of the lab is a member takes such a vote away.
 
-use super::corosync_conf::Conf;
-use super::store::{FILE, Pmxcfs, Store};
-use super::{change, corosync_conf};
+use crate::cluster::corosync_conf::store::{FILE, Pmxcfs, Store};
+use crate::cluster::corosync_conf::{self, Conf};
+use crate::cluster::members::Members;
+use crate::cluster::votes::change;
 use crate::contract::seed::{Cluster, names};
-use crate::steps::join::members::Members;
 use crate::system::backoff;
 use crate::system::root::Root;
 use anyhow::Result;
@@ -34,14 +34,14 @@ pub fn remember(root: &Root, cluster: &Cluster) -> Result<()> {
 
 /// Since when nodes of the lab have been off with a vote.
 #[derive(Debug, Default)]
-pub struct Dead {
+pub struct CutJoins {
     since: BTreeMap<String, Instant>,
     /// Since when others of the lab have been at work with a vote. A joiner gives its own back within
     /// seconds: who keeps one was given it, by a new seed or by an admin.
     at_work: BTreeMap<String, Instant>,
 }
 
-impl Dead {
+impl CutJoins {
     /// Takes the votes of those whose join was cut; says whose. For a node with quorum; an error is
     /// for the next time.
     pub fn take_votes(&mut self, root: &Root, name: &str) -> Option<String> {
@@ -124,7 +124,7 @@ fn with_vote(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::steps::pmxcfs::tests::joining;
+    use crate::step::tests::joining;
 
     const CONF: &str = "nodelist {\n\
         node {\nname: alpha\nquorum_votes: 1\n}\n\
@@ -162,22 +162,22 @@ mod tests {
 
     #[test]
     fn a_join_has_time() {
-        let mut dead = Dead::default();
+        let mut cut = CutJoins::default();
         let start = Instant::now();
         let at = |seconds| start + Duration::from_secs(seconds);
         let vm41 = || vec!["vm41".to_owned()];
-        assert!(!dead.are_cut(vm41(), at(0)));
-        assert!(!dead.are_cut(vm41(), at(149)));
-        assert!(dead.are_cut(vm41(), at(151)));
+        assert!(!cut.are_cut(vm41(), at(0)));
+        assert!(!cut.are_cut(vm41(), at(149)));
+        assert!(cut.are_cut(vm41(), at(151)));
         // It came on meanwhile.
-        assert!(!dead.are_cut(Vec::new(), at(152)));
-        assert!(!dead.are_cut(vm41(), at(153)));
-        assert!(!dead.are_cut(vm41(), at(300)));
+        assert!(!cut.are_cut(Vec::new(), at(152)));
+        assert!(!cut.are_cut(vm41(), at(153)));
+        assert!(!cut.are_cut(vm41(), at(300)));
         // At work with its vote for long: it was given.
-        dead.keep_their_votes(vm41(), at(400));
-        dead.keep_their_votes(vm41(), at(560));
-        assert!(!dead.are_cut(vm41(), at(600)));
-        assert!(!dead.are_cut(vm41(), at(900)));
+        cut.keep_their_votes(vm41(), at(400));
+        cut.keep_their_votes(vm41(), at(560));
+        assert!(!cut.are_cut(vm41(), at(600)));
+        assert!(!cut.are_cut(vm41(), at(900)));
     }
 
     #[test]

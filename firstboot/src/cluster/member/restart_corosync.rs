@@ -1,33 +1,15 @@
 //! Taking up the cluster's newest `corosync.conf`, and what follows it.
 
 use super::others::{self, Answer};
-use super::{LOCAL, hold, release};
-use crate::steps::addresses;
-use crate::steps::votes::corosync_conf::{self, Conf};
+use crate::cluster::corosync::{CONF, effective_conf, hold, own_conf, release};
+use crate::cluster::corosync_conf::Conf;
+use crate::system::addresses;
 use crate::system::root::Root;
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use std::time::Duration;
 
-/// How long corosync's own tool may take.
-const TOOL: Duration = Duration::from_secs(5);
 /// How long the others may take to answer, in all.
 const ASKING: Duration = Duration::from_secs(20);
-
-/// How long pmxcfs may lag behind corosync. It takes some seconds; more was seen once, and lasted.
-pub const LAG: Duration = Duration::from_secs(20);
-
-/// Restarts a pmxcfs that takes no part in a cluster with quorum; says so. Seen once after corosync was
-/// restarted under it: no cluster for minutes, and a restart mended it in 8 s. The caller has the
-/// right to do so; see [`services`](super::services).
-pub fn restart_file_system(root: &Root) -> String {
-    match root.systemctl(&["restart", "pve-cluster"]) {
-        Ok(_) => format!(
-            "corosync has quorum, and pmxcfs took no part in it for {} s: pve-cluster was restarted",
-            LAG.as_secs()
-        ),
-        Err(error) => format!("pmxcfs hangs, and cannot be restarted: {error:#}"),
-    }
-}
 
 /// How another member's file compares with this node's.
 #[derive(Debug, PartialEq, Eq)]
@@ -59,40 +41,15 @@ pub fn compare(other: &Conf, own: &Conf, name: &str, is_own: &dyn Fn(&str) -> bo
     }
 }
 
-/// This node's own file.
-pub fn own_conf(root: &Root) -> Result<Conf> {
-    let text = root.read_text(LOCAL)?;
-    let text = text.with_context(|| format!("{LOCAL} is not there"))?;
-    corosync_conf::read(&text).with_context(|| format!("cannot use {LOCAL}"))
-}
-
-/// The same, with the version that a corosync which runs has in fact: its file may be newer, where
-/// somebody wrote it and did not start corosync again.
-pub fn effective_conf(root: &Root) -> Result<Conf> {
-    let mut conf = own_conf(root)?;
-    let words = ["-g", "totem.config_version"];
-    let shown = root.run_within("corosync-cmapctl", &words, TOOL);
-    let shown = shown.ok().flatten().map(|ended| ended.output);
-    if let Some(running) = shown.as_deref().and_then(version) {
-        conf.version = conf.version.min(running);
-    }
-    Ok(conf)
-}
-
-/// What `corosync-cmapctl -g` prints: `totem.config_version (u64) = 3` (transcript 16c).
-fn version(shown: &str) -> Option<u64> {
-    shown.trim().rsplit_once('=')?.1.trim().parse().ok()
-}
-
 /// Writes the newer file whole and durably.
 pub fn take(root: &Root, answer: &Answer) -> Result<()> {
-    root.ensure(LOCAL, answer.text.as_bytes(), 0o644).map(drop)
+    root.ensure(CONF, answer.text.as_bytes(), 0o644).map(drop)
 }
 
 /// Brings a corosync up to date that has stopped, or that runs without quorum, when another member
 /// has a newer file: corosync is stopped, the file taken, corosync started. A corosync that had
 /// `stopped` is started in any case. The caller has the right to do so; see
-/// [`services`](super::services).
+/// [`services`](crate::cluster::corosync::services).
 ///
 /// Returns what was done; `None` when there was nothing to do. An error says why it cannot be done
 /// yet.
@@ -107,7 +64,7 @@ pub fn up_to_date(root: &Root, name: &str, stopped: bool) -> Result<Option<Strin
             // Nobody is there: that is why there is no quorum.
             return Ok(None);
         }
-        bail!("no other member gave its {LOCAL}: {}", asked.reasons());
+        bail!("no other member gave its {CONF}: {}", asked.reasons());
     };
     let (from, version) = (&answer.from, answer.conf.version);
     match compare(&answer.conf, &own, name, &addresses::is_own) {
@@ -115,7 +72,7 @@ pub fn up_to_date(root: &Root, name: &str, stopped: bool) -> Result<Option<Strin
         Compared::Same => {
             restart(root)?;
             Ok(Some(format!(
-                "corosync had stopped; it runs again, with version {} of {LOCAL}",
+                "corosync had stopped; it runs again, with version {} of {CONF}",
                 own.version
             )))
         }
@@ -127,14 +84,14 @@ pub fn up_to_date(root: &Root, name: &str, stopped: bool) -> Result<Option<Strin
                 false => "ran without quorum, and disturbed the others,",
             };
             Ok(Some(format!(
-                "corosync {how} with version {} of {LOCAL}; it runs again, with version {version} \
+                "corosync {how} with version {} of {CONF}; it runs again, with version {version} \
                  from {from}",
                 own.version
             )))
         }
         Compared::Foreign(why) => {
             hold(root, true)?;
-            bail!("corosync stays off: {from} has version {version} of {LOCAL}, and {why}")
+            bail!("corosync stays off: {from} has version {version} of {CONF}, and {why}")
         }
     }
 }
@@ -159,7 +116,7 @@ mod tests {
             ));
         }
         text += &format!("}}\n\ntotem {{\n  cluster_name: c\n  config_version: {version}\n}}\n");
-        corosync_conf::read(&text).unwrap()
+        crate::cluster::corosync_conf::read(&text).unwrap()
     }
 
     #[test]
@@ -183,27 +140,6 @@ mod tests {
         assert_eq!(
             elsewhere,
             Compared::Foreign("it has vm42 at 10.0.0.52".to_owned())
-        );
-    }
-
-    #[test]
-    fn the_version_that_runs() {
-        assert_eq!(version("totem.config_version (u64) = 153\n"), Some(153));
-        assert_eq!(
-            version("Failed to initialize the cmap API. Error CS_ERR_LIBRARY\n"),
-            None
-        );
-    }
-
-    #[test]
-    fn an_empty_file_is_no_configuration() {
-        let folder = tempfile::tempdir().unwrap();
-        let root = Root::new(folder.path());
-        root.write(LOCAL, b"", 0o644).unwrap();
-        let error = format!("{:#}", own_conf(&root).unwrap_err());
-        assert!(
-            error.starts_with(&format!("cannot use {LOCAL}: ")),
-            "{error}"
         );
     }
 }

@@ -1,10 +1,10 @@
 //! For as long as the machine runs: a member that falls out of its cluster is brought back.
 
 use super::health::{self, Health};
-use super::mend::{self, LAG};
-use super::services;
-use crate::stage::console::Console;
-use crate::steps::votes::dead;
+use super::restart_corosync;
+use crate::cluster::corosync::services;
+use crate::cluster::cut_joins::CutJoins;
+use crate::cluster::pmxcfs::{self, LAG};
 use crate::system::backoff;
 use crate::system::lock;
 use crate::system::root::Root;
@@ -103,8 +103,9 @@ fn doubled(first: Duration, times: u32, most: Duration) -> Duration {
 }
 
 /// Watches over this node until the machine is switched off. Returns at once in a root folder, and
-/// where another firstboot watches. `name` is asked for each time, because a first boot gives it.
-pub fn watch(root: &Root, name: &dyn Fn() -> Option<String>) {
+/// where another firstboot watches. `name` is asked for each time, because a first boot gives it;
+/// `tell` takes what was done, and why something cannot be done yet.
+pub fn watch(root: &Root, name: &dyn Fn() -> Option<String>, tell: &dyn Fn(&str)) {
     if !root.is_live() {
         return;
     }
@@ -112,7 +113,7 @@ pub fn watch(root: &Root, name: &dyn Fn() -> Option<String>) {
         return;
     };
     let mut watcher = Watcher::default();
-    let mut dead = dead::Dead::default();
+    let mut cut = CutJoins::default();
     let mut votes_after = Instant::now();
     let mut told = String::new();
     loop {
@@ -125,20 +126,20 @@ pub fn watch(root: &Root, name: &dyn Fn() -> Option<String>) {
             // In the middle of a join, which looks after pmxcfs itself, it is for the next look.
             Deed::RestartFileSystem => services(root, Duration::ZERO).map(|_busy| {
                 watcher.restarted(Instant::now(), backoff::chance());
-                mend::restart_file_system(root)
+                pmxcfs::restart(root)
             }),
         };
         if health == Health::Well {
             told.clear();
             if Instant::now() >= votes_after {
                 votes_after = Instant::now() + VOTES.mul_f64(0.5 + backoff::chance());
-                words = dead.take_votes(root, &name);
+                words = cut.take_votes(root, &name);
             }
         }
         // Who answered, and which version, may differ each time; what is the matter does not.
         let kind = |words: &str| words.split(':').next().unwrap_or_default().to_owned();
         if let Some(words) = words.filter(|words| kind(words) != told) {
-            Console::new(root).say(&words);
+            tell(&words);
             told = kind(&words);
         }
     }
@@ -148,7 +149,7 @@ pub fn watch(root: &Root, name: &dyn Fn() -> Option<String>) {
 /// corosync itself.
 fn bring_up_to_date(root: &Root, name: &str, stopped: bool) -> Option<String> {
     let _busy = services(root, Duration::ZERO)?;
-    mend::up_to_date(root, name, stopped).unwrap_or_else(|error| {
+    restart_corosync::up_to_date(root, name, stopped).unwrap_or_else(|error| {
         Some(match stopped {
             true => format!("corosync has stopped, and cannot be brought back yet: {error:#}"),
             false => format!("{error:#}"),

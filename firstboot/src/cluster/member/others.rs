@@ -1,8 +1,8 @@
 //! What other members have as their `corosync.conf`, asked as Proxmox's own programs ask each other:
 //! by root's ssh key.
 
-use super::LOCAL;
-use crate::steps::votes::corosync_conf::{self, Conf, Node};
+use crate::cluster::corosync::CONF;
+use crate::cluster::corosync_conf::{self, Conf, Node};
 use crate::system::backoff;
 use crate::system::root::Root;
 use std::sync::mpsc;
@@ -142,7 +142,7 @@ fn one(root: &Root, node: &Node, address: &str, limit: Duration) -> Result<(Conf
         &known,
         &target,
         "cat",
-        LOCAL,
+        CONF,
     ];
     let ended = root.run_within("ssh", &words, limit);
     let ended = ended.map_err(|error| format!("{error:#}"))?;
@@ -156,7 +156,7 @@ fn one(root: &Root, node: &Node, address: &str, limit: Duration) -> Result<(Conf
         });
     }
     let conf = corosync_conf::read(&ended.output)
-        .map_err(|problem| format!("its {LOCAL} cannot be used: {problem}"))?;
+        .map_err(|problem| format!("its {CONF} cannot be used: {problem}"))?;
     Ok((conf, ended.output))
 }
 

@@ -7,9 +7,9 @@
 //! into `corosync.conf.new`, and its rename makes pmxcfs write `/etc/corosync/corosync.conf` on
 //! each node and tell corosync.
 
-use super::corosync_conf;
-use crate::steps::Later;
-use crate::steps::pmxcfs::short_pause;
+use crate::cluster::corosync_conf;
+use crate::cluster::pmxcfs::short_pause;
+use crate::step::Later;
 use crate::system::root::Root;
 use anyhow::{Context, Result};
 use rustix::fs::{AtFlags, CWD, Timespec, Timestamps};

@@ -3,13 +3,13 @@
 //! It runs between pmxcfs, which has the members' host keys, and corosync, which waits for it. So it
 //! is short: a network that is not there, or members that are off, cost some seconds.
 
-use super::mend::{self, Compared};
-use super::{LOCAL, hold, others};
-use crate::steps::addresses;
-use crate::steps::join::members::Members;
-use crate::steps::join::observe::AUTHKEY;
-use crate::steps::votes::corosync_conf::Conf;
-use crate::steps::votes::store;
+use super::others;
+use super::restart_corosync::{self, Compared};
+use crate::cluster::corosync::{self, AUTHKEY, CONF, hold};
+use crate::cluster::corosync_conf::Conf;
+use crate::cluster::corosync_conf::store;
+use crate::cluster::members::Members;
+use crate::system::addresses;
 use crate::system::root::Root;
 use anyhow::Result;
 use std::net::IpAddr;
@@ -41,7 +41,7 @@ pub fn guard(root: &Root, name: &str) -> Result<Option<String>> {
                 .to_owned(),
         ));
     }
-    let own = mend::own_conf(root)?;
+    let own = corosync::own_conf(root)?;
     let addresses = addresses(&own, name);
     let start = Instant::now();
     let deadline = start + LIMIT;
@@ -62,12 +62,12 @@ pub fn guard(root: &Root, name: &str) -> Result<Option<String>> {
             continue;
         };
         let (from, version) = (&answer.from, answer.conf.version);
-        return match mend::compare(&answer.conf, &own, name, &addresses::is_own) {
+        return match restart_corosync::compare(&answer.conf, &own, name, &addresses::is_own) {
             Compared::Same => Ok(None),
             Compared::Newer => {
-                mend::take(root, &answer)?;
+                restart_corosync::take(root, &answer)?;
                 Ok(Some(format!(
-                    "{LOCAL} had version {}: version {version} was taken from {from} before corosync \
+                    "{CONF} had version {}: version {version} was taken from {from} before corosync \
                      starts",
                     own.version
                 )))
@@ -75,7 +75,7 @@ pub fn guard(root: &Root, name: &str) -> Result<Option<String>> {
             Compared::Foreign(why) => {
                 hold(root, false)?;
                 Ok(Some(format!(
-                    "corosync stays off: {from} has version {version} of {LOCAL}, and {why}"
+                    "corosync stays off: {from} has version {version} of {CONF}, and {why}"
                 )))
             }
         };
@@ -94,7 +94,7 @@ fn addresses(own: &Conf, name: &str) -> Vec<IpAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::steps::votes::corosync_conf;
+    use crate::cluster::corosync_conf;
 
     #[test]
     fn the_own_addresses_are_those_of_the_own_entry() {

@@ -1,5 +1,5 @@
 use super::*;
-use crate::steps::sections;
+use crate::cluster::sections;
 use std::cell::{Cell, RefCell};
 use std::time::Duration;
 

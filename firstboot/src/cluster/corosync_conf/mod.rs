@@ -5,6 +5,8 @@
 //! which corosync does not; such a tail is kept. The file's order, comments and unknown
 //! settings stay, because they are somebody else's.
 
+pub mod store;
+
 use std::ops::Range;
 
 /// What a node counts when its entry says nothing (corosync.conf(5), `quorum_votes`).

@@ -1,6 +1,7 @@
 use super::*;
 use crate::system::root::Root;
 use std::cell::{Cell, RefCell};
+use std::time::Duration;
 
 fn conf(nodes: &[(&str, u32)], version: u64) -> String {
     let nodes: String = nodes

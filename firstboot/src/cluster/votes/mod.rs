@@ -1,67 +1,16 @@
-//! `votes`: this node has the votes in the cluster's quorum that the seed says.
-//!
-//! `pvecm add --votes 0` leaves one vote; only `quorum_votes` in `corosync.conf` counts. The
-//! change is made under the lock that Proxmox's own changes take, so that no join is lost, and
-//! the step ends when corosync itself counts the new votes.
+//! The votes of nodes in the cluster's `corosync.conf`, changed under the lock that Proxmox's own
+//! changes take, so that no join is lost.
 
-pub mod corosync_conf;
-pub mod count;
-pub mod dead;
-pub mod store;
-
-use super::pmxcfs::{self, LOCK_GONE, later_if_mended};
-use super::{Context, Later, Outcome};
-use anyhow::{Context as _, Result};
-use corosync_conf::{Conf, Problem};
-use count::Count;
+use crate::cluster::corosync_conf::store::{FILE, Pmxcfs, Store};
+use crate::cluster::corosync_conf::{self, Conf, Problem};
+use crate::cluster::pmxcfs::{LOCK_GONE, later_if_mended};
+use crate::cluster::quorum::{self, Count};
+use crate::step::{Context, Later};
+use anyhow::Result;
 use std::ffi::OsStr;
-use std::time::{Duration, Instant};
-use store::{FILE, Pmxcfs, Store};
 
 /// How often the change is begun anew before it is left for later.
 const TRIES: usize = 10;
-/// How often it is looked at whether the change is still there once corosync counts it.
-const ROUNDS: usize = 3;
-/// How long corosync may take before it is told to read its file again. pmxcfs tells it one
-/// second after the change, which may be before another node has the file.
-const RELOAD_AFTER: Duration = Duration::from_secs(10);
-/// How long corosync may take in all.
-const COUNT_WAIT: Duration = Duration::from_secs(30);
-
-/// Sets the votes, and waits until they count.
-pub fn run(context: &Context) -> Result<Outcome> {
-    let Some(votes) = context.seed.cluster().and_then(|c| c.votes) else {
-        return Ok(Outcome::unchanged_because("no votes in the seed"));
-    };
-    if !context.root.is_live() {
-        return Ok(Outcome::unchanged_because("not the running machine"));
-    }
-    if !pmxcfs::is_member(context)? {
-        return Ok(Outcome::unchanged_because("this node is in no cluster"));
-    }
-    if let Some(cluster) = context.seed.cluster() {
-        dead::remember(context.root, cluster)?;
-    }
-    let store = Pmxcfs::new(context.root);
-    let mut before = None;
-    for _ in 0..ROUNDS {
-        let up = counted(context)?.others;
-        let was = settle(&store, &context.name, votes, up)?;
-        before = before.or(was);
-        wait_until_counted(context, &store, votes)?;
-        if holds(&store, &context.name, votes)? {
-            return Ok(match before {
-                Some(was) => Outcome::changed(format!("{was} -> {votes}, as corosync counts them")),
-                None => Outcome::unchanged_because(format!("{votes}, as corosync counts them")),
-            });
-        }
-    }
-    Err(Later::because(format!(
-        "{FILE} did not keep the votes of this node: others keep changing it"
-    ))
-    .into())
-}
-
 /// Puts this node's votes into the file, as soon as it has quorum in the middle of its join: what it
 /// had before, when that was another number. That they count is for the step to see.
 pub fn claim(context: &Context, votes: u32) -> Result<Option<u32>> {
@@ -75,7 +24,8 @@ fn read(store: &dyn Store) -> Result<String> {
     Ok(text.ok_or_else(missing)?)
 }
 
-fn holds(store: &dyn Store, name: &str, votes: u32) -> Result<bool> {
+/// Whether the file has these votes for the node `name`.
+pub fn holds(store: &dyn Store, name: &str, votes: u32) -> Result<bool> {
     let conf = corosync_conf::read(&read(store)?).map_err(problem)?;
     Ok(conf.votes(name) == Some(votes))
 }
@@ -92,7 +42,7 @@ fn problem(problem: Problem) -> anyhow::Error {
 
 /// Makes the file hold the votes; returns what this node had before, when that was changed.
 /// `up` are the votes of the other nodes that are switched on.
-fn settle(store: &dyn Store, name: &str, votes: u32, up: u32) -> Result<Option<u32>> {
+pub fn settle(store: &dyn Store, name: &str, votes: u32, up: u32) -> Result<Option<u32>> {
     let mut before = None;
     change(
         store,
@@ -108,7 +58,7 @@ fn settle(store: &dyn Store, name: &str, votes: u32, up: u32) -> Result<Option<u
 
 /// Makes the file hold the votes that `wanted` says of what is there, under the cluster's lock and as
 /// often as others come first. `allow` is shown the old and the new text before it is put in place.
-pub(super) fn change(
+pub fn change(
     store: &dyn Store,
     wanted: &dyn Fn(&Conf) -> Vec<(String, u32)>,
     allow: &mut dyn FnMut(&Conf, &str) -> Result<()>,
@@ -198,46 +148,13 @@ impl Drop for Locked<'_> {
 }
 
 /// What corosync counts.
-fn counted(context: &Context) -> Result<Count> {
+pub fn counted(context: &Context) -> Result<Count> {
     let text = context
         .root
         .run("corosync-quorumtool", &[OsStr::new("-l")], b"")
         .map_err(|error| Later::because(format!("corosync does not answer: {error:#}")))?;
     let missing = || Later::because("corosync-quorumtool -l does not show this node".to_owned());
-    Ok(count::read(&text).ok_or_else(missing)?)
-}
-
-/// Ends early when the file does not hold the votes any more: others have written over it.
-fn wait_until_counted(context: &Context, store: &dyn Store, votes: u32) -> Result<()> {
-    let start = Instant::now();
-    let mut reloaded = false;
-    loop {
-        let seen = counted(context).map(|count| count.own);
-        if matches!(seen, Ok(own) if own == votes) || !holds(store, &context.name, votes)? {
-            return Ok(());
-        }
-        if start.elapsed() > COUNT_WAIT {
-            let seen = match seen {
-                Ok(own) => format!("corosync counts {own} votes of this node, not {votes}"),
-                Err(error) => format!("{error:#}"),
-            };
-            return Err(Later::because(format!(
-                "{seen}, {} s after {FILE} says so; see journalctl -u corosync",
-                COUNT_WAIT.as_secs()
-            ))
-            .into());
-        }
-        if start.elapsed() > RELOAD_AFTER && !reloaded {
-            reloaded = true;
-            (context.log)("corosync is told to read its configuration again");
-            context
-                .root
-                .run("corosync-cfgtool", &[OsStr::new("-R")], b"")
-                .context("corosync does not read its configuration again")
-                .map_err(|error| Later::because(format!("{error:#}")))?;
-        }
-        std::thread::sleep(Duration::from_millis(500));
-    }
+    Ok(quorum::read(&text).ok_or_else(missing)?)
 }
 
 #[cfg(test)]

@@ -5,8 +5,8 @@
 //! carries the digest of the text that it was made from (`--digest`), the tool refuses it when
 //! that text is no longer there, and what counts is the file as it is read afterwards.
 
-use super::pmxcfs::{LOCK_GONE, later_if_mended, short_pause};
-use super::{Later, Outcome};
+use crate::cluster::pmxcfs::{LOCK_GONE, later_if_mended, short_pause};
+use crate::step::{Later, Outcome};
 use crate::system::root::Root;
 use anyhow::Result;
 use std::ffi::OsStr;
@@ -202,4 +202,4 @@ fn one_line(error: &anyhow::Error) -> String {
 }
 
 #[cfg(test)]
-pub(super) mod tests;
+pub(crate) mod tests;

@@ -1,8 +1,8 @@
 //! What pvecm is given, and what it would not look at.
 
+use crate::cluster::pmxcfs::later_if_mended;
 use crate::contract::seed::{Cluster, Peer};
-use crate::steps::Context;
-use crate::steps::pmxcfs::later_if_mended;
+use crate::step::Context;
 use crate::system::root::Root;
 use anyhow::{Result, bail};
 use std::net::IpAddr;

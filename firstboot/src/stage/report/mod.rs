@@ -1,11 +1,15 @@
 //! What the outside is told: the console, the status port, `/run/firstboot/status.json`.
 
+pub mod admin;
+pub mod console;
+mod host;
+
 use crate::contract::clock;
-use crate::contract::waiting::Waiting;
-use crate::stage::console::{Console, alarm, step_line};
-use crate::stage::journal::{Stage, StepRecord, StepResult};
-use crate::stage::port::Port;
+use crate::contract::status::Waiting;
+use crate::stage::journal::{Journal, Stage, StepRecord, StepResult};
 use crate::system::root::Root;
+use console::{Console, alarm, step_line};
+use host::Port;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -158,10 +162,10 @@ impl<'a> Reporter<'a> {
     }
 
     /// Who this machine is, and the steps that are done already.
-    pub fn identify(&mut self, name: &str, instance: &str, steps: Vec<StepState>) {
-        self.state.name = name.to_owned();
-        self.state.instance = instance.to_owned();
-        self.state.steps = steps;
+    pub fn introduce(&mut self, journal: &Journal) {
+        self.state.name = journal.name.clone();
+        self.state.instance = journal.instance.clone();
+        self.state.steps = step_states(journal);
         self.save();
     }
 
@@ -325,6 +329,26 @@ impl<'a> Reporter<'a> {
     }
 }
 
+/// The journal's steps as the status shows them.
+fn step_states(journal: &Journal) -> Vec<StepState> {
+    let of = |stage, steps: &[StepRecord]| {
+        let state = move |record: &StepRecord| StepState {
+            stage,
+            record: record.clone(),
+        };
+        steps.iter().map(state).collect::<Vec<_>>()
+    };
+    let mut states = of(Stage::Local, &journal.local.steps);
+    states.extend(of(Stage::Join, &journal.join.steps));
+    states
+}
+
+/// An error with its causes, one a line.
+pub fn with_causes(error: anyhow::Error) -> String {
+    let causes: Vec<String> = error.chain().map(ToString::to_string).collect();
+    causes.join("\ncaused by: ")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -352,7 +376,7 @@ mod tests {
         .unwrap();
         root.write("/dev/vport0p1", b"", 0o600).unwrap();
         let mut reporter = Reporter::new(&root, Stage::Local);
-        reporter.identify("vm42", "iid-1", Vec::new());
+        reporter.introduce(&Journal::new("iid-1", "vm42", Vec::new()));
         reporter.started();
         reporter.begin("hostname");
         reporter.log("a \"word\"");

@@ -296,9 +296,6 @@ mod tests {
         let words = "corosync: ring0_addr '10.99.0.11' is used already";
         assert_eq!(on_the_node(words), Verdict::PeerSays(words.to_owned()));
         let links = Verdict::Links("corosync: link 1 exists".to_owned());
-        // No other peer would say anything else, and no waiting mends it.
-        let after = super::super::machine::after(&links);
-        assert_eq!((after.other_peer, after.patience), (false, None));
         assert_eq!(
             links.reason("10.99.0.11", "vm42"),
             "the cluster of 10.99.0.11 has other links than vm42 was given: corosync: link 1 exists. \

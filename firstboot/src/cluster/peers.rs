@@ -6,8 +6,8 @@
 //! more for this program of 2.4 MB, and a TLS stack to be kept up in bases that nobody
 //! updates. This costs the start of perl.
 
-use super::judge::{Verdict, judge};
-use super::talk::Talk;
+use crate::cluster::classify::{Verdict, judge};
+use crate::cluster::password_command::Talk;
 use crate::contract::seed::{Peer, Secret, Ticket};
 use anyhow::Result;
 use serde::Deserialize;

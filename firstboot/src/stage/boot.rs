@@ -1,0 +1,229 @@
+//! The two runs of a boot: `firstboot local` and `firstboot join`.
+
+use crate::cluster::cut_joins;
+use crate::contract::volumes::Source;
+use crate::stage::journal::{Journal, Loaded, Stage};
+use crate::stage::recorded;
+use crate::stage::report::{Reporter, Verdict, with_causes};
+use crate::stage::runner::Work;
+use crate::stage::seed::read_seed;
+use crate::steps::secret;
+use crate::system::lock;
+use crate::system::root::Root;
+use std::io::Write;
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+/// How long the last lines may wait for a host that is slow to read. The first run does not
+/// wait, because the boot waits for it; the second run sends what it left.
+const PORT_WAIT: Duration = Duration::from_secs(2);
+
+/// How long another second stage that has its verdict may still talk to the status port.
+const LAST_WORDS: Duration = Duration::from_secs(5);
+/// Held while the second stage is at work.
+const LOCK: &str = "/run/firstboot/join.lock";
+
+/// The first stage. Returns whether all is well; everything else has been reported.
+pub fn local(root: &Root, source: &Source) -> bool {
+    guarded(root, Stage::Local, || local_reported(root, source))
+}
+
+/// Runs a stage; a panic in it is a failure that is told like any other.
+fn guarded(root: &Root, stage: Stage, run: impl FnOnce() -> bool) -> bool {
+    let panic = match std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)) {
+        Ok(well) => return well,
+        Err(panic) => panic,
+    };
+    // A message with values in it may quote a secret, so only fixed words are told. The place
+    // goes to standard error and so to the system's journal.
+    let words = panic.downcast_ref::<&str>().copied();
+    let reason = format!(
+        "firstboot itself broke, which is an error in it: {}",
+        words.unwrap_or("see its unit's journal")
+    );
+    let mut reporter = Reporter::new(root, stage);
+    reporter.verdict(Verdict::Failed, Some(&reason), false);
+    reporter.close(PORT_WAIT);
+    false
+}
+
+fn local_reported(root: &Root, source: &Source) -> bool {
+    let mut reporter = Reporter::new(root, Stage::Local);
+    let result = local_stage(root, source, &mut reporter);
+    if let Err(reason) = &result {
+        reporter.verdict(Verdict::Failed, Some(reason), false);
+    }
+    reporter.close(Duration::ZERO);
+    result.is_ok()
+}
+
+fn local_stage(root: &Root, source: &Source, reporter: &mut Reporter) -> Result<(), String> {
+    let loaded = load(root)?;
+    let Some(seed) = read_seed(source, &loaded)? else {
+        return local_without_seed(&loaded, reporter);
+    };
+    if let Loaded::Found(journal) = &loaded {
+        if journal.instance == seed.meta_data.instance_id && journal.local.finished {
+            reporter.introduce(journal);
+            return Ok(());
+        }
+    }
+    let mut work = Work::begin(root, source, &seed, &loaded, reporter).map_err(with_causes)?;
+    if let Loaded::Corrupt(why) = &loaded {
+        work.remark(format!("{why}: all steps run again"));
+    }
+    if seed.meta_data.is_derived() {
+        work.remark("the seed has no instance-id: one was made from its content".to_owned());
+    }
+    for key in &seed.ignored {
+        work.remark(format!("ignored in the seed: {key}"));
+    }
+    work.stage(Stage::Local, crate::LOCAL)
+}
+
+fn local_without_seed(loaded: &Loaded, reporter: &mut Reporter) -> Result<(), String> {
+    match loaded {
+        Loaded::Found(journal) if journal.local.finished => reporter.introduce(journal),
+        Loaded::Found(journal) => {
+            reporter.introduce(journal);
+            return Err(unfinished_without_seed(journal));
+        }
+        Loaded::Corrupt(why) => {
+            return Err(format!("{why}, and no seed disk was found to begin again"));
+        }
+        Loaded::Missing => reporter.verdict(Verdict::Unconfigured, None, false),
+    }
+    Ok(())
+}
+
+/// The second stage. Returns whether all is well; everything else has been reported.
+pub fn join(root: &Root, source: &Source) -> bool {
+    guarded(root, Stage::Join, || join_reported(root, source))
+}
+
+fn join_reported(root: &Root, source: &Source) -> bool {
+    let Some(_lock) = lock(root) else {
+        return false;
+    };
+    let mut reporter = Reporter::new(root, Stage::Join);
+    let result = join_stage(root, source, &mut reporter);
+    match &result {
+        Ok(quiet) if reporter.state().state != Verdict::Unconfigured => {
+            reporter.verdict(Verdict::Configured, None, *quiet);
+        }
+        // Said once more, because the first time was long before the login prompt.
+        Ok(_) => reporter.verdict(Verdict::Unconfigured, None, false),
+        Err(reason) => reporter.verdict(Verdict::Failed, Some(reason), false),
+    }
+    reporter.close(PORT_WAIT);
+    result.is_ok()
+}
+
+/// Whether the machine was configured before, so that there is nothing new to say.
+fn join_stage(root: &Root, source: &Source, reporter: &mut Reporter) -> Result<bool, String> {
+    let journal = match load(root)? {
+        Loaded::Found(journal) => journal,
+        Loaded::Corrupt(why) => return Err(not_after_local(&why)),
+        Loaded::Missing if reporter.state().state == Verdict::Unconfigured => return Ok(true),
+        Loaded::Missing => {
+            if read_seed(source, &Loaded::Missing)?.is_some() {
+                return Err(not_after_local("it has not run"));
+            }
+            reporter.unconfigured();
+            return Ok(true);
+        }
+    };
+    reporter.introduce(&journal);
+    if !journal.local.finished {
+        let failed = journal.local.failed();
+        return Err(not_after_local(&match failed {
+            Some(step) => {
+                let detail = step.detail.as_deref().unwrap_or_default();
+                format!("step {}: {detail}", step.step)
+            }
+            None => "it did not finish".to_owned(),
+        }));
+    }
+    let loaded = Loaded::Found(journal.clone());
+    match read_seed(source, &loaded)? {
+        Some(seed) if seed.meta_data.instance_id != journal.instance => {
+            let id = seed.meta_data.instance_id;
+            Err(not_after_local(&format!(
+                "it did not take up instance {id}"
+            )))
+        }
+        seed if journal.join.finished => {
+            let Some(lost) = recorded::lost(root, &journal, seed.as_ref()) else {
+                if let Some(seed) = seed {
+                    secret::again(&seed, source);
+                    if let Some(cluster) = seed.cluster() {
+                        // Which nodes of the lab have no vote may have changed since.
+                        cut_joins::remember(root, cluster).map_err(with_causes)?;
+                    }
+                }
+                return Ok(true);
+            };
+            let Some(seed) = seed else {
+                return Err(format!("{lost}, and its seed disk is gone"));
+            };
+            let loaded = Loaded::Found(recorded::before_the_join(journal));
+            let mut work =
+                Work::begin(root, source, &seed, &loaded, reporter).map_err(with_causes)?;
+            work.remark(format!("{lost}: it joins again"));
+            work.stage(Stage::Join, crate::JOIN)?;
+            Ok(false)
+        }
+        None => Err(unfinished_without_seed(&journal)),
+        Some(seed) => {
+            let mut work =
+                Work::begin(root, source, &seed, &loaded, reporter).map_err(with_causes)?;
+            work.stage(Stage::Join, crate::JOIN)?;
+            Ok(false)
+        }
+    }
+}
+
+/// The lock of the second stage, for as long as it is kept; `None`, and a line on standard error,
+/// when another one has it.
+fn lock(root: &Root) -> Option<OwnedFd> {
+    let why = match lock::take(root, LOCK, LAST_WORDS) {
+        Ok(Some(file)) => return Some(file),
+        Ok(None) => "the join is at work already; see: firstboot status".to_owned(),
+        Err(error) => format!("cannot take {LOCK}: {error:#}"),
+    };
+    let _ = writeln!(std::io::stderr(), "firstboot: {why}");
+    None
+}
+
+/// Reads the journal; the error is the reason in words.
+pub fn load(root: &Root) -> Result<Loaded, String> {
+    Journal::load(root).map_err(with_causes)
+}
+
+fn not_after_local(why: &str) -> String {
+    format!("the join does not run because the local stage failed: {why}")
+}
+
+fn unfinished_without_seed(journal: &Journal) -> String {
+    format!(
+        "the configuration of {} (instance {}) is not finished, and its seed disk is gone",
+        journal.name, journal.instance
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stage::report::State;
+
+    #[test]
+    fn a_panic_is_a_failure_that_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = Root::new(folder.path());
+        assert!(!guarded(&root, Stage::Local, || panic!("out of thin air")));
+        let state = State::load(&root).unwrap();
+        assert_eq!(state.state, Verdict::Failed);
+        let reason = "firstboot itself broke, which is an error in it: out of thin air";
+        assert_eq!(state.reason.as_deref(), Some(reason));
+    }
+}

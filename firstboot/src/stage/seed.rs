@@ -1,0 +1,42 @@
+//! Reading the seed, with as much patience as this machine has reason for.
+
+use crate::contract::seed::Seed;
+use crate::contract::volumes::{self, MediaError, Patience, Source};
+use crate::stage::journal::Loaded;
+use std::time::Duration;
+
+/// The longest that a seed disk may take to appear.
+const DISK_WAIT: Duration = Duration::from_secs(10);
+/// Where the seed is known to be needed.
+const NEEDED: Patience = Patience {
+    most: DISK_WAIT,
+    quiet: DISK_WAIT,
+};
+/// On a machine that has never seen one. A CD-ROM drive comes a moment after its controller;
+/// an unconfigured clone is to boot on without a delay that anybody notices.
+const UNKNOWN: Patience = Patience {
+    most: DISK_WAIT,
+    quiet: Duration::from_millis(1500),
+};
+/// On a configured machine, which boots on without one.
+const NOT_NEEDED: Patience = Patience {
+    most: DISK_WAIT,
+    quiet: Duration::from_millis(200),
+};
+/// The seed, `None` when there is no seed disk, or why it cannot be used.
+pub fn read_seed(source: &Source, loaded: &Loaded) -> Result<Option<Seed>, String> {
+    let (patience, needed) = match loaded {
+        Loaded::Found(journal) if journal.is_finished() => (NOT_NEEDED, false),
+        Loaded::Found(_) | Loaded::Corrupt(_) => (NEEDED, true),
+        Loaded::Missing => (UNKNOWN, true),
+    };
+    let seed = match source {
+        Source::Disk => volumes::find(patience).map(|found| found.map(|found| found.seed)),
+        Source::Folder(folder) => volumes::read_folder(folder).map(Some),
+    };
+    match seed {
+        // Some disk of a configured machine is broken: that is not for firstboot to say.
+        Err(MediaError::Unreadable { .. }) if !needed => Ok(None),
+        other => other.map_err(|error| error.to_string()),
+    }
+}
