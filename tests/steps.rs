@@ -12,10 +12,12 @@ mod openvpn;
 mod tree;
 
 use firstboot::LOCAL;
+use firstboot::contract::status::Stage;
 use firstboot::contract::volumes;
 use firstboot::contract::volumes::Source;
-use firstboot::stage::journal::{Journal, Loaded, Stage};
-use firstboot::stage::report::{Reporter, State};
+use firstboot::stage::journal::{Journal, Loaded};
+use firstboot::stage::report::Reporter;
+use firstboot::stage::report::state::State;
 use firstboot::stage::runner::Work;
 use firstboot::system::root::Root;
 use std::fs;

@@ -1,6 +1,7 @@
 //! One step: what it is given, how it ends, and when it is to be tried again.
 
 use crate::contract::seed::Seed;
+use crate::contract::status::StepResult;
 use crate::contract::volumes::Source;
 use crate::system::root::Root;
 use std::net::IpAddr;
@@ -101,6 +102,15 @@ impl Outcome {
             Outcome::changed(detail)
         } else {
             Outcome::unchanged()
+        }
+    }
+}
+
+impl From<&Outcome> for StepResult {
+    fn from(outcome: &Outcome) -> Self {
+        match outcome.changed {
+            true => StepResult::Changed,
+            false => StepResult::Unchanged,
         }
     }
 }

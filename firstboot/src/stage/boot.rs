@@ -1,10 +1,11 @@
 //! The two runs of a boot: `firstboot local` and `firstboot join`.
 
 use crate::cluster::cut_joins;
+use crate::contract::status::{Stage, Verdict};
 use crate::contract::volumes::Source;
-use crate::stage::journal::{Journal, Loaded, Stage};
+use crate::stage::journal::{Journal, Loaded};
 use crate::stage::recorded;
-use crate::stage::report::{Reporter, Verdict, with_causes};
+use crate::stage::report::{Reporter, with_causes};
 use crate::stage::runner::Work;
 use crate::stage::seed::read_seed;
 use crate::steps::secret;
@@ -214,7 +215,7 @@ fn unfinished_without_seed(journal: &Journal) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stage::report::State;
+    use crate::stage::report::state::State;
 
     #[test]
     fn a_panic_is_a_failure_that_is_told() {

@@ -4,65 +4,13 @@
 //! cut is not in it and is run again.
 
 use crate::contract::clock;
-use crate::step::Outcome;
+use crate::contract::status::{Stage, StepResult};
 use crate::system::root::Root;
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
 /// Where it is; mode 0600.
 pub const FILE: &str = "/var/lib/firstboot/journal.json";
-
-/// The two parts of the work.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Stage {
-    /// Before anything has the machine's name.
-    Local,
-    /// After the network.
-    Join,
-}
-
-impl Stage {
-    /// Its name in the journal and on the status port.
-    pub fn name(self) -> &'static str {
-        match self {
-            Stage::Local => "local",
-            Stage::Join => "join",
-        }
-    }
-}
-
-/// How a step ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum StepResult {
-    /// It changed something.
-    Changed,
-    /// All was as it should be.
-    Unchanged,
-    /// It did not succeed and is run again.
-    Failed,
-}
-
-impl StepResult {
-    /// The word for it.
-    pub fn name(self) -> &'static str {
-        match self {
-            StepResult::Changed => "changed",
-            StepResult::Unchanged => "unchanged",
-            StepResult::Failed => "failed",
-        }
-    }
-}
-
-impl From<&Outcome> for StepResult {
-    fn from(outcome: &Outcome) -> Self {
-        match outcome.changed {
-            true => StepResult::Changed,
-            false => StepResult::Unchanged,
-        }
-    }
-}
 
 /// One step that has run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

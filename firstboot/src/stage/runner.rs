@@ -1,13 +1,14 @@
 //! One seed being made true: who the machine is, and its steps one after the other.
 
 use crate::contract::seed::{Retry, Seed};
+use crate::contract::status::{Stage, StepResult, pause_words};
 use crate::contract::volumes::Source;
 use crate::stage::identity;
-use crate::stage::journal::{Journal, Loaded, Stage, StepRecord, StepResult};
+use crate::stage::journal::{Journal, Loaded, StepRecord};
 use crate::stage::report::{Reporter, with_causes};
 use crate::step::{Context, Later, Outcome, Step};
 use crate::steps::join::pass;
-use crate::system::backoff;
+use crate::system::backoff::{Backoff, chance};
 use crate::system::hostname;
 use crate::system::root::Root;
 use anyhow::Result;
@@ -117,6 +118,10 @@ impl<'a, 'r> Work<'a, 'r> {
     /// each attempt would only make the disk grow: the status has them.
     fn until_it_is_done(&self, step: &Step, stage: Stage) -> Result<Outcome> {
         let retry = self.retry();
+        let backoff = Backoff {
+            first: Duration::from_secs(retry.first),
+            most: Duration::from_secs(retry.most),
+        };
         let start = Instant::now();
         let mut attempt = 1;
         loop {
@@ -127,10 +132,10 @@ impl<'a, 'r> Work<'a, 'r> {
             let Some(later) = error.downcast_ref::<Later>() else {
                 return Err(error);
             };
-            let pause = backoff::pause(&retry, attempt, later.at_least, backoff::chance());
+            let pause = backoff.pause(attempt, later.at_least, chance());
             if let Some(limit) = retry.give_up.map(Duration::from_secs) {
                 if start.elapsed() + pause > limit {
-                    let after = backoff::words(limit);
+                    let after = pause_words(limit);
                     return Err(error.context(format!("gave up after {after}, as the seed says")));
                 }
             }
@@ -178,7 +183,8 @@ impl<'a, 'r> Work<'a, 'r> {
 mod tests {
     use super::*;
     use crate::contract::seed;
-    use crate::stage::report::{State, Verdict};
+    use crate::contract::status::Verdict;
+    use crate::stage::report::state::State;
     use std::sync::atomic::{AtomicU32, Ordering};
 
     static RUNS: AtomicU32 = AtomicU32::new(0);

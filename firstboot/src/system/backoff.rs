@@ -1,16 +1,26 @@
 //! How long to wait before a step is tried again.
 
-use crate::contract::seed::Retry;
 use std::time::Duration;
 
-/// The pause after attempt number `attempt` (from 1): it doubles from one to the next up to a
-/// limit, and is never shorter than `at_least`. `chance` from 0 to 1 spreads it, so that the PCs
-/// of a room that were switched on together do not stay together: 0.5 to 1.5 times the pause
-/// that doubles, or up to a quarter more than `at_least`.
-pub fn pause(retry: &Retry, attempt: u32, at_least: Duration, chance: f64) -> Duration {
-    let doubled = (retry.first as f64) * 2f64.powi(attempt.saturating_sub(1).min(30) as i32);
-    let own = doubled.min(retry.most as f64) * (0.5 + chance);
-    Duration::from_secs_f64(own.max(at_least.as_secs_f64() * (1.0 + chance / 4.0)))
+/// Pauses that double, up to a limit.
+#[derive(Debug, Clone, Copy)]
+pub struct Backoff {
+    /// The pause after the first attempt.
+    pub first: Duration,
+    /// The longest.
+    pub most: Duration,
+}
+
+impl Backoff {
+    /// The pause after attempt number `attempt` (from 1). `chance` from 0 to 1 spreads it, so that the
+    /// PCs of a room that were switched on together do not stay together: 0.5 to 1.5 times the pause
+    /// that doubles. It is never shorter than `at_least`, which is spread by up to a quarter more.
+    pub fn pause(&self, attempt: u32, at_least: Duration, chance: f64) -> Duration {
+        let times = 2f64.powi(attempt.saturating_sub(1).min(30) as i32);
+        let doubled = (self.first.as_secs_f64() * times).min(self.most.as_secs_f64());
+        let own = doubled * (0.5 + chance);
+        Duration::from_secs_f64(own.max(at_least.as_secs_f64() * (1.0 + chance / 4.0)))
+    }
 }
 
 /// A number from 0 to 1 that differs between two machines that do the same at the same time.
@@ -23,22 +33,17 @@ pub fn chance() -> f64 {
     }
 }
 
-/// A pause in words, for a human: `8 s`, `3 min`, `2 h`.
-pub fn words(pause: Duration) -> String {
-    match pause.as_secs() {
-        seconds @ 0..=99 => format!("{seconds} s"),
-        seconds @ 100..=5999 => format!("{} min", (seconds + 30) / 60),
-        seconds => format!("{} h", (seconds + 1800) / 3600),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn seconds(attempt: u32, at_least: u64, chance: f64) -> f64 {
         let at_least = Duration::from_secs(at_least);
-        pause(&Retry::default(), attempt, at_least, chance).as_secs_f64()
+        let backoff = Backoff {
+            first: Duration::from_secs(10),
+            most: Duration::from_secs(300),
+        };
+        backoff.pause(attempt, at_least, chance).as_secs_f64()
     }
 
     #[test]
@@ -67,14 +72,5 @@ mod tests {
         let chances: Vec<f64> = (0..20).map(|_| chance()).collect();
         assert!(chances.iter().all(|c| (0.0..=1.0).contains(c)));
         assert!(chances.windows(2).any(|pair| pair[0] != pair[1]));
-    }
-
-    #[test]
-    fn pauses_in_words() {
-        let of = |seconds| words(Duration::from_secs(seconds));
-        assert_eq!(
-            [of(8), of(180), of(130), of(7200)],
-            ["8 s", "3 min", "2 min", "2 h"]
-        );
     }
 }

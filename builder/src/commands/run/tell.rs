@@ -1,6 +1,6 @@
 //! The words of `imgbuild run`: the table of steps, what comes next, what went wrong.
 
-use super::status::Waiting;
+use super::status::step_line;
 use super::watch::{End, Seen};
 use crate::cli::RunArgs;
 use crate::config::lab::Vm;
@@ -8,6 +8,7 @@ use crate::system::report::Report;
 use crate::system::text::{indented, plain_lines};
 use crate::vm::login::{self, Login};
 use crate::vm::target::Target;
+use firstboot::contract::status::{StepResult, WaitingEvent};
 use serde_json::json;
 use std::fmt::Write;
 use std::path::Path;
@@ -20,8 +21,8 @@ pub fn steps(name: &str, seen: &Seen, report: &Report) {
             .iter()
             .map(|step| {
                 json!({
-                    "step": step.name, "result": step.result, "seconds": step.seconds,
-                    "detail": step.detail,
+                    "step": step.step, "result": step.result, "seconds": step.seconds,
+                    "detail": step.detail.as_deref().unwrap_or_default(),
                 })
             })
             .collect();
@@ -38,13 +39,13 @@ pub fn steps(name: &str, seen: &Seen, report: &Report) {
 }
 
 fn table(seen: &Seen) -> Vec<String> {
-    let width = seen.steps.iter().map(|step| step.name.len()).max();
+    let width = seen.steps.iter().map(|step| step.step.len()).max();
     let width = width.unwrap_or(0).max("step".len());
     let mut lines = vec![format!(
         "{:<width$}  {:<9}  {:>8}",
         "step", "result", "time"
     )];
-    lines.extend(seen.steps.iter().map(|step| step.line(width)));
+    lines.extend(seen.steps.iter().map(|step| step_line(step, width)));
     lines
 }
 
@@ -131,9 +132,15 @@ fn forwarded_ssh(rule: &str) -> Option<String> {
 pub fn failed(target: &Target, reason: &str, seen: &Seen) -> String {
     let name = &target.vm.name;
     let mut text = format!("{name} is not configured");
-    match seen.steps.iter().rev().find(|step| step.result == "failed") {
+    match seen
+        .steps
+        .iter()
+        .rev()
+        .find(|step| step.result == StepResult::Failed)
+    {
         Some(step) => {
-            let _ = write!(text, ": the step {} failed: {}", step.name, step.detail);
+            let detail = step.detail.as_deref().unwrap_or_default();
+            let _ = write!(text, ": the step {} failed: {detail}", step.step);
         }
         None => {
             let _ = write!(text, ": {reason}");
@@ -145,7 +152,7 @@ pub fn failed(target: &Target, reason: &str, seen: &Seen) -> String {
 
 /// The error of a machine that is well and goes on by itself; `is_off` when it was shut down
 /// meanwhile.
-pub fn waiting(name: &str, waiting: &Waiting, is_off: bool) -> String {
+pub fn waiting(name: &str, waiting: &WaitingEvent, is_off: bool) -> String {
     let what = match waiting.step.as_str() {
         "join" => "joining its cluster".to_owned(),
         step => format!("with the step {step}"),
@@ -212,20 +219,22 @@ fn console(text: &mut String, target: &Target, seen: &Seen) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::commands::run::status::Step;
+    use firstboot::contract::status::{Stage, StepEvent};
 
     #[test]
     fn table_of_steps() {
-        let step = |name: &str, result: &str, seconds, detail: &str| Step {
-            name: name.into(),
-            result: result.into(),
+        let step = |name: &str, result, seconds, detail: Option<&str>| StepEvent {
+            stage: Stage::Local,
+            step: name.into(),
+            result,
             seconds,
-            detail: detail.into(),
+            detail: detail.map(str::to_owned),
+            uptime: 1.0,
         };
         let seen = Seen {
             steps: vec![
-                step("hostname", "changed", 0.04, "vm42"),
-                step("ssh host keys", "unchanged", 12.34, ""),
+                step("hostname", StepResult::Changed, 0.04, Some("vm42")),
+                step("ssh host keys", StepResult::Unchanged, 12.34, None),
             ],
             ..Seen::default()
         };

@@ -1,6 +1,6 @@
 //! Watching a started machine until firstboot's verdict, or until it is clear that none comes.
 
-use super::status::{Event, Lines, Step, Waiting, event};
+use super::status::{Lines, event, step_line};
 use super::tell;
 use crate::cli::Accelerator;
 use crate::qemu::console::{Console, Fatal};
@@ -9,6 +9,9 @@ use crate::system::interrupt;
 use crate::system::report::{Report, Stage};
 use crate::system::tail::Tail;
 use anyhow::Result;
+use firstboot::contract::status::{
+    Event, Stage as FirstbootStage, StageState, StepEvent, Verdict, WaitingEvent,
+};
 use serde_json::json;
 use std::path::Path;
 use std::process::ExitStatus;
@@ -57,7 +60,7 @@ pub enum End {
     Late(Duration),
     /// The time was over, or the user asked to stop, while the machine waits for another try of
     /// a step: it is well, and goes on by itself.
-    Waiting(Waiting),
+    Waiting(WaitingEvent),
     /// run.sh or QEMU ended by itself.
     Exited(ExitStatus),
 }
@@ -66,13 +69,13 @@ pub enum End {
 #[derive(Debug, Default)]
 pub struct Seen {
     /// firstboot's steps in order.
-    pub steps: Vec<Step>,
+    pub steps: Vec<StepEvent>,
     /// The last lines of the console.
     pub console: Vec<String>,
     /// Whether firstboot has said anything: from then on the disk is worth keeping.
     pub firstboot: bool,
     /// What the machine is waiting for.
-    pub waiting: Option<Waiting>,
+    pub waiting: Option<WaitingEvent>,
     /// The accelerator that was used.
     pub accelerator: Option<Accelerator>,
 }
@@ -204,42 +207,54 @@ impl Watch<'_> {
                 .event(&json!({"event": "firstboot", "vm": self.name, "status": line}));
             seen.firstboot = true;
             let event = event(&line);
-            if !matches!(event, Event::Waiting(_) | Event::Log(_) | Event::Other) {
+            if !matches!(event, Event::Waiting(_) | Event::Log(_) | Event::Unknown) {
                 seen.waiting = None;
             }
             match event {
-                Event::StageStarted(stage) => {
-                    self.joining = stage == "join";
-                    self.next_stage(&format!("firstboot, {stage}"), "");
-                }
-                // After the last one comes the verdict, at once.
-                Event::StageEnded(true) if self.joining => self.end_stage(""),
-                // The services start between the two stages.
-                Event::StageEnded(true) => self.next_stage("boot on", ""),
-                // Dropped without `done`, it is shown as failed.
-                Event::StageEnded(false) => self.stage = None,
+                Event::Stage(stage) => match stage.state {
+                    StageState::Started => {
+                        self.joining = stage.stage == FirstbootStage::Join;
+                        self.next_stage(&format!("firstboot, {}", stage.stage.name()), "");
+                    }
+                    // After the last one comes the verdict, at once.
+                    StageState::Finished if self.joining => self.end_stage(""),
+                    // The services start between the two stages.
+                    StageState::Finished => self.next_stage("boot on", ""),
+                    // Dropped without `done`, it is shown as failed.
+                    StageState::Failed => self.stage = None,
+                },
                 Event::Step(step) => self.step(step, seen),
-                Event::Log(text) => self.note(&text),
+                Event::Log(log) => self.note(&format!("{}: {}", log.step, log.text)),
                 Event::Waiting(waiting) => self.wait(waiting, seen),
-                Event::Configured => return Ok(Some(End::Configured)),
-                Event::Failed(reason) => return Ok(Some(End::Failed(reason))),
-                Event::Other => {}
+                Event::Verdict(verdict) => match verdict.result {
+                    Verdict::Configured => return Ok(Some(End::Configured)),
+                    Verdict::Failed => {
+                        let reason = verdict.reason.unwrap_or_default();
+                        return Ok(Some(End::Failed(reason)));
+                    }
+                    Verdict::Unconfigured => {
+                        let reason = "firstboot found no seed disk".to_owned();
+                        return Ok(Some(End::Failed(reason)));
+                    }
+                    Verdict::Running => {}
+                },
+                Event::Unknown => {}
             }
         }
         Ok(None)
     }
 
-    fn step(&mut self, step: Step, seen: &mut Seen) {
+    fn step(&mut self, step: StepEvent, seen: &mut Seen) {
         if let Some(stage) = &self.stage {
-            stage.line(&step.line(STEP_WIDTH));
+            stage.line(&step_line(&step, STEP_WIDTH));
         }
         seen.steps.push(step);
     }
 
     /// The reason stays on the screen, once: a cluster without quorum gives it all night.
-    fn wait(&mut self, waiting: Waiting, seen: &mut Seen) {
-        self.quiet_until = Instant::now() + waiting.pause;
-        let line = waiting.line();
+    fn wait(&mut self, waiting: WaitingEvent, seen: &mut Seen) {
+        self.quiet_until = Instant::now() + waiting.pause();
+        let line = waiting.words();
         let before = seen.waiting.replace(waiting);
         if let (Some(stage), Some(now)) = (&self.stage, &seen.waiting) {
             if before.is_none_or(|before| before.reason != now.reason) {

@@ -5,7 +5,7 @@ use super::restart_corosync;
 use crate::cluster::corosync::services;
 use crate::cluster::cut_joins::CutJoins;
 use crate::cluster::pmxcfs::{self, LAG};
-use crate::system::backoff;
+use crate::system::backoff::{Backoff, chance};
 use crate::system::lock;
 use crate::system::root::Root;
 use std::time::{Duration, Instant};
@@ -15,14 +15,16 @@ const LOCK: &str = "/run/firstboot/watch.lock";
 /// How often the node's own files are looked at. A stale corosync disturbs all others every ten
 /// seconds, so this is short; one look reads one small file while all is well.
 const TICK: Duration = Duration::from_secs(5);
-/// The pause after the first question to other members, while it stays ill; then twice as long …
-const FIRST: Duration = Duration::from_secs(5);
-/// … up to this.
-const MOST: Duration = Duration::from_secs(120);
-/// The pause before pmxcfs is restarted a second time in a boot; then twice as long …
-const RESTART: Duration = Duration::from_secs(300);
-/// … up to this.
-const RESTART_MOST: Duration = Duration::from_secs(3600);
+/// The pauses between two questions to other members, while it stays ill.
+const ASKING: Backoff = Backoff {
+    first: Duration::from_secs(5),
+    most: Duration::from_secs(120),
+};
+/// The pauses before pmxcfs is restarted once more in a boot.
+const RESTARTING: Backoff = Backoff {
+    first: Duration::from_secs(300),
+    most: Duration::from_secs(3600),
+};
 /// How often the votes of nodes whose join was cut are looked at.
 const VOTES: Duration = Duration::from_secs(30);
 
@@ -81,9 +83,8 @@ impl Watcher {
 
     /// pmxcfs was restarted; the next time is not soon.
     fn restarted(&mut self, now: Instant, chance: f64) {
-        let pause = doubled(RESTART, self.restarts, RESTART_MOST);
-        self.restart_after = Some(now + pause.mul_f64(0.5 + chance));
         self.restarts += 1;
+        self.restart_after = Some(now + RESTARTING.pause(self.restarts, Duration::ZERO, chance));
         self.hangs_since = None;
     }
 
@@ -91,15 +92,10 @@ impl Watcher {
         if self.ask_after.is_some_and(|after| now < after) {
             return Deed::Nothing;
         }
-        let pause = doubled(FIRST, self.asked, MOST);
-        self.ask_after = Some(now + pause.mul_f64(0.5 + chance));
         self.asked += 1;
+        self.ask_after = Some(now + ASKING.pause(self.asked, Duration::ZERO, chance));
         Deed::Ask { stopped }
     }
-}
-
-fn doubled(first: Duration, times: u32, most: Duration) -> Duration {
-    first.saturating_mul(1 << times.min(20)).min(most)
 }
 
 /// Watches over this node until the machine is switched off. Returns at once in a root folder, and
@@ -117,22 +113,22 @@ pub fn watch(root: &Root, name: &dyn Fn() -> Option<String>, tell: &dyn Fn(&str)
     let mut votes_after = Instant::now();
     let mut told = String::new();
     loop {
-        std::thread::sleep(TICK.mul_f64(0.8 + 0.4 * backoff::chance()));
+        std::thread::sleep(TICK.mul_f64(0.8 + 0.4 * chance()));
         let Some(name) = name() else { continue };
         let health = health::look(root, &name);
-        let mut words = match watcher.next(health, Instant::now(), backoff::chance()) {
+        let mut words = match watcher.next(health, Instant::now(), chance()) {
             Deed::Nothing => None,
             Deed::Ask { stopped } => bring_up_to_date(root, &name, stopped),
             // In the middle of a join, which looks after pmxcfs itself, it is for the next look.
             Deed::RestartFileSystem => services(root, Duration::ZERO).map(|_busy| {
-                watcher.restarted(Instant::now(), backoff::chance());
+                watcher.restarted(Instant::now(), chance());
                 pmxcfs::restart(root)
             }),
         };
         if health == Health::Well {
             told.clear();
             if Instant::now() >= votes_after {
-                votes_after = Instant::now() + VOTES.mul_f64(0.5 + backoff::chance());
+                votes_after = Instant::now() + VOTES.mul_f64(0.5 + chance());
                 words = cut.take_votes(root, &name);
             }
         }

@@ -1,8 +1,9 @@
 //! `firstboot status`: the state of this boot, for a human or a program.
 
+use super::console::step_line;
+use super::state::{FILE, State};
 use crate::contract::clock;
-use crate::stage::report::console::step_line;
-use crate::stage::report::{FILE, State, Verdict};
+use crate::contract::status::Verdict;
 use crate::system::root::Root;
 use std::fmt::Write;
 use std::time::{Duration, Instant};
@@ -68,9 +69,9 @@ pub fn json(state: Option<&State>) -> serde_json::Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::contract::status::Waiting;
-    use crate::stage::journal::{Stage, StepRecord, StepResult};
-    use crate::stage::report::StepState;
+    use crate::contract::status::{Stage, StepResult, Waiting};
+    use crate::stage::journal::StepRecord;
+    use crate::stage::report::state::StepState;
 
     #[test]
     fn a_failed_machine() {

@@ -1,6 +1,7 @@
 //! What a human sees during the boot.
 
-use crate::stage::journal::{Stage, StepRecord};
+use crate::contract::status::Stage;
+use crate::stage::journal::StepRecord;
 use crate::system::root::Root;
 use rustix::fs::{Mode, OFlags};
 use std::fmt::Write as _;
@@ -71,7 +72,7 @@ pub fn alarm(stage: Stage, reason: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stage::journal::StepResult;
+    use crate::contract::status::StepResult;
 
     fn record(result: StepResult, detail: Option<&str>) -> StepRecord {
         StepRecord {

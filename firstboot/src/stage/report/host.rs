@@ -1,34 +1,34 @@
-//! The status port: a virtio-serial port of QEMU that carries one JSON object a line.
+//! The PC that runs the VM, told through the status port: a virtio-serial port of QEMU that carries one
+//! JSON object a line.
 //!
 //! Nothing here ever waits for the host. What cannot be written yet (the port appears late,
 //! or nobody reads at the other end) is kept, in a file under `/run` from one run of
 //! firstboot to the next, and written when it can be.
 
+use crate::contract::status::{Event, PORT};
 use crate::system::root::Root;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
-/// The port's name on QEMU's command line.
-pub const NAME: &str = "org.imgbuild.firstboot";
 /// Lines that another run could not write.
 const PENDING: &str = "/run/firstboot/port.pending";
 /// How much is kept for a host that never reads, in bytes.
 const MOST_KEPT: usize = 1 << 20;
 
 /// The port.
-pub struct Port<'a> {
+pub struct HostPort<'a> {
     root: &'a Root,
     open: Option<OwnedFd>,
     pending: Vec<u8>,
 }
 
-impl<'a> Port<'a> {
+impl<'a> HostPort<'a> {
     /// Begins with the lines that an earlier run left.
     pub fn new(root: &'a Root) -> Self {
         let pending = root.read(PENDING).ok().flatten().unwrap_or_default();
-        Port {
+        HostPort {
             root,
             open: None,
             pending,
@@ -36,7 +36,13 @@ impl<'a> Port<'a> {
     }
 
     /// Sends one line, or keeps it for later.
-    pub fn send(&mut self, line: &str) {
+    pub fn send(&mut self, event: &Event) {
+        if let Ok(line) = serde_json::to_string(event) {
+            self.send_line(&line);
+        }
+    }
+
+    fn send_line(&mut self, line: &str) {
         if self.pending.len() + line.len() < MOST_KEPT {
             self.pending.extend_from_slice(line.as_bytes());
             self.pending.push(b'\n');
@@ -85,7 +91,7 @@ impl<'a> Port<'a> {
         let ports = self.root.list(CLASS).ok()?;
         let device = ports.into_iter().find(|port| {
             let name = self.root.read_text(&format!("{CLASS}/{port}/name"));
-            matches!(name, Ok(Some(name)) if name.trim() == NAME)
+            matches!(name, Ok(Some(name)) if name.trim() == PORT)
         })?;
         let device = self.root.path(&format!("/dev/{device}")).ok()?;
         let flags =
@@ -110,10 +116,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let root = Root::new(folder.path());
         plug(&root, "vport1p1", "org.qemu.guest_agent.0");
-        plug(&root, "vport1p2", NAME);
-        let mut port = Port::new(&root);
-        port.send("{\"a\":1}");
-        port.send("{\"a\":2}");
+        plug(&root, "vport1p2", PORT);
+        let mut port = HostPort::new(&root);
+        port.send_line("{\"a\":1}");
+        port.send_line("{\"a\":2}");
         port.close(Duration::ZERO);
         let text = root.read_text("/dev/vport1p2").unwrap().unwrap();
         assert_eq!(text, "{\"a\":1}\n{\"a\":2}\n");
@@ -124,12 +130,12 @@ mod tests {
     fn lines_are_kept_until_the_port_is_there() {
         let folder = tempfile::tempdir().unwrap();
         let root = Root::new(folder.path());
-        let mut port = Port::new(&root);
-        port.send("early");
+        let mut port = HostPort::new(&root);
+        port.send_line("early");
         port.close(Duration::ZERO);
-        let mut port = Port::new(&root);
-        port.send("later");
-        plug(&root, "vport0p1", NAME);
+        let mut port = HostPort::new(&root);
+        port.send_line("later");
+        plug(&root, "vport0p1", PORT);
         port.close(Duration::ZERO);
         let text = root.read_text("/dev/vport0p1").unwrap().unwrap();
         assert_eq!(text, "early\nlater\n");
@@ -140,7 +146,7 @@ mod tests {
     fn a_reader_that_is_not_there_does_not_block() {
         let folder = tempfile::tempdir().unwrap();
         let root = Root::new(folder.path());
-        plug(&root, "vport0p1", NAME);
+        plug(&root, "vport0p1", PORT);
         let device = folder.path().join("dev/vport0p1");
         std::fs::remove_file(&device).unwrap();
         rustix::fs::mknodat(
@@ -151,8 +157,8 @@ mod tests {
             0,
         )
         .unwrap();
-        let mut port = Port::new(&root);
-        port.send("nobody reads");
+        let mut port = HostPort::new(&root);
+        port.send_line("nobody reads");
         port.close(Duration::ZERO);
         assert_eq!(root.read(PENDING).unwrap().unwrap(), b"nobody reads\n");
     }
