@@ -1,7 +1,7 @@
 //! A password goes to a program by its standard input, and by no other way that could be seen.
 #![allow(clippy::unwrap_used)]
 
-use firstboot::cluster::password_command::Talk;
+use firstboot::cluster::password_command::PasswordCommand as Talk;
 use firstboot::system::core_dumps::forbid_core_dumps;
 use firstboot::system::root::Root;
 use rustix::process::{DumpableBehavior, dumpable_behavior};

@@ -18,7 +18,7 @@ use firstboot::contract::volumes::Source;
 use firstboot::stage::journal::{Journal, Loaded};
 use firstboot::stage::report::Reporter;
 use firstboot::stage::report::state::State;
-use firstboot::stage::runner::Work;
+use firstboot::stage::runner::StageRunner as Work;
 use firstboot::system::root::Root;
 use std::fs;
 use std::path::{Path, PathBuf};

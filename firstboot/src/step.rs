@@ -33,7 +33,7 @@ pub struct Context<'a> {
     /// Whether neither the seed nor the machine itself has a name.
     pub unnamed: bool,
     /// Why name and address stay as they are, on a node that has joined a cluster.
-    pub kept: Option<String>,
+    pub identity_locked: Option<String>,
     /// How often this step has been run in this boot, this time included.
     pub attempt: u32,
     /// Takes a line for the status port: what a program says while it runs.
@@ -45,17 +45,17 @@ pub struct Context<'a> {
 /// ends the stage.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{reason}")]
-pub struct Later {
+pub struct RetryLater {
     /// Why it did not succeed, for a human.
     pub reason: String,
     /// The shortest pause that makes sense; the runner's own may be longer.
     pub at_least: Duration,
 }
 
-impl Later {
+impl RetryLater {
     /// To be tried again after the runner's own pause.
     pub fn because(reason: impl Into<String>) -> Self {
-        Later {
+        RetryLater {
             reason: reason.into(),
             at_least: Duration::ZERO,
         }
@@ -117,18 +117,18 @@ impl From<&Outcome> for StepResult {
 
 impl Context<'_> {
     /// The outcome of a step that must not touch name or address, when this is such a node.
-    pub fn keep(&self) -> Option<Outcome> {
-        let reason = self.kept.as_deref()?;
+    pub fn locked_outcome(&self) -> Option<Outcome> {
+        let reason = self.identity_locked.as_deref()?;
         Some(Outcome::unchanged_because(reason))
     }
 
     /// The outcome of a step about the name, when there is a reason to leave the name alone.
-    pub fn keep_name(&self) -> Option<Outcome> {
+    pub fn name_locked_outcome(&self) -> Option<Outcome> {
         let unnamed = || {
             let why = "the seed gives no name, and this machine has none";
             self.unnamed.then(|| Outcome::unchanged_because(why))
         };
-        self.keep().or_else(unnamed)
+        self.locked_outcome().or_else(unnamed)
     }
 
     /// The address that the node's name stands for; see [`node_address`].
@@ -167,7 +167,7 @@ pub(crate) mod tests {
             fqdn: "vm42".to_owned(),
             old_names: Vec::new(),
             unnamed: false,
-            kept: None,
+            identity_locked: None,
             attempt: 1,
             log: &|_| {},
         }

@@ -3,7 +3,7 @@
 
 /// What became of one `pvecm add`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Verdict {
+pub enum JoinVerdict {
     /// The success line came last. The state must be looked at all the same.
     Added,
     /// The peer did not answer, and nothing was asked of it yet: another may.
@@ -48,7 +48,7 @@ pub enum Verdict {
 }
 
 /// Reads the whole output (both streams) of a `pvecm add` for the node `name`.
-pub fn judge(output: &str, name: &str) -> Verdict {
+pub fn classify(output: &str, name: &str) -> JoinVerdict {
     let lines: Vec<&str> = output
         .lines()
         .map(str::trim)
@@ -59,74 +59,74 @@ pub fn judge(output: &str, name: &str) -> Verdict {
     let line_of = |text: &str| lines.iter().find(|line| line.contains(text)).copied();
 
     if last == format!("successfully added node '{name}' to cluster.") {
-        return Verdict::Added;
+        return JoinVerdict::Added;
     }
     if last.ends_with("received interrupt") {
         let waiting_for_quorum = last.starts_with("waiting for quorum");
-        return Verdict::Interrupted { waiting_for_quorum };
+        return JoinVerdict::Interrupted { waiting_for_quorum };
     }
     if last.starts_with("waiting for quorum") {
-        return Verdict::Interrupted {
+        return JoinVerdict::Interrupted {
             waiting_for_quorum: true,
         };
     }
     if has("401 authentication failure") {
-        return Verdict::WrongPassword;
+        return JoinVerdict::WrongPassword;
     }
     if has("EOF while reading password") {
-        return Verdict::NoPassword;
+        return JoinVerdict::NoPassword;
     }
     if has("not verified, abort!") {
         let shown = line_of("fingerprint '").and_then(|line| line.split('\'').nth(1));
-        return Verdict::WrongFingerprint(shown.map(str::to_owned));
+        return JoinVerdict::WrongFingerprint(shown.map(str::to_owned));
     }
     if has("can't add existing node") {
-        return Verdict::NameTaken;
+        return JoinVerdict::NameTaken;
     }
     if has("cluster not ready - no quorum?") {
-        return Verdict::NoQuorum;
+        return JoinVerdict::NoQuorum;
     }
     if has("invalid corosync.conf") {
-        return Verdict::NoCluster;
+        return JoinVerdict::NoCluster;
     }
     if let Some(line) = line_of("got lock request timeout").or(line_of("got timeout")) {
-        return Verdict::Locked(line.to_owned());
+        return JoinVerdict::Locked(line.to_owned());
     }
     if has("Check if node may join a cluster failed!") {
         let findings = lines.iter().filter_map(|line| line.strip_prefix("* "));
-        return Verdict::Refused(findings.map(str::to_owned).collect());
+        return JoinVerdict::Refused(findings.map(str::to_owned).collect());
     }
     if has("login currently works only with a TTY")
         || has("U2F-enabled login is currently not implemented")
     {
-        return Verdict::TwoFactor;
+        return JoinVerdict::TwoFactor;
     }
     if has("ipcc_send_rec") && has("Connection refused") {
-        return Verdict::NoFileSystem;
+        return JoinVerdict::NoFileSystem;
     }
     if let Some(line) = line_of("address lookup for '").or(line_of("hostname lookup '")) {
-        return Verdict::OwnName(line.to_owned());
+        return JoinVerdict::OwnName(line.to_owned());
     }
     if has("pvecm add <hostname>") || has("Navigate out of /etc/pve") {
         let words = lines.iter().filter(|line| !line.starts_with("pvecm add"));
         let words: Vec<&str> = words.copied().collect();
-        return Verdict::Usage(words.join("; "));
+        return JoinVerdict::Usage(words.join("; "));
     }
     const PEER: &str = "An error occurred on the cluster node: ";
     if let Some(words) = lines.iter().find_map(|line| line.strip_prefix(PEER)) {
         return match () {
-            () if is_broken(words) => Verdict::Lost(words.to_owned()),
-            () if is_about_links(words) => Verdict::Links(words.to_owned()),
-            () => Verdict::PeerSays(words.to_owned()),
+            () if is_broken(words) => JoinVerdict::Lost(words.to_owned()),
+            () if is_about_links(words) => JoinVerdict::Links(words.to_owned()),
+            () => JoinVerdict::PeerSays(words.to_owned()),
         };
     }
     if is_server_error(last) {
         return match has("Request addition of this node") {
-            true => Verdict::Lost(last.to_owned()),
-            false => Verdict::Unreachable(last.to_owned()),
+            true => JoinVerdict::Lost(last.to_owned()),
+            false => JoinVerdict::Unreachable(last.to_owned()),
         };
     }
-    Verdict::Unknown(last.to_owned())
+    JoinVerdict::Unknown(last.to_owned())
 }
 
 /// What Proxmox's client (LWP::UserAgent) says when no answer came to a request that was sent;
@@ -162,70 +162,72 @@ fn is_server_error(line: &str) -> bool {
     code.len() == 3 && code.starts_with('5') && code.bytes().all(|b| b.is_ascii_digit())
 }
 
-impl Verdict {
+impl JoinVerdict {
     /// The reason in words, for a join through `peer`.
     pub fn reason(&self, peer: &str, name: &str) -> String {
         match self {
-            Verdict::Added => format!("{name} was added through {peer}"),
-            Verdict::Unreachable(line) => format!("{peer} does not answer: {line}"),
-            Verdict::Lost(line) => format!(
+            JoinVerdict::Added => format!("{name} was added through {peer}"),
+            JoinVerdict::Unreachable(line) => format!("{peer} does not answer: {line}"),
+            JoinVerdict::Lost(line) => format!(
                 "the connection to {peer} broke after it was asked to add {name}: {line}. The \
                  cluster may list {name} already"
             ),
-            Verdict::WrongPassword => format!("{peer} refused root's password"),
-            Verdict::NoPassword => "pvecm was given no password".to_owned(),
-            Verdict::WrongFingerprint(Some(shown)) => format!(
+            JoinVerdict::WrongPassword => format!("{peer} refused root's password"),
+            JoinVerdict::NoPassword => "pvecm was given no password".to_owned(),
+            JoinVerdict::WrongFingerprint(Some(shown)) => format!(
                 "{peer} has another certificate than the seed says: its fingerprint is {shown}"
             ),
-            Verdict::WrongFingerprint(None) => {
+            JoinVerdict::WrongFingerprint(None) => {
                 format!("the certificate of {peer} was not verified")
             }
-            Verdict::NameTaken => format!(
+            JoinVerdict::NameTaken => format!(
                 "the cluster of {peer} has a node {name} already: another machine with this name, \
                  or an earlier join of this one that was cut"
             ),
-            Verdict::NoQuorum => {
+            JoinVerdict::NoQuorum => {
                 format!("the cluster of {peer} has no quorum: too many of its members are off")
             }
-            Verdict::NoCluster => format!("{peer} is in no cluster"),
-            Verdict::Links(words) => format!(
+            JoinVerdict::NoCluster => format!("{peer} is in no cluster"),
+            JoinVerdict::Links(words) => format!(
                 "the cluster of {peer} has other links than {name} was given: {words}. Each link of \
                  the cluster needs an address of {name}, and no other may be given (`links:` in \
                  lab.yaml's cluster)"
             ),
-            Verdict::Locked(line) => format!(
+            JoinVerdict::Locked(line) => format!(
                 "another join is running or left its lock behind (it expires after 120 s): {line}"
             ),
-            Verdict::PeerSays(words) => format!("{peer} did not add {name}: {words}"),
-            Verdict::Refused(findings) => {
+            JoinVerdict::PeerSays(words) => format!("{peer} did not add {name}: {words}"),
+            JoinVerdict::Refused(findings) => {
                 let mut text = format!("this node may not join: {}", findings.join("; "));
                 if findings.iter().any(|finding| finding.contains("authkey")) {
                     text.push_str(". An earlier join was cut half-way");
                 }
                 text
             }
-            Verdict::Interrupted {
+            JoinVerdict::Interrupted {
                 waiting_for_quorum: true,
             } => format!(
                 "{peer} added {name}, but no quorum came in time: is UDP 5405 to all members open, \
                  and was no other node joining at that moment?"
             ),
-            Verdict::Interrupted {
+            JoinVerdict::Interrupted {
                 waiting_for_quorum: false,
             } => format!("the join through {peer} took too long and was ended"),
-            Verdict::TwoFactor => format!(
+            JoinVerdict::TwoFactor => format!(
                 "root of the cluster of {peer} needs a second factor to log in, which nobody can \
                  type here. A ticket is not asked for one: `join: ticket` in lab.yaml's cluster"
             ),
-            Verdict::NoFileSystem => {
+            JoinVerdict::NoFileSystem => {
                 "the cluster file system does not run (journalctl -u pve-cluster)".to_owned()
             }
-            Verdict::OwnName(line) => {
+            JoinVerdict::OwnName(line) => {
                 format!("the name {name} stands for no address of this machine: {line}")
             }
-            Verdict::Usage(line) => format!("pvecm did not take its command line: {line}"),
-            Verdict::Unknown(line) if line.is_empty() => "pvecm ended without a word".to_owned(),
-            Verdict::Unknown(line) => format!("pvecm ended with: {line}"),
+            JoinVerdict::Usage(line) => format!("pvecm did not take its command line: {line}"),
+            JoinVerdict::Unknown(line) if line.is_empty() => {
+                "pvecm ended without a word".to_owned()
+            }
+            JoinVerdict::Unknown(line) => format!("pvecm ended with: {line}"),
         }
     }
 }
@@ -250,7 +252,7 @@ mod tests {
             let output = std::fs::read_to_string(&file).unwrap();
             let expected = std::fs::read_to_string(file.with_extension("verdict")).unwrap();
             let name = expected.lines().next().unwrap();
-            let verdict = judge(&output, name);
+            let verdict = classify(&output, name);
             let reason = verdict.reason("10.99.0.11", name);
             assert_eq!(
                 format!("{name}\n{verdict:?}\n{reason}\n"),
@@ -269,9 +271,12 @@ mod tests {
     #[test]
     fn success_is_of_this_node_and_last() {
         let line = "successfully added node 'vm42' to cluster.\n";
-        assert_eq!(judge(line, "vm42"), Verdict::Added);
-        assert_ne!(judge(line, "vm4"), Verdict::Added);
-        assert_ne!(judge(&format!("{line}oops\n"), "vm42"), Verdict::Added);
+        assert_eq!(classify(line, "vm42"), JoinVerdict::Added);
+        assert_ne!(classify(line, "vm4"), JoinVerdict::Added);
+        assert_ne!(
+            classify(&format!("{line}oops\n"), "vm42"),
+            JoinVerdict::Added
+        );
     }
 
     /// As the member's own code prints them.
@@ -281,7 +286,7 @@ mod tests {
             let before = "Login succeeded.\nRequest addition of this node\n";
             let after = "Cluster join aborted!\n";
             let words = format!("An error occurred on the cluster node: {words}\n");
-            judge(&format!("{before}{words}{after}"), "vm42")
+            classify(&format!("{before}{words}{after}"), "vm42")
         };
         for words in [
             "corosync: link 1 exists in cluster config but wasn't specified for new node",
@@ -291,11 +296,11 @@ mod tests {
              single-link clusters",
             "cluster has 2 links, but only 1 given",
         ] {
-            assert_eq!(on_the_node(words), Verdict::Links(words.to_owned()));
+            assert_eq!(on_the_node(words), JoinVerdict::Links(words.to_owned()));
         }
         let words = "corosync: ring0_addr '10.99.0.11' is used already";
-        assert_eq!(on_the_node(words), Verdict::PeerSays(words.to_owned()));
-        let links = Verdict::Links("corosync: link 1 exists".to_owned());
+        assert_eq!(on_the_node(words), JoinVerdict::PeerSays(words.to_owned()));
+        let links = JoinVerdict::Links("corosync: link 1 exists".to_owned());
         assert_eq!(
             links.reason("10.99.0.11", "vm42"),
             "the cluster of 10.99.0.11 has other links than vm42 was given: corosync: link 1 exists. \
@@ -313,10 +318,10 @@ mod tests {
             "U2F-enabled login is currently not implemented. at LWP.pm line 127",
         ] {
             let output = format!("Establishing API connection with host 'a'\n{words}\n");
-            assert_eq!(judge(&output, "vm42"), Verdict::TwoFactor);
+            assert_eq!(classify(&output, "vm42"), JoinVerdict::TwoFactor);
         }
         assert_eq!(
-            Verdict::TwoFactor.reason("10.99.0.11", "vm42"),
+            JoinVerdict::TwoFactor.reason("10.99.0.11", "vm42"),
             "root of the cluster of 10.99.0.11 needs a second factor to log in, which nobody can type \
              here. A ticket is not asked for one: `join: ticket` in lab.yaml's cluster"
         );
@@ -326,12 +331,12 @@ mod tests {
     fn a_connection_that_breaks_after_the_request_is_lost() {
         let output = "Login succeeded.\nRequest addition of this node\n596 Broken pipe\n";
         assert_eq!(
-            judge(output, "vm42"),
-            Verdict::Lost("596 Broken pipe".to_owned())
+            classify(output, "vm42"),
+            JoinVerdict::Lost("596 Broken pipe".to_owned())
         );
         let on_the_node = |words: &str| {
             let before = "Login succeeded.\nRequest addition of this node\n";
-            judge(
+            classify(
                 &format!(
                     "{before}An error occurred on the cluster node: {words}\nCluster join aborted!\n"
                 ),
@@ -339,13 +344,13 @@ mod tests {
             )
         };
         let words = "Server closed connection without sending any data back";
-        assert_eq!(on_the_node(words), Verdict::Lost(words.to_owned()));
+        assert_eq!(on_the_node(words), JoinVerdict::Lost(words.to_owned()));
         let words = "corosync: nodeid '3' already used by node 'vm41'";
-        assert_eq!(on_the_node(words), Verdict::PeerSays(words.to_owned()));
+        assert_eq!(on_the_node(words), JoinVerdict::PeerSays(words.to_owned()));
         let output = "595 Connection refused\n";
         assert_eq!(
-            judge(output, "vm42"),
-            Verdict::Unreachable("595 Connection refused".to_owned())
+            classify(output, "vm42"),
+            JoinVerdict::Unreachable("595 Connection refused".to_owned())
         );
     }
 }

@@ -12,7 +12,7 @@ use std::time::Duration;
 pub const AUTHKEY: &str = "/etc/corosync/authkey";
 /// The file that corosync reads. pmxcfs writes it from `/etc/pve/corosync.conf`.
 pub const CONF: &str = "/etc/corosync/corosync.conf";
-/// Held by whoever starts and stops corosync and pmxcfs: a join, or what mends a member.
+/// Held by whoever starts and stops corosync and pmxcfs: a join, or what restarts them on a member.
 const LOCK: &str = "/run/firstboot/corosync.lock";
 
 /// While it is there, systemd does not start corosync (a drop-in of its unit looks for it). Without
@@ -42,6 +42,8 @@ pub fn services(root: &Root, patience: Duration) -> Option<OwnedFd> {
 
 /// How long one of corosync's tools may take; they answer at once, or hang with it.
 const TOOL: Duration = Duration::from_secs(10);
+/// How long the version of a corosync that runs is asked for: several callers do so in a row.
+const VERSION_TOOL: Duration = Duration::from_secs(5);
 
 /// corosync.service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,7 +101,7 @@ fn connected_nodes(text: &str) -> usize {
 pub fn own_conf(root: &Root) -> Result<Conf> {
     let text = root.read_text(CONF)?;
     let text = text.with_context(|| format!("{CONF} is not there"))?;
-    corosync_conf::read(&text).with_context(|| format!("cannot use {CONF}"))
+    corosync_conf::parse(&text).with_context(|| format!("cannot use {CONF}"))
 }
 
 /// The same, with the version that a corosync which runs has in fact: its file may be newer, where
@@ -107,7 +109,7 @@ pub fn own_conf(root: &Root) -> Result<Conf> {
 pub fn effective_conf(root: &Root) -> Result<Conf> {
     let mut conf = own_conf(root)?;
     let words = ["-g", "totem.config_version"];
-    let shown = root.run_within("corosync-cmapctl", &words, TOOL);
+    let shown = root.run_within("corosync-cmapctl", &words, VERSION_TOOL);
     let shown = shown.ok().flatten().map(|ended| ended.output);
     if let Some(running) = shown.as_deref().and_then(version) {
         conf.version = conf.version.min(running);

@@ -48,7 +48,7 @@ impl CutJoins {
         let words = root.read_text(LAB).ok().flatten()?;
         let words: Vec<String> = words.lines().map(str::to_owned).collect();
         let off = |conf: &Conf| with_vote(conf, &Members::of(root)?, &words, name, 0);
-        let conf = corosync_conf::read(&root.read_text(FILE).ok().flatten()?).ok()?;
+        let conf = corosync_conf::parse(&root.read_text(FILE).ok().flatten()?).ok()?;
         let at_work = with_vote(&conf, &Members::of(root)?, &words, name, 1)?;
         self.keep_their_votes(at_work, Instant::now());
         if !self.are_cut(off(&conf)?, Instant::now()) {
@@ -150,7 +150,7 @@ mod tests {
 
     #[test]
     fn only_the_labs_own_that_are_off_with_a_vote() {
-        let conf = corosync_conf::read(CONF).unwrap();
+        let conf = corosync_conf::parse(CONF).unwrap();
         let lab = ["vm[41:50]".to_owned()];
         let off =
             |quorate, list: &[&str]| with_vote(&conf, &members(quorate, list), &lab, "vm42", 0);

@@ -22,7 +22,7 @@ const MARK: &str = "FIRSTBOOT_RUN";
 pub const MEANWHILE: Duration = Duration::from_secs(3);
 
 /// One run of such a program.
-pub struct Talk<'a> {
+pub struct PasswordCommand<'a> {
     /// The program.
     pub program: &'a str,
     /// Where it runs; never below `/etc/pve`.
@@ -37,12 +37,12 @@ pub struct Talk<'a> {
     pub meanwhile: &'a dyn Fn() -> Option<String>,
 }
 
-impl Talk<'_> {
+impl PasswordCommand<'_> {
     /// Runs it to its end and returns all that it printed, both streams in their order. Each
     /// line goes to `each` as well. The password is in neither.
     pub fn run(&self, each: &dyn Fn(&str)) -> Result<String> {
         let mark = mark();
-        let line = self.shown();
+        let line = self.display_safe();
         let started = || format!("cannot start: {line}");
         // One pipe for both streams: what comes last decides.
         let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
@@ -112,7 +112,7 @@ impl Talk<'_> {
     }
 
     /// The command line for messages; a program text in it is left out.
-    fn shown(&self) -> String {
+    fn display_safe(&self) -> String {
         let words = self.args.iter().map(|word| match word.contains('\n') {
             true => "…",
             false => word.as_str(),
@@ -207,7 +207,7 @@ mod tests {
     fn run(script: &str, limit: Duration) -> (String, Vec<String>) {
         let folder = tempfile::tempdir().unwrap();
         let seen = RefCell::new(Vec::new());
-        let add = Talk {
+        let add = PasswordCommand {
             program: "sh",
             folder: folder.path(),
             args: &["-c".to_owned(), script.to_owned()],
@@ -249,7 +249,7 @@ mod tests {
     fn a_hopeless_one_is_ended_at_once() {
         let folder = tempfile::tempdir().unwrap();
         let seen = RefCell::new(Vec::new());
-        let talk = Talk {
+        let command = PasswordCommand {
             program: "sh",
             folder: folder.path(),
             args: &[
@@ -260,7 +260,7 @@ mod tests {
             limit: Duration::from_secs(600),
             meanwhile: &|| Some("corosync has stopped".to_owned()),
         };
-        let output = talk
+        let output = command
             .run(&|line| seen.borrow_mut().push(line.to_owned()))
             .unwrap();
         assert_eq!(output, "waiting for quorum...\n");
@@ -281,7 +281,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let script = "setsid sh -c 'echo $$ > worker; exec sleep 600' </dev/null >/dev/null 2>&1 & \
                       while [ ! -s worker ]; do sleep 0.1; done; kill -9 $$";
-        let talk = Talk {
+        let command = PasswordCommand {
             program: "sh",
             folder: folder.path(),
             args: &["-c".to_owned(), script.to_owned()],
@@ -289,7 +289,7 @@ mod tests {
             limit: Duration::from_secs(60),
             meanwhile: &|| None,
         };
-        talk.run(&|_| {}).unwrap();
+        command.run(&|_| {}).unwrap();
         let worker = std::fs::read_to_string(folder.path().join("worker")).unwrap();
         assert!(!is_alive(&worker), "{worker}");
     }
@@ -297,7 +297,7 @@ mod tests {
     #[test]
     fn a_program_that_is_not_there_is_an_error() {
         let folder = tempfile::tempdir().unwrap();
-        let add = Talk {
+        let add = PasswordCommand {
             program: "no-such-pvecm",
             folder: folder.path(),
             args: &["add".to_owned()],

@@ -6,8 +6,8 @@
 //! more for this program of 2.4 MB, and a TLS stack to be kept up in bases that nobody
 //! updates. This costs the start of perl.
 
-use crate::cluster::classify::{Verdict, judge};
-use crate::cluster::password_command::Talk;
+use crate::cluster::classify::{JoinVerdict, classify};
+use crate::cluster::password_command::PasswordCommand;
 use crate::contract::seed::{Peer, Secret, Ticket};
 use anyhow::Result;
 use serde::Deserialize;
@@ -82,7 +82,7 @@ print "cluster: ", JSON::PP->new->ascii->encode($answer), "\n";
 #[derive(Debug)]
 pub struct Answer {
     /// What it says of its cluster, or why it is of no use.
-    pub cluster: Result<Listing, Verdict>,
+    pub cluster: Result<Listing, JoinVerdict>,
     /// Which of the pinned certificates it has.
     pub fingerprint: Option<String>,
     /// A new ticket for the one that was given, which is worth two hours from now.
@@ -176,7 +176,7 @@ pub fn ask(peer: &Peer, secret: &str, name: &str) -> Result<Answer> {
         SILENCE.as_secs().to_string(),
     ];
     let args = [&args[..], &peer.fingerprints[..]].concat();
-    let talk = Talk {
+    let command = PasswordCommand {
         program: "perl",
         folder: Path::new("/root"),
         args: &args,
@@ -184,11 +184,11 @@ pub fn ask(peer: &Peer, secret: &str, name: &str) -> Result<Answer> {
         limit: LIMIT,
         meanwhile: &|| None,
     };
-    let output = talk.run(&|_| {})?;
-    Ok(read(&output).unwrap_or_else(|| Answer {
+    let output = command.run(&|_| {})?;
+    Ok(parse_answer(&output).unwrap_or_else(|| Answer {
         cluster: Err(match output.trim() {
-            "" => Verdict::Unreachable(format!("no answer within {} s", LIMIT.as_secs())),
-            _ => judge(&output, name),
+            "" => JoinVerdict::Unreachable(format!("no answer within {} s", LIMIT.as_secs())),
+            _ => classify(&output, name),
         }),
         fingerprint: None,
         ticket: None,
@@ -196,7 +196,7 @@ pub fn ask(peer: &Peer, secret: &str, name: &str) -> Result<Answer> {
 }
 
 /// The answer in what the client printed, if there is one.
-fn read(output: &str) -> Option<Answer> {
+fn parse_answer(output: &str) -> Option<Answer> {
     let line = output.lines().find_map(|line| line.strip_prefix(ANSWER));
     let said: Said = serde_json::from_str(line?).ok()?;
     let ticket = said.ticket.as_ref();
@@ -240,7 +240,7 @@ fn listing(said: Said) -> Listing {
 pub fn other_certificate(peer: &Peer, shown: &str) -> String {
     let address = &peer.address;
     match &peer.fingerprints[..] {
-        [_] => Verdict::WrongFingerprint(Some(shown.to_owned())).reason(address, ""),
+        [_] => JoinVerdict::WrongFingerprint(Some(shown.to_owned())).reason(address, ""),
         several => format!(
             "{address} has another certificate than any of the {} that the seed names: its \
              fingerprint is {shown}, and the seed has {}",
@@ -269,7 +269,7 @@ mod tests {
         let nodes = r#"[{"name":"alpha","node":"alpha","quorum_votes":"1","ring0_addr":"10.99.0.11","nodeid":"1"},{"ring0_addr":"10.99.0.12","nodeid":"2","name":"beta","quorum_votes":"0","node":"beta"}]"#;
         let status = r#"[{"type":"cluster","id":"cluster","name":"labcluster","nodes":2,"quorate":1,"version":2},{"type":"node","id":"node/alpha","name":"alpha","nodeid":1,"ip":"10.99.0.11","local":1,"online":1,"level":""},{"type":"node","name":"beta","online":"0"}]"#;
         let output = format!("cluster: {{\"nodes\":{nodes},\"status\":{status}}}\n");
-        let listing = |output: &str| read(output).unwrap().cluster.unwrap();
+        let listing = |output: &str| parse_answer(output).unwrap().cluster.unwrap();
         let expected = Listing {
             nodes: vec![
                 node("alpha", "10.99.0.11", 1, Some(true)),
@@ -284,21 +284,21 @@ mod tests {
         let untold = listing(&output);
         assert_eq!(untold.nodes[0], node("alpha", "10.99.0.11", 1, None));
         assert_eq!((untold.version, untold.quorate), (None, None));
-        let empty = read("cluster: {\"nodes\":[],\"status\":[]}\n").unwrap();
+        let empty = parse_answer("cluster: {\"nodes\":[],\"status\":[]}\n").unwrap();
         assert_eq!(empty.cluster, Ok(Listing::default()));
         assert!(empty.ticket.is_none() && empty.fingerprint.is_none());
         let inquorate = status.replace("\"quorate\":1", "\"quorate\":0");
         let output = format!("cluster: {{\"nodes\":{nodes},\"status\":{inquorate}}}\n");
         assert_eq!(listing(&output).quorate, Some(false));
-        assert!(read("401 authentication failure\n").is_none());
-        assert!(read("cluster: [{\n").is_none());
+        assert!(parse_answer("401 authentication failure\n").is_none());
+        assert!(parse_answer("cluster: [{\n").is_none());
     }
 
     #[test]
     fn a_peer_without_quorum_renews_the_ticket_all_the_same() {
         let output = "cluster: {\"fingerprint\":\"AA:BB\",\"nodes\":[],\"status\":[{\"quorate\":0,\
                       \"type\":\"cluster\"}],\"ticket\":\"PVE:root@pam:6B0844C3::rZ9\"}\n";
-        let answer = read(output).unwrap();
+        let answer = parse_answer(output).unwrap();
         assert_eq!(answer.cluster.as_ref().unwrap().quorate, Some(false));
         assert_eq!(answer.fingerprint.as_deref(), Some("AA:BB"));
         assert_eq!(answer.ticket.as_ref().unwrap().made(), 0x6B0844C3);
@@ -309,7 +309,8 @@ mod tests {
     fn a_cluster_without_link_0_is_known_by_its_first_one() {
         let nodes =
             r#"[{"node":"a","ring2_addr":"10.2.0.1","ring1_addr":"10.1.0.1","nodeid":"1"}]"#;
-        let answer = read(&format!("cluster: {{\"nodes\":{nodes},\"status\":[]}}\n")).unwrap();
+        let answer =
+            parse_answer(&format!("cluster: {{\"nodes\":{nodes},\"status\":[]}}\n")).unwrap();
         let nodes = answer.cluster.unwrap().nodes;
         assert_eq!(nodes, [node("a", "10.1.0.1", 1, None)]);
     }

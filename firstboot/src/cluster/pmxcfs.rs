@@ -2,7 +2,7 @@
 //! and which of its errors time may mend.
 
 use crate::cluster::members::{FILE as MEMBERS, Members};
-use crate::step::{Context, Later};
+use crate::step::{Context, RetryLater};
 use crate::system::backoff;
 use crate::system::root::Root;
 use anyhow::{Result, bail};
@@ -34,11 +34,11 @@ pub enum Standing {
 
 /// Looks at the list of members.
 pub fn standing(root: &Root) -> Result<Standing> {
-    let Some(text) = root.read_text(MEMBERS).map_err(later_if_mended)? else {
+    let Some(text) = root.read_text(MEMBERS).map_err(retry_if_passing)? else {
         return Ok(Standing::Unmounted);
     };
     let members = Members::parse(&text)
-        .map_err(|error| Later::because(format!("cannot read {MEMBERS}: {error}")))?;
+        .map_err(|error| RetryLater::because(format!("cannot read {MEMBERS}: {error}")))?;
     Ok(match members.cluster {
         None => Standing::Alone,
         Some(cluster) => Standing::Member {
@@ -48,7 +48,7 @@ pub fn standing(root: &Root) -> Result<Standing> {
 }
 
 /// Whether this node is in a cluster whose files can be changed now. `false` is a node on its
-/// own that is to stay so. [`Later`] when it is to be in a cluster and is not, or not with
+/// own that is to stay so. [`RetryLater`] when it is to be in a cluster and is not, or not with
 /// quorum: the change is still to be made.
 pub fn is_member(context: &Context) -> Result<bool> {
     if context.root.kind(PVECM)?.is_none() {
@@ -62,12 +62,12 @@ pub fn is_member(context: &Context) -> Result<bool> {
         Standing::Member { quorate: false } => "the cluster has no quorum",
         Standing::Unmounted => "the cluster file system is not mounted on /etc/pve",
     };
-    Err(Later::because(reason).into())
+    Err(RetryLater::because(reason).into())
 }
 
-/// Makes a [`Later`] of what pmxcfs says while it has no quorum (everything is read-only and
+/// Makes a [`RetryLater`] of what pmxcfs says while it has no quorum (everything is read-only and
 /// belongs to nobody) or is being restarted; any other error stays.
-pub fn later_if_mended(error: anyhow::Error) -> anyhow::Error {
+pub fn retry_if_passing(error: anyhow::Error) -> anyhow::Error {
     let passing = error.chain().any(|cause| {
         let Some(error) = cause.downcast_ref::<std::io::Error>() else {
             return false;
@@ -81,7 +81,7 @@ pub fn later_if_mended(error: anyhow::Error) -> anyhow::Error {
         ) || error.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error())
     });
     if passing {
-        return Later::because(format!("{error:#} (the cluster may have no quorum)")).into();
+        return RetryLater::because(format!("{error:#} (the cluster may have no quorum)")).into();
     }
     error
 }
@@ -135,7 +135,7 @@ mod tests {
         assert_eq!(look(&member(0)).unwrap(), inquorate);
         let alone = "{\n\"nodename\": \"gamma\",\n\"version\": 1\n}\n";
         assert_eq!(look(alone).unwrap(), Standing::Alone);
-        assert!(look("{").unwrap_err().is::<Later>());
+        assert!(look("{").unwrap_err().is::<RetryLater>());
         let folder = tempfile::tempdir().unwrap();
         let unmounted = standing(&Root::new(folder.path())).unwrap();
         assert_eq!(unmounted, Standing::Unmounted);
@@ -146,14 +146,14 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let root = Root::new(folder.path());
         let ask = |user_data: &str| with_context(&root, user_data, is_member);
-        let later = |user_data: &str| ask(user_data).unwrap_err().downcast::<Later>();
+        let later = |user_data: &str| ask(user_data).unwrap_err().downcast::<RetryLater>();
         let alone = "proxmox: {ha: {groups: [ab]}}";
         let error = ask(alone).unwrap_err();
         assert_eq!(
             error.to_string(),
             "Proxmox VE is not installed (no /usr/bin/pvecm)"
         );
-        assert!(!error.is::<Later>());
+        assert!(!error.is::<RetryLater>());
         root.write(PVECM, b"", 0o755).unwrap();
         let reason = later(alone).unwrap().reason;
         assert_eq!(reason, "the cluster file system is not mounted on /etc/pve");
@@ -179,13 +179,13 @@ mod tests {
     fn a_file_system_without_quorum_is_for_later() {
         let error = |kind: ErrorKind| {
             let result: std::io::Result<()> = Err(kind.into());
-            later_if_mended(result.context("cannot write /etc/pve/x").unwrap_err())
+            retry_if_passing(result.context("cannot write /etc/pve/x").unwrap_err())
         };
         let later = error(ErrorKind::PermissionDenied);
-        let reason = &later.downcast_ref::<Later>().unwrap().reason;
+        let reason = &later.downcast_ref::<RetryLater>().unwrap().reason;
         assert!(reason.starts_with("cannot write /etc/pve/x: "), "{reason}");
-        assert!(error(ErrorKind::NotConnected).is::<Later>());
-        assert!(!error(ErrorKind::StorageFull).is::<Later>());
-        assert!(!later_if_mended(anyhow::anyhow!("x")).is::<Later>());
+        assert!(error(ErrorKind::NotConnected).is::<RetryLater>());
+        assert!(!error(ErrorKind::StorageFull).is::<RetryLater>());
+        assert!(!retry_if_passing(anyhow::anyhow!("x")).is::<RetryLater>());
     }
 }

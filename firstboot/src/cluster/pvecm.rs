@@ -1,6 +1,6 @@
 //! What pvecm is given, and what it would not look at.
 
-use crate::cluster::pmxcfs::later_if_mended;
+use crate::cluster::pmxcfs::retry_if_passing;
 use crate::contract::seed::{Cluster, Peer};
 use crate::step::Context;
 use crate::system::root::Root;
@@ -57,11 +57,11 @@ const KEY: Duration = Duration::from_secs(30);
 pub fn renew_certificate(context: &Context) -> Result<Result<(), String>> {
     let root = context.root;
     let key = format!("/etc/pve/nodes/{}/pve-ssl.key", context.name);
-    if root.exists(&key).map_err(later_if_mended)? {
+    if root.exists(&key).map_err(retry_if_passing)? {
         let read = root.run_within("openssl", &["pkey", "-noout", "-in", &key], KEY)?;
         if read.is_some_and(|ended| !ended.status.success()) {
             (context.log)(&format!("{key} is no key, and is removed"));
-            root.remove_file(&key).map_err(later_if_mended)?;
+            root.remove_file(&key).map_err(retry_if_passing)?;
         }
     }
     (context.log)("the certificate is missing or of no use: pvecm updatecerts --force");
@@ -85,7 +85,7 @@ pub fn renew_certificate(context: &Context) -> Result<Result<(), String>> {
 /// Fails where this node has guests: `--force` turns pvecm's own look for them into a warning, and
 /// the join replaces the node's database, their configurations included.
 pub fn no_guests(root: &Root) -> Result<()> {
-    let list = root.read_text(VMLIST).map_err(later_if_mended)?;
+    let list = root.read_text(VMLIST).map_err(retry_if_passing)?;
     let guests = guests(&list.unwrap_or_default());
     if guests.is_empty() {
         return Ok(());

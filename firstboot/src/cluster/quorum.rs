@@ -14,7 +14,7 @@ pub struct Count {
 }
 
 /// Reads what the program printed; `None` when this node is not in it.
-pub fn read(text: &str) -> Option<Count> {
+pub fn parse(text: &str) -> Option<Count> {
     let (mut own, mut others) = (None, 0u32);
     for line in text.lines() {
         let mut words = line.split_whitespace();
@@ -49,9 +49,9 @@ mod tests {
             Total votes:      2\nQuorum:           2  \nFlags:            Quorate \n\n\
             Membership information\n----------------------\n    Nodeid      Votes Name\n\
             \x20        1          1 alpha\n         2          1 beta (local)\n";
-        assert_eq!(read(text), Some(Count { own: 1, others: 1 }));
+        assert_eq!(parse(text), Some(Count { own: 1, others: 1 }));
         let none = text.replace("1 beta", "0 beta");
-        assert_eq!(read(&none), Some(Count { own: 0, others: 1 }));
+        assert_eq!(parse(&none), Some(Count { own: 0, others: 1 }));
     }
 
     #[test]
@@ -59,7 +59,7 @@ mod tests {
         // Transcript 22-pvecm-status-joined-inquorate.
         let text = "\nMembership information\n----------------------\n    Nodeid      Votes \
                     Name\n         1          1 alpha (local)\n";
-        assert_eq!(read(text), Some(Count { own: 1, others: 0 }));
+        assert_eq!(parse(text), Some(Count { own: 1, others: 0 }));
     }
 
     #[test]
@@ -67,12 +67,12 @@ mod tests {
         let text = "    Nodeid      Votes    Qdevice Name\n         1          1    A,V,NMW a \
                     (local)\n         2          3    A,V,NMW b\n         0          1\
                     \x20           Qdevice\n";
-        assert_eq!(read(text), Some(Count { own: 1, others: 4 }));
+        assert_eq!(parse(text), Some(Count { own: 1, others: 4 }));
     }
 
     #[test]
     fn nothing_of_this_node() {
-        assert_eq!(read("Cannot initialize CMAP service\n"), None);
-        assert_eq!(read("         1          1 alpha\n"), None);
+        assert_eq!(parse("Cannot initialize CMAP service\n"), None);
+        assert_eq!(parse("         1          1 alpha\n"), None);
     }
 }

@@ -6,7 +6,7 @@ use crate::contract::volumes::Source;
 use crate::stage::journal::{Journal, Loaded};
 use crate::stage::recorded;
 use crate::stage::report::{Reporter, with_causes};
-use crate::stage::runner::Work;
+use crate::stage::runner::StageRunner;
 use crate::stage::seed::read_seed;
 use crate::steps::secret;
 use crate::system::lock;
@@ -21,7 +21,7 @@ const PORT_WAIT: Duration = Duration::from_secs(2);
 
 /// How long another second stage that has its verdict may still talk to the status port.
 const LAST_WORDS: Duration = Duration::from_secs(5);
-/// Held while the second stage is at work.
+/// Held while the second stage is at runner.
 const LOCK: &str = "/run/firstboot/join.lock";
 
 /// The first stage. Returns whether all is well; everything else has been reported.
@@ -69,17 +69,18 @@ fn local_stage(root: &Root, source: &Source, reporter: &mut Reporter) -> Result<
             return Ok(());
         }
     }
-    let mut work = Work::begin(root, source, &seed, &loaded, reporter).map_err(with_causes)?;
+    let mut runner =
+        StageRunner::begin(root, source, &seed, &loaded, reporter).map_err(with_causes)?;
     if let Loaded::Corrupt(why) = &loaded {
-        work.remark(format!("{why}: all steps run again"));
+        runner.remark(format!("{why}: all steps run again"));
     }
     if seed.meta_data.is_derived() {
-        work.remark("the seed has no instance-id: one was made from its content".to_owned());
+        runner.remark("the seed has no instance-id: one was made from its content".to_owned());
     }
     for key in &seed.ignored {
-        work.remark(format!("ignored in the seed: {key}"));
+        runner.remark(format!("ignored in the seed: {key}"));
     }
-    work.stage(Stage::Local, crate::LOCAL)
+    runner.stage(Stage::Local, crate::LOCAL)
 }
 
 fn local_without_seed(loaded: &Loaded, reporter: &mut Reporter) -> Result<(), String> {
@@ -168,17 +169,17 @@ fn join_stage(root: &Root, source: &Source, reporter: &mut Reporter) -> Result<b
                 return Err(format!("{lost}, and its seed disk is gone"));
             };
             let loaded = Loaded::Found(recorded::before_the_join(journal));
-            let mut work =
-                Work::begin(root, source, &seed, &loaded, reporter).map_err(with_causes)?;
-            work.remark(format!("{lost}: it joins again"));
-            work.stage(Stage::Join, crate::JOIN)?;
+            let mut runner =
+                StageRunner::begin(root, source, &seed, &loaded, reporter).map_err(with_causes)?;
+            runner.remark(format!("{lost}: it joins again"));
+            runner.stage(Stage::Join, crate::JOIN)?;
             Ok(false)
         }
         None => Err(unfinished_without_seed(&journal)),
         Some(seed) => {
-            let mut work =
-                Work::begin(root, source, &seed, &loaded, reporter).map_err(with_causes)?;
-            work.stage(Stage::Join, crate::JOIN)?;
+            let mut runner =
+                StageRunner::begin(root, source, &seed, &loaded, reporter).map_err(with_causes)?;
+            runner.stage(Stage::Join, crate::JOIN)?;
             Ok(false)
         }
     }

@@ -33,7 +33,7 @@ pub fn is_unnamed(seed: &Seed, name: &str) -> bool {
 
 /// Why name and address stay, when this machine is in a cluster and the seed asks for others.
 /// The cluster knows it by both, and would take it for a new node.
-pub fn kept(root: &Root, seed: &Seed, current: &str) -> Result<Option<String>> {
+pub fn lock_reason(root: &Root, seed: &Seed, current: &str) -> Result<Option<String>> {
     if !root.exists(AUTHKEY)? {
         return Ok(None);
     }

@@ -6,7 +6,7 @@ use crate::contract::volumes::Source;
 use crate::stage::identity;
 use crate::stage::journal::{Journal, Loaded, StepRecord};
 use crate::stage::report::{Reporter, with_causes};
-use crate::step::{Context, Later, Outcome, Step};
+use crate::step::{Context, Outcome, RetryLater, Step};
 use crate::steps::join::pass;
 use crate::system::backoff::{Backoff, chance};
 use crate::system::hostname;
@@ -16,17 +16,17 @@ use std::cell::RefCell;
 use std::time::{Duration, Instant};
 
 /// The work on one instance.
-pub struct Work<'a, 'r> {
+pub struct StageRunner<'a, 'r> {
     root: &'a Root,
     source: &'a Source,
     seed: &'a Seed,
     journal: Journal,
-    kept: Option<String>,
+    identity_locked: Option<String>,
     remarks: Vec<String>,
     reporter: RefCell<&'a mut Reporter<'r>>,
 }
 
-impl<'a, 'r> Work<'a, 'r> {
+impl<'a, 'r> StageRunner<'a, 'r> {
     /// Goes on with the journal of this instance, or begins one. The journal is on disk
     /// before any step runs, because it holds the names that the steps look for.
     pub fn begin(
@@ -38,11 +38,11 @@ impl<'a, 'r> Work<'a, 'r> {
     ) -> Result<Self> {
         let instance = &seed.meta_data.instance_id;
         let current = hostname::current(root)?;
-        let kept = identity::kept(root, seed, &current)?;
+        let identity_locked = identity::lock_reason(root, seed, &current)?;
         let journal = match loaded {
             Loaded::Found(journal) if journal.instance == *instance => journal.clone(),
             _ => {
-                let name = match (&kept, seed.hostname()) {
+                let name = match (&identity_locked, seed.hostname()) {
                     (None, name) if !name.is_empty() => name,
                     _ => &current,
                 };
@@ -53,12 +53,12 @@ impl<'a, 'r> Work<'a, 'r> {
             }
         };
         reporter.introduce(&journal);
-        Ok(Work {
+        Ok(StageRunner {
             root,
             source,
             seed,
             journal,
-            kept,
+            identity_locked,
             remarks: Vec::new(),
             reporter: RefCell::new(reporter),
         })
@@ -129,7 +129,7 @@ impl<'a, 'r> Work<'a, 'r> {
                 Err(error) if stage == Stage::Join => error,
                 other => return other,
             };
-            let Some(later) = error.downcast_ref::<Later>() else {
+            let Some(later) = error.downcast_ref::<RetryLater>() else {
                 return Err(error);
             };
             let pause = backoff.pause(attempt, later.at_least, chance());
@@ -171,7 +171,7 @@ impl<'a, 'r> Work<'a, 'r> {
             fqdn: identity::fqdn(self.root, self.seed, &self.journal.name)?,
             old_names: self.journal.old_names.clone(),
             unnamed: identity::is_unnamed(self.seed, &self.journal.name),
-            kept: self.kept.clone(),
+            identity_locked: self.identity_locked.clone(),
             attempt,
             log: &log,
         };
@@ -193,12 +193,12 @@ mod tests {
         assert_eq!(context.attempt, RUNS.fetch_add(1, Ordering::SeqCst) + 1);
         match context.attempt {
             3 => Ok(Outcome::changed("at last")),
-            _ => Err(Later::because("no quorum").into()),
+            _ => Err(RetryLater::because("no quorum").into()),
         }
     }
 
     fn never(_: &Context) -> Result<Outcome> {
-        Err(Later::because("no quorum").into())
+        Err(RetryLater::because("no quorum").into())
     }
 
     fn at_once(_: &Context) -> Result<Outcome> {
@@ -217,8 +217,9 @@ mod tests {
         let seed = seed::parse("instance-id: i-1\n", &user, None).unwrap();
         let source = Source::Folder(folder.path().to_owned());
         let mut reporter = Reporter::new(&root, stage);
-        let mut work = Work::begin(&root, &source, &seed, &Loaded::Missing, &mut reporter).unwrap();
-        let result = work.stage(stage, &[step]);
+        let mut runner =
+            StageRunner::begin(&root, &source, &seed, &Loaded::Missing, &mut reporter).unwrap();
+        let result = runner.stage(stage, &[step]);
         (result, State::load(&root).unwrap())
     }
 

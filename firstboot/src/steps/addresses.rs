@@ -3,7 +3,7 @@
 //! The network service is somebody else's, and a machine whose network did not come up is not
 //! configured, whatever was written.
 
-use crate::step::{Context, Later, Outcome};
+use crate::step::{Context, Outcome, RetryLater};
 use crate::system::addresses;
 use anyhow::{Result, bail};
 use std::net::IpAddr;
@@ -18,8 +18,8 @@ pub fn run(context: &Context) -> Result<Outcome> {
     if !context.root.is_live() {
         return Ok(Outcome::unchanged_because("not the running machine"));
     }
-    if let Some(kept) = context.keep() {
-        return Ok(kept);
+    if let Some(locked) = context.locked_outcome() {
+        return Ok(locked);
     }
     let Some(network) = &context.seed.network else {
         return Ok(Outcome::unchanged_because("no network in the seed"));
@@ -39,7 +39,7 @@ pub fn run(context: &Context) -> Result<Outcome> {
             );
             // A cable may be plugged in later, and the join waits for as long as it takes.
             if context.seed.cluster().is_some() {
-                return Err(Later::because(reason).into());
+                return Err(RetryLater::because(reason).into());
             }
             bail!(reason);
         }

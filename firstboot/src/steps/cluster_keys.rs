@@ -4,7 +4,7 @@
 //! because an administrator wants it so: they are named, with the command that removes them,
 //! and never removed.
 
-use crate::cluster::pmxcfs::later_if_mended;
+use crate::cluster::pmxcfs::retry_if_passing;
 use crate::step::{Context, Outcome};
 use anyhow::Result;
 
@@ -14,7 +14,7 @@ const TAIL: usize = 24;
 
 /// Looks, and says what it found.
 pub fn run(context: &Context) -> Result<Outcome> {
-    let text = context.root.read_text(FILE).map_err(later_if_mended)?;
+    let text = context.root.read_text(FILE).map_err(retry_if_passing)?;
     let text = text.unwrap_or_default();
     let keys = &context.seed.user_data.ssh_authorized_keys;
     let found: Vec<&str> = keys

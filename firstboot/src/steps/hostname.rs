@@ -6,8 +6,8 @@ use anyhow::{Context as _, Result};
 
 /// Makes the short name this machine's own.
 pub fn run(context: &Context) -> Result<Outcome> {
-    if let Some(kept) = context.keep_name() {
-        return Ok(kept);
+    if let Some(locked) = context.name_locked_outcome() {
+        return Ok(locked);
     }
     let before = context.root.read_text(FILE)?.unwrap_or_default();
     let mut changed = context

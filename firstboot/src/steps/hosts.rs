@@ -12,8 +12,8 @@ use std::net::IpAddr;
 
 /// Makes the name stand for the node's address.
 pub fn run(context: &Context) -> Result<Outcome> {
-    if let Some(kept) = context.keep_name() {
-        return Ok(kept);
+    if let Some(locked) = context.name_locked_outcome() {
+        return Ok(locked);
     }
     let before = context.root.read_text(FILE)?;
     let address = context.address().unwrap_or(NO_ADDRESS);

@@ -7,8 +7,8 @@ const FILE: &str = "/etc/mailname";
 
 /// Makes the mail name the full name.
 pub fn run(context: &Context) -> Result<Outcome> {
-    if let Some(kept) = context.keep_name() {
-        return Ok(kept);
+    if let Some(locked) = context.name_locked_outcome() {
+        return Ok(locked);
     }
     let text = format!("{}\n", context.fqdn);
     let changed = context.root.ensure(FILE, text.as_bytes(), 0o644)?;

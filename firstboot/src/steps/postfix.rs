@@ -10,8 +10,8 @@ const FILE: &str = "/etc/postfix/main.cf";
 
 /// Makes mail for and from this machine carry its name.
 pub fn run(context: &Context) -> Result<Outcome> {
-    if let Some(kept) = context.keep_name() {
-        return Ok(kept);
+    if let Some(locked) = context.name_locked_outcome() {
+        return Ok(locked);
     }
     let Some(before) = context.root.read_text(FILE)? else {
         return Ok(Outcome::unchanged_because("postfix is not installed"));

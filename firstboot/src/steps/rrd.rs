@@ -10,8 +10,8 @@ const FOLDER: &str = "/var/lib/rrdcached/db";
 
 /// Renames every file and folder of an old name.
 pub fn run(context: &Context) -> Result<Outcome> {
-    if let Some(kept) = context.keep_name() {
-        return Ok(kept);
+    if let Some(locked) = context.name_locked_outcome() {
+        return Ok(locked);
     }
     let mut renamed = Vec::new();
     let mut left = Vec::new();

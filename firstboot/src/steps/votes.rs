@@ -4,9 +4,9 @@
 //! ends when corosync itself counts the new votes.
 
 use crate::cluster::corosync_conf::store::{FILE, Pmxcfs, Store};
-use crate::cluster::votes::{counted, holds, settle};
+use crate::cluster::votes::{counted, holds, set_votes};
 use crate::cluster::{cut_joins, pmxcfs};
-use crate::step::{Context, Later, Outcome};
+use crate::step::{Context, Outcome, RetryLater};
 use anyhow::{Context as _, Result};
 use std::ffi::OsStr;
 use std::time::{Duration, Instant};
@@ -37,7 +37,7 @@ pub fn run(context: &Context) -> Result<Outcome> {
     let mut before = None;
     for _ in 0..ROUNDS {
         let up = counted(context)?.others;
-        let was = settle(&store, &context.name, votes, up)?;
+        let was = set_votes(&store, &context.name, votes, up)?;
         before = before.or(was);
         wait_until_counted(context, &store, votes)?;
         if holds(&store, &context.name, votes)? {
@@ -47,7 +47,7 @@ pub fn run(context: &Context) -> Result<Outcome> {
             });
         }
     }
-    Err(Later::because(format!(
+    Err(RetryLater::because(format!(
         "{FILE} did not keep the votes of this node: others keep changing it"
     ))
     .into())
@@ -67,7 +67,7 @@ fn wait_until_counted(context: &Context, store: &dyn Store, votes: u32) -> Resul
                 Ok(own) => format!("corosync counts {own} votes of this node, not {votes}"),
                 Err(error) => format!("{error:#}"),
             };
-            return Err(Later::because(format!(
+            return Err(RetryLater::because(format!(
                 "{seen}, {} s after {FILE} says so; see journalctl -u corosync",
                 COUNT_WAIT.as_secs()
             ))
@@ -80,7 +80,7 @@ fn wait_until_counted(context: &Context, store: &dyn Store, votes: u32) -> Resul
                 .root
                 .run("corosync-cfgtool", &[OsStr::new("-R")], b"")
                 .context("corosync does not read its configuration again")
-                .map_err(|error| Later::because(format!("{error:#}")))?;
+                .map_err(|error| RetryLater::because(format!("{error:#}")))?;
         }
         std::thread::sleep(Duration::from_millis(500));
     }

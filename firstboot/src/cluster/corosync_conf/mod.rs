@@ -74,7 +74,7 @@ impl Conf {
 }
 
 /// Reads a text.
-pub fn read(text: &str) -> Result<Conf, Problem> {
+pub fn parse(text: &str) -> Result<Conf, Problem> {
     let layout = Layout::of(text)?;
     let node = |entry: &Entry| Node {
         name: entry.name().to_owned(),

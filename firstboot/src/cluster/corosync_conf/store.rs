@@ -9,7 +9,7 @@
 
 use crate::cluster::corosync_conf;
 use crate::cluster::pmxcfs::short_pause;
-use crate::step::Later;
+use crate::step::RetryLater;
 use crate::system::root::Root;
 use anyhow::{Context, Result};
 use rustix::fs::{AtFlags, CWD, Timespec, Timestamps};
@@ -45,7 +45,7 @@ pub fn is_usable(root: &Root) -> bool {
             std::thread::sleep(GAP);
         }
         let text = root.read_text(FILE).ok().flatten();
-        text.is_some_and(|text| corosync_conf::read(&text).is_ok())
+        text.is_some_and(|text| corosync_conf::parse(&text).is_ok())
     })
 }
 
@@ -145,7 +145,9 @@ impl Store for Pmxcfs<'_> {
             .and_then(|path| fs::metadata(path).ok());
         let age = there.and_then(|there| there.modified().ok()?.elapsed().ok());
         if age.is_some_and(|age| age < EDITED) {
-            return Err(Later::because(format!("{NEW} is there: somebody is changing it")).into());
+            return Err(
+                RetryLater::because(format!("{NEW} is there: somebody is changing it")).into(),
+            );
         }
         self.root.write_plain(NEW, new.as_bytes())
     }

@@ -62,7 +62,7 @@ fn two_lines_of_a_real_file_change() {
             "+  config_version: 3"
         ]
     );
-    let conf = read(&after).unwrap();
+    let conf = parse(&after).unwrap();
     assert_eq!(conf.version, 3);
     assert_eq!(
         (conf.votes("alpha"), conf.votes("beta")),
@@ -85,7 +85,7 @@ fn an_entry_without_votes_gets_the_setting() {
     let after = with_votes(&text, &[("beta", 0)]).unwrap().unwrap();
     let expected = "    nodeid: 2\n    ring0_addr: 10.99.0.12\n    quorum_votes: 0\n  }\n}";
     assert!(after.contains(expected), "{after}");
-    assert_eq!(read(&after).unwrap().votes("beta"), Some(0));
+    assert_eq!(parse(&after).unwrap().votes("beta"), Some(0));
 }
 
 #[test]
@@ -125,7 +125,7 @@ fn the_last_vote_is_not_taken() {
 
 #[test]
 fn what_is_no_corosync_conf_is_refused() {
-    let changed = |from: &str, to: &str| read(&JOINED.replacen(from, to, 1));
+    let changed = |from: &str, to: &str| parse(&JOINED.replacen(from, to, 1));
     assert_eq!(changed("  config_version: 2\n", ""), Err(Problem::Version));
     let twice = "  config_version: 2\n  config_version: 2\n";
     assert_eq!(
@@ -145,8 +145,8 @@ fn what_is_no_corosync_conf_is_refused() {
         Err(Problem::Line(2, "debug off".into()))
     );
     assert_eq!(changed("  to_syslog: yes\n}", ""), Err(Problem::Braces));
-    assert_eq!(read("}\n"), Err(Problem::Braces));
-    assert_eq!(read(""), Err(Problem::Version));
+    assert_eq!(parse("}\n"), Err(Problem::Braces));
+    assert_eq!(parse(""), Err(Problem::Version));
     let top = format!("config_version: {}", u64::MAX);
     let full = JOINED.replace("config_version: 2", &top);
     assert_eq!(with_votes(&full, &[("beta", 0)]), Err(Problem::Version));

@@ -145,7 +145,7 @@ pub fn watch(root: &Root, name: &dyn Fn() -> Option<String>, tell: &dyn Fn(&str)
 /// corosync itself.
 fn bring_up_to_date(root: &Root, name: &str, stopped: bool) -> Option<String> {
     let _busy = services(root, Duration::ZERO)?;
-    restart_corosync::up_to_date(root, name, stopped).unwrap_or_else(|error| {
+    restart_corosync::with_newest_conf(root, name, stopped).unwrap_or_else(|error| {
         Some(match stopped {
             true => format!("corosync has stopped, and cannot be brought back yet: {error:#}"),
             false => format!("{error:#}"),

@@ -65,7 +65,7 @@ pub fn guard(root: &Root, name: &str) -> Result<Option<String>> {
         return match restart_corosync::compare(&answer.conf, &own, name, &addresses::is_own) {
             Compared::Same => Ok(None),
             Compared::Newer => {
-                restart_corosync::take(root, &answer)?;
+                restart_corosync::take_conf(root, &answer)?;
                 Ok(Some(format!(
                     "{CONF} had version {}: version {version} was taken from {from} before corosync \
                      starts",
@@ -100,7 +100,7 @@ mod tests {
     fn the_own_addresses_are_those_of_the_own_entry() {
         let text = "nodelist {\n  node {\n    name: alpha\n    ring0_addr: 10.0.0.1\n  }\n  node {\n    \
                     name: vm42\n    ring0_addr: 10.0.0.42\n    ring1_addr: 10.1.0.42\n  }\n}\ntotem {\n  config_version: 3\n}\n";
-        let conf = corosync_conf::read(text).unwrap();
+        let conf = corosync_conf::parse(text).unwrap();
         let own: Vec<IpAddr> = ["10.0.0.42", "10.1.0.42"]
             .map(|a| a.parse().unwrap())
             .to_vec();

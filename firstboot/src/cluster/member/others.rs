@@ -155,7 +155,7 @@ fn one(root: &Root, node: &Node, address: &str, limit: Duration) -> Result<(Conf
             words => words.trim_start_matches("ssh: ").to_owned(),
         });
     }
-    let conf = corosync_conf::read(&ended.output)
+    let conf = corosync_conf::parse(&ended.output)
         .map_err(|problem| format!("its {CONF} cannot be used: {problem}"))?;
     Ok((conf, ended.output))
 }

@@ -42,7 +42,7 @@ pub fn compare(other: &Conf, own: &Conf, name: &str, is_own: &dyn Fn(&str) -> bo
 }
 
 /// Writes the newer file whole and durably.
-pub fn take(root: &Root, answer: &Answer) -> Result<()> {
+pub fn take_conf(root: &Root, answer: &Answer) -> Result<()> {
     root.ensure(CONF, answer.text.as_bytes(), 0o644).map(drop)
 }
 
@@ -53,7 +53,7 @@ pub fn take(root: &Root, answer: &Answer) -> Result<()> {
 ///
 /// Returns what was done; `None` when there was nothing to do. An error says why it cannot be done
 /// yet.
-pub fn up_to_date(root: &Root, name: &str, stopped: bool) -> Result<Option<String>> {
+pub fn with_newest_conf(root: &Root, name: &str, stopped: bool) -> Result<Option<String>> {
     let own = match stopped {
         true => own_conf(root)?,
         false => effective_conf(root)?,
@@ -77,7 +77,7 @@ pub fn up_to_date(root: &Root, name: &str, stopped: bool) -> Result<Option<Strin
             )))
         }
         Compared::Newer => {
-            take(root, answer)?;
+            take_conf(root, answer)?;
             restart(root)?;
             let how = match stopped {
                 true => "had stopped",
@@ -116,7 +116,7 @@ mod tests {
             ));
         }
         text += &format!("}}\n\ntotem {{\n  cluster_name: c\n  config_version: {version}\n}}\n");
-        crate::cluster::corosync_conf::read(&text).unwrap()
+        crate::cluster::corosync_conf::parse(&text).unwrap()
     }
 
     #[test]

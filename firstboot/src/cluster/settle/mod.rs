@@ -5,8 +5,8 @@
 //! carries the digest of the text that it was made from (`--digest`), the tool refuses it when
 //! that text is no longer there, and what counts is the file as it is read afterwards.
 
-use crate::cluster::pmxcfs::{LOCK_GONE, later_if_mended, short_pause};
-use crate::step::{Later, Outcome};
+use crate::cluster::pmxcfs::{LOCK_GONE, retry_if_passing, short_pause};
+use crate::step::{Outcome, RetryLater};
 use crate::system::root::Root;
 use anyhow::Result;
 use std::ffi::OsStr;
@@ -42,7 +42,7 @@ impl Shared for Tool<'_> {
     }
 
     fn text(&self) -> Result<String> {
-        let text = self.root.read_text(self.file).map_err(later_if_mended)?;
+        let text = self.root.read_text(self.file).map_err(retry_if_passing)?;
         Ok(text.unwrap_or_default())
     }
 
@@ -83,12 +83,12 @@ pub struct Settled {
 
 /// What several of them come to.
 #[derive(Debug, Default)]
-pub struct Report {
+pub struct Changes {
     changed: Vec<String>,
     left: Vec<String>,
 }
 
-impl Report {
+impl Changes {
     /// Adds one; what was left as it is also goes to the log.
     pub fn add(&mut self, settled: Settled, log: &dyn Fn(&str)) {
         self.changed.extend(settled.changed);
@@ -131,19 +131,19 @@ pub fn settle(file: &dyn Shared, plan: impl Fn(&str) -> Plan) -> Result<Settled>
             settled.changed = Some(what);
             continue;
         };
-        match judge(&error) {
+        match classify(&error) {
             Refusal::Overtaken => {
                 last = format!("; the last time: {}", one_line(&error));
                 file.pause();
             }
             Refusal::Passing(at_least) => {
                 let reason = one_line(&error);
-                return Err(Later { reason, at_least }.into());
+                return Err(RetryLater { reason, at_least }.into());
             }
             Refusal::Final => return Err(error),
         }
     }
-    Err(Later::because(format!(
+    Err(RetryLater::because(format!(
         "{} did not become as it is to be in {TRIES} tries, because others change it{last}",
         file.name()
     ))
@@ -164,7 +164,7 @@ enum Refusal {
 /// Judges by the tool's own words (read in pve-cluster, pve-storage and pve-ha-manager); the
 /// exit code is the same for all of them. What is not known, such as an NFS server that does
 /// not answer, may pass.
-fn judge(error: &anyhow::Error) -> Refusal {
+fn classify(error: &anyhow::Error) -> Refusal {
     let text = format!("{error:#}");
     // The first line is the command line.
     let Some((_, said)) = text.split_once('\n') else {

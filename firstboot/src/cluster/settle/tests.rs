@@ -87,28 +87,32 @@ fn set(_: &str, words: &[String]) -> Result<String, String> {
 
 #[test]
 fn the_words_of_the_tools() {
-    let judged = |said: &str| judge(&anyhow::anyhow!("a program failed (255): pvesm x\n{said}"));
+    let classified =
+        |said: &str| classify(&anyhow::anyhow!("a program failed (255): pvesm x\n{said}"));
     let digest = "update storage failed: detected modified configuration - file changed by \
                   other user? Try again.";
-    assert_eq!(judged(digest), Refusal::Overtaken);
+    assert_eq!(classified(digest), Refusal::Overtaken);
     let there = "create storage failed: storage ID 'lab' already defined";
-    assert_eq!(judged(there), Refusal::Overtaken);
+    assert_eq!(classified(there), Refusal::Overtaken);
     let held = "cfs-lock 'file-storage_cfg' error: got lock request timeout";
-    assert_eq!(judged(held), Refusal::Passing(LOCK_GONE));
+    assert_eq!(classified(held), Refusal::Passing(LOCK_GONE));
     let inquorate = "create storage failed: cfs-lock 'file-storage_cfg' error: no quorum!";
-    assert_eq!(judged(inquorate), Refusal::Passing(Duration::ZERO));
+    assert_eq!(classified(inquorate), Refusal::Passing(Duration::ZERO));
     let off = "create storage failed: storage 'lab' is not online";
-    assert_eq!(judged(off), Refusal::Passing(Duration::ZERO));
+    assert_eq!(classified(off), Refusal::Passing(Duration::ZERO));
     let gone = "update HA rules failed: HA rule 'keep' does not exist";
-    assert_eq!(judged(gone), Refusal::Overtaken);
+    assert_eq!(classified(gone), Refusal::Overtaken);
     let mount = "unable to activate storage 'lab' - directory '/mnt/pve/lab' does not exist or is \
                  unreachable";
-    assert_eq!(judged(mount), Refusal::Passing(Duration::ZERO));
+    assert_eq!(classified(mount), Refusal::Passing(Duration::ZERO));
     let number = "mount.nfs: rsize=32400 is refused";
-    assert_eq!(judged(number), Refusal::Passing(Duration::ZERO));
-    assert_eq!(judged("400 Parameter verification failed."), Refusal::Final);
+    assert_eq!(classified(number), Refusal::Passing(Duration::ZERO));
+    assert_eq!(
+        classified("400 Parameter verification failed."),
+        Refusal::Final
+    );
     let missing = anyhow::anyhow!("cannot start: pvesm x");
-    assert_eq!(judge(&missing), Refusal::Final);
+    assert_eq!(classify(&missing), Refusal::Final);
 }
 
 #[test]
@@ -156,7 +160,7 @@ fn it_is_left_for_later_when_there_is_no_end_of_changes() {
     let always = |moment| *text.borrow_mut() = format!("a,{moment}");
     let file = Cluster::new(&text, set, &always);
     let error = settle(&file, appending("b")).unwrap_err();
-    let reason = error.downcast::<Later>().unwrap().reason;
+    let reason = error.downcast::<RetryLater>().unwrap().reason;
     let begin = "the file did not become as it is to be in 10 tries, because others change it; the \
                  last time: ";
     let end = "; detected modified configuration - file changed by other user? Try again.";
@@ -173,7 +177,7 @@ fn the_reason_for_later_holds_the_tools_words() {
     }
     let text = RefCell::new("a".to_owned());
     let error = settle(&Cluster::new(&text, off, &|_| {}), appending("b")).unwrap_err();
-    let later = error.downcast::<Later>().unwrap();
+    let later = error.downcast::<RetryLater>().unwrap();
     assert_eq!(later.at_least, Duration::ZERO);
     assert!(
         later
@@ -244,5 +248,5 @@ fn a_real_program_is_run_until_the_file_shows_it() {
     };
     let error = settle(&missing, words).unwrap_err();
     assert_eq!(error.to_string(), "cannot start: /nowhere/pvesm set");
-    assert!(!error.is::<Later>());
+    assert!(!error.is::<RetryLater>());
 }

@@ -3,9 +3,9 @@
 
 use crate::cluster::corosync_conf::store::{FILE, Pmxcfs, Store};
 use crate::cluster::corosync_conf::{self, Conf, Problem};
-use crate::cluster::pmxcfs::{LOCK_GONE, later_if_mended};
+use crate::cluster::pmxcfs::{LOCK_GONE, retry_if_passing};
 use crate::cluster::quorum::{self, Count};
-use crate::step::{Context, Later};
+use crate::step::{Context, RetryLater};
 use anyhow::Result;
 use std::ffi::OsStr;
 
@@ -15,18 +15,19 @@ const TRIES: usize = 10;
 /// had before, when that was another number. That they count is for the step to see.
 pub fn claim(context: &Context, votes: u32) -> Result<Option<u32>> {
     let up = counted(context)?.others;
-    settle(&Pmxcfs::new(context.root), &context.name, votes, up)
+    set_votes(&Pmxcfs::new(context.root), &context.name, votes, up)
 }
 
-fn read(store: &dyn Store) -> Result<String> {
-    let text = store.read().map_err(later_if_mended)?;
-    let missing = || Later::because(format!("this node is in no cluster: {FILE} is not there"));
+fn conf_text(store: &dyn Store) -> Result<String> {
+    let text = store.read().map_err(retry_if_passing)?;
+    let missing =
+        || RetryLater::because(format!("this node is in no cluster: {FILE} is not there"));
     Ok(text.ok_or_else(missing)?)
 }
 
 /// Whether the file has these votes for the node `name`.
 pub fn holds(store: &dyn Store, name: &str, votes: u32) -> Result<bool> {
-    let conf = corosync_conf::read(&read(store)?).map_err(problem)?;
+    let conf = corosync_conf::parse(&conf_text(store)?).map_err(problem)?;
     Ok(conf.votes(name) == Some(votes))
 }
 
@@ -35,14 +36,14 @@ pub fn holds(store: &dyn Store, name: &str, votes: u32) -> Result<bool> {
 fn problem(problem: Problem) -> anyhow::Error {
     let text = format!("cannot use {FILE}: {problem}");
     match problem {
-        Problem::NoNode(_) => Later::because(text).into(),
+        Problem::NoNode(_) => RetryLater::because(text).into(),
         _ => anyhow::anyhow!(text),
     }
 }
 
 /// Makes the file hold the votes; returns what this node had before, when that was changed.
 /// `up` are the votes of the other nodes that are switched on.
-pub fn settle(store: &dyn Store, name: &str, votes: u32, up: u32) -> Result<Option<u32>> {
+pub fn set_votes(store: &dyn Store, name: &str, votes: u32, up: u32) -> Result<Option<u32>> {
     let mut before = None;
     change(
         store,
@@ -65,18 +66,18 @@ pub fn change(
 ) -> Result<()> {
     // The new text, and what the old one says; `None` where nothing is to be changed.
     let plan = |text: &str| -> Result<Option<(Conf, String)>> {
-        let conf = corosync_conf::read(text).map_err(problem)?;
+        let conf = corosync_conf::parse(text).map_err(problem)?;
         let votes = wanted(&conf);
         let votes: Vec<(&str, u32)> = votes.iter().map(|(name, n)| (&**name, *n)).collect();
         let new = corosync_conf::with_votes(text, &votes).map_err(problem)?;
         Ok(new.map(|new| (conf, new)))
     };
     for _ in 0..TRIES {
-        if plan(&read(store)?)?.is_none() {
+        if plan(&conf_text(store)?)?.is_none() {
             return Ok(());
         }
         let Some(lock) = Locked::take(store)? else {
-            return Err(Later {
+            return Err(RetryLater {
                 reason: format!(
                     "another node is changing {FILE}, or died while it did: the lock is held"
                 ),
@@ -85,20 +86,20 @@ pub fn change(
             .into());
         };
         // Again, now that nobody who keeps to the lock can change it.
-        let text = read(store)?;
+        let text = conf_text(store)?;
         if let Some((conf, new)) = plan(&text)? {
             allow(&conf, &new)?;
-            store.prepare(&new).map_err(later_if_mended)?;
-            store.activate(&text).map_err(later_if_mended)?;
+            store.prepare(&new).map_err(retry_if_passing)?;
+            store.activate(&text).map_err(retry_if_passing)?;
         }
         lock.release()?;
         // Somebody without the lock may have come first, or last.
-        if plan(&read(store)?)?.is_none() {
+        if plan(&conf_text(store)?)?.is_none() {
             return Ok(());
         }
         store.pause();
     }
-    Err(Later::because(format!(
+    Err(RetryLater::because(format!(
         "{FILE} was changed by others {TRIES} times while this node changed it"
     ))
     .into())
@@ -107,13 +108,13 @@ pub fn change(
 /// A vote taken away, or given, must not leave the nodes that are up without a majority:
 /// nobody could write to the cluster until others are switched on.
 fn keeps_quorum(new: &str, votes: u32, up: u32) -> Result<()> {
-    let conf = corosync_conf::read(new).map_err(problem)?;
+    let conf = corosync_conf::parse(new).map_err(problem)?;
     let all: u64 = conf.nodes.iter().map(|node| u64::from(node.votes)).sum();
     let up = u64::from(up) + u64::from(votes);
     if up * 2 > all {
         return Ok(());
     }
-    Err(Later::because(format!(
+    Err(RetryLater::because(format!(
         "with {votes} votes of this node, {up} of {all} votes would be up, and the cluster \
          without quorum"
     ))
@@ -128,13 +129,13 @@ struct Locked<'a> {
 
 impl<'a> Locked<'a> {
     fn take(store: &'a dyn Store) -> Result<Option<Self>> {
-        let held = store.lock().map_err(later_if_mended)?;
+        let held = store.lock().map_err(retry_if_passing)?;
         Ok(held.then(|| Locked { store, held }))
     }
 
     fn release(mut self) -> Result<()> {
         self.held = false;
-        self.store.unlock().map_err(later_if_mended)
+        self.store.unlock().map_err(retry_if_passing)
     }
 }
 
@@ -152,9 +153,10 @@ pub fn counted(context: &Context) -> Result<Count> {
     let text = context
         .root
         .run("corosync-quorumtool", &[OsStr::new("-l")], b"")
-        .map_err(|error| Later::because(format!("corosync does not answer: {error:#}")))?;
-    let missing = || Later::because("corosync-quorumtool -l does not show this node".to_owned());
-    Ok(quorum::read(&text).ok_or_else(missing)?)
+        .map_err(|error| RetryLater::because(format!("corosync does not answer: {error:#}")))?;
+    let missing =
+        || RetryLater::because("corosync-quorumtool -l does not show this node".to_owned());
+    Ok(quorum::parse(&text).ok_or_else(missing)?)
 }
 
 #[cfg(test)]

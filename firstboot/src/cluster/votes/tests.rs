@@ -14,7 +14,7 @@ fn conf(nodes: &[(&str, u32)], version: u64) -> String {
 }
 
 fn votes_in(text: &str, name: &str) -> Option<u32> {
-    corosync_conf::read(text).unwrap().votes(name)
+    corosync_conf::parse(text).unwrap().votes(name)
 }
 
 /// What all nodes share.
@@ -100,7 +100,7 @@ impl Store for Node<'_> {
     fn pause(&self) {}
 }
 
-fn later(result: Result<Option<u32>>) -> Later {
+fn later(result: Result<Option<u32>>) -> RetryLater {
     result.unwrap_err().downcast().unwrap()
 }
 
@@ -110,7 +110,7 @@ const NOBODY: &dyn Fn(usize) = &|_| {};
 fn nothing_is_written_when_the_votes_are_there() {
     let shared = Shared::new(conf(&[("a", 1), ("b", 0)], 4));
     let node = Node::new(&shared, NOBODY);
-    assert_eq!(settle(&node, "b", 0, 1).unwrap(), None);
+    assert_eq!(set_votes(&node, "b", 0, 1).unwrap(), None);
     assert_eq!(node.moments.get(), 1);
 }
 
@@ -126,7 +126,7 @@ fn two_nodes_that_meet_at_any_moment_both_get_their_votes() {
                     let mut other = Node::new(&shared, NOBODY);
                     other.keeps_to_the_lock = keeps_to_the_lock;
                     was_locked.set(keeps_to_the_lock && shared.locked.get());
-                    let result = settle(&other, "c", 0, 2);
+                    let result = set_votes(&other, "c", 0, 2);
                     match was_locked.get() {
                         true => assert_eq!(later(result).at_least, LOCK_GONE),
                         false => assert_eq!(result.unwrap(), Some(1)),
@@ -134,20 +134,20 @@ fn two_nodes_that_meet_at_any_moment_both_get_their_votes() {
                 }
             };
             let node = Node::new(&shared, &other);
-            assert_eq!(settle(&node, "b", 0, 2).unwrap(), Some(1), "{meeting}");
+            assert_eq!(set_votes(&node, "b", 0, 2).unwrap(), Some(1), "{meeting}");
             assert!(!shared.locked.get(), "the lock was left behind ({meeting})");
             if node.moments.get() <= meeting {
                 last = meeting;
                 break;
             }
             if was_locked.get() {
-                settle(&Node::new(&shared, NOBODY), "c", 0, 2).unwrap();
+                set_votes(&Node::new(&shared, NOBODY), "c", 0, 2).unwrap();
             }
             let text = shared.text();
             assert_eq!(votes_in(&text, "a"), Some(1));
             assert_eq!(votes_in(&text, "b"), Some(0), "{meeting}");
             assert_eq!(votes_in(&text, "c"), Some(0), "{meeting}");
-            assert_eq!(corosync_conf::read(&text).unwrap().version, 6);
+            assert_eq!(corosync_conf::parse(&text).unwrap().version, 6);
         }
         assert!(last >= 7, "only {last} moments");
     }
@@ -161,13 +161,13 @@ fn a_node_that_joins_meanwhile_is_not_lost() {
             // Without the lock, which is the worse case.
             if moment == meeting {
                 let text = shared.text();
-                let version = corosync_conf::read(&text).unwrap().version;
+                let version = corosync_conf::parse(&text).unwrap().version;
                 let b = votes_in(&text, "b").unwrap();
                 let joined = conf(&[("a", 1), ("b", b), ("c", 1)], version + 1);
                 shared.text.replace(Some(joined));
             }
         };
-        settle(&Node::new(&shared, &join), "b", 0, 2).unwrap();
+        set_votes(&Node::new(&shared, &join), "b", 0, 2).unwrap();
         let text = shared.text();
         assert_eq!(votes_in(&text, "b"), Some(0), "{meeting}");
         assert_eq!(votes_in(&text, "c"), Some(1), "{meeting}");
@@ -185,7 +185,7 @@ fn a_change_that_was_overwritten_is_made_again() {
         }
     };
     let node = Node::new(&shared, &save);
-    assert_eq!(settle(&node, "b", 0, 1).unwrap(), Some(1));
+    assert_eq!(set_votes(&node, "b", 0, 1).unwrap(), Some(1));
     assert_eq!(votes_in(&shared.text(), "b"), Some(0));
     assert!(node.moments.get() > 7, "it was made only once");
 }
@@ -198,7 +198,7 @@ fn changes_without_end_are_for_later() {
             .text
             .replace(Some(conf(&[("a", 1), ("b", 1)], moment as u64)));
     };
-    let reason = later(settle(&Node::new(&shared, &always), "b", 0, 1)).reason;
+    let reason = later(set_votes(&Node::new(&shared, &always), "b", 0, 1)).reason;
     assert!(
         reason.ends_with("10 times while this node changed it"),
         "{reason}"
@@ -211,13 +211,13 @@ fn the_quorum_is_not_given_away() {
     // Three of five: without this vote, two of four would be no majority.
     let nodes = [("a", 1), ("b", 1), ("c", 1), ("d", 1), ("e", 1)];
     let shared = Shared::new(conf(&nodes, 4));
-    let reason = later(settle(&Node::new(&shared, NOBODY), "c", 0, 2)).reason;
+    let reason = later(set_votes(&Node::new(&shared, NOBODY), "c", 0, 2)).reason;
     assert!(reason.contains("2 of 4 votes would be up"), "{reason}");
     assert_eq!(votes_in(&shared.text(), "c"), Some(1));
     assert!(!shared.locked.get());
-    settle(&Node::new(&shared, NOBODY), "c", 0, 3).unwrap();
+    set_votes(&Node::new(&shared, NOBODY), "c", 0, 3).unwrap();
     // Nor by raising what the others then lack.
-    let error = settle(&Node::new(&shared, NOBODY), "a", 3, 0);
+    let error = set_votes(&Node::new(&shared, NOBODY), "a", 3, 0);
     let reason = later(error).reason;
     assert!(reason.contains("3 of 6 votes would be up"), "{reason}");
 }
@@ -225,15 +225,15 @@ fn the_quorum_is_not_given_away() {
 #[test]
 fn what_time_mends_and_what_it_does_not() {
     let shared = Shared::new(conf(&[("a", 1)], 4));
-    let reason = later(settle(&Node::new(&shared, NOBODY), "b", 0, 1)).reason;
+    let reason = later(set_votes(&Node::new(&shared, NOBODY), "b", 0, 1)).reason;
     assert_eq!(
         reason,
         "cannot use /etc/pve/corosync.conf: b is not in its nodelist"
     );
-    let error = settle(&Node::new(&shared, NOBODY), "a", 0, 1).unwrap_err();
-    assert!(!error.is::<Later>(), "{error:#}");
+    let error = set_votes(&Node::new(&shared, NOBODY), "a", 0, 1).unwrap_err();
+    assert!(!error.is::<RetryLater>(), "{error:#}");
     shared.text.replace(None);
-    let reason = later(settle(&Node::new(&shared, NOBODY), "a", 0, 1)).reason;
+    let reason = later(set_votes(&Node::new(&shared, NOBODY), "a", 0, 1)).reason;
     assert!(reason.starts_with("this node is in no cluster"), "{reason}");
 }
 
@@ -253,8 +253,8 @@ fn eight_nodes_on_one_file_system() {
                 let root = Root::new(base);
                 let store = Pmxcfs::new(&root);
                 // Held by seven others in turn, the lock may be refused: come again.
-                while let Err(error) = settle(&store, name, 0, 16) {
-                    assert_eq!(error.downcast::<Later>().unwrap().at_least, LOCK_GONE);
+                while let Err(error) = set_votes(&store, name, 0, 16) {
+                    assert_eq!(error.downcast::<RetryLater>().unwrap().at_least, LOCK_GONE);
                 }
             });
         }
@@ -263,7 +263,7 @@ fn eight_nodes_on_one_file_system() {
     for name in names {
         assert_eq!(votes_in(&text, name), Some(0), "{name}");
     }
-    assert_eq!(corosync_conf::read(&text).unwrap().version, 9);
+    assert_eq!(corosync_conf::parse(&text).unwrap().version, 9);
     assert!(root.list("/etc/pve/priv/lock").unwrap().is_empty());
     assert_eq!(root.list("/etc/pve").unwrap(), ["corosync.conf", "priv"]);
 }

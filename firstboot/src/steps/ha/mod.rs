@@ -11,7 +11,7 @@
 
 use crate::cluster::pmxcfs;
 use crate::cluster::sections;
-use crate::cluster::settle::{Plan, Report, Settled, Tool, settle};
+use crate::cluster::settle::{Changes, Plan, Settled, Tool, settle};
 use crate::step::{Context, Outcome};
 use anyhow::Result;
 
@@ -62,7 +62,7 @@ pub fn run(context: &Context) -> Result<Outcome> {
     if !pmxcfs::is_member(context)? {
         return Ok(Outcome::unchanged_because("this node is in no cluster"));
     }
-    let mut report = Report::default();
+    let mut changes = Changes::default();
     let own = |priority| entry(&context.name, priority);
     let groups = ha.groups.iter().map(|name| (name, own(None)));
     let rules = ha.rules.iter().map(|rule| (&rule.name, own(rule.priority)));
@@ -77,18 +77,18 @@ pub fn run(context: &Context) -> Result<Outcome> {
         };
         let (other, hint) = kind.other;
         let other = context.root.read_text(other);
-        let other = other.map_err(pmxcfs::later_if_mended)?.unwrap_or_default();
+        let other = other.map_err(pmxcfs::retry_if_passing)?.unwrap_or_default();
         let hint = (!sections::read(&other).is_empty()).then_some(hint);
         for (name, own) in names {
             let settled = settle(&file, |text| plan(kind, text, name, &own, hint))?;
-            report.add(settled, context.log);
+            changes.add(settled, context.log);
         }
     }
     let mux = context.root.query("systemctl", &["is-active", MUX])?;
     let left = no_watchdog(context.root.exists(WATCHDOG)?, mux.trim());
     let changed = None;
-    report.add(Settled { changed, left }, context.log);
-    Ok(report.outcome("this node is in all of the seed's"))
+    changes.add(Settled { changed, left }, context.log);
+    Ok(changes.outcome("this node is in all of the seed's"))
 }
 
 /// What resets a node that has lost its cluster. Proxmox's multiplexer takes the kernel's (`softdog`,

@@ -35,7 +35,7 @@ pub fn run(context: &Context) -> Result<Outcome> {
     if context.root.kind("/usr/bin/pvecm")?.is_none() {
         bail!("cannot join a cluster: Proxmox VE is not installed (no /usr/bin/pvecm)");
     }
-    let (name, through) = Attempt::new(context, cluster)?.run()?;
+    let (name, through) = Attempt::new(context, cluster)?.join()?;
     let tidied = tidy(context)?;
     Ok(match through {
         Some(how) => Outcome::changed(format!("member of {name}, {how}")),

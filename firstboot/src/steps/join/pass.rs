@@ -9,7 +9,7 @@
 //! chooses the words for it.
 
 use super::machine::{After, after};
-use crate::cluster::classify::Verdict;
+use crate::cluster::classify::JoinVerdict;
 use crate::cluster::peers::{self, Answer};
 use crate::cluster::renewed_tickets;
 use crate::contract::clock;
@@ -132,11 +132,11 @@ impl<'a> Pass<'a> {
     }
 
     /// Why a verdict on this pass ends the join at once, whatever other peers would say.
-    pub fn end(&self, verdict: &Verdict, name: &str) -> Option<anyhow::Error> {
+    pub fn end(&self, verdict: &JoinVerdict, name: &str) -> Option<anyhow::Error> {
         let ticket = self.ticket.as_ref()?;
         // A peer whose clock is a little ahead refuses it a little earlier.
         let in_time = clock::unix_time() + CLOCKS_DIFFER < ticket.valid_until();
-        if *verdict != Verdict::WrongPassword || in_time {
+        if *verdict != JoinVerdict::WrongPassword || in_time {
             return None;
         }
         Some(anyhow!(
@@ -147,12 +147,14 @@ impl<'a> Pass<'a> {
     }
 
     /// What a verdict means for this pass, in words, and how to go on.
-    pub fn explain(&self, verdict: &Verdict, peer: &Peer, name: &str) -> (String, After) {
+    pub fn explain(&self, verdict: &JoinVerdict, peer: &Peer, name: &str) -> (String, After) {
         let reason = match (verdict, &self.ticket) {
-            (Verdict::WrongPassword, Some(ticket)) => {
+            (JoinVerdict::WrongPassword, Some(ticket)) => {
                 refused(ticket, &peer.address, clock::unix_time())
             }
-            (Verdict::WrongFingerprint(Some(shown)), _) => peers::other_certificate(peer, shown),
+            (JoinVerdict::WrongFingerprint(Some(shown)), _) => {
+                peers::other_certificate(peer, shown)
+            }
             _ => verdict.reason(&peer.address, name),
         };
         (reason, after(verdict))
@@ -345,14 +347,14 @@ mod tests {
     #[test]
     fn an_expired_ticket_ends_the_join_with_its_remedy() {
         let machine = machine();
-        let end = |credential: &Credential, verdict: &Verdict| {
+        let end = |credential: &Credential, verdict: &JoinVerdict| {
             let pass = Pass::new(&machine.root, "i-1", credential, &|_| {}).unwrap();
             pass.end(verdict, "vm42").map(|error| error.to_string())
         };
         // Long ago by any clock.
         let old = of_seed(0x10000000);
         assert_eq!(
-            end(&old, &Verdict::WrongPassword).as_deref(),
+            end(&old, &JoinVerdict::WrongPassword).as_deref(),
             Some(
                 "the ticket has expired (valid until 1978-07-04 23:24 UTC): imgbuild seed vm42 (on \
                  the host, with the VM switched off); the next boot, or `firstboot retry`, then goes \
@@ -360,32 +362,32 @@ mod tests {
             )
         );
         // The peer decides, not the time.
-        assert_eq!(end(&old, &Verdict::NoQuorum), None);
+        assert_eq!(end(&old, &JoinVerdict::NoQuorum), None);
         let almost = of_seed(clock::unix_time() - TICKET_LIFE + 200);
-        assert!(end(&almost, &Verdict::WrongPassword).is_some());
+        assert!(end(&almost, &JoinVerdict::WrongPassword).is_some());
         let fresh = of_seed(clock::unix_time());
-        assert_eq!(end(&fresh, &Verdict::WrongPassword), None);
+        assert_eq!(end(&fresh, &JoinVerdict::WrongPassword), None);
         let password = Credential::Password(Secret::new("Geheim42"));
-        assert_eq!(end(&password, &Verdict::WrongPassword), None);
+        assert_eq!(end(&password, &JoinVerdict::WrongPassword), None);
     }
 
     #[test]
     fn what_a_peer_refuses_is_in_words() {
         let machine = machine();
-        let said = |credential: &Credential, verdict: Verdict, fingerprints: &[&str]| {
+        let said = |credential: &Credential, verdict: JoinVerdict, fingerprints: &[&str]| {
             let pass = Pass::new(&machine.root, "i-1", credential, &|_| {}).unwrap();
             pass.explain(&verdict, &peer(fingerprints), "vm42").0
         };
         let password = Credential::Password(Secret::new("Geheim42"));
         assert_eq!(
-            said(&password, Verdict::WrongPassword, &["AA"]),
+            said(&password, JoinVerdict::WrongPassword, &["AA"]),
             "10.120.0.1 refused root's password"
         );
         let fresh = of_seed(clock::unix_time());
-        let words = said(&fresh, Verdict::WrongPassword, &["AA"]);
+        let words = said(&fresh, JoinVerdict::WrongPassword, &["AA"]);
         assert!(words.starts_with("10.120.0.1 does not know the ticket (valid until"));
         assert!(!words.contains("password"));
-        let shown = || Verdict::WrongFingerprint(Some("CC".to_owned()));
+        let shown = || JoinVerdict::WrongFingerprint(Some("CC".to_owned()));
         assert_eq!(
             said(&fresh, shown(), &["AA"]),
             "10.120.0.1 has another certificate than the seed says: its fingerprint is CC"

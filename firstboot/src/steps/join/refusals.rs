@@ -1,6 +1,6 @@
 //! Why the peers of one attempt were of no use, and whether that is the end of the join.
 
-use crate::step::Later;
+use crate::step::RetryLater;
 use std::time::Duration;
 
 /// Each reason with the pause that it asks for; `None` where no waiting mends it.
@@ -21,10 +21,10 @@ impl Refusals {
         }
     }
 
-    /// A [`Later`], after the longest of the pauses.
+    /// A [`RetryLater`], after the longest of the pauses.
     pub fn later(&self) -> anyhow::Error {
         let pauses = self.0.iter().filter_map(|(_, pause)| *pause);
-        Later {
+        RetryLater {
             reason: self.reasons(),
             at_least: pauses.max().unwrap_or_default(),
         }
@@ -61,11 +61,11 @@ mod tests {
     #[test]
     fn one_peer_that_may_answer_later_is_hope() {
         let error = left(&[("wrong", None), ("locked", Some(130)), ("off", Some(0))]);
-        let later = error.downcast_ref::<Later>().unwrap();
+        let later = error.downcast_ref::<RetryLater>().unwrap();
         assert_eq!(later.reason, "wrong; locked; off");
         assert_eq!(later.at_least, Duration::from_secs(130));
         let error = left(&[("wrong", None)]);
-        assert!(error.downcast_ref::<Later>().is_none());
+        assert!(error.downcast_ref::<RetryLater>().is_none());
         assert!(error.to_string().starts_with("wrong. Correct the seed"));
     }
 }

@@ -65,7 +65,7 @@ pub fn lend_vote(context: &Context, listing: &Listing) -> Result<()> {
 }
 
 /// What is looked after while a node waits for quorum, in `pvecm add` and after it.
-pub struct Waiting<'a> {
+pub struct QuorumWait<'a> {
     context: &'a Context<'a>,
     cluster: &'a Cluster,
     peers: Vec<&'a Peer>,
@@ -82,10 +82,10 @@ pub struct Waiting<'a> {
     refused: RefCell<Option<Error>>,
 }
 
-impl<'a> Waiting<'a> {
+impl<'a> QuorumWait<'a> {
     /// From now on; `peers` are asked in turn until one answers.
     pub fn new(context: &'a Context<'a>, cluster: &'a Cluster, peers: Vec<&'a Peer>) -> Self {
-        Waiting {
+        QuorumWait {
             context,
             cluster,
             peers,
@@ -178,7 +178,7 @@ impl<'a> Waiting<'a> {
 
     /// Why the join is to end, where waiting has brought nothing and no peer tells anything any more, as
     /// when the ticket has expired. corosync is stopped then: whether it is stale cannot be known.
-    pub fn hopeless(&self) -> Option<Error> {
+    pub fn abort_if(&self) -> Option<Error> {
         let end = self.refused.take()?;
         let _ = corosync::hold(self.context.root, true);
         Some(end)

@@ -20,8 +20,8 @@ const PENDING: &str = "/etc/network/interfaces.new";
 
 /// Makes the network what the seed says.
 pub fn run(context: &Context) -> Result<Outcome> {
-    if let Some(kept) = context.keep() {
-        return Ok(kept);
+    if let Some(locked) = context.locked_outcome() {
+        return Ok(locked);
     }
     let Some(network) = &context.seed.network else {
         return Ok(Outcome::unchanged_because("no network-config in the seed"));

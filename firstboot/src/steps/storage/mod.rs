@@ -8,7 +8,7 @@
 
 use crate::cluster::pmxcfs;
 use crate::cluster::sections::{self, Section};
-use crate::cluster::settle::{Plan, Report, Tool, settle};
+use crate::cluster::settle::{Changes, Plan, Tool, settle};
 use crate::contract::seed::{NfsStorage, STANDARD_CONTENT};
 use crate::step::{Context, Outcome};
 use anyhow::Result;
@@ -35,12 +35,12 @@ pub fn run(context: &Context) -> Result<Outcome> {
         file: FILE,
         program: "pvesm",
     };
-    let mut report = Report::default();
+    let mut changes = Changes::default();
     for storage in storages {
         let settled = settle(&file, |text| plan(text, storage, &context.name))?;
-        report.add(settled, context.log);
+        changes.add(settled, context.log);
     }
-    Ok(report.outcome("all as in the seed"))
+    Ok(changes.outcome("all as in the seed"))
 }
 
 /// What is to be done about one storage on this node, seen from the text of `storage.cfg`.

@@ -1,6 +1,6 @@
 use super::*;
 use crate::cluster::settle::tests::Cluster;
-use crate::step::Later;
+use crate::step::RetryLater;
 use std::cell::RefCell;
 
 /// In the form of Proxmox's documentation of `/etc/pve/storage.cfg`.
@@ -229,6 +229,6 @@ fn a_server_that_is_off_is_for_later() {
     let text = RefCell::new(LOCAL.to_owned());
     let file = Cluster::new(&text, off, &|_| {});
     let error = settle(&file, |text| plan(text, &lab(), "vm42")).unwrap_err();
-    let reason = error.downcast::<Later>().unwrap().reason;
+    let reason = error.downcast::<RetryLater>().unwrap().reason;
     assert!(reason.contains("'lab-nfs' is not online"), "{reason}");
 }

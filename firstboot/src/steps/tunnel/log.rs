@@ -83,7 +83,7 @@ pub(super) struct Said {
 
 /// Reads a log whose newest line is the last. Of what was said before the tunnel was up for the
 /// last time nothing counts.
-pub(super) fn read(log: &str) -> Said {
+pub(super) fn parse(log: &str) -> Said {
     let all: Vec<&str> = log
         .lines()
         .map(str::trim)

@@ -8,7 +8,7 @@ mod log;
 use crate::contract::openvpn::calls_somebody;
 use crate::contract::seed::{Cidr, NetworkConfig};
 use crate::contract::taps::tap_ports;
-use crate::step::{Context, Later, Outcome};
+use crate::step::{Context, Outcome, RetryLater};
 use crate::system::root::Root;
 use crate::system::units;
 use anyhow::{Result, bail};
@@ -54,7 +54,7 @@ pub fn run(context: &Context) -> Result<Outcome> {
             State::Listens => told.push(format!("{name} listens")),
             State::NotYet(words) => {
                 let reason = format!("the tunnel {name} is not up: {words}");
-                return Err(Later::because(reason).into());
+                return Err(RetryLater::because(reason).into());
             }
             State::Never(words) => bail!("the tunnel {name} does not come up: {words}"),
         }
@@ -94,10 +94,10 @@ fn unit(root: &Root, name: &str) -> Result<Unit> {
     let service = units::openvpn(name);
     let properties = "--property=ActiveState,NRestarts,StatusText";
     let text = root.query("systemctl", &["show", properties, &service])?;
-    Ok(read_unit(&text))
+    Ok(parse_unit(&text))
 }
 
-fn read_unit(text: &str) -> Unit {
+fn parse_unit(text: &str) -> Unit {
     let value = |key: &str| {
         let mut lines = text.lines().filter_map(|line| line.split_once('='));
         let found = lines.find(|(found, _)| *found == key);
@@ -128,7 +128,7 @@ fn state(unit: &Unit, log: &str, calls: bool) -> State {
         is_up,
         never,
         words,
-    } = log::read(log);
+    } = log::parse(log);
     let is_active = unit.active == "active";
     if let Some(words) = never.filter(|_| is_up != Some(true)) {
         return State::Never(words);

@@ -131,7 +131,7 @@ fn a_corrected_configuration_is_not_blamed_for_the_one_before() {
 #[test]
 fn systemds_answer_is_read() {
     let text = "ActiveState=activating\nNRestarts=12\nStatusText=a=b\n";
-    let unit = read_unit(text);
+    let unit = parse_unit(text);
     assert_eq!((unit.active.as_str(), unit.restarts), ("activating", 12));
     assert_eq!(unit.status, "a=b");
 }

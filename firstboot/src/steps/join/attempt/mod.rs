@@ -7,15 +7,15 @@ use super::observe::observe;
 use super::pass::Pass;
 use super::race;
 use super::refusals::Refusals;
-use super::stale::{self, Waiting};
-use crate::cluster::classify::{Verdict, judge};
+use super::stale::{self, QuorumWait};
+use crate::cluster::classify::{JoinVerdict, classify};
 use crate::cluster::corosync::{self, Corosync};
-use crate::cluster::password_command::{self, Talk};
+use crate::cluster::password_command::{self, PasswordCommand};
 use crate::cluster::peers::Listed;
 use crate::cluster::pmxcfs;
 use crate::cluster::pvecm;
 use crate::contract::seed::{Cluster, Peer};
-use crate::step::{Context, Later};
+use crate::step::{Context, RetryLater};
 use crate::system::backoff;
 use crate::system::hosts;
 use anyhow::{Result, bail};
@@ -85,9 +85,9 @@ impl<'a> Attempt<'a> {
         })
     }
 
-    /// The cluster's name, and what was done for it. The error is a [`Later`] where time may
+    /// The cluster's name, and what was done for it. The error is a [`RetryLater`] where time may
     /// help.
-    pub fn run(mut self) -> Result<(String, Option<String>)> {
+    pub fn join(mut self) -> Result<(String, Option<String>)> {
         password_command::end_leftovers();
         // At a boot it may still be on its way up; later nobody but this program starts it.
         let limit = match self.context.attempt {
@@ -138,7 +138,7 @@ impl<'a> Attempt<'a> {
                 Action::RenewCertificate => self.renew_certificate(&state)?,
             }
         }
-        Err(Later::because(format!(
+        Err(RetryLater::because(format!(
             "the join makes no progress: {}",
             self.state()?.words()
         ))
@@ -167,11 +167,11 @@ impl<'a> Attempt<'a> {
         if let (Err(gone), Some(before)) = (self.pass.secret(&self.context.name), &self.left_behind)
         {
             // Another member may be switched on, and know the way back.
-            return Err(Later::because(format!("{before}. And {gone}")).into());
+            return Err(RetryLater::because(format!("{before}. And {gone}")).into());
         }
         while let Some(peer) = self.candidates.pop_front() {
             let mut answer = self.pass.ask(peer, &self.context.name)?;
-            if answer.cluster == Err(Verdict::WrongPassword) {
+            if answer.cluster == Err(JoinVerdict::WrongPassword) {
                 // It ends the join, so a peer that was only overloaded is given another chance.
                 std::thread::sleep(SECOND_LOOK);
                 answer = self.pass.ask(peer, &self.context.name)?;
@@ -188,7 +188,7 @@ impl<'a> Attempt<'a> {
             // A peer without quorum adds nobody and repairs nobody.
             if listing.quorate == Some(false) {
                 stale::lend_vote(self.context, &listing)?;
-                self.refused(peer, &Verdict::NoQuorum)?;
+                self.refused(peer, &JoinVerdict::NoQuorum)?;
                 continue;
             }
             let entry = Entry::of(&listing.nodes, &self.context.name, self.own_address()?);
@@ -208,13 +208,13 @@ impl<'a> Attempt<'a> {
     fn my_turn(&mut self, peer: &'a Peer, nodes: &[Listed]) -> Result<bool> {
         if let Some(why) = race::no_room(nodes) {
             let reason = format!("{} says: {why}", peer.address);
-            return Err(Later::because(reason).into());
+            return Err(RetryLater::because(reason).into());
         }
         let unfinished = race::unfinished(nodes, &self.cluster.lab);
         let is_polite = self.cluster.votes == Some(0) && self.context.attempt <= POLITE;
         if is_polite && !unfinished.is_empty() {
             let names = unfinished.join(", ");
-            return Err(Later::because(format!(
+            return Err(RetryLater::because(format!(
                 "one after the other: the join of {names} is under way, or was cut"
             ))
             .into());
@@ -227,7 +227,7 @@ impl<'a> Attempt<'a> {
         self.seen = Some(names);
         if self.rounds == MOST_ROUNDS {
             return Err(
-                Later::because("other nodes join at the same time, and were faster").into(),
+                RetryLater::because("other nodes join at the same time, and were faster").into(),
             );
         }
         self.rounds += 1;
@@ -248,7 +248,7 @@ impl<'a> Attempt<'a> {
         let root = self.context.root;
         let hosts = root.read_text(hosts::FILE)?.unwrap_or_default();
         let there = hosts::address_of(&hosts, &self.context.name);
-        Ok(match self.context.kept {
+        Ok(match self.context.identity_locked {
             Some(_) => there.or(self.context.address()),
             None => self.context.address().or(there),
         })
@@ -279,12 +279,12 @@ impl<'a> Attempt<'a> {
         corosync::release(root)?;
         // From now on `failed` means that it has failed in this join.
         root.query("systemctl", &["reset-failed", "corosync"])?;
-        let mut waiting = Waiting::new(self.context, self.cluster, vec![peer]).with_services();
+        let mut waiting = QuorumWait::new(self.context, self.cluster, vec![peer]).with_services();
         if corosync::state(root)? == Corosync::Active {
             waiting = waiting.over_a_running_corosync();
         }
         let fingerprint = self.shown.take().unwrap_or_default();
-        let talk = Talk {
+        let command = PasswordCommand {
             program: "pvecm",
             folder: Path::new("/root"),
             args: &pvecm::arguments(peer, &fingerprint, &self.links()?, force),
@@ -293,19 +293,19 @@ impl<'a> Attempt<'a> {
             // pvecm waits for quorum without end.
             meanwhile: &|| waiting.look(),
         };
-        let verdict = judge(&talk.run(self.context.log)?, &self.context.name);
+        let verdict = classify(&command.run(self.context.log)?, &self.context.name);
         drop(busy);
         // pvecm and pmxcfs do not wait for the disk, and the password is removed after this.
         rustix::fs::sync();
-        if verdict == Verdict::WrongPassword {
+        if verdict == JoinVerdict::WrongPassword {
             let reason = format!(
                 "{} took the {} first and refused it then",
                 peer.address,
                 self.pass.word()
             );
-            return Err(Later::because(reason).into());
+            return Err(RetryLater::because(reason).into());
         }
-        if verdict != Verdict::Added {
+        if verdict != JoinVerdict::Added {
             self.refused(peer, &verdict)?;
             return Ok(());
         }
@@ -315,7 +315,7 @@ impl<'a> Attempt<'a> {
         });
         match self.wait_until(SETTLE, |state| matches!(state, State::Member(_)))? {
             State::NoFileSystem | State::Alone | State::HalfJoined | State::LeftBehind => {
-                Err(Later::because(format!(
+                Err(RetryLater::because(format!(
                     "pvecm said that it added {} through {}, and this node is no member all the \
                      same: {}",
                     self.context.name,
@@ -329,7 +329,7 @@ impl<'a> Attempt<'a> {
     }
 
     /// Notes why a peer was of no use. The error ends the attempt: no other peer would do better.
-    fn refused(&mut self, peer: &Peer, verdict: &Verdict) -> Result<()> {
+    fn refused(&mut self, peer: &Peer, verdict: &JoinVerdict) -> Result<()> {
         let name = &self.context.name;
         if let Some(end) = self.pass.end(verdict, name) {
             return Err(end);

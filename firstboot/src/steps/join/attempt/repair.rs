@@ -5,10 +5,10 @@ use crate::cluster::corosync;
 use crate::cluster::member::restart_corosync;
 use crate::cluster::password_command::MEANWHILE;
 use crate::cluster::pvecm;
-use crate::step::Later;
+use crate::step::RetryLater;
 use crate::steps::join::machine::State;
 use crate::steps::join::observe::clock_is_behind;
-use crate::steps::join::stale::Waiting;
+use crate::steps::join::stale::QuorumWait;
 use anyhow::Result;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
@@ -25,7 +25,7 @@ impl Attempt<'_> {
         act: impl FnOnce() -> Result<()>,
     ) -> Result<()> {
         if self.tried.contains(&what) {
-            return Err(Later::because(reason).into());
+            return Err(RetryLater::because(reason).into());
         }
         let before = self.state()?;
         {
@@ -39,7 +39,7 @@ impl Attempt<'_> {
 
     /// The right to start and stop corosync and pmxcfs, which whoever watches over a member has too.
     pub(super) fn services(&self) -> Result<OwnedFd> {
-        let busy = || Later::because("another firstboot is starting corosync or pmxcfs");
+        let busy = || RetryLater::because("another firstboot is starting corosync or pmxcfs");
         Ok(corosync::services(self.context.root, BUSY).ok_or_else(busy)?)
     }
 
@@ -73,11 +73,13 @@ impl Attempt<'_> {
         };
         let is_due = !clock_is_behind(self.context.root, why)?;
         if !is_due || self.tried.contains(&"certificate") {
-            return Err(Later::because(why.clone()).into());
+            return Err(RetryLater::because(why.clone()).into());
         }
         self.tried.push("certificate");
         if let Err(words) = pvecm::renew_certificate(self.context)? {
-            return Err(Later::because(format!("{why}; pvecm updatecerts says: {words}")).into());
+            return Err(
+                RetryLater::because(format!("{why}; pvecm updatecerts says: {words}")).into(),
+            );
         }
         self.done
             .get_or_insert_with(|| "with a new certificate".to_owned());
@@ -89,7 +91,7 @@ impl Attempt<'_> {
     pub(super) fn wait_for_quorum(&mut self) -> Result<()> {
         let deadline = Instant::now() + self.cluster.retry.attempt_limit();
         let peers = self.cluster.peers.iter().collect();
-        let waiting = Waiting::new(self.context, self.cluster, peers);
+        let waiting = QuorumWait::new(self.context, self.cluster, peers);
         loop {
             let State::Waiting(missing) = self.state()? else {
                 self.done
@@ -100,10 +102,10 @@ impl Attempt<'_> {
                 return Ok(());
             }
             if Instant::now() > deadline {
-                if let Some(end) = waiting.hopeless() {
+                if let Some(end) = waiting.abort_if() {
                     return Err(end);
                 }
-                return Err(Later::because(format!(
+                return Err(RetryLater::because(format!(
                     "{missing}. Too many of its members are off, or UDP 5405 to them is blocked, or \
                      another node's join was cut and has to be repaired first"
                 ))
@@ -121,11 +123,11 @@ impl Attempt<'_> {
             return self.ask();
         }
         self.tried.push(TRIED);
-        let mended = {
+        let restarted = {
             let _busy = self.services()?;
-            restart_corosync::up_to_date(self.context.root, &self.context.name, true)
+            restart_corosync::with_newest_conf(self.context.root, &self.context.name, true)
         };
-        match mended {
+        match restarted {
             Ok(words) => {
                 (self.context.log)(&words.unwrap_or_default());
                 self.wait_until(RESTART_WAIT, |state| *state != State::LeftBehind)?;

@@ -54,7 +54,7 @@
 //! | wrong fingerprint, wrong password (root's is each node's own) | yes | final, where no other peer gives hope |
 //! | two factors wanted, other links than the cluster's, guests on this node, wrong usage | no | final |
 
-use crate::cluster::classify::Verdict;
+use crate::cluster::classify::JoinVerdict;
 use crate::cluster::corosync::Corosync;
 use crate::cluster::members::Members;
 use crate::cluster::peers::Listed;
@@ -253,28 +253,29 @@ pub struct After {
 }
 
 /// The transition for a verdict; see the table above.
-pub fn after(verdict: &Verdict) -> After {
+pub fn after(verdict: &JoinVerdict) -> After {
     let (other_peer, patience) = match verdict {
-        Verdict::Unreachable(_) | Verdict::NoQuorum | Verdict::NoCluster => {
+        JoinVerdict::Unreachable(_) | JoinVerdict::NoQuorum | JoinVerdict::NoCluster => {
             (true, Some(Duration::ZERO))
         }
-        Verdict::WrongFingerprint(_) | Verdict::WrongPassword => (true, None),
-        Verdict::Locked(_) => (false, Some(LOCK_GONE)),
-        Verdict::NoPassword | Verdict::TwoFactor | Verdict::Usage(_) | Verdict::Links(_) => {
+        JoinVerdict::WrongFingerprint(_) | JoinVerdict::WrongPassword => (true, None),
+        JoinVerdict::Locked(_) => (false, Some(LOCK_GONE)),
+        JoinVerdict::NoPassword
+        | JoinVerdict::TwoFactor
+        | JoinVerdict::Usage(_)
+        | JoinVerdict::Links(_) => (false, None),
+        JoinVerdict::Refused(findings) if findings.iter().any(|f| f.contains("virtual guests")) => {
             (false, None)
         }
-        Verdict::Refused(findings) if findings.iter().any(|f| f.contains("virtual guests")) => {
-            (false, None)
-        }
-        Verdict::Added
-        | Verdict::Lost(_)
-        | Verdict::NameTaken
-        | Verdict::NoFileSystem
-        | Verdict::OwnName(_)
-        | Verdict::Refused(_)
-        | Verdict::PeerSays(_)
-        | Verdict::Interrupted { .. }
-        | Verdict::Unknown(_) => (false, Some(Duration::ZERO)),
+        JoinVerdict::Added
+        | JoinVerdict::Lost(_)
+        | JoinVerdict::NameTaken
+        | JoinVerdict::NoFileSystem
+        | JoinVerdict::OwnName(_)
+        | JoinVerdict::Refused(_)
+        | JoinVerdict::PeerSays(_)
+        | JoinVerdict::Interrupted { .. }
+        | JoinVerdict::Unknown(_) => (false, Some(Duration::ZERO)),
     };
     After {
         other_peer,

@@ -131,33 +131,33 @@ fn force_is_never_given_against_another_machine() {
 fn verdicts_and_what_follows() {
     let text = || "words".to_owned();
     let later = |seconds| Some(Duration::from_secs(seconds));
-    let finding = |words: &str| Verdict::Refused(vec![words.to_owned()]);
-    let interrupted = |waiting_for_quorum| Verdict::Interrupted { waiting_for_quorum };
+    let finding = |words: &str| JoinVerdict::Refused(vec![words.to_owned()]);
+    let interrupted = |waiting_for_quorum| JoinVerdict::Interrupted { waiting_for_quorum };
     let table = [
-        (Verdict::Unreachable(text()), true, later(0)),
-        (Verdict::NoQuorum, true, later(0)),
-        (Verdict::NoCluster, true, later(0)),
-        (Verdict::WrongFingerprint(None), true, None),
-        (Verdict::Lost(text()), false, later(0)),
-        (Verdict::NameTaken, false, later(0)),
-        (Verdict::Locked(text()), false, later(130)),
+        (JoinVerdict::Unreachable(text()), true, later(0)),
+        (JoinVerdict::NoQuorum, true, later(0)),
+        (JoinVerdict::NoCluster, true, later(0)),
+        (JoinVerdict::WrongFingerprint(None), true, None),
+        (JoinVerdict::Lost(text()), false, later(0)),
+        (JoinVerdict::NameTaken, false, later(0)),
+        (JoinVerdict::Locked(text()), false, later(130)),
         (interrupted(true), false, later(0)),
         (interrupted(false), false, later(0)),
-        (Verdict::NoFileSystem, false, later(0)),
-        (Verdict::OwnName(text()), false, later(0)),
+        (JoinVerdict::NoFileSystem, false, later(0)),
+        (JoinVerdict::OwnName(text()), false, later(0)),
         (finding("link0: cannot use IP"), false, later(0)),
         (
             finding("this host already contains virtual guests"),
             false,
             None,
         ),
-        (Verdict::Unknown(text()), false, later(0)),
-        (Verdict::WrongPassword, true, None),
-        (Verdict::NoPassword, false, None),
-        (Verdict::TwoFactor, false, None),
-        (Verdict::Usage(text()), false, None),
+        (JoinVerdict::Unknown(text()), false, later(0)),
+        (JoinVerdict::WrongPassword, true, None),
+        (JoinVerdict::NoPassword, false, None),
+        (JoinVerdict::TwoFactor, false, None),
+        (JoinVerdict::Usage(text()), false, None),
         // No other peer would say anything else, and no waiting mends it.
-        (Verdict::Links(text()), false, None),
+        (JoinVerdict::Links(text()), false, None),
     ];
     for (verdict, other_peer, patience) in table {
         let expected = After {
