@@ -5,13 +5,13 @@ use imgbuild::base;
 use imgbuild::cli::{Cli, Command, LabCommand};
 use imgbuild::commands::check;
 use imgbuild::commands::init;
+use imgbuild::commands::lab::retire;
 use imgbuild::commands::peer;
-use imgbuild::commands::retire;
 use imgbuild::commands::run;
 use imgbuild::commands::seed;
 use imgbuild::system::interrupt;
 use imgbuild::system::interrupt::Interrupted;
-use imgbuild::system::report::Report;
+use imgbuild::system::ui::Report;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {

@@ -8,7 +8,7 @@
 use super::inputs::Inputs;
 use super::requirements::is_root;
 use crate::system::program;
-use crate::system::report::Report;
+use crate::system::ui::Report;
 use anyhow::{Context, Result, bail};
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;

@@ -5,7 +5,7 @@ use super::inputs::{self, Inputs};
 use crate::image::dpkg;
 use crate::image::qcow2::Image;
 use crate::image::tree;
-use crate::system::report::Report;
+use crate::system::ui::Report;
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;

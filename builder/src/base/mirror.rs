@@ -5,7 +5,7 @@ use super::inputs::Inputs;
 use super::provision;
 use super::requirements::temporary;
 use crate::system::program;
-use crate::system::report::Report;
+use crate::system::ui::Report;
 use anyhow::{Context, Result};
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -6,7 +6,7 @@ use crate::config::definition::key::{Digest, From, Key};
 use crate::system::download::cache::{self, Cache};
 use crate::system::download::curl::{self, Failure};
 use crate::system::interrupt::Interrupted;
-use crate::system::report::Report;
+use crate::system::ui::Report;
 use crate::system::work_folder;
 use anyhow::{Context, Result, anyhow, bail};
 use std::fs;

@@ -2,7 +2,7 @@
 
 pub mod check;
 pub mod init;
+pub mod lab;
 pub mod peer;
-pub mod retire;
 pub mod run;
 pub mod seed;

@@ -4,7 +4,8 @@
 //! SHA-256, as `pvecm add --fingerprint` wants it. So neither names nor dates nor authorities are
 //! looked at: one certificate is the right one, and every other is not.
 
-use super::{Certificate, Failure};
+use super::certificate::Certificate;
+use super::failure::Failure;
 use crate::system::interrupt;
 use crate::system::program;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};

@@ -2,9 +2,9 @@
 //! stock kernel hangs right after the firmware. What was seen is remembered for this boot of
 //! the PC, and run.sh reads it too.
 
-use super::Machine;
+use super::machine::Machine;
 use crate::cli::Accelerator;
-use crate::system::report::Report;
+use crate::system::ui::Report;
 use anyhow::{Context, Result, bail};
 use rustix::fs::{Access, access};
 use std::fs::{self, File};

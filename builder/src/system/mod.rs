@@ -5,7 +5,7 @@ pub mod clock;
 pub mod download;
 pub mod interrupt;
 pub mod program;
-pub mod report;
 pub mod tail;
 pub mod text;
+pub mod ui;
 pub mod work_folder;

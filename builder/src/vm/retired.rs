@@ -1,5 +1,6 @@
 //! The file `retired` in a VM's folder: this machine has left its cluster for good.
 
+use super::files;
 use std::fs;
 use std::path::Path;
 
@@ -60,6 +61,22 @@ impl Retired {
             self.when()
         )
     }
+}
+
+/// Whether a machine may get another seed: not while the marker is there, nor while its old disk
+/// lies beside the seed that keeps it from joining.
+pub fn keeps_its_seed(place: &Path, name: &str) -> Option<Retired> {
+    let by_its_seed = || {
+        let disk = place.join(format!("{name}.qcow2"));
+        disk.symlink_metadata().ok()?;
+        let seed = files::read_seed(place).ok()?;
+        seed.user_data.proxmox.filter(|proxmox| proxmox.retired)?;
+        Some(Retired {
+            date: None,
+            instance_id: Some(seed.meta_data.instance_id),
+        })
+    };
+    Retired::of(place).or_else(by_its_seed)
 }
 
 #[cfg(test)]

@@ -7,8 +7,8 @@
 mod answers;
 mod cpio;
 mod fetch;
+mod installer_log;
 mod iso;
-mod log;
 mod machine;
 mod measures;
 mod question;
@@ -23,10 +23,10 @@ use super::manifest::IsoFacts;
 use super::requirements::NO_SPACE;
 use crate::cli::{Accelerator, BaseArgs};
 use crate::qemu;
-use crate::qemu::console::SHOWN_LINES;
+use crate::qemu::guest_console::SHOWN_LINES;
 use crate::system::interrupt::Interrupted;
-use crate::system::report::Report;
 use crate::system::text;
+use crate::system::ui::Report;
 use crate::system::work_folder;
 use anyhow::{Context, Error, Result, anyhow};
 use iso::Disc;
@@ -197,7 +197,7 @@ fn keep_logs(files: &Files, output: &Path, failed: bool) -> Result<PathBuf> {
         let all = String::from_utf8_lossy(&bytes);
         let lines = all
             .lines()
-            .filter(|l| !matches!(log::read(l), log::Said::Alive(..)));
+            .filter(|l| !matches!(installer_log::read(l), installer_log::Said::Alive(..)));
         let kept: String = lines.map(|l| format!("{}\n", text::plain(l))).collect();
         let new = from.with_extension("kept");
         fs::write(&new, kept).with_context(|| format!("cannot write {}", new.display()))?;

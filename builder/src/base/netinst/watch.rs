@@ -1,15 +1,15 @@
 //! Watching an installation until the machine switches itself off, or until it is clear that it
 //! never will.
 
-use super::log::{AptProgress, Lines, Said, read};
+use super::installer_log::{AptProgress, Lines, Said, read};
 use super::machine::Files;
 use super::question;
 use crate::cli::Accelerator;
-use crate::qemu::console::{Console, Fatal};
+use crate::qemu::guest_console::{Console, Fatal};
 use crate::qemu::{Control, Machine, kvm_broke};
 use crate::system::interrupt;
-use crate::system::report::{Report, Stage};
 use crate::system::tail::Tail;
+use crate::system::ui::{Report, Stage};
 use anyhow::Result;
 use std::collections::VecDeque;
 use std::process::ExitStatus;

@@ -3,12 +3,12 @@
 mod clusters;
 
 use crate::cli::CheckArgs;
-use crate::commands::retire;
 use crate::config::definition::Definition;
 use crate::config::lab::{Lab, Vm};
 use crate::config::yaml::{Problems, forms};
-use crate::system::report::Report;
+use crate::system::ui::Report;
 use crate::vm::login;
+use crate::vm::retired;
 use anyhow::{Error, Result, bail};
 use firstboot::contract::seed::NfsStorage;
 use serde_json::{Value, json};
@@ -154,7 +154,7 @@ fn wants_nfs_3(storage: &NfsStorage) -> bool {
 
 /// Whether a VM has left its cluster for good.
 fn is_retired(lab: &Lab, vm: &Vm) -> bool {
-    retire::keeps_its_seed(&lab.folder.join(&vm.name), &vm.name).is_some()
+    retired::keeps_its_seed(&lab.folder.join(&vm.name), &vm.name).is_some()
 }
 
 fn event(lab: &Lab, vm: &Vm) -> Value {

@@ -3,11 +3,11 @@
 mod keys;
 
 use crate::cli::InitArgs;
-use crate::commands::seed::write_new;
 use crate::config::definition;
 use crate::system::program;
-use crate::system::report::Report;
+use crate::system::ui::Report;
 use crate::system::work_folder::{Busy, WorkFolder, move_into_place, private_folder};
+use crate::vm::seed::write_new;
 use anyhow::{Context, Result, bail};
 use keys::Keys;
 use serde_json::json;

@@ -1,17 +1,17 @@
 //! The recipe of `imgbuild run`: what run.sh does, with progress, up to the guest's verdict.
 
+mod messages;
 mod status;
-mod tell;
 mod watch;
 
 use crate::cli::{Accelerator, RunArgs};
-use crate::commands::retire::Retired;
 use crate::config::lab::Lab;
 use crate::qemu::{self, Machine};
 use crate::system::interrupt::{self, Interrupted};
 use crate::system::program;
-use crate::system::report::Report;
-use crate::vm::target::Target;
+use crate::system::ui::Report;
+use crate::vm::folder::Target;
+use crate::vm::retired::Retired;
 use anyhow::{Context, Error, Result, bail};
 use std::fs;
 use std::time::Duration;
@@ -33,33 +33,33 @@ pub fn run(args: &RunArgs, report: &Report) -> Result<()> {
     let result = boot(args, &target, report, &mut seen);
     match result {
         Ok((machine, End::Configured)) => {
-            tell::steps(&args.name, &seen, report);
+            messages::steps(&args.name, &seen, report);
             finish(args, &target, machine, report)
                 .map_err(|error| after_the_verdict(error, &args.name, "is configured"))?;
-            tell::closed(&target, report);
-            tell::configured(&args.name, report);
+            messages::closed(&target, report);
+            messages::configured(&args.name, report);
             Ok(())
         }
         Ok((machine, End::Failed(reason))) => {
-            tell::steps(&args.name, &seen, report);
+            messages::steps(&args.name, &seen, report);
             finish_unconfigured(args, &target, machine, report)?;
-            bail!(tell::failed(&target, &reason, &seen))
+            bail!(messages::failed(&target, &reason, &seen))
         }
         // It is well: neither the time limit nor Ctrl-C is a reason to end it.
         Ok((machine, End::Waiting(waiting))) => {
-            tell::steps(&args.name, &seen, report);
+            messages::steps(&args.name, &seen, report);
             if interrupt::requested() {
-                tell::running(args, &target, machine.release(), report);
-                let left = tell::waiting(&args.name, &waiting, false);
+                messages::running(args, &target, machine.release(), report);
+                let left = messages::waiting(&args.name, &waiting, false);
                 return Err(Interrupted::leaving(left).into());
             }
             finish_unconfigured(args, &target, machine, report)?;
-            bail!(tell::waiting(&args.name, &waiting, args.shutdown))
+            bail!(messages::waiting(&args.name, &waiting, args.shutdown))
         }
         Ok((mut machine, end)) => {
             machine.end();
             tidy(&target, had_overlay, &seen, report);
-            bail!(tell::trouble(&target, &end, &seen))
+            bail!(messages::trouble(&target, &end, &seen))
         }
         Err(error) => {
             tidy(&target, had_overlay, &seen, report);
@@ -173,7 +173,7 @@ fn arguments(args: &RunArgs, accelerator: Accelerator) -> Vec<String> {
 /// After the verdict: the machine goes on, or is shut down.
 fn finish(args: &RunArgs, target: &Target, mut machine: Machine, report: &Report) -> Result<()> {
     if !args.shutdown {
-        tell::running(args, target, machine.release(), report);
+        messages::running(args, target, machine.release(), report);
         return Ok(());
     }
     let stage = report.stage(&format!("{}: shut down", args.name));

@@ -1,13 +1,13 @@
 //! Watching a started machine until firstboot's verdict, or until it is clear that none comes.
 
+use super::messages;
 use super::status::{Event, Lines, Step, Waiting, event};
-use super::tell;
 use crate::cli::Accelerator;
-use crate::qemu::console::{Console, Fatal};
+use crate::qemu::guest_console::{Console, Fatal};
 use crate::qemu::{Machine, kvm_broke};
 use crate::system::interrupt;
-use crate::system::report::{Report, Stage};
 use crate::system::tail::Tail;
+use crate::system::ui::{Report, Stage};
 use anyhow::Result;
 use serde_json::json;
 use std::path::Path;
@@ -173,7 +173,7 @@ impl Watch<'_> {
         };
         seen.accelerator = Some(accelerator);
         // It said all that it has to say before it became QEMU.
-        tell::reachable(self.name, &machine.words(), self.report);
+        messages::reachable(self.name, &machine.words(), self.report);
         self.started = Some(Instant::now());
         self.last_word = Instant::now();
         let detail = match accelerator {

@@ -1,31 +1,20 @@
 //! The recipe of `imgbuild seed`.
 
-mod base_image;
-mod companions;
-mod disk;
-mod documents;
-#[cfg(test)]
-pub(crate) mod example;
-mod files;
-mod script;
 mod tickets;
 
-pub use base_image::{BaseImage, manifest_of};
-pub use companions::Companions;
-pub use disk::{image, write_new};
-pub use documents::{Documents, Secrets};
-pub use files::{Files, read_seed};
-pub use script::render;
-
 use crate::cli::SeedArgs;
-use crate::commands::retire::{self, Retired};
 use crate::config::lab::{self, JoinWith, Lab, Vm};
 use crate::qemu;
 use crate::system::interrupt;
 use crate::system::program::quote;
-use crate::system::report::Report;
+use crate::system::ui::Report;
 use crate::system::work_folder::{Busy, WorkFolder};
+use crate::vm::base_image::BaseImage;
+use crate::vm::files::Files;
 use crate::vm::login;
+use crate::vm::retired::{self, Retired};
+use crate::vm::script;
+use crate::vm::seed::{self, Companions, Documents, Secrets};
 use anyhow::{Error, Result, anyhow, bail, ensure};
 use firstboot::contract::seed::Credential;
 use serde_json::json;
@@ -35,8 +24,6 @@ use tickets::Tickets;
 
 /// The name of the work folder, so that only one process at a time changes a lab's VMs.
 pub const WORK_FOLDER: &str = "imgbuild-seed";
-/// The mode of run.sh.
-pub const SCRIPT_MODE: u32 = 0o755;
 
 /// One VM whose files are finished, still in the work folder.
 struct Prepared<'a> {
@@ -116,7 +103,7 @@ fn all_seedable<'a>(
     let (vms, mut problems) = select(lab, args);
     let mut seedable = Vec::new();
     for vm in vms {
-        let retired = retire::keeps_its_seed(&lab.folder.join(&vm.name), &vm.name);
+        let retired = retired::keeps_its_seed(&lab.folder.join(&vm.name), &vm.name);
         if let (true, Some(retired)) = (args.all, &retired) {
             tell_retired(&vm.name, retired, report);
             continue;
@@ -164,7 +151,7 @@ fn all_well(mut problems: Vec<Error>) -> Result<()> {
 /// Says what keeps a VM from being seeded, whatever its seed would be.
 fn can_be_seeded(lab: &Lab, vm: &Vm, base: &BaseImage) -> Result<()> {
     let place = lab.folder.join(&vm.name);
-    if let Some(retired) = retire::keeps_its_seed(&place, &vm.name) {
+    if let Some(retired) = retired::keeps_its_seed(&place, &vm.name) {
         bail!("it {}", retired.refusal(&vm.name));
     }
     if let Some(pid) = qemu::running(&place) {
@@ -191,12 +178,12 @@ fn prepare<'a>(
     // Once more: it may have been started while somebody typed a password.
     can_be_seeded(lab, vm, base)?;
     let documents = Documents::new(lab, vm, &read_secrets(vm, tickets)?, companions)?;
-    let image = image(&documents)?;
-    let script = render(lab, vm, base)?;
+    let image = seed::image(&documents)?;
+    let script = script::render(lab, vm, base)?;
 
     let mut files = Files::new(work, lab.folder.join(&vm.name))?;
     files.add_seed(&image, &documents.instance_id)?;
-    files.add("run.sh", script.as_bytes(), SCRIPT_MODE)?;
+    files.add("run.sh", script.as_bytes(), script::MODE)?;
     Ok(Prepared {
         vm,
         instance_id: documents.instance_id,

@@ -1,7 +1,7 @@
 //! The folder that downloads are kept in.
 
 use crate::system::interrupt;
-use crate::system::report::Report;
+use crate::system::ui::Report;
 use anyhow::{Context, Result, bail};
 use rustix::fs::FlockOperation;
 use std::fs::{DirBuilder, File};

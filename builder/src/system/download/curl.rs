@@ -1,7 +1,7 @@
 //! One transfer by curl.
 
 use crate::system::program;
-use crate::system::report::Stage;
+use crate::system::ui::Stage;
 use anyhow::Result;
 use std::fs;
 use std::path::Path;

@@ -4,7 +4,7 @@ use super::{Disc, VERIFY, digest};
 use crate::system::download::cache::Cache;
 use crate::system::download::curl::{self, Failure, size};
 use crate::system::interrupt::Interrupted;
-use crate::system::report::{Report, Stage};
+use crate::system::ui::{Report, Stage};
 use crate::system::work_folder;
 use anyhow::{Context, Error, Result, anyhow, bail};
 use std::fs;

@@ -7,7 +7,7 @@ use crate::system::download::cache::Cache;
 use crate::system::download::curl::{self, Failure};
 use crate::system::interrupt::Interrupted;
 use crate::system::program;
-use crate::system::report::Report;
+use crate::system::ui::Report;
 use crate::system::work_folder;
 use anyhow::{Context, Error, Result, bail};
 use std::fs;

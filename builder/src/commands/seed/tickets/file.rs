@@ -4,7 +4,7 @@ use super::members::{Members, Sent, Wrong, judge, warn_of_clocks, warn_of_strang
 use crate::config::lab;
 use crate::peer::{self, Failure, Login, MEMBER_LINE};
 use crate::system::clock;
-use crate::system::report::Report;
+use crate::system::ui::Report;
 use anyhow::{Result, anyhow, bail};
 use firstboot::contract::seed::Ticket;
 use std::path::Path;

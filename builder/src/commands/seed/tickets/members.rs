@@ -6,7 +6,7 @@ use crate::peer::{self, Factors, Failure, Login, MEMBER_LINE, PORT, Pins};
 use crate::system::ask::{self, Answers};
 use crate::system::clock;
 use crate::system::interrupt::Interrupted;
-use crate::system::report::Report;
+use crate::system::ui::Report;
 use anyhow::{Result, anyhow, bail};
 use firstboot::contract::seed::{Peer, Secret, Ticket};
 

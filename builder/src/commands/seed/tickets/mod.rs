@@ -8,13 +8,13 @@ mod factor;
 mod file;
 mod members;
 
-use super::files::read_seed;
 use crate::cli::SeedArgs;
 use crate::config::lab::{self, Cluster, JoinWith, Lab, Vm};
 use crate::peer::MEMBER_LINE;
 use crate::system::ask::Answers;
 use crate::system::clock;
-use crate::system::report::Report;
+use crate::system::ui::Report;
+use crate::vm::files::read_seed;
 use anyhow::{Result, bail};
 use firstboot::contract::seed::{Credential, Secret, Ticket};
 use members::Members;

@@ -6,16 +6,19 @@
 
 mod steps;
 
-pub use crate::vm::retired::Retired;
-
 use crate::cli::RetireArgs;
-use crate::commands::seed::{self, BaseImage, Documents, Files};
+use crate::commands::seed::WORK_FOLDER;
 use crate::config::lab::{Lab, Vm};
 use crate::qemu;
 use crate::system::clock;
 use crate::system::interrupt;
-use crate::system::report::Report;
+use crate::system::ui::Report;
 use crate::system::work_folder::{Busy, WorkFolder};
+use crate::vm::base_image::BaseImage;
+use crate::vm::files::{self, Files};
+use crate::vm::retired::{self, Retired};
+use crate::vm::script;
+use crate::vm::seed::{self, Documents};
 use anyhow::{Context, Result, bail};
 use serde_json::json;
 use std::fs;
@@ -30,7 +33,7 @@ pub fn retire(args: &RetireArgs, report: &Report) -> Result<()> {
     let vm = lab.vm(&args.name)?;
     let name = &vm.name;
     let place = lab.folder.join(name);
-    let work = WorkFolder::new(&lab.folder, seed::WORK_FOLDER, Busy::Wait)?;
+    let work = WorkFolder::new(&lab.folder, WORK_FOLDER, Busy::Wait)?;
     let before = Retired::of(&place);
     if vm.cluster.is_none() && before.is_none() {
         bail!(
@@ -54,25 +57,9 @@ pub fn retire(args: &RetireArgs, report: &Report) -> Result<()> {
     Ok(())
 }
 
-/// Whether a machine may get another seed: not while the marker is there, nor while its old disk
-/// lies beside the seed that keeps it from joining.
-pub fn keeps_its_seed(place: &Path, name: &str) -> Option<Retired> {
-    let by_its_seed = || {
-        let disk = place.join(format!("{name}.qcow2"));
-        disk.symlink_metadata().ok()?;
-        let seed = seed::read_seed(place).ok()?;
-        seed.user_data.proxmox.filter(|proxmox| proxmox.retired)?;
-        Some(Retired {
-            date: None,
-            instance_id: Some(seed.meta_data.instance_id),
-        })
-    };
-    Retired::of(place).or_else(by_its_seed)
-}
-
 /// Whether the seed that the marker speaks of is in place: a power cut may have come between.
 fn is_complete(retired: &Retired, place: &Path) -> bool {
-    seed::read_seed(place).is_ok_and(|seed| {
+    files::read_seed(place).is_ok_and(|seed| {
         let proxmox = seed.user_data.proxmox;
         proxmox.is_some_and(|proxmox| proxmox.retired)
             && retired.instance_id.as_ref() == Some(&seed.meta_data.instance_id)
@@ -88,15 +75,11 @@ fn write(lab: &Lab, vm: &Vm, place: &Path, work: &Path, report: &Report) -> Resu
         instance_id: Some(documents.instance_id.clone()),
     };
     let mut files = Files::new(work, place.to_owned())?;
-    files.add(
-        crate::vm::retired::NAME,
-        retired.text().as_bytes(),
-        MARKER_MODE,
-    )?;
+    files.add(retired::NAME, retired.text().as_bytes(), MARKER_MODE)?;
     match BaseImage::read(&lab.base) {
         Ok(base) => {
-            let script = seed::render(lab, vm, &base)?;
-            files.add("run.sh", script.as_bytes(), seed::SCRIPT_MODE)?;
+            let script = script::render(lab, vm, &base)?;
+            files.add("run.sh", script.as_bytes(), script::MODE)?;
         }
         // The base may be gone as well; then the script stays as it is.
         Err(_) => warn_of_an_old_script(vm, place, report),

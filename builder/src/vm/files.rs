@@ -1,6 +1,6 @@
 //! The files of one VM: finished in a work folder, then put into its own.
 
-use super::disk;
+use super::seed;
 use crate::system::work_folder::{move_into_place, private_folder};
 use anyhow::{Context, Result, ensure};
 use std::fs::{self, File};
@@ -34,7 +34,7 @@ impl Files {
     pub fn add(&mut self, name: &str, content: &[u8], mode: u32) -> Result<()> {
         let (from, to) = (self.work.join(name), self.place.join(name));
         if !is_the_same(&to, content, mode)? {
-            disk::write_new(&from, content, mode)?;
+            seed::write_new(&from, content, mode)?;
             self.moves.push((from, to));
         }
         Ok(())
