@@ -18,11 +18,12 @@ pub use manifest::Manifest;
 pub use netinst::{CONSOLE_LOG, INSTALLER_LOG, Measure};
 
 use crate::cli::{AuditArgs, BaseArgs, Source};
+use crate::system::files;
 use crate::system::interrupt::{self, Interrupted};
 use crate::system::program;
 use crate::system::text;
 use crate::system::ui::Report;
-use crate::system::work_folder::{self, Busy, WorkFolder};
+use crate::system::work_folder::{Busy, WorkFolder};
 use anyhow::{Context, Error, Result, bail};
 use inputs::Inputs;
 use std::path::{Path, PathBuf};
@@ -104,7 +105,7 @@ fn make(inputs: &Inputs, work: &WorkFolder, args: &BaseArgs, report: &Report) ->
         .into_iter()
         .zip(RESULTS.map(|name| args.output.join(name)))
         .collect();
-    work_folder::move_into_place(&moves)?;
+    files::move_into_place(&moves)?;
     Ok(manifest)
 }
 

@@ -3,11 +3,12 @@
 
 use crate::config::definition::Definition;
 use crate::config::definition::key::{Digest, From, Key};
-use crate::system::download::cache::{self, Cache};
+use crate::system::download::cache::Cache;
 use crate::system::download::curl::{self, Failure};
+use crate::system::files;
 use crate::system::interrupt::Interrupted;
 use crate::system::ui::Report;
-use crate::system::work_folder;
+use crate::system::xdg;
 use anyhow::{Context, Result, anyhow, bail};
 use std::fs;
 use std::path::Path;
@@ -32,7 +33,7 @@ pub fn obtain(definition: &Definition, report: &Report) -> Result<Option<Vec<u8>
             bytes
         }
         From::Url(url) => {
-            let cache = Cache::open(&cache::default_folder()?, report)?;
+            let cache = Cache::open(&xdg::cache()?, report)?;
             kept_or_downloaded(&cache, key, url, definition.proxy.as_deref(), report)?
         }
     };
@@ -66,7 +67,7 @@ fn kept_or_downloaded(
                 "{} is damaged, so it is downloaded again",
                 place.display()
             ));
-            work_folder::remove_if_there(&place)?;
+            files::remove_if_there(&place)?;
         }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
         Err(error) => {
@@ -81,13 +82,13 @@ fn kept_or_downloaded(
     });
     match bytes {
         Ok(bytes) => {
-            work_folder::move_into_place(&[(new, place)])?;
+            files::move_into_place(&[(new, place)])?;
             stage.done(&format!("{} {}", key.digest.kind(), key.digest));
             Ok(bytes)
         }
         Err(error) => {
             // What is not trusted is not kept.
-            let _ = work_folder::remove_if_there(&new);
+            let _ = files::remove_if_there(&new);
             Err(error)
         }
     }

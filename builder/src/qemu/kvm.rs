@@ -5,6 +5,7 @@
 use super::machine::Machine;
 use crate::cli::Accelerator;
 use crate::system::ui::Report;
+use crate::system::xdg;
 use anyhow::{Context, Result, bail};
 use rustix::fs::{Access, access};
 use std::fs::{self, File};
@@ -47,6 +48,11 @@ pub fn choose(wish: Accelerator, device: &Path) -> Result<(Accelerator, Option<S
     }
 }
 
+/// The file with the boots of PCs on which KVM ran no guest; run.sh reads it.
+fn no_kvm_file() -> Option<PathBuf> {
+    Some(xdg::state()?.join("no-kvm"))
+}
+
 fn refused_before() -> bool {
     let known = no_kvm_file().and_then(|file| fs::read_to_string(file).ok());
     let boot = fs::read_to_string(BOOT_ID).unwrap_or_default();
@@ -57,16 +63,6 @@ fn refused_before() -> bool {
 /// that the host's KVM does not take ends it by an assertion), or says so.
 pub fn kvm_broke(status: ExitStatus, machine: &Machine) -> bool {
     status.signal().is_some() || machine.words().contains("failed to initialize kvm")
-}
-
-/// The file with the boots of PCs on which KVM ran no guest; run.sh reads it.
-pub fn no_kvm_file() -> Option<PathBuf> {
-    let set = |name| std::env::var_os(name).filter(|value| !value.is_empty());
-    let state = match set("XDG_STATE_HOME") {
-        Some(folder) => PathBuf::from(folder),
-        None => PathBuf::from(set("HOME")?).join(".local/state"),
-    };
-    Some(state.join("imgbuild/no-kvm"))
 }
 
 /// [`remember_no_kvm`] for the user: only a convenience for the next start, so that it fails is

@@ -2,9 +2,9 @@
 
 use super::control::Control;
 use crate::cli::Accelerator;
+use crate::system::files;
 use crate::system::interrupt;
 use crate::system::program;
-use crate::system::work_folder;
 use anyhow::{Context, Result};
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use std::fs::{self, File, OpenOptions};
@@ -61,7 +61,7 @@ impl Machine {
     pub fn start(folder: &Path, arguments: &[String], log: &Path) -> Result<Self> {
         // An old console or status would be taken for the new one's.
         for name in ["console.log", "status.jsonl"] {
-            work_folder::remove_if_there(&folder.join(name))?;
+            files::remove_if_there(&folder.join(name))?;
         }
         let script = folder.join("run.sh");
         let mut line = Command::new(program::find("setsid")?);

@@ -6,5 +6,5 @@ mod kvm;
 mod machine;
 
 pub use control::Control;
-pub use kvm::{BOOT_ID, choose, kvm_broke, no_kvm_file, remember, remember_no_kvm};
+pub use kvm::{BOOT_ID, choose, kvm_broke, remember};
 pub use machine::{Machine, running};

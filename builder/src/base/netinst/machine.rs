@@ -3,8 +3,8 @@
 use super::measures::Measure;
 use crate::cli::Accelerator;
 use crate::qemu::Machine;
+use crate::system::files;
 use crate::system::program;
-use crate::system::work_folder;
 use anyhow::{Context, Result};
 use std::fs::{self, File};
 use std::os::unix::process::CommandExt;
@@ -61,7 +61,7 @@ impl Files {
     /// Makes the disk empty and removes what an earlier attempt said.
     fn reset(&self, bytes: u64) -> Result<()> {
         for file in [self.console(), self.log(), self.folder.join("qmp.sock")] {
-            work_folder::remove_if_there(&file)?;
+            files::remove_if_there(&file)?;
         }
         let disk = self.disk();
         File::create(&disk)

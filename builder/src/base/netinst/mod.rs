@@ -24,10 +24,10 @@ use super::requirements::NO_SPACE;
 use crate::cli::{Accelerator, BaseArgs};
 use crate::qemu;
 use crate::qemu::guest_console::SHOWN_LINES;
+use crate::system::files;
 use crate::system::interrupt::Interrupted;
 use crate::system::text;
 use crate::system::ui::Report;
-use crate::system::work_folder;
 use anyhow::{Context, Error, Result, anyhow};
 use iso::Disc;
 use machine::Files;
@@ -201,7 +201,7 @@ fn keep_logs(files: &Files, output: &Path, failed: bool) -> Result<PathBuf> {
         let kept: String = lines.map(|l| format!("{}\n", text::plain(l))).collect();
         let new = from.with_extension("kept");
         fs::write(&new, kept).with_context(|| format!("cannot write {}", new.display()))?;
-        work_folder::move_into_place(&[(new, to.to_owned())])
+        files::move_into_place(&[(new, to.to_owned())])
     };
     let kept = keep(&files.log(), &log);
     if failed {
@@ -210,7 +210,7 @@ fn keep_logs(files: &Files, output: &Path, failed: bool) -> Result<PathBuf> {
         return Ok(log);
     }
     kept?;
-    work_folder::remove_if_there(&console)?;
+    files::remove_if_there(&console)?;
     Ok(log)
 }
 

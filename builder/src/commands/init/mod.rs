@@ -4,10 +4,10 @@ mod keys;
 
 use crate::cli::InitArgs;
 use crate::config::definition;
+use crate::system::files::{move_into_place, private_folder, write_new};
 use crate::system::program;
 use crate::system::ui::Report;
-use crate::system::work_folder::{Busy, WorkFolder, move_into_place, private_folder};
-use crate::vm::seed::write_new;
+use crate::system::work_folder::{Busy, WorkFolder};
 use anyhow::{Context, Result, bail};
 use keys::Keys;
 use serde_json::json;

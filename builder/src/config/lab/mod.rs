@@ -21,6 +21,7 @@ pub use values::ssh_key;
 
 use crate::config::yaml::{Place, Reader, forms};
 use crate::system::program;
+use crate::system::xdg;
 use anyhow::{Context, Result, bail};
 use firstboot::contract::seed::{Ha, NfsStorage, Peer, Retry};
 use std::collections::BTreeMap;
@@ -285,9 +286,8 @@ impl Folder {
 
     /// A path of lab.yaml: for messages and absolute. `~/` is the user's home.
     fn path(&self, text: &str) -> (PathBuf, PathBuf) {
-        let home = std::env::var_os("HOME").filter(|h| !h.is_empty());
-        if let (Some(rest), Some(home)) = (text.strip_prefix("~/"), home) {
-            let path = Path::new(&home).join(rest);
+        if let (Some(rest), Some(home)) = (text.strip_prefix("~/"), xdg::home()) {
+            let path = home.join(rest);
             return (path.clone(), path);
         }
         (self.shown.join(text), self.absolute.join(text))

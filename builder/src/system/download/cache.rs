@@ -1,37 +1,16 @@
 //! The folder that downloads are kept in.
 
+use crate::system::files::private_folder;
 use crate::system::interrupt;
 use crate::system::ui::Report;
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use rustix::fs::FlockOperation;
-use std::fs::{DirBuilder, File};
-use std::os::unix::fs::DirBuilderExt;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// How often a lock is tried.
 const POLL: Duration = Duration::from_millis(100);
-
-/// `$XDG_CACHE_HOME/imgbuild`, else `~/.cache/imgbuild` (XDG Base Directory Specification: a
-/// relative path counts as none).
-pub fn default_folder() -> Result<PathBuf> {
-    let variable = |name| std::env::var_os(name).map(PathBuf::from);
-    choose_folder(variable("XDG_CACHE_HOME"), variable("HOME"))
-}
-
-fn choose_folder(cache: Option<PathBuf>, home: Option<PathBuf>) -> Result<PathBuf> {
-    let absolute = |path: &PathBuf| path.is_absolute();
-    if let Some(cache) = cache.filter(absolute) {
-        return Ok(cache.join("imgbuild"));
-    }
-    match home.filter(absolute) {
-        Some(home) => Ok(home.join(".cache/imgbuild")),
-        None => bail!(
-            "there is no place for downloads: neither XDG_CACHE_HOME nor HOME names a folder; \
-             set one of them"
-        ),
-    }
-}
 
 /// The cache, with nobody else at work in it until this is dropped.
 #[derive(Debug)]
@@ -44,11 +23,7 @@ impl Cache {
     /// Makes the folder and waits until no other process writes in it.
     pub fn open(folder: &Path, report: &Report) -> Result<Self> {
         let shown = folder.display();
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(folder)
-            .with_context(|| format!("cannot make the cache folder {shown}"))?;
+        private_folder(folder)?;
         let lock = File::options()
             .write(true)
             .create(true)
@@ -88,24 +63,6 @@ impl Cache {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_folder_is_where_the_specification_says() {
-        let choose = |cache: Option<&str>, home: Option<&str>| {
-            choose_folder(cache.map(PathBuf::from), home.map(PathBuf::from))
-        };
-        let is = |folder: Result<PathBuf>, expected: &str| {
-            assert_eq!(folder.unwrap(), Path::new(expected));
-        };
-        is(choose(Some("/c"), Some("/home/x")), "/c/imgbuild");
-        is(choose(None, Some("/home/x")), "/home/x/.cache/imgbuild");
-        is(choose(Some(""), Some("/home/x")), "/home/x/.cache/imgbuild");
-        is(
-            choose(Some("c"), Some("/home/x")),
-            "/home/x/.cache/imgbuild",
-        );
-        assert!(choose(Some("c"), None).is_err());
-    }
 
     #[test]
     fn those_that_download_do_so_one_after_the_other() {

@@ -5,5 +5,5 @@ mod disk;
 mod documents;
 
 pub use companions::Companions;
-pub use disk::{image, write_new};
+pub use disk::image;
 pub use documents::{Documents, Secrets};

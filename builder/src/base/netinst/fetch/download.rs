@@ -3,9 +3,9 @@
 use super::{Disc, VERIFY, digest};
 use crate::system::download::cache::Cache;
 use crate::system::download::curl::{self, Failure, size};
+use crate::system::files;
 use crate::system::interrupt::Interrupted;
 use crate::system::ui::{Report, Stage};
-use crate::system::work_folder;
 use anyhow::{Context, Error, Result, anyhow, bail};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -47,7 +47,7 @@ pub(super) fn download(
         let found = found.with_context(|| format!("cannot read {}", part.display()))?;
         if found == disc.sha256 {
             let megabytes = size(&part) / 1_000_000;
-            work_folder::move_into_place(&[(part, place.clone())])?;
+            files::move_into_place(&[(part, place.clone())])?;
             stage.done(&format!("{megabytes} MB, {}", place.display()));
             return Ok(place);
         }

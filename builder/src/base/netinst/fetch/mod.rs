@@ -5,10 +5,11 @@ mod download;
 mod release;
 
 use crate::config::definition::{Definition, Netinst};
-use crate::system::download::cache::{self, Cache};
+use crate::system::download::cache::Cache;
 use crate::system::interrupt;
 use crate::system::text::hex;
 use crate::system::ui::{Report, Stage};
+use crate::system::xdg;
 use anyhow::{Context, Result, bail};
 use sha2::{Digest, Sha256};
 use std::fs::{self, File};
@@ -34,7 +35,7 @@ pub fn obtain(
         };
         return given(iso, keyring, report);
     }
-    let cache = Cache::open(&cache::default_folder()?, report)?;
+    let cache = Cache::open(&xdg::cache()?, report)?;
     let proxy = definition.proxy.as_deref();
     let disc = match &definition.netinst {
         Netinst::Url { url, sha256 } => Disc {

@@ -5,10 +5,10 @@ use crate::base::inputs;
 use crate::config::definition::release_number;
 use crate::system::download::cache::Cache;
 use crate::system::download::curl::{self, Failure};
+use crate::system::files;
 use crate::system::interrupt::Interrupted;
 use crate::system::program;
 use crate::system::ui::Report;
-use crate::system::work_folder;
 use anyhow::{Context, Error, Result, bail};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -196,7 +196,7 @@ fn ask(cache: &Cache, folder: &str, keyring: &Path, proxy: Option<&str>) -> Resu
     let kept = match &answer {
         Ok(Answer::List(_)) => {
             let moves: Vec<_> = new.iter().cloned().zip(places).collect();
-            work_folder::move_into_place(&moves)
+            files::move_into_place(&moves)
         }
         _ => Ok(()),
     };
