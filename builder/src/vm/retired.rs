@@ -1,6 +1,8 @@
 //! The file `retired` in a VM's folder: this machine has left its cluster for good.
 
 use super::files;
+use crate::config::lab::Lab;
+use anyhow::Result;
 use std::fs;
 use std::path::Path;
 
@@ -61,6 +63,11 @@ impl Retired {
             self.when()
         )
     }
+}
+
+/// Reads the lab; a machine that was retired needs no secret any more.
+pub fn load_lab(file: &Path) -> Result<Lab> {
+    Lab::load_with_secrets(file, &|folder| Retired::of(folder).is_none())
 }
 
 /// Whether a machine may get another seed: not while the marker is there, nor while its old disk

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 /// `imgbuild check`: both files are read, whatever is wrong with the first.
 pub fn check(args: &CheckArgs, report: &Report) -> Result<()> {
     let definition = Definition::load(args.definition.as_deref());
-    let lab = Lab::load(&args.lab);
+    let lab = retired::load_lab(&args.lab);
     match (definition, lab) {
         (Ok(definition), Ok(lab)) => {
             disks_hold_the_base(&definition, &lab)?;

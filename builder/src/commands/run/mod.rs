@@ -5,13 +5,12 @@ mod status;
 mod watch;
 
 use crate::cli::{Accelerator, RunArgs};
-use crate::config::lab::Lab;
 use crate::qemu::{self, Machine};
 use crate::system::interrupt::{self, Interrupted};
 use crate::system::program;
 use crate::system::ui::Report;
 use crate::vm::folder::Target;
-use crate::vm::retired::Retired;
+use crate::vm::retired::{self, Retired};
 use anyhow::{Context, Error, Result, bail};
 use std::fs;
 use std::time::Duration;
@@ -22,7 +21,7 @@ const SHUT_DOWN: Duration = Duration::from_secs(120);
 
 /// `imgbuild run`. Ends well only when firstboot says that the machine is configured.
 pub fn run(args: &RunArgs, report: &Report) -> Result<()> {
-    let lab = Lab::load(&args.lab)?;
+    let lab = retired::load_lab(&args.lab)?;
     let target = Target {
         vm: lab.vm(&args.name)?,
         folder: lab.folder.join(&args.name),

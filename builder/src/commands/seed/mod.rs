@@ -36,7 +36,7 @@ struct Prepared<'a> {
 /// `imgbuild seed`. Every VM is prepared before the first file is moved into place; the error
 /// holds the problems of all of them.
 pub fn seed(args: &SeedArgs, report: &Report) -> Result<()> {
-    let lab = Lab::load(&args.lab)?;
+    let lab = retired::load_lab(&args.lab)?;
     let base = BaseImage::read(&lab.base)?;
     check_versions(&base, report);
     let vms = all_seedable(&lab, args, &base, report)?;

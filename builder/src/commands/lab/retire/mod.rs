@@ -29,7 +29,7 @@ const MARKER_MODE: u32 = 0o644;
 
 /// `imgbuild lab retire`. The lab's secrets need not be there any more.
 pub fn retire(args: &RetireArgs, report: &Report) -> Result<()> {
-    let lab = Lab::load_without_secrets(&args.lab)?;
+    let lab = Lab::load_with_secrets(&args.lab, &|_| false)?;
     let vm = lab.vm(&args.name)?;
     let name = &vm.name;
     let place = lab.folder.join(name);
