@@ -13,7 +13,6 @@ use anyhow::{Context, Result, bail};
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 /// Bytes per sector.
 const SECTOR: u64 = 512;
@@ -84,13 +83,10 @@ pub fn unpack_and_format(
     let start = PARTITION_START * SECTOR;
     let kib = (inputs.definition.disk - start) / 1024;
 
-    let mut both = if is_root() {
-        Command::new(program::find("sh")?)
-    } else {
-        let mut fakeroot = Command::new(program::find("fakeroot")?);
-        fakeroot.args(["--", "sh"]);
-        fakeroot
-    };
+    let mut both = program::command(if is_root() { "sh" } else { "fakeroot" })?;
+    if !is_root() {
+        both.args(["--", "sh"]);
+    }
     both.arg("-ec")
         .arg(
             "tar --extract --numeric-owner --preserve-permissions --xattrs '--xattrs-include=*' \

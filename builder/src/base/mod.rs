@@ -27,7 +27,6 @@ use crate::system::work_folder::{Busy, WorkFolder};
 use anyhow::{Context, Error, Result, bail};
 use inputs::Inputs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 /// The three results, side by side in the output folder.
 pub const RESULTS: [&str; 3] = ["base.qcow2", "base.manifest.json", "base.qcow2.sha256"];
@@ -167,7 +166,7 @@ fn audited(image: &Path, report: &Report) -> Result<()> {
 fn compress(raw: &Path, work: &Path, report: &Report) -> Result<PathBuf> {
     let stage = report.stage("compress");
     let image = work.join(RESULTS[0]);
-    let mut convert = Command::new(program::find("qemu-img")?);
+    let mut convert = program::command("qemu-img")?;
     convert
         .args(["convert", "-p", "-f", "raw", "-O", "qcow2"])
         .args(["-c", "-W", "-m", "8"])

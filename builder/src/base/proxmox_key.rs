@@ -4,14 +4,12 @@
 use crate::config::definition::Definition;
 use crate::config::definition::key::{Digest, From, Key};
 use crate::system::download::cache::Cache;
-use crate::system::download::curl::{self, Failure};
+use crate::system::download::curl;
 use crate::system::files;
-use crate::system::interrupt::Interrupted;
 use crate::system::ui::Report;
 use crate::system::xdg;
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, bail};
 use std::fs;
-use std::path::Path;
 
 const STAGE: &str = "Proxmox's key";
 /// What to do where Proxmox's servers cannot be reached.
@@ -75,7 +73,10 @@ fn kept_or_downloaded(
         }
     }
     let new = place.with_extension("new");
-    let bytes = download(url, &new, proxy).and_then(|()| {
+    let what = format!("Proxmox's key {url} ({WITHOUT})");
+    let downloaded = curl::small(url, &new, proxy);
+    let downloaded = downloaded.map_err(|failure| failure.into_error(&what, &new));
+    let bytes = downloaded.and_then(|()| {
         let bytes = fs::read(&new).with_context(|| format!("cannot read {}", new.display()))?;
         check(key, url, &bytes)?;
         Ok(bytes)
@@ -92,20 +93,6 @@ fn kept_or_downloaded(
             Err(error)
         }
     }
-}
-
-fn download(url: &str, to: &Path, proxy: Option<&str>) -> Result<()> {
-    let error = match curl::small(url, to, proxy) {
-        Ok(()) => return Ok(()),
-        Err(Failure::NotThere) => anyhow!("the server has no such file (404)"),
-        Err(Failure::NoRest) => anyhow!("the server does not send it"),
-        Err(Failure::NoPlace(error)) => {
-            return Err(error.context(format!("{} cannot be written", to.display())));
-        }
-        Err(Failure::Other(error)) if error.is::<Interrupted>() => return Err(error),
-        Err(Failure::Other(error)) => error,
-    };
-    Err(error.context(format!("cannot download Proxmox's key {url} ({WITHOUT})")))
 }
 
 /// Fails unless the bytes have the digest that is pinned.

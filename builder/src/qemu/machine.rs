@@ -4,13 +4,13 @@ use super::control::Control;
 use crate::cli::Accelerator;
 use crate::system::files;
 use crate::system::interrupt;
-use crate::system::program;
+use crate::system::program::{self, Command};
 use anyhow::{Context, Result};
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ExitStatus};
 use std::time::{Duration, Instant};
 
 /// How long QEMU may take to write its disks after SIGTERM.
@@ -64,7 +64,7 @@ impl Machine {
             files::remove_if_there(&folder.join(name))?;
         }
         let script = folder.join("run.sh");
-        let mut line = Command::new(program::find("setsid")?);
+        let mut line = program::command("setsid")?;
         line.arg(fs::canonicalize(&script).unwrap_or(script))
             .args(arguments);
         Self::spawn(line, folder, log)
@@ -80,14 +80,8 @@ impl Machine {
             .mode(0o600)
             .open(log)
             .with_context(|| format!("cannot write {}", log.display()))?;
-        line.stdin(Stdio::null())
-            .stdout(clone(&words, log)?)
-            .stderr(words);
-        let child = line
-            .spawn()
-            .with_context(|| format!("cannot start: {}", program::shown(&line)))?;
         Ok(Machine {
-            child,
+            child: program::start(&mut line, &words)?,
             folder: folder.to_owned(),
             log: log.to_owned(),
             kept: false,
@@ -195,11 +189,6 @@ impl Drop for Machine {
             self.end();
         }
     }
-}
-
-fn clone(file: &File, path: &Path) -> Result<File> {
-    file.try_clone()
-        .with_context(|| format!("cannot write {}", path.display()))
 }
 
 #[cfg(test)]

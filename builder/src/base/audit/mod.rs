@@ -9,7 +9,6 @@ use crate::system::program;
 use anyhow::{Context, Result};
 use points::POINTS;
 use std::path::Path;
-use std::process::Command;
 
 /// One point of the audit.
 #[derive(Debug)]
@@ -54,12 +53,9 @@ fn check_image(image: &Path) -> Result<()> {
     std::fs::File::open(image).with_context(|| format!("cannot open {}", image.display()))?;
     // The header first, because qemu-img's words on what is no image at all are less clear.
     Image::open(image)?;
-    let qemu_img = program::find("qemu-img")?;
-    program::output(
-        Command::new(qemu_img)
-            .args(["check", "-q", "-f", "qcow2"])
-            .arg(image),
-    )
-    .with_context(|| format!("{} is a damaged qcow2 image", image.display()))?;
+    let mut check = program::command("qemu-img")?;
+    check.args(["check", "-q", "-f", "qcow2"]).arg(image);
+    program::output(&mut check)
+        .with_context(|| format!("{} is a damaged qcow2 image", image.display()))?;
     Ok(())
 }
