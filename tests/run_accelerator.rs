@@ -126,7 +126,7 @@ fn emulation_that_stumbles_is_started_once_more() {
     );
     assert!(
         done.err
-            .contains("software emulation stumbled at the start of the kernel: once more\n"),
+            .contains("software emulation crashed at the start of the kernel: starting once more\n"),
         "{}",
         done.err
     );

@@ -6,7 +6,7 @@ use crate::config::definition::key::{Digest, From, Key};
 use crate::system::download::cache::Cache;
 use crate::system::download::curl;
 use crate::system::files;
-use crate::system::ui::Report;
+use crate::system::ui::Ui;
 use crate::system::xdg;
 use anyhow::{Context, Result, bail};
 use std::fs;
@@ -17,7 +17,7 @@ const WITHOUT: &str = "a copy of the key serves as well: `key` or `key_url` belo
      definition; `proxmox: false` makes a plain Debian base";
 
 /// The key's bytes, which have the digest that is pinned; `None` for a base without Proxmox.
-pub fn obtain(definition: &Definition, report: &Report) -> Result<Option<Vec<u8>>> {
+pub fn obtain(definition: &Definition, ui: &Ui) -> Result<Option<Vec<u8>>> {
     let Some(proxmox) = &definition.proxmox else {
         return Ok(None);
     };
@@ -31,8 +31,8 @@ pub fn obtain(definition: &Definition, report: &Report) -> Result<Option<Vec<u8>
             bytes
         }
         From::Url(url) => {
-            let cache = Cache::open(&xdg::cache()?, report)?;
-            kept_or_downloaded(&cache, key, url, definition.proxy.as_deref(), report)?
+            let cache = Cache::open(&xdg::cache()?, ui)?;
+            kept_or_downloaded(&cache, key, url, definition.proxy.as_deref(), ui)?
         }
     };
     // APT takes a file that ends with .gpg for binary.
@@ -51,17 +51,17 @@ fn kept_or_downloaded(
     key: &Key,
     url: &str,
     proxy: Option<&str>,
-    report: &Report,
+    ui: &Ui,
 ) -> Result<Vec<u8>> {
     let place = cache.file(&format!("key-{}.gpg", key.digest));
-    let stage = report.stage(STAGE);
+    let stage = ui.stage(STAGE);
     match fs::read(&place) {
         Ok(bytes) if key.digest.of(&bytes) == key.digest => {
             stage.done(&format!("{} (from the cache)", place.display()));
             return Ok(bytes);
         }
         Ok(_) => {
-            report.warn(&format!(
+            ui.warn(&format!(
                 "{} is damaged, so it is downloaded again",
                 place.display()
             ));

@@ -1,6 +1,6 @@
 //! What a build needs of this machine, checked before any work.
 
-use crate::cli::Source;
+use super::options::Source;
 use crate::system::program;
 use anyhow::{Context, Result, bail};
 use std::fs;

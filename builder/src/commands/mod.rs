@@ -1,5 +1,7 @@
 //! One recipe per command.
 
+pub mod audit;
+pub mod base;
 pub mod check;
 pub mod init;
 pub mod lab;

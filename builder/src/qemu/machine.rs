@@ -1,7 +1,7 @@
 //! A machine's process, from its start to its end.
 
+use super::accelerator::Accelerator;
 use super::control::Control;
-use crate::cli::Accelerator;
 use crate::system::files;
 use crate::system::interrupt;
 use crate::system::program::{self, Command};

@@ -1,10 +1,13 @@
 //! QEMU: starting a machine, and watching over its process.
 
+mod accelerator;
 mod control;
-pub mod guest_console;
-mod kvm;
+mod guest_console;
 mod machine;
+mod watch;
 
+pub use accelerator::{Accelerator, BOOT_ID, choose};
 pub use control::Control;
-pub use kvm::{BOOT_ID, choose, kvm_broke, remember};
+pub use guest_console::{GuestConsole, SHOWN_LINES};
 pub use machine::{Machine, running};
+pub use watch::{End, Guest, Limits, Watch, Watched, boot};

@@ -1,8 +1,7 @@
 //! QEMU for the installer: its command line, and its end.
 
 use super::measures::Measure;
-use crate::cli::Accelerator;
-use crate::qemu::Machine;
+use crate::qemu::{Accelerator, Machine};
 use crate::system::files;
 use crate::system::program;
 use anyhow::{Context, Result};
@@ -70,16 +69,22 @@ impl Files {
     }
 }
 
+/// What the machine is given besides these files.
+#[derive(Debug, Clone, Copy)]
+pub struct Hardware<'a> {
+    /// The installer's disc, an ISO file.
+    pub iso: &'a Path,
+    /// Size of the disk that is installed on, in bytes.
+    pub disk_bytes: u64,
+    /// What is not done to be faster.
+    pub without: &'a [Measure],
+}
+
 /// Starts the installer. `accelerator` is `kvm` or `tcg`, decided before.
-pub fn start(
-    files: &Files,
-    iso: &Path,
-    disk_bytes: u64,
-    accelerator: Accelerator,
-    without: &[Measure],
-) -> Result<Machine> {
-    files.reset(disk_bytes)?;
-    let with = |measure| !without.contains(&measure);
+pub fn start(files: &Files, hardware: Hardware<'_>, accelerator: Accelerator) -> Result<Machine> {
+    files.reset(hardware.disk_bytes)?;
+    let with = |measure| !hardware.without.contains(&measure);
+    let iso = hardware.iso;
     let mut qemu = program::ending_with_this("qemu-system-x86_64")?;
     // A name without folders: a socket's path may have 108 bytes. Control opens it the same way.
     qemu.current_dir(&files.folder);

@@ -2,7 +2,7 @@
 
 use crate::system::files::private_folder;
 use crate::system::interrupt;
-use crate::system::ui::Report;
+use crate::system::ui::Ui;
 use anyhow::{Context, Result};
 use rustix::fs::FlockOperation;
 use std::fs::File;
@@ -21,7 +21,7 @@ pub struct Cache {
 
 impl Cache {
     /// Makes the folder and waits until no other process writes in it.
-    pub fn open(folder: &Path, report: &Report) -> Result<Self> {
+    pub fn open(folder: &Path, ui: &Ui) -> Result<Self> {
         let shown = folder.display();
         private_folder(folder)?;
         let lock = File::options()
@@ -35,7 +35,7 @@ impl Cache {
             match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
                 Ok(()) => break,
                 Err(rustix::io::Errno::WOULDBLOCK) => {
-                    waiting.get_or_insert_with(|| report.stage("wait for another imgbuild"));
+                    waiting.get_or_insert_with(|| ui.stage("wait for another imgbuild"));
                     interrupt::check()?;
                     std::thread::sleep(POLL);
                 }
@@ -71,7 +71,7 @@ mod tests {
         std::thread::scope(|scope| {
             for _ in 0..4 {
                 scope.spawn(|| {
-                    let cache = Cache::open(&folder, &Report::new(true)).unwrap();
+                    let cache = Cache::open(&folder, &Ui::new(true)).unwrap();
                     // Fails when another is inside.
                     let file = cache.file("alone");
                     File::create_new(&file).unwrap();

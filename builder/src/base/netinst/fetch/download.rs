@@ -5,7 +5,7 @@ use crate::system::download::cache::Cache;
 use crate::system::download::curl::{self, Failure, size};
 use crate::system::files;
 use crate::system::interrupt::Interrupted;
-use crate::system::ui::{Report, Stage};
+use crate::system::ui::{Stage, Ui};
 use anyhow::{Context, Error, Result, bail};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -18,11 +18,11 @@ pub(super) fn download(
     cache: &Cache,
     disc: &Disc,
     proxy: Option<&str>,
-    report: &Report,
+    ui: &Ui,
 ) -> Result<PathBuf> {
     let place = cache.file(&disc.file_name());
     if place.exists() {
-        let stage = report.stage(VERIFY);
+        let stage = ui.stage(VERIFY);
         let found = digest(&place, &stage);
         let found = found.with_context(|| format!("cannot read {}", place.display()))?;
         if found == disc.sha256 {
@@ -30,7 +30,7 @@ pub(super) fn download(
             return Ok(place);
         }
         stage.again("it is damaged");
-        report.warn(&format!(
+        ui.warn(&format!(
             "{} is damaged, so it is removed and downloaded again:\n    expected: {}\n    \
              found:    {found}",
             place.display(),
@@ -41,7 +41,7 @@ pub(super) fn download(
     let part = cache.file(&format!("{}.part", disc.file_name()));
     let mut resumes = size(&part) > 0;
     loop {
-        let stage = report.stage("download");
+        let stage = ui.stage("download");
         transfer(&disc.url, &part, proxy, &stage)?;
         let found = digest(&part, &stage);
         let found = found.with_context(|| format!("cannot read {}", part.display()))?;

@@ -7,7 +7,7 @@ use crate::system::download::cache::Cache;
 use crate::system::download::curl::{self, Failure};
 use crate::system::files;
 use crate::system::program;
-use crate::system::ui::Report;
+use crate::system::ui::Ui;
 use anyhow::{Context, Error, Result, bail};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -74,7 +74,7 @@ impl<'a> Wanted<'a> {
         cache: &Cache,
         keyring: Option<&Path>,
         proxy: Option<&str>,
-        report: &Report,
+        ui: &Ui,
     ) -> Result<Disc> {
         let keyring = choose_keyring(keyring, &ROLE_KEYS)?;
         program::find("gpgv")?;
@@ -83,7 +83,7 @@ impl<'a> Wanted<'a> {
                 return Ok(disc);
             }
         }
-        let stage = report.stage("Debian's list of discs");
+        let stage = ui.stage("Debian's list of discs");
         let mut seen = Vec::new();
         for folder in &self.folders {
             let found = match ask(cache, folder, &keyring, proxy)? {
@@ -102,7 +102,7 @@ impl<'a> Wanted<'a> {
                         return Err(error);
                     };
                     stage.done("cannot be reached");
-                    report.warn(&format!(
+                    ui.warn(&format!(
                         "{} is used, the newest one that is here: {error:#}",
                         cache.file(&disc.file_name()).display(),
                     ));
