@@ -1,17 +1,10 @@
 //! Parse the command line, one match, exit code.
 
 use clap::Parser;
-use imgbuild::base;
 use imgbuild::cli::{Cli, Command, LabCommand};
-use imgbuild::commands::check;
-use imgbuild::commands::init;
-use imgbuild::commands::peer;
-use imgbuild::commands::retire;
-use imgbuild::commands::run;
-use imgbuild::commands::seed;
-use imgbuild::system::interrupt;
-use imgbuild::system::interrupt::Interrupted;
-use imgbuild::system::report::Report;
+use imgbuild::commands::{audit, base, check, init, lab::retire, peer, run, seed};
+use imgbuild::system::interrupt::{self, Interrupted};
+use imgbuild::system::ui::Ui;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -20,26 +13,26 @@ fn main() -> ExitCode {
     // private says so itself.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     interrupt::install();
-    let report = Report::new(cli.json);
-    let result = match &cli.command {
-        Command::Init(args) => init::init(args, &report),
-        Command::Check(args) => check::check(args, &report),
-        Command::Base(args) => base::build(args, &report),
-        Command::Audit(args) => base::audit_command(args, &report),
-        Command::Seed(args) => seed::seed(args, &report),
-        Command::Run(args) => run::run(args, &report),
-        Command::Peer(args) => peer::show(args, &report),
-        Command::Lab(LabCommand::Retire(args)) => retire::retire(args, &report),
+    let ui = Ui::new(cli.json);
+    let result = match cli.command {
+        Command::Init(args) => init::init(&args.folder, &ui),
+        Command::Check(args) => check::check(&args.into(), &ui),
+        Command::Base(args) => base::base(&args.into(), &ui),
+        Command::Audit(args) => audit::audit(&args.image, &ui),
+        Command::Seed(args) => seed::seed(&args.into(), &ui),
+        Command::Run(args) => run::run(&args.into(), &ui),
+        Command::Peer(args) => peer::peer(&args.address, &ui),
+        Command::Lab(LabCommand::Retire(args)) => retire::retire(&args.into(), &ui),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => match error.downcast_ref::<Interrupted>() {
             Some(interrupted) => {
-                report.error(&interrupted.to_string());
+                ui.error(&interrupted.to_string());
                 ExitCode::from(130)
             }
             None => {
-                report.error(&format!("{error:#}"));
+                ui.error(&format!("{error:#}"));
                 ExitCode::FAILURE
             }
         },

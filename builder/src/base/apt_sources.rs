@@ -3,7 +3,6 @@
 use crate::config::definition::RELEASES;
 use crate::system::program;
 use anyhow::{Result, bail};
-use std::process::Command;
 
 /// The new system's APT lines, the mirror's first: of `mirror` and `security`, where they are
 /// given, else of this host's own archives, where these are Debian's, else of Debian's own. Each
@@ -130,10 +129,10 @@ const DEBIANS: [&str; 8] = [
 /// What this host's APT would fetch. Unlike `indextargets`, this needs no package lists: a fresh
 /// machine has none.
 fn print_uris() -> String {
-    let Ok(apt_get) = program::find("apt-get") else {
+    let Ok(mut apt_get) = program::command("apt-get") else {
         return String::new();
     };
-    let listed = program::output(Command::new(apt_get).args(["--print-uris", "update"]));
+    let listed = program::output(apt_get.args(["--print-uris", "update"]));
     String::from_utf8_lossy(&listed.unwrap_or_default()).into_owned()
 }
 

@@ -8,12 +8,11 @@
 use super::inputs::Inputs;
 use super::requirements::is_root;
 use crate::system::program;
-use crate::system::report::Report;
+use crate::system::ui::Ui;
 use anyhow::{Context, Result, bail};
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 /// Bytes per sector.
 const SECTOR: u64 = 512;
@@ -70,9 +69,9 @@ pub fn unpack_and_format(
     inputs: &Inputs,
     root_tar: &Path,
     work: &Path,
-    report: &Report,
+    ui: &Ui,
 ) -> Result<BootImages> {
-    let stage = report.stage("file system");
+    let stage = ui.stage("file system");
     let tree = work.join("root");
     fs::create_dir(&tree).with_context(|| format!("cannot make {}", tree.display()))?;
     let raw = work.join("base.raw");
@@ -84,13 +83,10 @@ pub fn unpack_and_format(
     let start = PARTITION_START * SECTOR;
     let kib = (inputs.definition.disk - start) / 1024;
 
-    let mut both = if is_root() {
-        Command::new(program::find("sh")?)
-    } else {
-        let mut fakeroot = Command::new(program::find("fakeroot")?);
-        fakeroot.args(["--", "sh"]);
-        fakeroot
-    };
+    let mut both = program::command(if is_root() { "sh" } else { "fakeroot" })?;
+    if !is_root() {
+        both.args(["--", "sh"]);
+    }
     both.arg("-ec")
         .arg(
             "tar --extract --numeric-owner --preserve-permissions --xattrs '--xattrs-include=*' \
@@ -127,8 +123,8 @@ pub fn unpack_and_format(
 }
 
 /// Puts partition table and boot loader in front of the file system.
-pub fn assemble(inputs: &Inputs, images: &BootImages, report: &Report) -> Result<PathBuf> {
-    let stage = report.stage("partition table and grub");
+pub fn assemble(inputs: &Inputs, images: &BootImages, ui: &Ui) -> Result<PathBuf> {
+    let stage = ui.stage("partition table and grub");
     let sectors = inputs.definition.disk / SECTOR - PARTITION_START;
     let head = boot_sectors(&images.boot, &images.core, sectors, &inputs.root_uuid)?;
     let disk = File::options()

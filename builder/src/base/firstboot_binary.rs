@@ -3,7 +3,6 @@
 use crate::system::program;
 use anyhow::{Context, Result, bail};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 /// Program header type of the dynamic loader's path (ELF specification, "PT_INTERP").
 const PT_INTERP: u32 = 3;
@@ -40,7 +39,7 @@ pub fn check(binary: &Path) -> Result<()> {
         ),
         None => bail!("{} is not an x86-64 ELF program", binary.display()),
     }
-    let said = program::output(Command::new(binary).arg("--version"))
+    let said = program::output(program::Command::new(binary).arg("--version"))
         .with_context(|| format!("cannot ask {} for its version", binary.display()))?;
     let said = String::from_utf8_lossy(&said).trim().to_owned();
     let wanted = format!("firstboot {}", env!("CARGO_PKG_VERSION"));

@@ -1,8 +1,8 @@
 //! Everything a base image is made of, gathered and checked before any work.
 
 use super::netinst::{self, Measure};
+use super::options::{Options, Source};
 use super::{apt_sources, firstboot_binary, provision, requirements};
-use crate::cli::{BaseArgs, Source};
 use crate::config::definition::Definition;
 use crate::system::text::hex;
 use anyhow::{Context, Result, bail};
@@ -34,21 +34,18 @@ pub struct Inputs {
 
 impl Inputs {
     /// Reads the definition and finds the mirror and firstboot.
-    pub fn gather(args: &BaseArgs) -> Result<Self> {
-        let definition = Definition::load(args.definition.as_deref())?;
-        let source = match args.source {
-            Source::Netinst => "netinst",
-            Source::Mirror => "mirror",
-        };
-        if args.iso.is_some() && args.source != Source::Netinst {
+    pub fn gather(options: &Options) -> Result<Self> {
+        let definition = Definition::load(options.definition.as_deref())?;
+        let source = options.source.name();
+        if options.iso.is_some() && options.source != Source::Netinst {
             bail!("--iso is for the source netinst; the mirror source takes no disc");
         }
-        let chosen = args.mirror.clone().or_else(|| definition.mirror.clone());
+        let chosen = options.mirror.clone().or_else(|| definition.mirror.clone());
         let security = definition.security_mirror.as_deref();
         // mmdebstrap knows Debian's own mirror: where it is missing, that is said with all else
         // that is.
         let sources = apt_sources::choose(&definition.release, chosen.as_deref(), security)
-            .or_else(|unknown| requirements::check_tools(args.source).and(Err(unknown)))?;
+            .or_else(|unknown| requirements::check_tools(options.source).and(Err(unknown)))?;
         let firstboot = firstboot_binary::find()?;
         let firstboot_digest = digest_file(&firstboot)?;
 
@@ -56,7 +53,7 @@ impl Inputs {
             serde_json::to_string(&definition).context("cannot write the definition as JSON")?;
         // The mirror source flushes nothing anyway.
         let eatmydata =
-            args.source == Source::Netinst && !args.without.contains(&Measure::Eatmydata);
+            options.source == Source::Netinst && !options.without.contains(&Measure::Eatmydata);
         // Rendered once with a placeholder: the UUID depends on everything else.
         let script = provision::render(&definition, source, "ROOT-UUID", eatmydata)?;
         let mut digests = serde_json::Map::new();
@@ -83,8 +80,8 @@ impl Inputs {
                 json!(repository.key_sha256),
             );
         }
-        if args.source == Source::Netinst {
-            let answers = netinst::render(&definition, &sources, "ROOT-UUID", &args.without)?;
+        if options.source == Source::Netinst {
+            let answers = netinst::render(&definition, &sources, "ROOT-UUID", &options.without)?;
             digests.insert(
                 "preseed.cfg".into(),
                 json!(digest(answers.preseed.as_bytes())),
@@ -92,7 +89,7 @@ impl Inputs {
             let hooks = answers.hook + &answers.startup;
             digests.insert("installer's hooks".into(), json!(digest(hooks.as_bytes())));
         }
-        if let Some(iso) = &args.iso {
+        if let Some(iso) = &options.iso {
             digests.insert("iso".into(), json!(digest_file(iso)?));
         }
         let all = serde_json::Value::Object(digests.clone()).to_string();

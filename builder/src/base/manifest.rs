@@ -1,16 +1,18 @@
 //! `base.manifest.json`: what is in the image, what it was made of, and its digests.
 
-use super::RESULTS;
 use super::inputs::{self, Inputs};
 use crate::image::dpkg;
 use crate::image::qcow2::Image;
 use crate::image::tree;
-use crate::system::report::Report;
+use crate::system::ui::Ui;
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+
+/// The three results, side by side in the output folder.
+pub const RESULTS: [&str; 3] = ["base.qcow2", "base.manifest.json", "base.qcow2.sha256"];
 
 /// The document.
 #[derive(Debug, Serialize, Deserialize)]
@@ -108,13 +110,8 @@ impl Manifest {
     }
 
     /// Reads a finished image.
-    pub fn of(
-        image: &Path,
-        inputs: &Inputs,
-        iso: Option<IsoFacts>,
-        report: &Report,
-    ) -> Result<Self> {
-        let stage = report.stage("manifest");
+    pub fn of(image: &Path, inputs: &Inputs, iso: Option<IsoFacts>, ui: &Ui) -> Result<Self> {
+        let stage = ui.stage("manifest");
         let bytes = fs::metadata(image)
             .with_context(|| format!("cannot read {}", image.display()))?
             .len();

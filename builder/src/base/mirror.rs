@@ -5,7 +5,7 @@ use super::inputs::Inputs;
 use super::provision;
 use super::requirements::temporary;
 use crate::system::program;
-use crate::system::report::Report;
+use crate::system::ui::Ui;
 use anyhow::{Context, Result};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -18,7 +18,7 @@ const ARCHIVE_KEYS: [&str; 2] = [
 ];
 
 /// Makes the root file system as a tar archive: mmdebstrap, provision, seal.
-pub fn debootstrap(inputs: &Inputs, work: &Path, report: &Report) -> Result<PathBuf> {
+pub fn debootstrap(inputs: &Inputs, work: &Path, ui: &Ui) -> Result<PathBuf> {
     let payload = write_payload(inputs, work)?;
     let tar = work.join("root.tar");
     let mut mmdebstrap = program::ending_with_this("mmdebstrap")?;
@@ -51,7 +51,7 @@ pub fn debootstrap(inputs: &Inputs, work: &Path, report: &Report) -> Result<Path
             .env("http_proxy", proxy)
             .env("https_proxy", proxy);
     }
-    let mut stage = Some(report.stage("base system"));
+    let mut stage = Some(ui.stage("base system"));
     let mut log = String::new();
     let result = program::stream(&mut mmdebstrap, |line| {
         log.push_str(line);
@@ -60,7 +60,7 @@ pub fn debootstrap(inputs: &Inputs, work: &Path, report: &Report) -> Result<Path
             if let Some(stage) = stage.take() {
                 stage.done("");
             }
-            stage = Some(report.stage(name));
+            stage = Some(ui.stage(name));
         } else if let Some(stage) = &stage {
             stage.note(line);
         }

@@ -1,4 +1,4 @@
-//! The recipe of `imgbuild base`.
+//! Making a base image: from a source to a sealed, compressed qcow2 image with its manifest.
 
 mod apt_sources;
 mod audit;
@@ -9,164 +9,67 @@ mod inputs;
 mod manifest;
 mod mirror;
 mod netinst;
+mod options;
 mod provision;
 mod proxmox_key;
 mod requirements;
 
-pub use audit::{Finding, audit_image};
-pub use manifest::Manifest;
-pub use netinst::{CONSOLE_LOG, INSTALLER_LOG, Measure};
+pub use audit::{Finding, audit_image, audited};
+pub use inputs::Inputs;
+pub use manifest::{Manifest, RESULTS, is_up_to_date};
+pub use netinst::{CONSOLE_LOG, Failed as InstallationFailed, INSTALLER_LOG, Measure};
+pub use options::{Options, Source};
+pub use requirements::{NO_SPACE, temporary};
 
-use crate::cli::{AuditArgs, BaseArgs, Source};
-use crate::system::interrupt::{self, Interrupted};
+use crate::system::files;
+use crate::system::interrupt;
 use crate::system::program;
-use crate::system::report::Report;
-use crate::system::text;
-use crate::system::work_folder::{self, Busy, WorkFolder};
-use anyhow::{Context, Error, Result, bail};
-use inputs::Inputs;
+use crate::system::ui::Ui;
+use anyhow::{Context, Result};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
-/// The three results, side by side in the output folder.
-pub const RESULTS: [&str; 3] = ["base.qcow2", "base.manifest.json", "base.qcow2.sha256"];
-
-/// `imgbuild base`: makes the base image, or says that it is up to date.
-pub fn build(args: &BaseArgs, report: &Report) -> Result<()> {
-    let mut inputs = Inputs::gather(args)?;
-    if !args.force && manifest::is_up_to_date(&args.output, &inputs)? {
-        report.line(&format!(
-            "{} is up to date: nothing it is made of has changed (--force builds it anew)",
-            args.output.join(RESULTS[0]).display()
-        ));
-        return Ok(());
-    }
-    requirements::check_tools(args.source)?;
-    // Before anything is begun: what a wrong key has signed must not come near the image.
-    inputs.proxmox_key = proxmox_key::obtain(&inputs.definition, report)?;
+/// What a build needs of this machine, and what it needs from elsewhere before anything is begun:
+/// what a wrong key has signed must not come near the image.
+pub fn prepare(inputs: &mut Inputs, options: &Options, ui: &Ui) -> Result<()> {
+    requirements::check_tools(options.source)?;
+    inputs.proxmox_key = proxmox_key::obtain(&inputs.definition, ui)?;
     let proxmox = inputs.proxmox_key.is_some();
-    requirements::check_space(&args.output, args.source, proxmox)?;
-
-    let mut work = WorkFolder::new(&args.output, "imgbuild-base", Busy::Refuse)?;
-    let kept = args.keep_work.then(|| work.keep().display().to_string());
-    if let Some(kept) = &kept {
-        report.line(&format!("the work folder will be kept as {kept}"));
-    }
-    let made = make(&inputs, &work, args, report);
-    let manifest = made.map_err(|error| explain(error, &args.output, kept))?;
-    report.line(&format!(
-        "{} is ready: {} packages{}, {} MB, sha256 {}",
-        args.output.join(RESULTS[0]).display(),
-        manifest.packages.len(),
-        manifest.cost(),
-        manifest.image.bytes / 1_000_000,
-        manifest.image.sha256
-    ));
-    if args.timings {
-        timings(report);
-    }
-    Ok(())
-}
-
-/// Every stage, the longest parts of the whole marked by their share.
-fn timings(report: &Report) {
-    let stages = report.finished();
-    let total: f64 = stages.iter().map(|(_, seconds)| seconds).sum();
-    report.line("");
-    for (name, seconds) in &stages {
-        let share = 100.0 * seconds / total.max(0.1);
-        report.line(&format!("{seconds:>8.1} s {share:>3.0} %  {name}"));
-    }
-    report.line(&format!("{total:>8.1} s        together"));
+    requirements::check_space(&options.output, options.source, proxmox)
 }
 
 /// The stages, from nothing to the three results in their places.
-fn make(inputs: &Inputs, work: &WorkFolder, args: &BaseArgs, report: &Report) -> Result<Manifest> {
-    let (raw, iso) = match args.source {
+pub fn make(inputs: &Inputs, work: &Path, options: &Options, ui: &Ui) -> Result<Manifest> {
+    let (raw, iso) = match options.source {
         Source::Mirror => {
-            let root_tar = mirror::debootstrap(inputs, work.path(), report)?;
-            let boot_images = disk::unpack_and_format(inputs, &root_tar, work.path(), report)?;
-            (disk::assemble(inputs, &boot_images, report)?, None)
+            let root_tar = mirror::debootstrap(inputs, work, ui)?;
+            let boot_images = disk::unpack_and_format(inputs, &root_tar, work, ui)?;
+            (disk::assemble(inputs, &boot_images, ui)?, None)
         }
         Source::Netinst => {
-            let disc = netinst::disc(inputs, args, report)?;
-            let raw = netinst::install(inputs, &disc, args, work.path(), report)?;
+            let disc = netinst::disc(inputs, options, ui)?;
+            let raw = netinst::install(inputs, &disc, options, work, ui)?;
             (raw, Some(disc.facts()))
         }
     };
-    let image = compress(&raw, work.path(), report)?;
-    audited(&image, report)?;
-    let manifest = Manifest::of(&image, inputs, iso, report)?;
-    let results = manifest.write(&image, work.path())?;
+    let image = compress(&raw, work, ui)?;
+    audited(&image, ui)?;
+    let manifest = Manifest::of(&image, inputs, iso, ui)?;
+    let results = manifest.write(&image, work)?;
 
     interrupt::check()?;
     let moves: Vec<(PathBuf, PathBuf)> = results
         .into_iter()
-        .zip(RESULTS.map(|name| args.output.join(name)))
+        .zip(RESULTS.map(|name| options.output.join(name)))
         .collect();
-    work_folder::move_into_place(&moves)?;
+    files::move_into_place(&moves)?;
     Ok(manifest)
 }
 
-/// What the user has to know besides a stage's own words.
-fn explain(error: Error, output: &Path, kept: Option<String>) -> Error {
-    if error.is::<Interrupted>() {
-        return match kept {
-            Some(kept) => Interrupted::leaving(format!("the work folder is kept: {kept}")).into(),
-            None => error,
-        };
-    }
-    // An installation that failed has the guest's words, which say nothing about this machine.
-    if !error.is::<netinst::Failed>() && format!("{error:#}").contains(requirements::NO_SPACE) {
-        return error.context(format!(
-            "the disk of {} or of {} is full",
-            output.display(),
-            requirements::temporary().display()
-        ));
-    }
-    error
-}
-
-/// `imgbuild audit IMAGE`.
-pub fn audit_command(args: &AuditArgs, report: &Report) -> Result<()> {
-    audited(&args.image, report)?;
-    report.line(&format!("{} is sealed", args.image.display()));
-    Ok(())
-}
-
-/// Audits an image and fails with every path that breaks the seal.
-fn audited(image: &Path, report: &Report) -> Result<()> {
-    let stage = report.stage("audit");
-    let findings = audit_image(image)?;
-    let failed: Vec<&Finding> = findings.iter().filter(|f| f.problem.is_some()).collect();
-    if report.is_json() {
-        for finding in &findings {
-            report.event(&finding.to_json());
-        }
-    }
-    if failed.is_empty() {
-        stage.done(&format!("{} points proven", findings.len()));
-        return Ok(());
-    }
-    drop(stage);
-    let list: Vec<String> = failed
-        .iter()
-        .map(|f| format!("{}: {}", f.point, f.problem.as_deref().unwrap_or_default()))
-        .collect();
-    bail!(
-        "{} is not sealed ({} of {} points failed):{}",
-        image.display(),
-        failed.len(),
-        findings.len(),
-        text::indented(list.iter().map(String::as_str))
-    )
-}
-
 /// Raw to qcow2 with deflate-compressed clusters, which every reader understands.
-fn compress(raw: &Path, work: &Path, report: &Report) -> Result<PathBuf> {
-    let stage = report.stage("compress");
+fn compress(raw: &Path, work: &Path, ui: &Ui) -> Result<PathBuf> {
+    let stage = ui.stage("compress");
     let image = work.join(RESULTS[0]);
-    let mut convert = Command::new(program::find("qemu-img")?);
+    let mut convert = program::command("qemu-img")?;
     convert
         .args(["convert", "-p", "-f", "raw", "-O", "qcow2"])
         .args(["-c", "-W", "-m", "8"])

@@ -3,14 +3,13 @@
 
 use crate::config::definition::Definition;
 use crate::config::definition::key::{Digest, From, Key};
-use crate::system::download::cache::{self, Cache};
-use crate::system::download::curl::{self, Failure};
-use crate::system::interrupt::Interrupted;
-use crate::system::report::Report;
-use crate::system::work_folder;
-use anyhow::{Context, Result, anyhow, bail};
+use crate::system::download::cache::Cache;
+use crate::system::download::curl;
+use crate::system::files;
+use crate::system::ui::Ui;
+use crate::system::xdg;
+use anyhow::{Context, Result, bail};
 use std::fs;
-use std::path::Path;
 
 const STAGE: &str = "Proxmox's key";
 /// What to do where Proxmox's servers cannot be reached.
@@ -18,7 +17,7 @@ const WITHOUT: &str = "a copy of the key serves as well: `key` or `key_url` belo
      definition; `proxmox: false` makes a plain Debian base";
 
 /// The key's bytes, which have the digest that is pinned; `None` for a base without Proxmox.
-pub fn obtain(definition: &Definition, report: &Report) -> Result<Option<Vec<u8>>> {
+pub fn obtain(definition: &Definition, ui: &Ui) -> Result<Option<Vec<u8>>> {
     let Some(proxmox) = &definition.proxmox else {
         return Ok(None);
     };
@@ -32,8 +31,8 @@ pub fn obtain(definition: &Definition, report: &Report) -> Result<Option<Vec<u8>
             bytes
         }
         From::Url(url) => {
-            let cache = Cache::open(&cache::default_folder()?, report)?;
-            kept_or_downloaded(&cache, key, url, definition.proxy.as_deref(), report)?
+            let cache = Cache::open(&xdg::cache()?, ui)?;
+            kept_or_downloaded(&cache, key, url, definition.proxy.as_deref(), ui)?
         }
     };
     // APT takes a file that ends with .gpg for binary.
@@ -52,21 +51,21 @@ fn kept_or_downloaded(
     key: &Key,
     url: &str,
     proxy: Option<&str>,
-    report: &Report,
+    ui: &Ui,
 ) -> Result<Vec<u8>> {
     let place = cache.file(&format!("key-{}.gpg", key.digest));
-    let stage = report.stage(STAGE);
+    let stage = ui.stage(STAGE);
     match fs::read(&place) {
         Ok(bytes) if key.digest.of(&bytes) == key.digest => {
             stage.done(&format!("{} (from the cache)", place.display()));
             return Ok(bytes);
         }
         Ok(_) => {
-            report.warn(&format!(
+            ui.warn(&format!(
                 "{} is damaged, so it is downloaded again",
                 place.display()
             ));
-            work_folder::remove_if_there(&place)?;
+            files::remove_if_there(&place)?;
         }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
         Err(error) => {
@@ -74,37 +73,26 @@ fn kept_or_downloaded(
         }
     }
     let new = place.with_extension("new");
-    let bytes = download(url, &new, proxy).and_then(|()| {
+    let what = format!("Proxmox's key {url} ({WITHOUT})");
+    let downloaded = curl::small(url, &new, proxy);
+    let downloaded = downloaded.map_err(|failure| failure.into_error(&what, &new));
+    let bytes = downloaded.and_then(|()| {
         let bytes = fs::read(&new).with_context(|| format!("cannot read {}", new.display()))?;
         check(key, url, &bytes)?;
         Ok(bytes)
     });
     match bytes {
         Ok(bytes) => {
-            work_folder::move_into_place(&[(new, place)])?;
+            files::move_into_place(&[(new, place)])?;
             stage.done(&format!("{} {}", key.digest.kind(), key.digest));
             Ok(bytes)
         }
         Err(error) => {
             // What is not trusted is not kept.
-            let _ = work_folder::remove_if_there(&new);
+            let _ = files::remove_if_there(&new);
             Err(error)
         }
     }
-}
-
-fn download(url: &str, to: &Path, proxy: Option<&str>) -> Result<()> {
-    let error = match curl::small(url, to, proxy) {
-        Ok(()) => return Ok(()),
-        Err(Failure::NotThere) => anyhow!("the server has no such file (404)"),
-        Err(Failure::NoRest) => anyhow!("the server does not send it"),
-        Err(Failure::NoPlace(error)) => {
-            return Err(error.context(format!("{} cannot be written", to.display())));
-        }
-        Err(Failure::Other(error)) if error.is::<Interrupted>() => return Err(error),
-        Err(Failure::Other(error)) => error,
-    };
-    Err(error.context(format!("cannot download Proxmox's key {url} ({WITHOUT})")))
 }
 
 /// Fails unless the bytes have the digest that is pinned.

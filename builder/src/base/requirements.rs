@@ -1,11 +1,10 @@
 //! What a build needs of this machine, checked before any work.
 
-use crate::cli::Source;
+use super::options::Source;
 use crate::system::program;
 use anyhow::{Context, Result, bail};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 /// Bytes that a build needs for the packed and the unpacked system, and the disk; without Proxmox
 /// VE, and with it. The second number is an estimate: an installed node three times.
@@ -57,8 +56,8 @@ pub fn check_tools(source: Source) -> Result<()> {
 /// Asks the kernel for a user namespace, and `/etc/subuid` for its numbers.
 fn check_user_namespaces() -> Result<()> {
     check_switches(Path::new("/proc/sys"))?;
-    if let Ok(unshare) = program::find("unshare") {
-        program::output(Command::new(unshare).args(["--user", "true"])).context(
+    if let Ok(mut unshare) = program::command("unshare") {
+        program::output(unshare.args(["--user", "true"])).context(
             "this system gives no user namespace, and without root a base needs one. On Ubuntu: \
              sudo sysctl kernel.apparmor_restrict_unprivileged_userns=0",
         )?;

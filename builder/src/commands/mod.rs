@@ -1,8 +1,10 @@
 //! One recipe per command.
 
+pub mod audit;
+pub mod base;
 pub mod check;
 pub mod init;
+pub mod lab;
 pub mod peer;
-pub mod retire;
 pub mod run;
 pub mod seed;

@@ -1,19 +1,17 @@
 //! The recipe of `imgbuild peer`: what a member's certificate is, for lab.yaml.
 
-use crate::cli::PeerArgs;
 use crate::peer::http::{self, Request};
 use crate::peer::{Certificate, Failure, PORT, Pins, connect};
 use crate::system::clock;
 use crate::system::interrupt::Interrupted;
-use crate::system::report::Report;
 use crate::system::text;
+use crate::system::ui::Ui;
 use anyhow::{Result, bail};
 use serde_json::json;
 use std::net::IpAddr;
 
-/// `imgbuild peer`: connects without a pin, sends no secret, and shows what came.
-pub fn show(args: &PeerArgs, report: &Report) -> Result<()> {
-    let address = &args.address;
+/// Connects to a member without a pin, sends no secret, and shows what came.
+pub fn peer(address: &str, ui: &Ui) -> Result<()> {
     if let Some(host) = written_with_more(address) {
         bail!(
             "`{}` is more than an address: a member is asked on port {PORT}, by its IP address or \
@@ -43,18 +41,18 @@ pub fn show(args: &PeerArgs, report: &Report) -> Result<()> {
             ),
         },
     };
-    tell(address, &certificate, report);
+    tell(address, &certificate, ui);
     for warning in warnings(&certificate).into_iter().chain(remark) {
-        report.warn(&warning);
+        ui.warn(&warning);
     }
     Ok(())
 }
 
-fn tell(address: &str, certificate: &Certificate, report: &Report) {
+fn tell(address: &str, certificate: &Certificate, ui: &Ui) {
     let fingerprint = certificate.fingerprint();
     let details = certificate.details();
-    if report.is_json() {
-        report.event(&json!({
+    if ui.is_json() {
+        ui.event(&json!({
             "event": "peer", "address": address, "fingerprint": fingerprint,
             "subject": details.as_ref().map(|d| &d.subject),
             "issuer": details.as_ref().map(|d| &d.issuer),
@@ -76,10 +74,10 @@ fn tell(address: &str, certificate: &Certificate, report: &Report) {
             ("valid from", &clock::minute(details.from)),
             ("valid to", &clock::minute(details.to)),
         ] {
-            report.line(&format!("{key:<12}{value}"));
+            ui.line(&format!("{key:<12}{value}"));
         }
     }
-    report.line(&format!("{:<12}{fingerprint}", "SHA-256"));
+    ui.line(&format!("{:<12}{fingerprint}", "SHA-256"));
     for line in [
         "",
         "Compare the SHA-256 with what that member itself prints, on its own console or over ssh:",
@@ -88,10 +86,10 @@ fn tell(address: &str, certificate: &Certificate, report: &Report) {
         "",
         "    peers:",
     ] {
-        report.line(line);
+        ui.line(line);
     }
-    report.line(&format!("      - address: {}", yaml(address)));
-    report.line(&format!("        fingerprint: \"{fingerprint}\""));
+    ui.line(&format!("      - address: {}", yaml(address)));
+    ui.line(&format!("        fingerprint: \"{fingerprint}\""));
 }
 
 /// The address in what a browser shows, with `https://`, a port or a path; `None` where nothing but

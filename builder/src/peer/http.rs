@@ -1,7 +1,7 @@
 //! As much of HTTP/1.1 (RFC 9112) as one call of Proxmox VE's API needs: one request, one
 //! answer, and the connection is closed.
 
-use super::Failure;
+use super::failure::Failure;
 use crate::system::text;
 use firstboot::contract::seed::Secret;
 use std::io::{ErrorKind, Read, Write};

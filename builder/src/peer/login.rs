@@ -6,9 +6,9 @@
 //! `password` such as `totp:123456`. Every refusal is 401 `authentication failure`, whatever its
 //! reason. A ticket in the password's place is renewed, and asked for no second factor.
 
+use super::failure::Failure;
 use super::http::{self, Answer, Request};
-use super::tls::Connection;
-use super::{Failure, PORT};
+use super::tls::{Connection, PORT};
 use crate::system::text;
 use firstboot::contract::seed::Secret;
 use serde_json::Value;

@@ -4,8 +4,9 @@
 //! SHA-256, as `pvecm add --fingerprint` wants it. So neither names nor dates nor authorities are
 //! looked at: one certificate is the right one, and every other is not.
 
-use super::{Certificate, Failure};
-use crate::system::interrupt;
+use super::certificate::Certificate;
+use super::failure::Failure;
+use crate::system::interrupt::{self, Interrupted};
 use crate::system::program;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
@@ -15,7 +16,6 @@ use rustls::{
 };
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream};
-use std::process::Command;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -138,18 +138,17 @@ fn resolve(address: &str) -> Result<Vec<IpAddr>, Failure> {
     if let Ok(address) = address.parse() {
         return Ok(vec![address]);
     }
-    let cannot = |error: &dyn std::fmt::Display| {
-        Failure::Silent(format!("its name cannot be resolved: {error}"))
+    let cannot =
+        |error: anyhow::Error| Failure::Silent(format!("its name cannot be resolved: {error:#}"));
+    let mut getent = program::command("getent").map_err(cannot)?;
+    let text = match program::output(getent.args(["ahosts", address])) {
+        Ok(text) => text,
+        // Its way to say that there is none.
+        Err(error) if error.is::<program::Failed>() => Vec::new(),
+        Err(error) if error.is::<Interrupted>() => return Err(Failure::Interrupted),
+        Err(error) => return Err(cannot(error)),
     };
-    let getent = program::find("getent").map_err(|error| cannot(&error))?;
-    let output = Command::new(getent)
-        .args(["ahosts", address])
-        .output()
-        .map_err(|error| cannot(&error))?;
-    if interrupt::requested() {
-        return Err(Failure::Interrupted);
-    }
-    let text = String::from_utf8_lossy(&output.stdout);
+    let text = String::from_utf8_lossy(&text);
     let mut found: Vec<IpAddr> = Vec::new();
     for word in text
         .lines()

@@ -3,9 +3,11 @@
 pub mod ask;
 pub mod clock;
 pub mod download;
+pub mod files;
 pub mod interrupt;
 pub mod program;
-pub mod report;
 pub mod tail;
 pub mod text;
+pub mod ui;
 pub mod work_folder;
+pub mod xdg;

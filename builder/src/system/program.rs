@@ -1,12 +1,16 @@
-//! Running a program: its full command line and its own words in the error.
+//! Running programs, in this one place: an error has the whole command line and the program's own
+//! words.
 
 use crate::system::interrupt;
 use crate::system::text;
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
+use std::fmt;
+use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::path::{Path, PathBuf};
+pub use std::process::Command;
+use std::process::{Child, ExitStatus, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
@@ -31,15 +35,19 @@ pub fn find(program: &str) -> Result<PathBuf> {
         })
 }
 
+/// The command line of an installed program, still without arguments.
+pub fn command(program: &str) -> Result<Command> {
+    Ok(Command::new(find(program)?))
+}
+
 /// A program that gets SIGTERM when this one is killed, and then removes what it has made
 /// outside of the work folder.
 pub fn ending_with_this(program: &str) -> Result<Command> {
     let program = find(program)?;
     // Of util-linux, which every Debian has; without it only a kill -9 leaves something behind.
-    let Ok(setpriv) = find("setpriv") else {
+    let Ok(mut command) = command("setpriv") else {
         return Ok(Command::new(program));
     };
-    let mut command = Command::new(setpriv);
     command.args(["--pdeathsig", "TERM", "--"]).arg(program);
     Ok(command)
 }
@@ -62,12 +70,12 @@ pub fn package_of(program: &str) -> Option<&'static str> {
     })
 }
 
-fn is_executable(file: &std::path::Path) -> bool {
+fn is_executable(file: &Path) -> bool {
     rustix::fs::access(file, rustix::fs::Access::EXEC_OK).is_ok() && file.is_file()
 }
 
 /// A command line as a shell would take it.
-pub fn shown(command: &Command) -> String {
+pub fn command_line(command: &Command) -> String {
     std::iter::once(command.get_program())
         .chain(command.get_args())
         .map(|word| quote(&word.to_string_lossy()))
@@ -85,35 +93,82 @@ pub fn quote(word: &str) -> String {
     }
 }
 
-/// Runs a program to its end and returns its standard output. Fails with its command line
-/// and last lines when it does not exit 0.
+/// A program that did not exit 0.
+#[derive(Debug)]
+pub struct Failed {
+    /// The whole command line.
+    line: String,
+    status: ExitStatus,
+    /// The last lines that it printed.
+    words: Vec<String>,
+}
+
+impl Failed {
+    /// Its exit code; `None` when a signal ended it.
+    pub fn code(&self) -> Option<i32> {
+        self.status.code()
+    }
+}
+
+impl fmt::Display for Failed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let words = text::indented(self.words.iter().map(String::as_str));
+        write!(
+            f,
+            "a program failed ({}): {}{words}",
+            self.status, self.line
+        )
+    }
+}
+
+impl std::error::Error for Failed {}
+
+/// Starts a program that goes on beside this one; what it says goes to `log`.
+pub fn start(command: &mut Command, log: &File) -> Result<Child> {
+    let line = command_line(command);
+    let mut start = || -> std::io::Result<Child> {
+        command
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log.try_clone()?)
+            .spawn()
+    };
+    start().with_context(|| format!("cannot start: {line}"))
+}
+
+/// Runs a program to its end and returns its standard output. When it does not exit 0, the error
+/// is [`Failed`].
 pub fn output(command: &mut Command) -> Result<Vec<u8>> {
-    let line = shown(command);
+    let line = command_line(command);
     let result = command
         .stdin(Stdio::null())
         .output()
         .with_context(|| format!("cannot start: {line}"))?;
     interrupt::check()?;
-    if !result.status.success() {
-        let words = String::from_utf8_lossy(&result.stderr);
-        bail!(failure(&line, result.status, words.lines()));
-    }
+    let words = String::from_utf8_lossy(&result.stderr);
+    let words = words.lines().map(str::to_owned);
+    exited(line, result.status, words)?;
     Ok(result.stdout)
 }
 
 /// Runs a program in a process group of its own and hands each line it prints (both
 /// streams, without control characters) to `each`. On Ctrl-C the group gets SIGTERM, then SIGKILL.
-pub fn stream(command: &mut Command, each: impl FnMut(&str)) -> Result<()> {
+pub fn stream(command: &mut Command, mut each: impl FnMut(&str)) -> Result<()> {
+    let each = |line: &str| {
+        each(line);
+        true
+    };
     watch(command, each, || {})
 }
 
 /// As [`stream`], and calls `meanwhile` several times a second, for a program that is silent.
+/// `each` says whether a line belongs to the words that an error shows.
 pub fn watch(
     command: &mut Command,
-    mut each: impl FnMut(&str),
+    mut each: impl FnMut(&str) -> bool,
     mut meanwhile: impl FnMut(),
 ) -> Result<()> {
-    let line = shown(command);
+    let line = command_line(command);
     let mut child = command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -130,8 +185,7 @@ pub fn watch(
     loop {
         match receive.recv_timeout(Duration::from_millis(100)) {
             Ok(line) => {
-                each(&line.words);
-                if line.stays {
+                if each(&line.words) && line.stays {
                     if tail.len() == TAIL_LINES {
                         tail.pop_front();
                     }
@@ -154,14 +208,11 @@ pub fn watch(
         .wait()
         .with_context(|| format!("cannot wait for: {line}"))?;
     interrupt::check()?;
-    if !status.success() {
-        bail!(failure(&line, status, tail.iter().map(String::as_str)));
-    }
-    Ok(())
+    exited(line, status, tail.into_iter())
 }
 
 /// Ends a child that leads its own process group: SIGTERM, then SIGKILL after `grace`.
-pub fn end_group(child: &mut Child, grace: Duration) {
+fn end_group(child: &mut Child, grace: Duration) {
     let group = rustix::process::Pid::from_child(child);
     let _ = rustix::process::kill_process_group(group, rustix::process::Signal::TERM);
     let deadline = Instant::now() + grace;
@@ -214,19 +265,18 @@ fn say(line: &mut Vec<u8>, stays: bool, send: &mpsc::Sender<Line>) -> bool {
     words.is_empty() || send.send(Line { words, stays }).is_ok()
 }
 
-fn failure<'a>(
-    line: &str,
-    status: ExitStatus,
-    words: impl DoubleEndedIterator<Item = &'a str>,
-) -> String {
-    let mut last: Vec<&str> = words
-        .filter(|l| !l.trim().is_empty())
-        .rev()
-        .take(TAIL_LINES)
-        .collect();
-    last.reverse();
-    let last = text::indented(last.into_iter());
-    format!("a program failed ({status}): {line}{last}")
+fn exited(line: String, status: ExitStatus, words: impl Iterator<Item = String>) -> Result<()> {
+    if status.success() {
+        return Ok(());
+    }
+    let mut words: Vec<String> = words.filter(|line| !line.trim().is_empty()).collect();
+    words.drain(..words.len().saturating_sub(TAIL_LINES));
+    Err(Failed {
+        line,
+        status,
+        words,
+    }
+    .into())
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Temporary folders and moving results into place.
+//! Temporary folders, which go away by themselves.
 
 use crate::system::interrupt;
 use anyhow::{Context, Result, bail};
@@ -165,54 +165,6 @@ fn lock(folder: &Path) -> std::io::Result<Attempt> {
         true => Attempt::Mine(file),
         false => Attempt::Gone,
     })
-}
-
-/// Makes a folder, and those above it, that only this user may look into. One that is there keeps
-/// its mode: somebody chose it.
-pub fn private_folder(folder: &Path) -> Result<()> {
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(folder)
-        .with_context(|| format!("cannot make {}", folder.display()))
-}
-
-/// Removes a file, where there is one.
-pub fn remove_if_there(file: &Path) -> Result<()> {
-    match fs::remove_file(file) {
-        Err(e) if e.kind() != ErrorKind::NotFound => {
-            Err(e).with_context(|| format!("cannot remove {}", file.display()))
-        }
-        _ => Ok(()),
-    }
-}
-
-/// Moves finished files into place: each is flushed to disk first, then all are renamed,
-/// then the folder is flushed. Only the renames can be seen by others.
-pub fn move_into_place(files: &[(PathBuf, PathBuf)]) -> Result<()> {
-    for (from, _) in files {
-        File::open(from)
-            .and_then(|f| f.sync_all())
-            .with_context(|| format!("cannot write {} to disk", from.display()))?;
-    }
-    for (from, to) in files {
-        fs::rename(from, to)
-            .with_context(|| format!("cannot move {} to {}", from.display(), to.display()))?;
-    }
-    for (_, to) in files {
-        sync_parent(to)?;
-    }
-    Ok(())
-}
-
-fn sync_parent(file: &Path) -> Result<()> {
-    let parent = match file.parent() {
-        Some(p) if !p.as_os_str().is_empty() => p,
-        _ => Path::new("."),
-    };
-    File::open(parent)
-        .and_then(|f| f.sync_all())
-        .with_context(|| format!("cannot write the folder {} to disk", parent.display()))
 }
 
 #[cfg(test)]

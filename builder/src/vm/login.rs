@@ -62,7 +62,7 @@ fn shown(names: &[&str]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::commands::seed::example;
+    use crate::vm::example;
 
     fn vm(name: &str, keys: usize, password: bool, ssh_password: bool) -> Vm {
         let mut vm = example::lab().vms.remove(0);

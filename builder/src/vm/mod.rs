@@ -1,5 +1,11 @@
-//! A VM's own folder, and how somebody gets into it.
+//! A VM's own folder: what is in it, how that is made, and how somebody gets into the VM.
 
+pub mod base_image;
+#[cfg(test)]
+pub(crate) mod example;
+pub mod files;
+pub mod folder;
 pub mod login;
 pub mod retired;
-pub mod target;
+pub mod script;
+pub mod seed;

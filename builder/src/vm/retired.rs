@@ -1,5 +1,8 @@
 //! The file `retired` in a VM's folder: this machine has left its cluster for good.
 
+use super::files;
+use crate::config::lab::Lab;
+use anyhow::Result;
 use std::fs;
 use std::path::Path;
 
@@ -60,6 +63,27 @@ impl Retired {
             self.when()
         )
     }
+}
+
+/// Reads the lab; a machine that was retired needs no secret any more.
+pub fn load_lab(file: &Path) -> Result<Lab> {
+    Lab::load_with_secrets(file, &|folder| Retired::of(folder).is_none())
+}
+
+/// Whether a machine may get another seed: not while the marker is there, nor while its old disk
+/// lies beside the seed that keeps it from joining.
+pub fn keeps_its_seed(place: &Path, name: &str) -> Option<Retired> {
+    let by_its_seed = || {
+        let disk = place.join(format!("{name}.qcow2"));
+        disk.symlink_metadata().ok()?;
+        let seed = files::read_seed(place).ok()?;
+        seed.user_data.proxmox.filter(|proxmox| proxmox.retired)?;
+        Some(Retired {
+            date: None,
+            instance_id: Some(seed.meta_data.instance_id),
+        })
+    };
+    Retired::of(place).or_else(by_its_seed)
 }
 
 #[cfg(test)]

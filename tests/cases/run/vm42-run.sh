@@ -234,7 +234,11 @@ check_overlay() {
 }
 
 kvm_refused_before() {
-    state=${XDG_STATE_HOME:-${HOME:-}/.local/state}/imgbuild/no-kvm
+    # A relative path counts as none (XDG Base Directory Specification).
+    case ${XDG_STATE_HOME:-} in
+        /*) state=$XDG_STATE_HOME/imgbuild/no-kvm ;;
+        *) state=${HOME:-}/.local/state/imgbuild/no-kvm ;;
+    esac
     if [ ! -r "$state" ] || [ ! -r "$boot_id_file" ]; then return 1; fi
     read -r boot <"$boot_id_file" || return 1
     while read -r line; do

@@ -6,10 +6,11 @@ mod rule;
 
 use crate::image::qcow2::Image;
 use crate::system::program;
-use anyhow::{Context, Result};
+use crate::system::text;
+use crate::system::ui::Ui;
+use anyhow::{Context, Result, bail};
 use points::POINTS;
 use std::path::Path;
-use std::process::Command;
 
 /// One point of the audit.
 #[derive(Debug)]
@@ -49,17 +50,42 @@ pub fn audit_image(image: &Path) -> Result<Vec<Finding>> {
         .collect()
 }
 
+/// Audits an image and fails with every path that breaks the seal.
+pub fn audited(image: &Path, ui: &Ui) -> Result<()> {
+    let stage = ui.stage("audit");
+    let findings = audit_image(image)?;
+    let failed: Vec<&Finding> = findings.iter().filter(|f| f.problem.is_some()).collect();
+    if ui.is_json() {
+        for finding in &findings {
+            ui.event(&finding.to_json());
+        }
+    }
+    if failed.is_empty() {
+        stage.done(&format!("{} points proven", findings.len()));
+        return Ok(());
+    }
+    drop(stage);
+    let list: Vec<String> = failed
+        .iter()
+        .map(|f| format!("{}: {}", f.point, f.problem.as_deref().unwrap_or_default()))
+        .collect();
+    bail!(
+        "{} is not sealed ({} of {} points failed):{}",
+        image.display(),
+        failed.len(),
+        findings.len(),
+        text::indented(list.iter().map(String::as_str))
+    )
+}
+
 /// qemu-img reads every table of the image; what it calls corrupt is not read any further.
 fn check_image(image: &Path) -> Result<()> {
     std::fs::File::open(image).with_context(|| format!("cannot open {}", image.display()))?;
     // The header first, because qemu-img's words on what is no image at all are less clear.
     Image::open(image)?;
-    let qemu_img = program::find("qemu-img")?;
-    program::output(
-        Command::new(qemu_img)
-            .args(["check", "-q", "-f", "qcow2"])
-            .arg(image),
-    )
-    .with_context(|| format!("{} is a damaged qcow2 image", image.display()))?;
+    let mut check = program::command("qemu-img")?;
+    check.args(["check", "-q", "-f", "qcow2"]).arg(image);
+    program::output(&mut check)
+        .with_context(|| format!("{} is a damaged qcow2 image", image.display()))?;
     Ok(())
 }

@@ -1,10 +1,9 @@
 //! QEMU for the installer: its command line, and its end.
 
 use super::measures::Measure;
-use crate::cli::Accelerator;
-use crate::qemu::Machine;
+use crate::qemu::{Accelerator, Machine};
+use crate::system::files;
 use crate::system::program;
-use crate::system::work_folder;
 use anyhow::{Context, Result};
 use std::fs::{self, File};
 use std::os::unix::process::CommandExt;
@@ -61,7 +60,7 @@ impl Files {
     /// Makes the disk empty and removes what an earlier attempt said.
     fn reset(&self, bytes: u64) -> Result<()> {
         for file in [self.console(), self.log(), self.folder.join("qmp.sock")] {
-            work_folder::remove_if_there(&file)?;
+            files::remove_if_there(&file)?;
         }
         let disk = self.disk();
         File::create(&disk)
@@ -70,16 +69,22 @@ impl Files {
     }
 }
 
+/// What the machine is given besides these files.
+#[derive(Debug, Clone, Copy)]
+pub struct Hardware<'a> {
+    /// The installer's disc, an ISO file.
+    pub iso: &'a Path,
+    /// Size of the disk that is installed on, in bytes.
+    pub disk_bytes: u64,
+    /// What is not done to be faster.
+    pub without: &'a [Measure],
+}
+
 /// Starts the installer. `accelerator` is `kvm` or `tcg`, decided before.
-pub fn start(
-    files: &Files,
-    iso: &Path,
-    disk_bytes: u64,
-    accelerator: Accelerator,
-    without: &[Measure],
-) -> Result<Machine> {
-    files.reset(disk_bytes)?;
-    let with = |measure| !without.contains(&measure);
+pub fn start(files: &Files, hardware: Hardware<'_>, accelerator: Accelerator) -> Result<Machine> {
+    files.reset(hardware.disk_bytes)?;
+    let with = |measure| !hardware.without.contains(&measure);
+    let iso = hardware.iso;
     let mut qemu = program::ending_with_this("qemu-system-x86_64")?;
     // A name without folders: a socket's path may have 108 bytes. Control opens it the same way.
     qemu.current_dir(&files.folder);

@@ -1,9 +1,7 @@
 //! What makes an installation faster. Each can be left out, to measure what it gives.
 
-use clap::ValueEnum;
-
 /// One measure. Not for users: without any of them the image is the same, and later.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Measure {
     /// libeatmydata in the new system while packages are installed: fsync does nothing.
     Eatmydata,

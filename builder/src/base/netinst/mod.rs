@@ -7,8 +7,8 @@
 mod answers;
 mod cpio;
 mod fetch;
+mod installer_log;
 mod iso;
-mod log;
 mod machine;
 mod measures;
 mod question;
@@ -20,21 +20,19 @@ pub use measures::Measure;
 use super::explain;
 use super::inputs::Inputs;
 use super::manifest::IsoFacts;
+use super::options::Options;
 use super::requirements::NO_SPACE;
-use crate::cli::{Accelerator, BaseArgs};
-use crate::qemu;
-use crate::qemu::console::SHOWN_LINES;
+use crate::qemu::{self, Accelerator, End, GuestConsole};
+use crate::system::files;
 use crate::system::interrupt::Interrupted;
-use crate::system::report::Report;
 use crate::system::text;
-use crate::system::work_folder;
+use crate::system::ui::Ui;
 use anyhow::{Context, Error, Result, anyhow};
 use iso::Disc;
-use machine::Files;
+use machine::{Files, Hardware};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 use std::{fmt, fs};
-use watch::{End, Limits, Seen};
+use watch::{Installer, Verdict};
 
 /// The installer's log, kept beside the results; [`CONSOLE_LOG`] is kept after a failure only.
 pub const INSTALLER_LOG: &str = "base.installer.log";
@@ -42,8 +40,8 @@ pub const INSTALLER_LOG: &str = "base.installer.log";
 pub const CONSOLE_LOG: &str = "base.console.log";
 
 /// The disc of an installation, before it begins.
-pub fn disc(inputs: &Inputs, args: &BaseArgs, report: &Report) -> Result<Disc> {
-    let (path, sha256) = fetch::obtain(args.iso.as_deref(), &inputs.definition, report)?;
+pub fn disc(inputs: &Inputs, options: &Options, ui: &Ui) -> Result<Disc> {
+    let (path, sha256) = fetch::obtain(options.iso.as_deref(), &inputs.definition, ui)?;
     Disc::open(&path, sha256, &inputs.definition.release)
 }
 
@@ -61,125 +59,102 @@ impl Disc {
 pub fn install(
     inputs: &Inputs,
     disc: &Disc,
-    args: &BaseArgs,
+    options: &Options,
     work: &Path,
-    report: &Report,
+    ui: &Ui,
 ) -> Result<PathBuf> {
     let answers = render(
         &inputs.definition,
         &inputs.sources,
         &inputs.root_uuid,
-        &args.without,
+        &options.without,
     )?;
     let initrd = answers::initrd(&disc.initrd, &answers, inputs)?;
     let files = Files::new(work, &disc.kernel, &initrd)?;
-    let mut seen = Seen::default();
-    let result = run(inputs, disc, args, &files, report, &mut seen);
+    let hardware = Hardware {
+        iso: &disc.path,
+        disk_bytes: inputs.definition.disk,
+        without: &options.without,
+    };
+    let mut installer = Installer::new(&files, hardware, options.standstill, ui);
+    let result = run(&mut installer, inputs, options, ui);
     let failed = result.as_ref().err();
     if failed.is_some_and(|error| error.is::<Interrupted>()) {
         return result.map(|()| files.disk());
     }
-    let kept = keep_logs(&files, &args.output, failed.is_some())?;
+    let kept = keep_logs(&files, &options.output, failed.is_some())?;
     match result {
         Ok(()) => Ok(files.disk()),
-        Err(error) => Err(with_log(&error, &seen, &kept)),
+        Err(error) => Err(with_log(&error, &installer, &kept)),
     }
 }
 
-/// Boots the installer, again without KVM where KVM runs no guest, and once more where emulation
-/// had a bad day.
-fn run(
-    inputs: &Inputs,
-    disc: &Disc,
-    args: &BaseArgs,
-    files: &Files,
-    report: &Report,
-    seen: &mut Seen,
-) -> Result<()> {
-    let (mut accelerator, why) = qemu::choose(args.accel, &args.kvm_device)?;
+/// Boots the installer and watches it until everything is on the disk.
+fn run(installer: &mut Installer<'_>, inputs: &Inputs, options: &Options, ui: &Ui) -> Result<()> {
+    let (accelerator, why) = qemu::choose(options.accelerator, &options.kvm_device)?;
     if let Some(why) = why {
-        report.warn(&format!("KVM is not usable: {why}"));
+        ui.warn(&format!("KVM is not usable: {why}"));
     }
-    let mut limits = Limits {
-        total: Duration::from_secs(args.timeout),
-        silence: Duration::from_secs(args.silence),
-        standstill: Duration::from_secs(args.standstill),
-        firmware: Duration::from_secs(args.firmware),
-        kvm_fallback: args.accel == Accelerator::Auto,
-        second_try: true,
-    };
-    loop {
-        if accelerator == Accelerator::Tcg {
-            report.warn("software emulation: the installation takes a quarter of an hour or more");
-        }
-        *seen = Seen::default();
-        let bytes = inputs.definition.disk;
-        let mut machine = machine::start(files, &disc.path, bytes, accelerator, &args.without)?;
-        let end = watch::watch(&mut machine, files, accelerator, &limits, report, seen)?;
-        let words = match end {
-            End::Exited(_) => machine.words(),
-            _ => String::new(),
-        };
-        machine.end();
-        match end {
-            End::Installed => return Ok(()),
-            End::KvmUnusable => {
-                report.warn(
-                    "KVM runs no guest on this PC: starting over with software emulation, until \
-                     this PC is started again",
-                );
-                qemu::remember(report);
-                accelerator = Accelerator::Tcg;
-            }
-            End::Stumbled => {
-                report.warn("software emulation stumbled at the start of the kernel: once more");
-                limits.second_try = false;
-            }
-            end => return Err(trouble(end, inputs, files, seen, &words)),
-        }
+    let may_fall_back = options.accelerator == Accelerator::Auto;
+    let watched = qemu::boot(installer, accelerator, may_fall_back, &options.limits, ui)?;
+    let mut machine = watched.machine;
+    machine.end();
+    match watched.end {
+        End::Verdict(Verdict::Installed) => Ok(()),
+        end => Err(trouble(
+            end,
+            inputs,
+            installer,
+            &watched.console,
+            &machine.words(),
+        )),
     }
 }
 
-/// The error of an installation that came to no good end.
-fn trouble(end: End, inputs: &Inputs, files: &Files, seen: &Seen, words: &str) -> Error {
-    let stage = &seen.stage;
+/// The error of an installation that came to no good end. `words` are QEMU's.
+fn trouble(
+    end: End<Verdict>,
+    inputs: &Inputs,
+    installer: &Installer<'_>,
+    console: &GuestConsole,
+    words: &str,
+) -> Error {
+    let (stage, files) = (&installer.stage, installer.files);
+    let indented = |lines: &[String]| text::indented(lines.iter().map(String::as_str));
     let with_console = |what: String| {
-        let from = seen.console.len().saturating_sub(SHOWN_LINES);
-        let lines = seen.console[from..].iter().map(String::as_str);
-        anyhow!(
-            "{what}; the last lines of its console:{}",
-            text::indented(lines)
-        )
+        let lines = indented(&console.last_lines());
+        anyhow!("{what}; the last lines of its console:{lines}")
     };
     let error = match end {
-        End::Failed(status) => anyhow!("the stage `{stage}` failed in the new system ({status})"),
-        End::Question(lines) => anyhow!(
+        End::Verdict(Verdict::Failed(status)) => {
+            anyhow!("the stage `{stage}` failed in the new system ({status})")
+        }
+        End::Verdict(Verdict::Question(lines)) => anyhow!(
             "the installer stopped in the stage `{stage}` and asks:{}",
-            text::indented(lines.iter().map(String::as_str))
+            indented(&lines)
         ),
+        End::Verdict(Verdict::Standstill(limit)) => anyhow!(
+            "the installer did nothing for {} s in the stage `{stage}`",
+            limit.as_secs()
+        ),
+        End::Verdict(Verdict::NoSpace) => {
+            return anyhow!("{NO_SPACE}: {}", files.disk().display())
+                .context("the disk of the work folder is full; QEMU has stopped the machine");
+        }
+        End::Verdict(Verdict::Installed) => anyhow!("the installation ended"),
         End::Fatal(fatal) => with_console(fatal.text().to_owned()),
         End::Silent(limit) => with_console(format!(
             "the machine said nothing for {} s in the stage `{stage}`",
             limit.as_secs()
         )),
-        End::Standstill(limit) => anyhow!(
-            "the installer did nothing for {} s in the stage `{stage}`",
-            limit.as_secs()
-        ),
         End::Late(limit) => anyhow!(
             "the installation was not done after {} s (--timeout), in the stage `{stage}`",
             limit.as_secs()
         ),
-        End::NoSpace => {
-            return anyhow!("{NO_SPACE}: {}", files.disk().display())
-                .context("the disk of the work folder is full; QEMU has stopped the machine");
-        }
         End::Exited(status) => anyhow!(
             "QEMU ended ({status}) in the stage `{stage}`, before the installation was done{}",
             text::indented(words.lines())
         ),
-        // The loop above goes on with these.
-        End::Installed | End::KvmUnusable | End::Stumbled => anyhow!("the installation ended"),
     };
     let log = fs::read(files.log()).unwrap_or_default();
     match explain::installer(&String::from_utf8_lossy(&log), stage, inputs) {
@@ -197,11 +172,11 @@ fn keep_logs(files: &Files, output: &Path, failed: bool) -> Result<PathBuf> {
         let all = String::from_utf8_lossy(&bytes);
         let lines = all
             .lines()
-            .filter(|l| !matches!(log::read(l), log::Said::Alive(..)));
+            .filter(|l| !matches!(installer_log::read(l), installer_log::Said::Alive(..)));
         let kept: String = lines.map(|l| format!("{}\n", text::plain(l))).collect();
         let new = from.with_extension("kept");
         fs::write(&new, kept).with_context(|| format!("cannot write {}", new.display()))?;
-        work_folder::move_into_place(&[(new, to.to_owned())])
+        files::move_into_place(&[(new, to.to_owned())])
     };
     let kept = keep(&files.log(), &log);
     if failed {
@@ -210,7 +185,7 @@ fn keep_logs(files: &Files, output: &Path, failed: bool) -> Result<PathBuf> {
         return Ok(log);
     }
     kept?;
-    work_folder::remove_if_there(&console)?;
+    files::remove_if_there(&console)?;
     Ok(log)
 }
 
@@ -228,11 +203,11 @@ impl fmt::Display for Failed {
 impl std::error::Error for Failed {}
 
 /// Adds the end of the log to an error.
-fn with_log(error: &Error, seen: &Seen, log: &Path) -> Error {
-    let said = match seen.log.is_empty() {
+fn with_log(error: &Error, installer: &Installer<'_>, log: &Path) -> Error {
+    let said = match installer.log.is_empty() {
         true => "the installer had not begun its log".to_owned(),
         false => {
-            let lines = text::indented(seen.log.iter().map(String::as_str));
+            let lines = text::indented(installer.log.iter().map(String::as_str));
             format!("the last lines of the installer's log:{lines}")
         }
     };

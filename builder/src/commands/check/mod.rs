@@ -2,26 +2,35 @@
 
 mod clusters;
 
-use crate::cli::CheckArgs;
-use crate::commands::retire;
 use crate::config::definition::Definition;
 use crate::config::lab::{Lab, Vm};
 use crate::config::yaml::{Problems, forms};
-use crate::system::report::Report;
+use crate::system::ui::Ui;
 use crate::vm::login;
+use crate::vm::retired;
 use anyhow::{Error, Result, bail};
 use firstboot::contract::seed::NfsStorage;
 use serde_json::{Value, json};
+use std::path::PathBuf;
 
-/// `imgbuild check`: both files are read, whatever is wrong with the first.
-pub fn check(args: &CheckArgs, report: &Report) -> Result<()> {
-    let definition = Definition::load(args.definition.as_deref());
-    let lab = Lab::load(&args.lab);
+/// The files that are checked.
+#[derive(Debug)]
+pub struct Options {
+    /// The lab file.
+    pub lab: PathBuf,
+    /// The image definition; without it images/base.yaml, or the built-in one where there is none.
+    pub definition: Option<PathBuf>,
+}
+
+/// Both files are read, whatever is wrong with the first.
+pub fn check(options: &Options, ui: &Ui) -> Result<()> {
+    let definition = Definition::load(options.definition.as_deref());
+    let lab = retired::load_lab(&options.lab);
     match (definition, lab) {
         (Ok(definition), Ok(lab)) => {
             disks_hold_the_base(&definition, &lab)?;
-            show(&definition, &lab, report);
-            warn(&definition, &lab, report);
+            show(&definition, &lab, ui);
+            warn(&definition, &lab, ui);
             Ok(())
         }
         (definition, lab) => {
@@ -29,7 +38,7 @@ pub fn check(args: &CheckArgs, report: &Report) -> Result<()> {
                 .into_iter()
                 .flatten()
                 .collect();
-            errors.iter().for_each(|error| show_problems(error, report));
+            errors.iter().for_each(|error| show_problems(error, ui));
             let texts: Vec<String> = errors.iter().map(|error| format!("{error:#}")).collect();
             bail!(texts.join("\n\n"))
         }
@@ -54,12 +63,12 @@ fn disks_hold_the_base(definition: &Definition, lab: &Lab) -> Result<()> {
 }
 
 /// One event per problem, for editors and other programs.
-fn show_problems(error: &Error, report: &Report) {
+fn show_problems(error: &Error, ui: &Ui) {
     let Some(problems) = error.downcast_ref::<Problems>() else {
         return;
     };
     for (file, problem) in problems.all() {
-        report.event(&json!({
+        ui.event(&json!({
             "event": "problem",
             "file": file,
             "line": problem.place.line,
@@ -70,10 +79,10 @@ fn show_problems(error: &Error, report: &Report) {
     }
 }
 
-fn show(definition: &Definition, lab: &Lab, report: &Report) {
-    if report.is_json() {
+fn show(definition: &Definition, lab: &Lab, ui: &Ui) {
+    if ui.is_json() {
         let vms: Vec<Value> = lab.vms.iter().map(|vm| event(lab, vm)).collect();
-        report.event(&json!({"event": "check", "definition": definition, "vms": vms}));
+        ui.event(&json!({"event": "check", "definition": definition, "vms": vms}));
         return;
     }
     let count = |number: usize, one: &str, many: &str| match number {
@@ -81,7 +90,7 @@ fn show(definition: &Definition, lab: &Lab, report: &Report) {
         n => format!("{n} {many}"),
     };
     let proxmox = definition.proxmox.as_ref();
-    report.line(&format!(
+    ui.line(&format!(
         "base: Debian {}, {}, disk {}, {}, {}",
         definition.release,
         proxmox.map_or("without Proxmox VE".to_owned(), |p| format!(
@@ -93,17 +102,17 @@ fn show(definition: &Definition, lab: &Lab, report: &Report) {
         count(definition.repositories.len(), "repository", "repositories"),
     ));
     let domain = &lab.domain;
-    report.line(&format!(
+    ui.line(&format!(
         "lab:  {} in {domain}",
         count(lab.vms.len(), "VM", "VMs")
     ));
-    report.line("");
+    ui.line("");
     for line in table(lab) {
-        report.line(&line);
+        ui.line(&line);
     }
 }
 
-fn warn(definition: &Definition, lab: &Lab, report: &Report) {
+fn warn(definition: &Definition, lab: &Lab, ui: &Ui) {
     let vms: Vec<&Vm> = lab.vms.iter().filter(|vm| !is_retired(lab, vm)).collect();
     let joining = vms.iter().filter(|vm| vm.cluster.is_some()).count();
     if definition.proxmox.is_none() && joining > 0 {
@@ -111,18 +120,18 @@ fn warn(definition: &Definition, lab: &Lab, report: &Report) {
             1 => "a VM of the lab is".to_owned(),
             n => format!("{n} VMs of the lab are"),
         };
-        report.warn(&format!(
+        ui.warn(&format!(
             "{who} to join a cluster, and the base has no Proxmox VE: that would fail\n  right: \
              `proxmox: 9` in the image definition (8 on bookworm), or `cluster: none`"
         ));
     }
     for warning in &lab.warnings {
-        report.warn(warning);
+        ui.warn(warning);
     }
     for vm in &vms {
         let old = vm.storage.iter().find(|storage| wants_nfs_3(storage));
         if let (Some(storage), false) = (old, definition.rpcbind) {
-            report.warn(&format!(
+            ui.warn(&format!(
                 "the storage {} of {} asks for NFS 3, and the base has rpcbind masked: it could not \
                  be mounted\n  right: `rpcbind: true` in the image definition, or `vers=4.2`",
                 storage.id, vm.name
@@ -131,10 +140,10 @@ fn warn(definition: &Definition, lab: &Lab, report: &Report) {
         }
     }
     for warning in login::warnings(&vms) {
-        report.warn(&warning);
+        ui.warn(&warning);
     }
     for warning in clusters::warnings(lab, &vms) {
-        report.warn(&warning);
+        ui.warn(&warning);
     }
 }
 
@@ -154,7 +163,7 @@ fn wants_nfs_3(storage: &NfsStorage) -> bool {
 
 /// Whether a VM has left its cluster for good.
 fn is_retired(lab: &Lab, vm: &Vm) -> bool {
-    retire::keeps_its_seed(&lab.folder.join(&vm.name), &vm.name).is_some()
+    retired::keeps_its_seed(&lab.folder.join(&vm.name), &vm.name).is_some()
 }
 
 fn event(lab: &Lab, vm: &Vm) -> Value {

@@ -1,6 +1,7 @@
 //! The user's own ssh keys, so that a first lab has somebody who can log in.
 
 use crate::config::lab::ssh_key;
+use crate::system::xdg;
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::Read;
@@ -18,10 +19,7 @@ pub struct Keys(Vec<(String, String)>);
 impl Keys {
     /// Those in `~/.ssh`.
     pub fn of_this_user() -> Self {
-        let home = std::env::var_os("HOME").filter(|home| !home.is_empty());
-        home.map_or_else(Keys::default, |home| {
-            Keys::of(&Path::new(&home).join(".ssh"))
-        })
+        xdg::home().map_or_else(Keys::default, |home| Keys::of(&home.join(".ssh")))
     }
 
     /// Those in the files `*.pub` of a folder that hold one key; no other file is opened.

@@ -2,12 +2,11 @@
 
 mod keys;
 
-use crate::cli::InitArgs;
-use crate::commands::seed::write_new;
 use crate::config::definition;
+use crate::system::files::{move_into_place, private_folder, write_new};
 use crate::system::program;
-use crate::system::report::Report;
-use crate::system::work_folder::{Busy, WorkFolder, move_into_place, private_folder};
+use crate::system::ui::Ui;
+use crate::system::work_folder::{Busy, WorkFolder};
 use anyhow::{Context, Result, bail};
 use keys::Keys;
 use serde_json::json;
@@ -44,15 +43,14 @@ fn files(keys: &Keys) -> [File; 3] {
     ]
 }
 
-/// `imgbuild init`: all files or none, and never over one that is there.
-pub fn init(args: &InitArgs, report: &Report) -> Result<()> {
-    let folder = &args.folder;
+/// Writes a first lab into a folder: all files or none, and never over one that is there.
+pub fn init(folder: &Path, ui: &Ui) -> Result<()> {
     let keys = Keys::of_this_user();
     let todo = missing(folder, files(&keys))?;
     write(folder, &todo)
         .with_context(|| format!("cannot write a lab into {}", folder.display()))?;
-    warn_of_open_secrets(folder, report);
-    say_next(folder, &todo, &keys, report);
+    warn_of_open_secrets(folder, ui);
+    say_next(folder, &todo, &keys, ui);
     Ok(())
 }
 
@@ -138,33 +136,33 @@ impl Drop for Undo {
 }
 
 /// A folder that was there before keeps its mode; others may read names in it.
-fn warn_of_open_secrets(folder: &Path, report: &Report) {
+fn warn_of_open_secrets(folder: &Path, ui: &Ui) {
     let path = folder.join("secrets");
     let mode = fs::metadata(&path).map_or(0, |data| data.permissions().mode() & 0o777);
     if mode & 0o077 != 0 {
         let quoted = program::quote(&path.to_string_lossy());
-        report.warn(&format!(
+        ui.warn(&format!(
             "{} was there and is open to other users (mode {mode:04o}): chmod 700 {quoted}",
             path.display()
         ));
     }
 }
 
-fn say_next(folder: &Path, todo: &[File], keys: &Keys, report: &Report) {
+fn say_next(folder: &Path, todo: &[File], keys: &Keys, ui: &Ui) {
     let files: Vec<&str> = todo.iter().map(|file| file.name).collect();
-    if report.is_json() {
-        report.event(&json!({
+    if ui.is_json() {
+        ui.event(&json!({
             "event": "init", "folder": folder, "files": files, "ssh_key_files": keys.files(),
         }));
         return;
     }
-    report.line(&format!("wrote {}", files.join(", ")));
-    report.line(&keys.told());
-    report.line("");
-    report.line("next:");
+    ui.line(&format!("wrote {}", files.join(", ")));
+    ui.line(&keys.told());
+    ui.line("");
+    ui.line("next:");
     if folder != Path::new(".") {
         let quoted = program::quote(&folder.to_string_lossy());
-        report.line(&format!("  cd {quoted}"));
+        ui.line(&format!("  cd {quoted}"));
     }
     for line in [
         "  editor lab.yaml      # your VMs (images/base.yaml: what all of them have)",
@@ -173,6 +171,6 @@ fn say_next(folder: &Path, todo: &[File], keys: &Keys, report: &Report) {
         "  imgbuild seed vm42   # makes vm42/seed.img and vm42/run.sh",
         "  imgbuild run vm42    # boots it and shows how it configures itself",
     ] {
-        report.line(line);
+        ui.line(line);
     }
 }

@@ -1,77 +1,104 @@
 //! The recipe of `imgbuild run`: what run.sh does, with progress, up to the guest's verdict.
 
+mod messages;
 mod status;
-mod tell;
 mod watch;
 
-use crate::cli::{Accelerator, RunArgs};
-use crate::commands::retire::Retired;
-use crate::config::lab::Lab;
-use crate::qemu::{self, Machine};
+use crate::qemu::{self, Accelerator, End, Limits, Machine, Watched};
 use crate::system::interrupt::{self, Interrupted};
 use crate::system::program;
-use crate::system::report::Report;
-use crate::vm::target::Target;
+use crate::system::ui::Ui;
+use crate::vm::folder::VmFolder;
+use crate::vm::retired::{self, Retired};
 use anyhow::{Context, Error, Result, bail};
 use std::fs;
+use std::path::PathBuf;
 use std::time::Duration;
-use watch::{End, Limits, Seen};
+use watch::{BootingVm, Seen, Verdict};
 
 /// How long a guest may take to shut down before its power is taken away.
 const SHUT_DOWN: Duration = Duration::from_secs(120);
 
-/// `imgbuild run`. Ends well only when firstboot says that the machine is configured.
-pub fn run(args: &RunArgs, report: &Report) -> Result<()> {
-    let lab = Lab::load(&args.lab)?;
-    let target = Target {
-        vm: lab.vm(&args.name)?,
-        folder: lab.folder.join(&args.name),
+/// What is run, and how.
+#[derive(Debug)]
+pub struct Options {
+    /// The VM's name.
+    pub name: String,
+    /// The lab file.
+    pub lab: PathBuf,
+    /// QEMU's user-mode network instead of the bridge.
+    pub user_net: bool,
+    /// Rules such as `tcp:2222-:22`, for the user-mode network.
+    pub forward: Vec<String>,
+    /// Whether the user-mode network leads to this host's 127.0.0.1.
+    pub host_loopback: bool,
+    /// What runs the guest's processor.
+    pub accelerator: Accelerator,
+    /// Whether the machine is shut down after its verdict.
+    pub shutdown: bool,
+    /// How long it may take.
+    pub limits: Limits,
+}
+
+/// Ends well only when firstboot says that the machine is configured.
+pub fn run(options: &Options, ui: &Ui) -> Result<()> {
+    let lab = retired::load_lab(&options.lab)?;
+    let folder = VmFolder::of(&lab, lab.vm(&options.name)?);
+    check(&folder)?;
+    let had_overlay = folder.overlay().symlink_metadata().is_ok();
+    let mut vm = BootingVm::new(&folder, arguments(options), ui);
+    let may_fall_back = options.accelerator == Accelerator::Auto;
+    let booted = qemu::boot(
+        &mut vm,
+        options.accelerator,
+        may_fall_back,
+        &options.limits,
+        ui,
+    );
+    let (name, seen) = (folder.name(), vm.seen);
+    let Watched {
+        mut machine,
+        end,
+        console,
+    } = match booted {
+        Ok(watched) => watched,
+        Err(error) => {
+            tidy(&folder, had_overlay, &seen, ui);
+            if error.is::<Interrupted>() && folder.overlay().exists() {
+                let disk = folder.overlay();
+                let left = format!("{name} is off, and its disk {} is kept", disk.display());
+                return Err(Interrupted::leaving(left).into());
+            }
+            return Err(error);
+        }
     };
-    check(&target)?;
-    let had_overlay = target.overlay().symlink_metadata().is_ok();
-    let mut seen = Seen::default();
-    let result = boot(args, &target, report, &mut seen);
-    match result {
-        Ok((machine, End::Configured)) => {
-            tell::steps(&args.name, &seen, report);
-            finish(args, &target, machine, report)
-                .map_err(|error| after_the_verdict(error, &args.name, "is configured"))?;
-            tell::closed(&target, report);
-            tell::configured(&args.name, report);
+    let End::Verdict(verdict) = end else {
+        machine.end();
+        tidy(&folder, had_overlay, &seen, ui);
+        bail!(messages::trouble(&folder, &end, &seen, &console))
+    };
+    messages::steps(name, &seen, ui);
+    match verdict {
+        Verdict::Configured => {
+            finish(options, &folder, machine, ui)
+                .map_err(|error| after_the_verdict(error, name, "is configured"))?;
+            messages::closed(&folder, ui);
+            messages::configured(name, ui);
             Ok(())
         }
-        Ok((machine, End::Failed(reason))) => {
-            tell::steps(&args.name, &seen, report);
-            finish_unconfigured(args, &target, machine, report)?;
-            bail!(tell::failed(&target, &reason, &seen))
+        Verdict::Failed(reason) => {
+            finish_unconfigured(options, &folder, machine, ui)?;
+            bail!(messages::failed(&folder, &reason, &seen, &console))
         }
         // It is well: neither the time limit nor Ctrl-C is a reason to end it.
-        Ok((machine, End::Waiting(waiting))) => {
-            tell::steps(&args.name, &seen, report);
-            if interrupt::requested() {
-                tell::running(args, &target, machine.release(), report);
-                let left = tell::waiting(&args.name, &waiting, false);
-                return Err(Interrupted::leaving(left).into());
-            }
-            finish_unconfigured(args, &target, machine, report)?;
-            bail!(tell::waiting(&args.name, &waiting, args.shutdown))
+        Verdict::Waiting(waiting) if interrupt::requested() => {
+            messages::running(options, &folder, machine.release(), ui);
+            let left = messages::waiting(name, &waiting, false);
+            Err(Interrupted::leaving(left).into())
         }
-        Ok((mut machine, end)) => {
-            machine.end();
-            tidy(&target, had_overlay, &seen, report);
-            bail!(tell::trouble(&target, &end, &seen))
-        }
-        Err(error) => {
-            tidy(&target, had_overlay, &seen, report);
-            if error.is::<Interrupted>() && target.overlay().exists() {
-                let left = format!(
-                    "{} is off, and its disk {} is kept",
-                    args.name,
-                    target.overlay().display()
-                );
-                return Err(Interrupted::leaving(left).into());
-            }
-            Err(error)
+        Verdict::Waiting(waiting) => {
+            finish_unconfigured(options, &folder, machine, ui)?;
+            bail!(messages::waiting(name, &waiting, options.shutdown))
         }
     }
 }
@@ -86,13 +113,13 @@ fn after_the_verdict(error: Error, name: &str, verdict: &str) -> Error {
 }
 
 /// What can be known before anything is started. run.sh checks the rest, and says so itself.
-fn check(target: &Target) -> Result<()> {
-    let name = &target.vm.name;
-    if let Some(retired) = Retired::of(&target.folder) {
+fn check(folder: &VmFolder<'_>) -> Result<()> {
+    let name = folder.name();
+    if let Some(retired) = Retired::of(&folder.path) {
         bail!("{name} {}", retired.refusal(name));
     }
     for file in ["seed.img", "run.sh"] {
-        let file = target.file(file);
+        let file = folder.file(file);
         if !file.is_file() {
             bail!(
                 "{name} has no seed: {} is not there. Make it with: imgbuild seed {name}",
@@ -100,7 +127,7 @@ fn check(target: &Target) -> Result<()> {
             );
         }
     }
-    if let Some(pid) = qemu::running(&target.folder) {
+    if let Some(pid) = qemu::running(&folder.path) {
         bail!("{name} is running already, as process {pid}");
     }
     program::find("qemu-img")?;
@@ -108,78 +135,35 @@ fn check(target: &Target) -> Result<()> {
     Ok(())
 }
 
-/// Boots the machine, again without KVM where KVM runs no guest, and once more where emulation
-/// had a bad day. A machine that is not returned has been ended.
-fn boot(
-    args: &RunArgs,
-    target: &Target,
-    report: &Report,
-    seen: &mut Seen,
-) -> Result<(Machine, End)> {
-    let name = &args.name;
-    let mut accelerator = args.accel;
-    let mut second_try = true;
-    loop {
-        let limits = Limits {
-            verdict: Duration::from_secs(args.timeout),
-            silence: Duration::from_secs(args.silence),
-            firmware: Duration::from_secs(args.firmware),
-            kvm_fallback: accelerator == Accelerator::Auto,
-            second_try,
-        };
-        *seen = Seen::default();
-        let log = target.file("run.log");
-        let mut machine = Machine::start(&target.folder, &arguments(args, accelerator), &log)?;
-        let end = watch::watch(name, &mut machine, &target.folder, &limits, report, seen)?;
-        match end {
-            End::KvmUnusable => {
-                machine.end();
-                report.warn(
-                    "KVM runs no guest on this PC: going on with software emulation, until this \
-                     PC is started again",
-                );
-                qemu::remember(report);
-                accelerator = Accelerator::Tcg;
-            }
-            End::Stumbled => {
-                machine.end();
-                report.warn(&format!(
-                    "{name}: software emulation stumbled at the start of the kernel: once more"
-                ));
-                second_try = false;
-            }
-            end => return Ok((machine, end)),
-        }
-    }
-}
-
-fn arguments(args: &RunArgs, accelerator: Accelerator) -> Vec<String> {
-    let how = match accelerator {
-        Accelerator::Auto => "auto",
-        Accelerator::Kvm => "kvm",
-        Accelerator::Tcg => "tcg",
-    };
-    let mut words = vec!["--console=log".to_owned(), format!("--accel={how}")];
-    if args.user_net {
+/// The words after run.sh, but for the accelerator.
+fn arguments(options: &Options) -> Vec<String> {
+    let mut words = vec!["--console=log".to_owned()];
+    if options.user_net {
         words.push("--user-net".into());
     }
-    if args.host_loopback {
+    if options.host_loopback {
         words.push("--host-loopback".into());
     }
-    words.extend(args.forward.iter().map(|rule| format!("--forward={rule}")));
+    words.extend(
+        options
+            .forward
+            .iter()
+            .map(|rule| format!("--forward={rule}")),
+    );
     words
 }
 
 /// After the verdict: the machine goes on, or is shut down.
-fn finish(args: &RunArgs, target: &Target, mut machine: Machine, report: &Report) -> Result<()> {
-    if !args.shutdown {
-        tell::running(args, target, machine.release(), report);
+fn finish(options: &Options, folder: &VmFolder<'_>, mut machine: Machine, ui: &Ui) -> Result<()> {
+    if !options.shutdown {
+        messages::running(options, folder, machine.release(), ui);
         return Ok(());
     }
-    let stage = report.stage(&format!("{}: shut down", args.name));
+    let name = folder.name();
+    let stage = ui.stage(&format!("{name}: shut down"));
     let by_itself = machine.shut_down(SHUT_DOWN);
     interrupt::check()?;
-    if by_itself.with_context(|| format!("cannot shut {} down", args.name))? {
+    if by_itself.with_context(|| format!("cannot shut {name} down"))? {
         stage.done("");
     } else {
         stage.done("the guest did not do it: its power was taken away");
@@ -190,17 +174,17 @@ fn finish(args: &RunArgs, target: &Target, mut machine: Machine, report: &Report
 /// [`finish`] for a machine that is not configured, which is the worse news: only Ctrl-C is an
 /// error.
 fn finish_unconfigured(
-    args: &RunArgs,
-    target: &Target,
+    options: &Options,
+    folder: &VmFolder<'_>,
     machine: Machine,
-    report: &Report,
+    ui: &Ui,
 ) -> Result<()> {
-    match finish(args, target, machine, report) {
+    match finish(options, folder, machine, ui) {
         Err(error) if error.is::<Interrupted>() => {
-            Err(after_the_verdict(error, &args.name, "is not configured"))
+            Err(after_the_verdict(error, folder.name(), "is not configured"))
         }
         Err(error) => {
-            report.warn(&format!("{error:#}"));
+            ui.warn(&format!("{error:#}"));
             Ok(())
         }
         Ok(()) => Ok(()),
@@ -210,24 +194,23 @@ fn finish_unconfigured(
 /// After a machine was ended without a verdict: a disk that this run made, and on which
 /// firstboot never got to work, is removed. Any other is kept, because firstboot goes on where
 /// it stopped.
-fn tidy(target: &Target, had_overlay: bool, seen: &Seen, report: &Report) {
-    let (name, overlay) = (&target.vm.name, target.overlay());
+fn tidy(folder: &VmFolder<'_>, had_overlay: bool, seen: &Seen, ui: &Ui) {
+    let overlay = folder.overlay();
     if had_overlay || !overlay.is_file() {
         return;
     }
     if seen.firstboot {
-        report.warn(&format!(
+        ui.warn(&format!(
             "{} is kept: firstboot had begun, and goes on where it stopped at the next start",
             overlay.display()
         ));
         return;
     }
-    let record = target.file(&format!("{name}.qcow2.base"));
-    match fs::remove_file(&overlay).and_then(|()| fs::remove_file(record)) {
-        Ok(()) => report.warn(&format!(
+    match fs::remove_file(&overlay).and_then(|()| fs::remove_file(folder.overlay_base())) {
+        Ok(()) => ui.warn(&format!(
             "{} was removed again: nothing was on it yet",
             overlay.display()
         )),
-        Err(e) => report.warn(&format!("cannot remove {}: {e}", overlay.display())),
+        Err(e) => ui.warn(&format!("cannot remove {}: {e}", overlay.display())),
     }
 }

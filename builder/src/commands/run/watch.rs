@@ -1,343 +1,224 @@
-//! Watching a started machine until firstboot's verdict, or until it is clear that none comes.
+//! What a VM says while it boots: run.sh, the console, and firstboot's status port.
 
 use super::status::{Lines, event, step_line};
-use super::tell;
-use crate::cli::Accelerator;
-use crate::qemu::console::{Console, Fatal};
-use crate::qemu::{Machine, kvm_broke};
-use crate::system::interrupt;
-use crate::system::report::{Report, Stage};
-use crate::system::tail::Tail;
+use crate::qemu::{Accelerator, Guest, Machine, Watch};
+use crate::system::ui::Ui;
+use crate::vm::folder::VmFolder;
 use anyhow::Result;
 use firstboot::contract::status::{
-    Event, Stage as FirstbootStage, StageState, StepEvent, Verdict, WaitingEvent,
+    Event, Stage, StageState, StepEvent, Verdict as Told, WaitingEvent,
 };
 use serde_json::json;
-use std::path::Path;
-use std::process::ExitStatus;
-use std::time::{Duration, Instant};
-
-/// How often console and status are looked at.
-const POLL: Duration = Duration::from_millis(100);
-/// How long a guest may still print after a panic, so that the reason is whole.
-const LAST_WORDS: Duration = Duration::from_secs(1);
+use std::path::PathBuf;
+use std::time::Instant;
 
 /// Width of a step's name while the others are not known yet; with it the times stand below
 /// those of the stages.
 const STEP_WIDTH: usize = 14;
 
-/// How long things may take, and what may be tried again.
-#[derive(Debug)]
-pub struct Limits {
-    /// From the start to the verdict.
-    pub verdict: Duration,
-    /// Without a byte on the console or the status port.
-    pub silence: Duration,
-    /// Under KVM, without a word from the kernel; only looked at with `kvm_fallback`.
-    pub firmware: Duration,
-    /// Whether software emulation may be tried instead of KVM.
-    pub kvm_fallback: bool,
-    /// Whether a start that stumbled in software emulation may be tried once more.
-    pub second_try: bool,
-}
-
-/// How watching ended.
+/// How a machine ends by its own account.
 #[derive(Debug, PartialEq)]
-pub enum End {
+pub enum Verdict {
     /// firstboot says that the machine is configured.
     Configured,
     /// firstboot says that it is not, and why.
     Failed(String),
-    /// The guest cannot go on.
-    Fatal(Fatal),
-    /// Neither console nor status port said anything for this long.
-    Silent(Duration),
-    /// KVM was used, and no guest ran under it: its kernel said nothing, or QEMU gave up.
-    KvmUnusable,
-    /// Software emulation had a bad day at the start of the kernel, and may try once more.
-    Stumbled,
-    /// No verdict within this time.
-    Late(Duration),
     /// The time was over, or the user asked to stop, while the machine waits for another try of
     /// a step: it is well, and goes on by itself.
     Waiting(WaitingEvent),
-    /// run.sh or QEMU ended by itself.
-    Exited(ExitStatus),
 }
 
-/// What was seen meanwhile.
+/// What was seen since the machine's last start.
 #[derive(Debug, Default)]
 pub struct Seen {
     /// firstboot's steps in order.
     pub steps: Vec<StepEvent>,
-    /// The last lines of the console.
-    pub console: Vec<String>,
     /// Whether firstboot has said anything: from then on the disk is worth keeping.
     pub firstboot: bool,
     /// What the machine is waiting for.
     pub waiting: Option<WaitingEvent>,
-    /// The accelerator that was used.
-    pub accelerator: Option<Accelerator>,
+    /// Whether run.sh has become QEMU.
+    pub started: bool,
 }
 
-/// Watches until the end. On Ctrl-C the error is [`interrupt::Interrupted`], unless the machine
-/// is one that goes on by itself. `seen` is filled in either way.
-pub fn watch(
-    name: &str,
-    machine: &mut Machine,
-    folder: &Path,
-    limits: &Limits,
-    report: &Report,
-    seen: &mut Seen,
-) -> Result<End> {
-    let mut watch = Watch {
-        name,
-        report,
-        limits,
-        console: Console::default(),
-        console_file: Tail::new(folder.join("console.log")),
-        status_lines: Lines::default(),
-        status_file: Tail::new(folder.join("status.jsonl")),
-        stage: Some(report.stage(&format!("{name}: start"))),
-        asked: Instant::now(),
-        started: None,
-        last_word: Instant::now(),
-        quiet_until: Instant::now(),
-        joining: false,
-        silence_told: false,
-        fatal_since: None,
-    };
-    let end = watch.run(machine, seen);
-    seen.console = watch.console.last_lines();
-    // What firstboot calls failed has been shown so; a stage that is still open did its part
-    // when the verdict came in it. Else it failed.
-    match (&end, watch.stage.take()) {
-        (Ok(End::Configured | End::Failed(_)), Some(stage)) => stage.done(""),
-        (Ok(End::Waiting(waiting)), Some(stage)) => stage.waits(&waiting.reason),
-        (Ok(End::KvmUnusable), Some(stage)) => stage.again("KVM runs no guest"),
-        (Ok(End::Stumbled), Some(stage)) => stage.again("stopped at a breakpoint (int3)"),
-        _ => {}
-    }
-    end
-}
-
-struct Watch<'a> {
-    name: &'a str,
-    report: &'a Report,
-    limits: &'a Limits,
-    console: Console,
-    console_file: Tail,
-    status_lines: Lines,
-    status_file: Tail,
-    stage: Option<Stage<'a>>,
-    asked: Instant,
-    /// When QEMU took over from run.sh, which may have had a large base to check.
-    started: Option<Instant>,
-    last_word: Instant,
-    /// Until then the machine has announced to say nothing.
-    quiet_until: Instant,
+/// A VM that boots.
+pub struct BootingVm<'a> {
+    /// Its files.
+    pub folder: &'a VmFolder<'a>,
+    /// The words after run.sh, but for the accelerator.
+    pub arguments: Vec<String>,
+    /// What it has said.
+    pub seen: Seen,
+    ui: &'a Ui,
+    lines: Lines,
+    /// firstboot's second stage, which asks others.
     joining: bool,
     silence_told: bool,
-    fatal_since: Option<Instant>,
 }
 
-impl Watch<'_> {
-    fn run(&mut self, machine: &mut Machine, seen: &mut Seen) -> Result<End> {
-        loop {
-            if let (true, Some(waiting)) = (interrupt::requested(), &seen.waiting) {
-                return Ok(End::Waiting(waiting.clone()));
-            }
-            interrupt::check()?;
-            // Asked first: what a process said before its end is read below.
-            let exited = machine.exited()?;
-            if self.started.is_none() {
-                self.look_for_start(machine, seen);
-            }
-            if let Some(end) = self.read(seen)? {
-                return Ok(end);
-            }
-            if let Some(status) = exited {
-                return Ok(match self.console.fatal() {
-                    Some(fatal) => End::Fatal(fatal),
-                    None if self.kvm_is_to_blame(status, machine, seen) => End::KvmUnusable,
-                    None => End::Exited(status),
-                });
-            }
-            if let Some(end) = self.judge(seen) {
-                return Ok(end);
-            }
-            std::thread::sleep(POLL);
+impl<'a> BootingVm<'a> {
+    /// One that is still off.
+    pub fn new(folder: &'a VmFolder<'a>, arguments: Vec<String>, ui: &'a Ui) -> Self {
+        BootingVm {
+            folder,
+            arguments,
+            seen: Seen::default(),
+            ui,
+            lines: Lines::default(),
+            joining: false,
+            silence_told: false,
         }
     }
 
-    fn look_for_start(&mut self, machine: &Machine, seen: &mut Seen) {
-        let Some(accelerator) = machine.accelerator() else {
-            return;
-        };
-        seen.accelerator = Some(accelerator);
-        // It said all that it has to say before it became QEMU.
-        tell::reachable(self.name, &machine.words(), self.report);
-        self.started = Some(Instant::now());
-        self.last_word = Instant::now();
-        let detail = match accelerator {
-            Accelerator::Kvm => "with KVM",
-            _ => "in software: slow, one CPU",
-        };
-        self.next_stage("boot", detail);
+    fn next_stage(&self, name: &str, detail: &str, watch: &mut Watch<'_>) {
+        watch.next_stage(&format!("{}: {name}", self.folder.name()), detail);
     }
 
-    /// Reads what is new; the end, when firstboot has given its verdict.
-    fn read(&mut self, seen: &mut Seen) -> Result<Option<End>> {
-        let bytes = self.console_file.read()?;
-        if !bytes.is_empty() {
-            self.last_word = Instant::now();
-            self.console.feed(&bytes);
-            self.silence_told = false;
-            if let Some(line) = self.console.last_line() {
-                self.note(line);
-            }
-        }
-        let bytes = self.status_file.read()?;
-        if !bytes.is_empty() {
-            self.last_word = Instant::now();
-            self.silence_told = false;
-        }
-        for line in self.status_lines.feed(&bytes) {
-            self.report
-                .event(&json!({"event": "firstboot", "vm": self.name, "status": line}));
-            seen.firstboot = true;
-            let event = event(&line);
-            if !matches!(event, Event::Waiting(_) | Event::Log(_) | Event::Unknown) {
-                seen.waiting = None;
-            }
-            match event {
-                Event::Stage(stage) => match stage.state {
-                    StageState::Started => {
-                        self.joining = stage.stage == FirstbootStage::Join;
-                        self.next_stage(&format!("firstboot, {}", stage.stage.name()), "");
-                    }
-                    // After the last one comes the verdict, at once.
-                    StageState::Finished if self.joining => self.end_stage(""),
-                    // The services start between the two stages.
-                    StageState::Finished => self.next_stage("boot on", ""),
-                    // Dropped without `done`, it is shown as failed.
-                    StageState::Failed => self.stage = None,
-                },
-                Event::Step(step) => self.step(step, seen),
-                Event::Log(log) => self.note(&format!("{}: {}", log.step, log.text)),
-                Event::Waiting(waiting) => self.wait(waiting, seen),
-                Event::Verdict(verdict) => match verdict.result {
-                    Verdict::Configured => return Ok(Some(End::Configured)),
-                    Verdict::Failed => {
-                        let reason = verdict.reason.unwrap_or_default();
-                        return Ok(Some(End::Failed(reason)));
-                    }
-                    Verdict::Unconfigured => {
-                        let reason = "firstboot found no seed disk".to_owned();
-                        return Ok(Some(End::Failed(reason)));
-                    }
-                    Verdict::Running => {}
-                },
-                Event::Unknown => {}
-            }
-        }
-        Ok(None)
-    }
-
-    fn step(&mut self, step: StepEvent, seen: &mut Seen) {
-        if let Some(stage) = &self.stage {
+    fn step(&mut self, step: StepEvent, watch: &Watch<'_>) {
+        if let Some(stage) = &watch.stage {
             stage.line(&step_line(&step, STEP_WIDTH));
         }
-        seen.steps.push(step);
+        self.seen.steps.push(step);
     }
 
     /// The reason stays on the screen, once: a cluster without quorum gives it all night.
-    fn wait(&mut self, waiting: WaitingEvent, seen: &mut Seen) {
-        self.quiet_until = Instant::now() + waiting.pause();
+    fn wait(&mut self, waiting: WaitingEvent, watch: &mut Watch<'_>) {
+        watch.quiet_until = Instant::now() + waiting.pause();
         let line = waiting.words();
-        let before = seen.waiting.replace(waiting);
-        if let (Some(stage), Some(now)) = (&self.stage, &seen.waiting) {
+        let before = self.seen.waiting.replace(waiting);
+        if let (Some(stage), Some(now)) = (&watch.stage, &self.seen.waiting) {
             if before.is_none_or(|before| before.reason != now.reason) {
                 stage.line(&line);
             }
         }
-        self.note(&line);
+        watch.note(&line);
+    }
+}
+
+impl Guest for BootingVm<'_> {
+    type Verdict = Verdict;
+
+    const STARTS_OVER: &'static str = "going on";
+
+    fn prefix(&self) -> String {
+        format!("{}: ", self.folder.name())
     }
 
-    fn note(&self, text: &str) {
-        if let Some(stage) = &self.stage {
-            stage.note(text);
+    fn first_stage(&self) -> String {
+        format!("{}: start", self.folder.name())
+    }
+
+    fn start(&mut self, accelerator: Accelerator) -> Result<Machine> {
+        self.seen = Seen::default();
+        self.lines = Lines::default();
+        (self.joining, self.silence_told) = (false, false);
+        let mut words = self.arguments.clone();
+        words.push(format!("--accel={}", accelerator.name()));
+        Machine::start(&self.folder.path, &words, &self.folder.file("run.log"))
+    }
+
+    fn files(&self) -> (PathBuf, PathBuf) {
+        let file = |name| self.folder.file(name);
+        (file("console.log"), file("status.jsonl"))
+    }
+
+    fn started(&mut self, accelerator: Accelerator, machine: &Machine, watch: &mut Watch<'_>) {
+        self.seen.started = true;
+        // run.sh said all that it has to say before it became QEMU.
+        warn_of_reach(self.folder.name(), &machine.words(), self.ui);
+        let detail = match accelerator {
+            Accelerator::Kvm => "with KVM",
+            _ => "in software: slow, one CPU",
+        };
+        self.next_stage("boot", detail, watch);
+    }
+
+    fn console(&mut self, watch: &mut Watch<'_>) {
+        self.silence_told = false;
+        if let Some(line) = watch.console.last_line() {
+            watch.note(line);
         }
     }
 
-    fn end_stage(&mut self, detail: &str) {
-        if let Some(stage) = self.stage.take() {
-            stage.done(detail);
+    fn channel(&mut self, bytes: &[u8], watch: &mut Watch<'_>) -> Option<Verdict> {
+        self.silence_told = false;
+        for line in self.lines.feed(bytes) {
+            let told = json!({"event": "firstboot", "vm": self.folder.name(), "status": line});
+            self.ui.event(&told);
+            self.seen.firstboot = true;
+            let event = event(&line);
+            if !matches!(event, Event::Waiting(_) | Event::Log(_) | Event::Unknown) {
+                self.seen.waiting = None;
+            }
+            match event {
+                Event::Stage(stage) => match stage.state {
+                    StageState::Started => {
+                        self.joining = stage.stage == Stage::Join;
+                        self.next_stage(&format!("firstboot, {}", stage.stage.name()), "", watch);
+                    }
+                    // After the last one comes the verdict, at once.
+                    StageState::Finished if self.joining => watch.end_stage(""),
+                    // The services start between the two stages.
+                    StageState::Finished => self.next_stage("boot on", "", watch),
+                    // Dropped without `done`, it is shown as failed.
+                    StageState::Failed => watch.stage = None,
+                },
+                Event::Step(step) => self.step(step, watch),
+                Event::Log(log) => watch.note(&format!("{}: {}", log.step, log.text)),
+                Event::Waiting(waiting) => self.wait(waiting, watch),
+                Event::Verdict(told) => {
+                    let verdict = match told.result {
+                        Told::Running => continue,
+                        Told::Configured => Verdict::Configured,
+                        Told::Failed => Verdict::Failed(told.reason.unwrap_or_default()),
+                        Told::Unconfigured => {
+                            Verdict::Failed("firstboot found no seed disk".to_owned())
+                        }
+                    };
+                    // What firstboot calls failed has been shown so; a stage that is still open
+                    // did its part.
+                    watch.end_stage("");
+                    return Some(verdict);
+                }
+                Event::Unknown => {}
+            }
         }
+        None
     }
 
-    /// Ends what is shown and begins the next.
-    fn next_stage(&mut self, name: &str, detail: &str) {
-        self.end_stage(detail);
-        self.stage = Some(self.report.stage(&format!("{}: {name}", self.name)));
+    fn has_begun(&self) -> bool {
+        self.seen.firstboot
     }
 
     /// A join may wait long for an answer of the cluster: only the time limit ends it.
-    fn tell_silence(&mut self) {
-        if !self.silence_told {
+    fn may_be_silent(&mut self, watch: &Watch<'_>) -> bool {
+        if self.joining && !self.silence_told {
             self.silence_told = true;
-            self.report.warn(&format!(
+            self.ui.warn(&format!(
                 "{}: no word for {} s; the join may be waiting for the cluster, so this goes on",
-                self.name,
-                self.limits.silence.as_secs()
+                self.folder.name(),
+                watch.limits.silence.as_secs()
             ));
         }
+        self.joining
     }
 
-    /// Whether QEMU's end is KVM's fault, and emulation may be tried.
-    fn kvm_is_to_blame(&self, status: ExitStatus, machine: &Machine, seen: &Seen) -> bool {
-        // One that died at once was not seen under its name; a shell does not die like that.
-        let may_be_kvm = seen.accelerator != Some(Accelerator::Tcg);
-        self.limits.kvm_fallback
-            && may_be_kvm
-            && !self.console.kernel_seen()
-            && !seen.firstboot
-            && kvm_broke(status, machine)
+    fn left_alone(&mut self, watch: &mut Watch<'_>) -> Option<Verdict> {
+        let waiting = self.seen.waiting.clone()?;
+        if let Some(stage) = watch.stage.take() {
+            stage.waits(&waiting.reason);
+        }
+        Some(Verdict::Waiting(waiting))
     }
+}
 
-    /// Whether waiting on makes no sense.
-    fn judge(&mut self, seen: &Seen) -> Option<End> {
-        if let Some(fatal) = self.console.fatal() {
-            let since = *self.fatal_since.get_or_insert_with(Instant::now);
-            let stumbled = fatal == Fatal::Int3
-                && seen.accelerator == Some(Accelerator::Tcg)
-                && self.limits.second_try
-                && !seen.firstboot;
-            return (since.elapsed() >= LAST_WORDS).then_some(match stumbled {
-                true => End::Stumbled,
-                false => End::Fatal(fatal),
-            });
+/// What run.sh has said of the network, which its log alone would have: that the guest reaches
+/// what this PC means for itself.
+fn warn_of_reach(name: &str, words: &str, ui: &Ui) {
+    let start = format!("{name}/run.sh: warning: ");
+    for warning in words.lines().filter_map(|line| line.strip_prefix(&start)) {
+        if warning.starts_with(&format!("{name} can reach ")) {
+            ui.warn(warning);
         }
-        if let Some(started) = self.started {
-            let alive = self.console.kernel_seen() || seen.firstboot;
-            if seen.accelerator == Some(Accelerator::Kvm)
-                && self.limits.kvm_fallback
-                && !alive
-                && started.elapsed() >= self.limits.firmware
-            {
-                return Some(End::KvmUnusable);
-            }
-            if self.last_word.max(self.quiet_until).elapsed() >= self.limits.silence {
-                if !self.joining {
-                    return Some(End::Silent(self.limits.silence));
-                }
-                self.tell_silence();
-            }
-        }
-        let late = self.asked.elapsed() >= self.limits.verdict;
-        late.then(|| match &seen.waiting {
-            Some(waiting) => End::Waiting(waiting.clone()),
-            None => End::Late(self.limits.verdict),
-        })
     }
 }

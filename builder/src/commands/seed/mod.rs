@@ -1,42 +1,40 @@
 //! The recipe of `imgbuild seed`.
 
-mod base_image;
-mod companions;
-mod disk;
-mod documents;
-#[cfg(test)]
-pub(crate) mod example;
-mod files;
-mod script;
 mod tickets;
 
-pub use base_image::{BaseImage, manifest_of};
-pub use companions::Companions;
-pub use disk::{image, write_new};
-pub use documents::{Documents, Secrets};
-pub use files::{Files, read_seed};
-pub use script::render;
-
-use crate::cli::SeedArgs;
-use crate::commands::retire::{self, Retired};
 use crate::config::lab::{self, JoinWith, Lab, Vm};
 use crate::qemu;
 use crate::system::interrupt;
 use crate::system::program::quote;
-use crate::system::report::Report;
+use crate::system::ui::Ui;
 use crate::system::work_folder::{Busy, WorkFolder};
+use crate::vm::base_image::BaseImage;
+use crate::vm::files::Files;
 use crate::vm::login;
+use crate::vm::retired::{self, Retired};
+use crate::vm::script;
+use crate::vm::seed::{self, Companions, Documents, Secrets};
 use anyhow::{Error, Result, anyhow, bail, ensure};
 use firstboot::contract::seed::Credential;
 use serde_json::json;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+pub use tickets::TicketSource;
 use tickets::Tickets;
 
 /// The name of the work folder, so that only one process at a time changes a lab's VMs.
 pub const WORK_FOLDER: &str = "imgbuild-seed";
-/// The mode of run.sh.
-pub const SCRIPT_MODE: u32 = 0o755;
+
+/// Which machines are seeded, and how they get into their cluster.
+#[derive(Debug)]
+pub struct Options {
+    /// Their names; `None` means every VM of the lab that is not retired.
+    pub names: Option<Vec<String>>,
+    /// The lab file.
+    pub lab: PathBuf,
+    /// Where tickets come from, for `join: ticket`.
+    pub tickets: TicketSource,
+}
 
 /// One VM whose files are finished, still in the work folder.
 struct Prepared<'a> {
@@ -46,15 +44,15 @@ struct Prepared<'a> {
     files: Files,
 }
 
-/// `imgbuild seed`. Every VM is prepared before the first file is moved into place; the error
+/// Every VM is prepared before the first file is moved into place; the error
 /// holds the problems of all of them.
-pub fn seed(args: &SeedArgs, report: &Report) -> Result<()> {
-    let lab = Lab::load(&args.lab)?;
+pub fn seed(options: &Options, ui: &Ui) -> Result<()> {
+    let lab = retired::load_lab(&options.lab)?;
     let base = BaseImage::read(&lab.base)?;
-    check_versions(&base, report);
-    let vms = all_seedable(&lab, args, &base, report)?;
+    check_versions(&base, ui);
+    let vms = all_seedable(&lab, options, &base, ui)?;
     // Before the work folder: others that wait for it need not wait for somebody who types.
-    let tickets = Tickets::get(&lab, &vms, args, report)?;
+    let tickets = Tickets::get(&lab, &vms, &options.tickets, ui)?;
     let work = WorkFolder::new(&lab.folder, WORK_FOLDER, Busy::Wait)?;
 
     let companions = Companions::of(&lab);
@@ -71,33 +69,33 @@ pub fn seed(args: &SeedArgs, report: &Report) -> Result<()> {
 
     for prepared in &ready {
         prepared.files.put_into_place()?;
-        tell(&lab, prepared, &base, report);
+        tell(&lab, prepared, &base, ui);
     }
     let seeded: Vec<&Vm> = ready.iter().map(|prepared| prepared.vm).collect();
     for warning in login::warnings(&seeded) {
-        report.warn(&warning);
+        ui.warn(&warning);
     }
-    tickets.tell(report);
+    tickets.tell(ui);
     let name = match &ready[..] {
         [] => return Ok(()),
         [only] => &only.vm.name,
         _ => "NAME",
     };
-    let lab = match args.lab == Path::new("lab.yaml") {
+    let lab = match options.lab == Path::new("lab.yaml") {
         true => String::new(),
-        false => format!(" --lab {}", quote(&args.lab.to_string_lossy())),
+        false => format!(" --lab {}", quote(&options.lab.to_string_lossy())),
     };
-    report.line(&format!(
+    ui.line(&format!(
         "next: imgbuild run {name}{lab} (or, on the PC that is to run it: {name}/run.sh)"
     ));
     Ok(())
 }
 
 /// The seed is checked by this firstboot, and read by the one in the base.
-fn check_versions(base: &BaseImage, report: &Report) {
+fn check_versions(base: &BaseImage, ui: &Ui) {
     let own = env!("CARGO_PKG_VERSION");
     if base.firstboot != own {
-        report.warn(&format!(
+        ui.warn(&format!(
             "the base holds firstboot {}, this imgbuild is {own}: make the base again (imgbuild \
              base) if a machine does not understand its seed",
             base.firstboot
@@ -109,16 +107,16 @@ fn check_versions(base: &BaseImage, report: &Report) {
 /// a retired one is passed over.
 fn all_seedable<'a>(
     lab: &'a Lab,
-    args: &SeedArgs,
+    options: &Options,
     base: &BaseImage,
-    report: &Report,
+    ui: &Ui,
 ) -> Result<Vec<&'a Vm>> {
-    let (vms, mut problems) = select(lab, args);
+    let (vms, mut problems) = select(lab, options.names.as_deref());
     let mut seedable = Vec::new();
     for vm in vms {
-        let retired = retire::keeps_its_seed(&lab.folder.join(&vm.name), &vm.name);
-        if let (true, Some(retired)) = (args.all, &retired) {
-            tell_retired(&vm.name, retired, report);
+        let retired = retired::keeps_its_seed(&lab.folder.join(&vm.name), &vm.name);
+        if let (true, Some(retired)) = (options.names.is_none(), &retired) {
+            tell_retired(&vm.name, retired, ui);
             continue;
         }
         match can_be_seeded(lab, vm, base) {
@@ -131,12 +129,12 @@ fn all_seedable<'a>(
 }
 
 /// The VMs that were asked for, each once, and the names that are none.
-fn select<'a>(lab: &'a Lab, args: &SeedArgs) -> (Vec<&'a Vm>, Vec<Error>) {
-    if args.all {
+fn select<'a>(lab: &'a Lab, names: Option<&[String]>) -> (Vec<&'a Vm>, Vec<Error>) {
+    let Some(names) = names else {
         return (lab.vms.iter().collect(), Vec::new());
-    }
+    };
     let (mut vms, mut problems) = (Vec::<&Vm>::new(), Vec::new());
-    for name in &args.names {
+    for name in names {
         match lab.vm(name) {
             Ok(vm) if vms.iter().any(|known| known.name == vm.name) => {}
             Ok(vm) => vms.push(vm),
@@ -164,7 +162,7 @@ fn all_well(mut problems: Vec<Error>) -> Result<()> {
 /// Says what keeps a VM from being seeded, whatever its seed would be.
 fn can_be_seeded(lab: &Lab, vm: &Vm, base: &BaseImage) -> Result<()> {
     let place = lab.folder.join(&vm.name);
-    if let Some(retired) = retire::keeps_its_seed(&place, &vm.name) {
+    if let Some(retired) = retired::keeps_its_seed(&place, &vm.name) {
         bail!("it {}", retired.refusal(&vm.name));
     }
     if let Some(pid) = qemu::running(&place) {
@@ -191,12 +189,12 @@ fn prepare<'a>(
     // Once more: it may have been started while somebody typed a password.
     can_be_seeded(lab, vm, base)?;
     let documents = Documents::new(lab, vm, &read_secrets(vm, tickets)?, companions)?;
-    let image = image(&documents)?;
-    let script = render(lab, vm, base)?;
+    let image = seed::image(&documents)?;
+    let script = script::render(lab, vm, base)?;
 
     let mut files = Files::new(work, lab.folder.join(&vm.name))?;
     files.add_seed(&image, &documents.instance_id)?;
-    files.add("run.sh", script.as_bytes(), SCRIPT_MODE)?;
+    files.add("run.sh", script.as_bytes(), script::MODE)?;
     Ok(Prepared {
         vm,
         instance_id: documents.instance_id,
@@ -225,35 +223,35 @@ fn read_secrets(vm: &Vm, tickets: &Tickets) -> Result<Secrets> {
 }
 
 /// `--all` means every machine that is one.
-fn tell_retired(name: &str, retired: &Retired, report: &Report) {
-    if report.is_json() {
-        report.event(&json!({"event": "seed", "vm": name, "state": "retired"}));
+fn tell_retired(name: &str, retired: &Retired, ui: &Ui) {
+    if ui.is_json() {
+        ui.event(&json!({"event": "seed", "vm": name, "state": "retired"}));
     } else {
         let when = retired.when();
-        report.line(&format!("{name}: retired{when}: left as it is"));
+        ui.line(&format!("{name}: retired{when}: left as it is"));
     }
 }
 
-fn tell(lab: &Lab, prepared: &Prepared, base: &BaseImage, report: &Report) {
+fn tell(lab: &Lab, prepared: &Prepared, base: &BaseImage, ui: &Ui) {
     let name = &prepared.vm.name;
     let state = if prepared.files.is_empty() {
         "unchanged"
     } else {
         "made"
     };
-    if report.is_json() {
-        report.event(&json!({
+    if ui.is_json() {
+        ui.event(&json!({
             "event": "seed", "vm": name, "state": state, "instance_id": prepared.instance_id,
         }));
     } else {
         let id = &prepared.instance_id;
-        report.line(&format!(
+        ui.line(&format!(
             "{name}: {state}: {name}/seed.img ({id}), {name}/run.sh"
         ));
     }
     let record = lab.folder.join(name).join(format!("{name}.qcow2.base"));
     if fs::read_to_string(record).is_ok_and(|digest| digest.trim() != base.sha256) {
-        report.warn(&format!(
+        ui.warn(&format!(
             "{name}/{name}.qcow2 was made on another base than {}, and will not start on this \
              one. To start afresh: rm {name}/{name}.qcow2 {name}/{name}.qcow2.base",
             lab.base.display()

@@ -5,8 +5,7 @@ use super::links::Addresses;
 use super::network::{self, Networks};
 use super::openvpn::{self, OpenVpnWish};
 use super::settings::{self, Settings, Wish};
-use super::{ClusterJoin, Folder, Ipv4Network, JoinWith, OpenVpn, Secrets, Vm, secrets, values};
-use crate::commands::retire::Retired;
+use super::{ClusterJoin, Folder, Ipv4Network, JoinWith, OpenVpn, Vm, secrets, values};
 use crate::config::yaml::{Fields, Keys, Node, Place, Placed, Reader, forms};
 use firstboot::contract::seed::{Ha, Peer};
 use std::collections::BTreeMap;
@@ -263,15 +262,14 @@ fn given_or_derived(
 /// The secret files of one VM; they are looked at only when its name is known.
 struct Files<'a> {
     name: Option<&'a str>,
-    folder: &'a Folder,
+    folder: &'a Folder<'a>,
 }
 
 impl Files<'_> {
-    /// A machine that was retired needs no secret any more.
+    /// Whether somebody needs none of them.
     fn ignored(&self) -> bool {
         let folder = self.name.map(|name| self.folder.absolute.join(name));
-        self.folder.secrets == Secrets::Ignored
-            || folder.is_some_and(|folder| Retired::of(&folder).is_some())
+        folder.is_some_and(|folder| !(self.folder.secrets_wanted)(&folder))
     }
 
     /// A path for messages and the absolute one, `{name}` replaced.

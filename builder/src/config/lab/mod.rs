@@ -21,6 +21,7 @@ pub use values::ssh_key;
 
 use crate::config::yaml::{Place, Reader, forms};
 use crate::system::program;
+use crate::system::xdg;
 use anyhow::{Context, Result, bail};
 use firstboot::contract::seed::{Ha, NfsStorage, Peer, Retry};
 use std::collections::BTreeMap;
@@ -153,10 +154,12 @@ impl Vm {
 impl Lab {
     /// Reads and validates a lab. The error shows every problem with its place.
     pub fn load(file: &Path) -> Result<Self> {
-        Self::read(file, Secrets::Checked)
+        Self::load_with_secrets(file, &|_| true)
     }
 
-    fn read(file: &Path, secrets: Secrets) -> Result<Self> {
+    /// Reads a lab in which the secret files of some VMs need not be there: `wanted` is asked with
+    /// a VM's own folder. Everything else is validated.
+    pub fn load_with_secrets(file: &Path, wanted: &dyn Fn(&Path) -> bool) -> Result<Self> {
         let bytes = match std::fs::read(file) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == ErrorKind::NotFound => bail!(no_lab(file)),
@@ -167,7 +170,7 @@ impl Lab {
         };
         let (mut r, root) = Reader::from_bytes(&file.display().to_string(), &bytes);
         let lab = match &root {
-            Some(node) => Some(read::read(&mut r, node, &Folder::of(file, secrets)?)),
+            Some(node) => Some(read::read(&mut r, node, &Folder::of(file, wanted)?)),
             None => {
                 if !r.has_problems() {
                     r.problem(
@@ -181,11 +184,6 @@ impl Lab {
         };
         r.finish(lab)?
             .with_context(|| format!("cannot read {}: it has no content", file.display()))
-    }
-
-    /// Reads a lab whose secret files need not be there; everything else is validated.
-    pub fn load_without_secrets(file: &Path) -> Result<Self> {
-        Self::read(file, Secrets::Ignored)
     }
 
     /// Whether a peer's address is one of the lab's VMs.
@@ -253,25 +251,17 @@ fn no_lab(file: &Path) -> String {
 }
 
 /// The folder of lab.yaml, which relative paths begin at.
-#[derive(Debug)]
-struct Folder {
+struct Folder<'a> {
     /// As the user wrote it, for messages.
     shown: PathBuf,
     /// For everything else.
     absolute: PathBuf,
-    /// Whether the secret files are looked at.
-    secrets: Secrets,
+    /// Whether the secret files of the VM with this folder are looked at.
+    secrets_wanted: &'a dyn Fn(&Path) -> bool,
 }
 
-/// Whether a lab's secret files are looked at while it is read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Secrets {
-    Checked,
-    Ignored,
-}
-
-impl Folder {
-    fn of(file: &Path, secrets: Secrets) -> Result<Self> {
+impl<'a> Folder<'a> {
+    fn of(file: &Path, secrets_wanted: &'a dyn Fn(&Path) -> bool) -> Result<Self> {
         let shown = file.parent().unwrap_or(Path::new("")).to_owned();
         let absolute = std::path::absolute(file)
             .with_context(|| format!("cannot tell the folder of {}", file.display()))?;
@@ -279,15 +269,14 @@ impl Folder {
         Ok(Folder {
             shown,
             absolute,
-            secrets,
+            secrets_wanted,
         })
     }
 
     /// A path of lab.yaml: for messages and absolute. `~/` is the user's home.
     fn path(&self, text: &str) -> (PathBuf, PathBuf) {
-        let home = std::env::var_os("HOME").filter(|h| !h.is_empty());
-        if let (Some(rest), Some(home)) = (text.strip_prefix("~/"), home) {
-            let path = Path::new(&home).join(rest);
+        if let (Some(rest), Some(home)) = (text.strip_prefix("~/"), xdg::home()) {
+            let path = home.join(rest);
             return (path.clone(), path);
         }
         (self.shown.join(text), self.absolute.join(text))

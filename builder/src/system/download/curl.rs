@@ -1,14 +1,22 @@
 //! One transfer by curl.
 
-use crate::system::program;
-use crate::system::report::Stage;
-use anyhow::Result;
+use crate::system::interrupt::Interrupted;
+use crate::system::program::{self, Command};
+use crate::system::ui::Stage;
+use anyhow::{Error, Result, anyhow};
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 
 /// A list of digests has some kilobytes.
 const MOST_OF_A_LIST: u64 = 1 << 20;
+
+/// What curl writes at its end, before the last answer's status.
+const STATUS: &str = "imgbuild-http-status: ";
+/// curl's exit codes (curl(1), "EXIT CODES"): what came cannot be written; an answer of 400 or
+/// more, with `--fail`; the server sends no rest of a file.
+const NOT_WRITTEN: i32 = 23;
+const REFUSED: i32 = 22;
+const NO_RANGE: i32 = 33;
 
 /// Why a transfer failed.
 #[derive(Debug)]
@@ -18,32 +26,47 @@ pub enum Failure {
     /// The server does not send the rest of a file, or there is no rest.
     NoRest,
     /// The file cannot be written.
-    NoPlace(anyhow::Error),
-    /// Anything else, an interruption among it.
-    Other(anyhow::Error),
+    NoPlace(Error),
+    /// The user asked to stop.
+    Interrupted(Error),
+    /// Anything else.
+    Other(Error),
 }
 
-impl From<anyhow::Error> for Failure {
-    fn from(error: anyhow::Error) -> Self {
-        let words = error.to_string();
-        let says = |some: &str| words.contains(some);
-        // 410: it was there once.
-        if says("returned error: 404") || says("returned error: 410") {
-            Failure::NotThere
-        } else if says("curl: (33)") || says("returned error: 416") {
-            Failure::NoRest
-        } else if says("curl: (23)") {
-            Failure::NoPlace(error)
-        } else {
-            Failure::Other(error)
+impl Failure {
+    /// By curl's exit code and the status of the last answer, 0 where none came.
+    fn classify(error: Error, status: u16) -> Self {
+        let code = error.downcast_ref::<program::Failed>();
+        match (code.and_then(program::Failed::code), status) {
+            // 410: it was there once.
+            (Some(REFUSED), 404 | 410) => Failure::NotThere,
+            (Some(REFUSED), 416) | (Some(NO_RANGE), _) => Failure::NoRest,
+            (Some(NOT_WRITTEN), _) => Failure::NoPlace(error),
+            _ if error.is::<Interrupted>() => Failure::Interrupted(error),
+            _ => Failure::Other(error),
         }
+    }
+
+    /// The error of a file that was to come whole from `url`; `what` is what cannot be downloaded.
+    pub fn into_error(self, what: &str, to: &Path) -> Error {
+        let error = match self {
+            Failure::NotThere => anyhow!("the server has no such file (404)"),
+            Failure::NoRest => anyhow!("the server sends no rest of a file"),
+            Failure::NoPlace(error) => {
+                let full = "cannot be written; is its disk full?";
+                return error.context(format!("{} {full}", to.display()));
+            }
+            Failure::Interrupted(error) => return error,
+            Failure::Other(error) => error,
+        };
+        error.context(format!("cannot download {what}"))
     }
 }
 
 /// What every transfer has: no settings of the user's that change what is written, an error
 /// for an error page, and an end when nothing comes any more.
-fn curl(url: &str, to: &Path, proxy: Option<&str>) -> Result<Command> {
-    let mut curl = program::ending_with_this("curl")?;
+fn curl(url: &str, to: &Path, proxy: Option<&str>) -> Result<Command, Failure> {
+    let mut curl = program::ending_with_this("curl").map_err(Failure::Other)?;
     curl.args([
         "--disable",
         "--fail",
@@ -53,7 +76,8 @@ fn curl(url: &str, to: &Path, proxy: Option<&str>) -> Result<Command> {
     ])
     .args(["--proto", "=http,https", "--proto-redir", "=http,https"])
     .args(["--connect-timeout", "30"])
-    .args(["--speed-limit", "100", "--speed-time", "60"]);
+    .args(["--speed-limit", "100", "--speed-time", "60"])
+    .args(["--write-out", &format!("{STATUS}%{{http_code}}\\n")]);
     if let Some(proxy) = proxy {
         curl.args(["--proxy", proxy]);
     }
@@ -65,10 +89,10 @@ fn curl(url: &str, to: &Path, proxy: Option<&str>) -> Result<Command> {
 pub fn small(url: &str, to: &Path, proxy: Option<&str>) -> Result<(), Failure> {
     let mut curl = curl(url, to, proxy)?;
     curl.args(["--max-filesize", &MOST_OF_A_LIST.to_string()]);
-    program::stream(&mut curl, |_| {})?;
+    run(&mut curl, || {})?;
     // A server may not say how long it is before it sends it.
     if size(to) > MOST_OF_A_LIST {
-        let error = anyhow::anyhow!("{url} has more than {MOST_OF_A_LIST} bytes");
+        let error = anyhow!("{url} has more than {MOST_OF_A_LIST} bytes");
         return Err(Failure::Other(error));
     }
     Ok(())
@@ -89,9 +113,22 @@ pub fn rest(url: &str, part: &Path, proxy: Option<&str>, stage: &Stage) -> Resul
             None => stage.note(&format!("{} MB", done / 1_000_000)),
         }
     };
-    let result = program::watch(&mut curl, |_| {}, show);
+    let result = run(&mut curl, show);
     let _ = fs::remove_file(&headers);
-    Ok(result?)
+    result
+}
+
+fn run(curl: &mut Command, meanwhile: impl FnMut()) -> Result<(), Failure> {
+    let mut status = 0;
+    let each = |line: &str| match line.strip_prefix(STATUS) {
+        Some(code) => {
+            status = code.parse().unwrap_or(0);
+            false
+        }
+        None => true,
+    };
+    let result = program::watch(curl, each, meanwhile);
+    result.map_err(|error| Failure::classify(error, status))
 }
 
 /// The length of a file in bytes; 0 where there is none.

@@ -3,10 +3,10 @@
 use super::{Disc, VERIFY, digest};
 use crate::system::download::cache::Cache;
 use crate::system::download::curl::{self, Failure, size};
+use crate::system::files;
 use crate::system::interrupt::Interrupted;
-use crate::system::report::{Report, Stage};
-use crate::system::work_folder;
-use anyhow::{Context, Error, Result, anyhow, bail};
+use crate::system::ui::{Stage, Ui};
+use anyhow::{Context, Error, Result, bail};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -18,11 +18,11 @@ pub(super) fn download(
     cache: &Cache,
     disc: &Disc,
     proxy: Option<&str>,
-    report: &Report,
+    ui: &Ui,
 ) -> Result<PathBuf> {
     let place = cache.file(&disc.file_name());
     if place.exists() {
-        let stage = report.stage(VERIFY);
+        let stage = ui.stage(VERIFY);
         let found = digest(&place, &stage);
         let found = found.with_context(|| format!("cannot read {}", place.display()))?;
         if found == disc.sha256 {
@@ -30,7 +30,7 @@ pub(super) fn download(
             return Ok(place);
         }
         stage.again("it is damaged");
-        report.warn(&format!(
+        ui.warn(&format!(
             "{} is damaged, so it is removed and downloaded again:\n    expected: {}\n    \
              found:    {found}",
             place.display(),
@@ -41,13 +41,13 @@ pub(super) fn download(
     let part = cache.file(&format!("{}.part", disc.file_name()));
     let mut resumes = size(&part) > 0;
     loop {
-        let stage = report.stage("download");
+        let stage = ui.stage("download");
         transfer(&disc.url, &part, proxy, &stage)?;
         let found = digest(&part, &stage);
         let found = found.with_context(|| format!("cannot read {}", part.display()))?;
         if found == disc.sha256 {
             let megabytes = size(&part) / 1_000_000;
-            work_folder::move_into_place(&[(part, place.clone())])?;
+            files::move_into_place(&[(part, place.clone())])?;
             stage.done(&format!("{megabytes} MB, {}", place.display()));
             return Ok(place);
         }
@@ -72,39 +72,29 @@ fn remove(file: &Path) -> Result<()> {
 
 /// Brings all of a file into `part`, which may hold its beginning.
 fn transfer(url: &str, part: &Path, proxy: Option<&str>, stage: &Stage) -> Result<()> {
-    let cannot = || format!("cannot download {url}");
     let mut breaks = 0;
     loop {
         let before = size(part);
-        let error = match curl::rest(url, part, proxy, stage) {
+        let failure = match curl::rest(url, part, proxy, stage) {
             Ok(()) => return Ok(()),
-            Err(Failure::NotThere) => {
-                return Err(anyhow!("the server has no such file (404)")).with_context(cannot);
-            }
-            Err(Failure::NoRest) if before > 0 && breaks < MOST_BREAKS => {
-                breaks += 1;
+            Err(failure) => failure,
+        };
+        breaks += 1;
+        let error = match failure {
+            Failure::NoRest if before > 0 && breaks <= MOST_BREAKS => {
                 stage.line("the server sends no rest of a file: from the start");
                 remove(part)?;
                 continue;
             }
-            Err(Failure::NoRest) => anyhow!("the server sends no rest of a file"),
-            Err(Failure::NoPlace(error)) => {
-                return Err(error.context(format!(
-                    "{} cannot be written; is its disk full?",
-                    part.display()
-                )));
+            Failure::Interrupted(_) if size(part) > 0 => {
+                return Err(Interrupted::leaving(kept(part, size(part))).into());
             }
-            Err(Failure::Other(error)) => error,
+            Failure::Other(error) => error,
+            failure => return Err(failure.into_error(url, part)),
         };
-        if error.is::<Interrupted>() {
-            return Err(match size(part) {
-                0 => error,
-                bytes => Interrupted::leaving(kept(part, bytes)).into(),
-            });
-        }
-        breaks += 1;
         if size(part) <= before || breaks > MOST_BREAKS {
-            return Err(explain(error, part)).with_context(cannot);
+            let failure = Failure::Other(explain(error, part));
+            return Err(failure.into_error(url, part));
         }
         stage.line(&format!("it broke off after {} bytes: resumed", size(part)));
     }

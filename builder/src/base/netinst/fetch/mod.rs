@@ -5,10 +5,11 @@ mod download;
 mod release;
 
 use crate::config::definition::{Definition, Netinst};
-use crate::system::download::cache::{self, Cache};
+use crate::system::download::cache::Cache;
 use crate::system::interrupt;
-use crate::system::report::{Report, Stage};
 use crate::system::text::hex;
+use crate::system::ui::{Stage, Ui};
+use crate::system::xdg;
 use anyhow::{Context, Result, bail};
 use sha2::{Digest, Sha256};
 use std::fs::{self, File};
@@ -22,19 +23,15 @@ const SUMS: &str = "SHA256SUMS";
 
 /// The installer's disc as a file, and its SHA-256 in lower-case hex: `iso` where it is given,
 /// else what the definition's `netinst` says, out of the cache or downloaded into it.
-pub fn obtain(
-    iso: Option<&Path>,
-    definition: &Definition,
-    report: &Report,
-) -> Result<(PathBuf, String)> {
+pub fn obtain(iso: Option<&Path>, definition: &Definition, ui: &Ui) -> Result<(PathBuf, String)> {
     if let Some(iso) = iso {
         let keyring = match &definition.netinst {
             Netinst::Release { keyring, .. } => keyring.as_deref(),
             Netinst::Url { .. } => None,
         };
-        return given(iso, keyring, report);
+        return given(iso, keyring, ui);
     }
-    let cache = Cache::open(&cache::default_folder()?, report)?;
+    let cache = Cache::open(&xdg::cache()?, ui)?;
     let proxy = definition.proxy.as_deref();
     let disc = match &definition.netinst {
         Netinst::Url { url, sha256 } => Disc {
@@ -47,10 +44,10 @@ pub fn obtain(
             keyring,
         } => {
             let wanted = release::Wanted::new(&definition.release, version.as_deref(), site)?;
-            wanted.find(&cache, keyring.as_deref(), proxy, report)?
+            wanted.find(&cache, keyring.as_deref(), proxy, ui)?
         }
     };
-    let file = download::download(&cache, &disc, proxy, report)?;
+    let file = download::download(&cache, &disc, proxy, ui)?;
     Ok((file, disc.sha256))
 }
 
@@ -72,8 +69,8 @@ impl Disc {
 
 /// The user's own file, as it is. Where Debian's list of digests lies beside it, it must be
 /// the one that is listed there; where the list's signature does too, it must be Debian's.
-fn given(iso: &Path, keyring: Option<&Path>, report: &Report) -> Result<(PathBuf, String)> {
-    let stage = report.stage(VERIFY);
+fn given(iso: &Path, keyring: Option<&Path>, ui: &Ui) -> Result<(PathBuf, String)> {
+    let stage = ui.stage(VERIFY);
     let cannot_read = || format!("cannot read the installer's disc {}", iso.display());
     if fs::metadata(iso).with_context(cannot_read)?.is_dir() {
         bail!(

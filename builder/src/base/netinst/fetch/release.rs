@@ -5,14 +5,12 @@ use crate::base::inputs;
 use crate::config::definition::release_number;
 use crate::system::download::cache::Cache;
 use crate::system::download::curl::{self, Failure};
-use crate::system::interrupt::Interrupted;
+use crate::system::files;
 use crate::system::program;
-use crate::system::report::Report;
-use crate::system::work_folder;
+use crate::system::ui::Ui;
 use anyhow::{Context, Error, Result, bail};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 /// Debian's role keys, among them those that sign disc images: the file of Debian 12 and before,
 /// and of Debian 13 and later, in the package debian-keyring.
@@ -76,7 +74,7 @@ impl<'a> Wanted<'a> {
         cache: &Cache,
         keyring: Option<&Path>,
         proxy: Option<&str>,
-        report: &Report,
+        ui: &Ui,
     ) -> Result<Disc> {
         let keyring = choose_keyring(keyring, &ROLE_KEYS)?;
         program::find("gpgv")?;
@@ -85,7 +83,7 @@ impl<'a> Wanted<'a> {
                 return Ok(disc);
             }
         }
-        let stage = report.stage("Debian's list of discs");
+        let stage = ui.stage("Debian's list of discs");
         let mut seen = Vec::new();
         for folder in &self.folders {
             let found = match ask(cache, folder, &keyring, proxy)? {
@@ -104,7 +102,7 @@ impl<'a> Wanted<'a> {
                         return Err(error);
                     };
                     stage.done("cannot be reached");
-                    report.warn(&format!(
+                    ui.warn(&format!(
                         "{} is used, the newest one that is here: {error:#}",
                         cache.file(&disc.file_name()).display(),
                     ));
@@ -196,7 +194,7 @@ fn ask(cache: &Cache, folder: &str, keyring: &Path, proxy: Option<&str>) -> Resu
     let kept = match &answer {
         Ok(Answer::List(_)) => {
             let moves: Vec<_> = new.iter().cloned().zip(places).collect();
-            work_folder::move_into_place(&moves)
+            files::move_into_place(&moves)
         }
         _ => Ok(()),
     };
@@ -210,22 +208,13 @@ fn get(folder: &str, to: &[PathBuf; 2], keyring: &Path, proxy: Option<&str>) -> 
     let [list, signature] = to;
     for (name, file) in [(SUMS, list), (SIGNATURE, signature)] {
         let url = format!("{folder}/{name}");
-        let error = match curl::small(&url, file, proxy) {
+        return match curl::small(&url, file, proxy) {
             Ok(()) => continue,
-            Err(Failure::NotThere) if name == SUMS => return Ok(Answer::NotThere),
+            Err(Failure::NotThere) if name == SUMS => Ok(Answer::NotThere),
             Err(Failure::NotThere) => bail!("{folder}/{SUMS} is not signed: there is no {url}"),
-            Err(Failure::NoRest) => bail!("cannot download {url}"),
-            Err(Failure::NoPlace(error)) => {
-                return Err(error.context(format!("{} cannot be written", file.display())));
-            }
-            Err(Failure::Other(error)) => error,
+            Err(failure @ Failure::Other(_)) => Ok(Answer::Failed(failure.into_error(&url, file))),
+            Err(failure) => Err(failure.into_error(&url, file)),
         };
-        if error.is::<Interrupted>() {
-            return Err(error);
-        }
-        return Ok(Answer::Failed(
-            error.context(format!("cannot download {url}")),
-        ));
     }
     verify(list, signature, keyring).with_context(|| {
         format!(
@@ -278,7 +267,7 @@ pub(super) fn signature_beside(list: &Path, keyring: Option<&Path>) -> Result<bo
 /// Fails unless a key of the keyring, neither expired nor revoked, has signed the list
 /// (GnuPG's doc/DETAILS).
 fn verify(list: &Path, signature: &Path, keyring: &Path) -> Result<()> {
-    let mut gpgv = Command::new(program::find("gpgv")?);
+    let mut gpgv = program::command("gpgv")?;
     gpgv.env("LC_ALL", "C")
         .args(["--status-fd", "1", "--keyring"])
         .arg(keyring)
@@ -299,7 +288,7 @@ fn verify(list: &Path, signature: &Path, keyring: &Path) -> Result<()> {
         (_, true) => "its key was revoked",
         _ => "gpgv found no good signature",
     };
-    bail!("{why}: {}", program::shown(&gpgv))
+    bail!("{why}: {}", program::command_line(&gpgv))
 }
 
 #[cfg(test)]

@@ -4,14 +4,14 @@ use super::members::{Members, Sent, Wrong, judge, warn_of_clocks, warn_of_strang
 use crate::config::lab;
 use crate::peer::{self, Failure, Login, MEMBER_LINE};
 use crate::system::clock;
-use crate::system::report::Report;
+use crate::system::ui::Ui;
 use anyhow::{Result, anyhow, bail};
 use firstboot::contract::seed::Ticket;
 use std::path::Path;
 
 impl Members {
     /// A ticket that was made elsewhere. Where a peer answers, it is tried, and renewed by that.
-    pub(super) fn of_a_file(&self, file: &Path, report: &Report) -> Result<Ticket> {
+    pub(super) fn of_a_file(&self, file: &Path, ui: &Ui) -> Result<Ticket> {
         let text = lab::read_ticket(file)?;
         let name = file.display();
         let ticket = Ticket::parse(text.reveal()).map_err(|error| {
@@ -37,21 +37,21 @@ impl Members {
             if !failures.iter().all(silent) {
                 return Err(self.nobody(&failures, Sent::Ticket));
             }
-            report.warn(&format!(
+            ui.warn(&format!(
                 "no peer of {} answers from this PC, so the ticket in {name} was not tried; it is \
                  used as it is",
                 self.label
             ));
-            warn_of_clocks(ticket.made().saturating_sub(now), report);
+            warn_of_clocks(ticket.made().saturating_sub(now), ui);
             return Ok(ticket);
         };
-        warn_of_strangers(&failures, report);
-        let renewed = self.call(first, Sent::Ticket, report, |connection, host| {
+        warn_of_strangers(&failures, ui);
+        let renewed = self.call(first, Sent::Ticket, ui, |connection, host| {
             peer::log_in(connection, host, ticket.text())
         });
         let peer = match renewed {
             Ok((peer, Login::Ticket { ticket, cluster })) => {
-                return judge(peer, &ticket, cluster.as_deref(), report);
+                return judge(peer, &ticket, cluster.as_deref(), ui);
             }
             Ok((peer, Login::Half { .. })) | Err(Wrong::Refused(peer)) => peer,
             Err(Wrong::Otherwise(error)) => return Err(error),

@@ -6,7 +6,7 @@ use crate::peer::{self, Factors, Failure, Login, MEMBER_LINE, PORT, Pins};
 use crate::system::ask::{self, Answers};
 use crate::system::clock;
 use crate::system::interrupt::Interrupted;
-use crate::system::report::Report;
+use crate::system::ui::Ui;
 use anyhow::{Result, anyhow, bail};
 use firstboot::contract::seed::{Peer, Secret, Ticket};
 
@@ -71,31 +71,31 @@ impl Members {
     }
 
     /// Asks for the password, and for the second factor where one is wanted.
-    pub(super) fn ask(&self, answers: &mut Answers, report: &Report) -> Result<Ticket> {
+    pub(super) fn ask(&self, answers: &mut Answers, ui: &Ui) -> Result<Ticket> {
         let (first, failures) = self.first()?;
         let Some(first) = first else {
             return Err(self.nobody(&failures, Sent::Password));
         };
-        warn_of_strangers(&failures, report);
+        warn_of_strangers(&failures, ui);
         let label = &self.label;
         let question = format!(
             "Password of root@pam in {label}, for {}",
             self.peers[first].address
         );
-        let taken = until_taken(answers, &question, report, |answer| {
+        let taken = until_taken(answers, &question, ui, |answer| {
             match answer.reveal().is_empty() {
                 true => Err(Wrong::Form("an empty password is never right".to_owned())),
-                false => self.call(first, Sent::Password, report, |connection, host| {
+                false => self.call(first, Sent::Password, ui, |connection, host| {
                     peer::log_in(connection, host, answer)
                 }),
             }
         });
         match taken? {
             Taken::Login(peer, Login::Ticket { ticket, cluster }) => {
-                judge(peer, &ticket, cluster.as_deref(), report)
+                judge(peer, &ticket, cluster.as_deref(), ui)
             }
             Taken::Login(_, Login::Half { challenge, factors }) => {
-                self.second(first, &challenge, factors, answers, report)
+                self.second(first, &challenge, factors, answers, ui)
             }
             Taken::Refused(peer, count) => bail!(
                 "{peer} refuses root@pam{}: authentication failure, which is all that Proxmox VE \
@@ -113,7 +113,7 @@ impl Members {
         challenge: &Secret,
         factors: Factors,
         answers: &mut Answers,
-        report: &Report,
+        ui: &Ui,
     ) -> Result<Ticket> {
         if !factors.can_be_typed() {
             bail!(
@@ -125,15 +125,15 @@ impl Members {
         }
         let wanted = wanted(factors);
         let question = format!("Second factor of root@pam ({wanted})");
-        let taken = until_taken(answers, &question, report, |answer| {
+        let taken = until_taken(answers, &question, ui, |answer| {
             let factor = factor(answer.reveal(), factors).map_err(Wrong::Form)?;
-            self.call(first, Sent::Password, report, |connection, host| {
+            self.call(first, Sent::Password, ui, |connection, host| {
                 peer::finish(connection, host, challenge, &factor)
             })
         });
         match taken? {
             Taken::Login(peer, Login::Ticket { ticket, cluster }) => {
-                judge(peer, &ticket, cluster.as_deref(), report)
+                judge(peer, &ticket, cluster.as_deref(), ui)
             }
             Taken::Login(peer, Login::Half { .. }) => {
                 bail!("{peer} asks for the second factor again, which is no answer that is known")
@@ -161,7 +161,7 @@ impl Members {
         &self,
         from: usize,
         sent: Sent,
-        report: &Report,
+        ui: &Ui,
         call: impl Fn(&mut peer::Connection, &str) -> Result<Login, Failure>,
     ) -> Result<(&str, Login), Wrong<'_>> {
         let mut failures = Vec::new();
@@ -171,7 +171,7 @@ impl Members {
                 Ok(mut connection) => {
                     let details = connection.certificate.details();
                     if let Some(words) = details.and_then(|d| d.dates_are_wrong(clock::now())) {
-                        report.warn(&format!("{address}: {words}"));
+                        ui.warn(&format!("{address}: {words}"));
                     }
                     call(&mut connection, address)
                 }
@@ -180,7 +180,7 @@ impl Members {
             match answer {
                 Ok(login) => {
                     for (address, failure) in &failures {
-                        report.warn(&format!("{address} was passed over: {failure}"));
+                        ui.warn(&format!("{address} was passed over: {failure}"));
                     }
                     return Ok((address, login));
                 }
@@ -263,12 +263,12 @@ enum Taken<'a> {
 fn until_taken<'a>(
     answers: &mut Answers,
     question: &str,
-    report: &Report,
+    ui: &Ui,
     mut attempt: impl FnMut(&Secret) -> Result<(&'a str, Login), Wrong<'a>>,
 ) -> Result<Taken<'a>> {
     let mut refused = None;
     for number in 1..=TRIES {
-        let Some(answer) = fit(answers, question, report)? else {
+        let Some(answer) = fit(answers, question, ui)? else {
             break;
         };
         let words = match attempt(&answer) {
@@ -283,7 +283,7 @@ fn until_taken<'a>(
         };
         let again = answers.can_be_asked_again();
         match number < TRIES && again {
-            true => report.warn(&format!(
+            true => ui.warn(&format!(
                 "{words}; it is asked for once more, and then not again"
             )),
             // A person has seen what was typed; a script is told.
@@ -298,7 +298,7 @@ fn until_taken<'a>(
 }
 
 /// The next answer that can be one. Another one costs no try: no peer has heard of it.
-fn fit(answers: &mut Answers, question: &str, report: &Report) -> Result<Option<Secret>> {
+fn fit(answers: &mut Answers, question: &str, ui: &Ui) -> Result<Option<Secret>> {
     loop {
         let Some(answer) = answers.next(question)? else {
             return Ok(None);
@@ -306,7 +306,7 @@ fn fit(answers: &mut Answers, question: &str, report: &Report) -> Result<Option<
         match ask::cannot_be(&answer) {
             None => return Ok(Some(answer)),
             Some(words) if answers.can_be_asked_again() => {
-                report.warn(&format!("{words}; it is asked for again"));
+                ui.warn(&format!("{words}; it is asked for again"));
             }
             Some(words) => bail!("what came on standard input is no answer: {words}"),
         }
@@ -321,36 +321,31 @@ fn times(count: usize) -> &'static str {
 }
 
 /// A ticket of a peer, as the guest will read it.
-pub(super) fn judge(
-    peer: &str,
-    ticket: &Secret,
-    cluster: Option<&str>,
-    report: &Report,
-) -> Result<Ticket> {
+pub(super) fn judge(peer: &str, ticket: &Secret, cluster: Option<&str>, ui: &Ui) -> Result<Ticket> {
     let ticket =
         Ticket::parse(ticket.reveal()).map_err(|error| anyhow!("{peer}: what it gave {error}"))?;
     if cluster.is_none() {
-        report.warn(&format!(
+        ui.warn(&format!(
             "{peer} is in no cluster yet, so nothing can join it: on that node, pvecm create NAME"
         ));
     }
-    warn_of_clocks(ticket.made().abs_diff(clock::now()), report);
+    warn_of_clocks(ticket.made().abs_diff(clock::now()), ui);
     Ok(ticket)
 }
 
 /// A peer that shows another certificate is told even where the next one serves.
-pub(super) fn warn_of_strangers(failures: &[(&str, Failure)], report: &Report) {
+pub(super) fn warn_of_strangers(failures: &[(&str, Failure)], ui: &Ui) {
     for (address, failure) in failures {
         if let Failure::Certificate { .. } = failure {
-            report.warn(&format!("{address} was passed over: {failure}"));
+            ui.warn(&format!("{address} was passed over: {failure}"));
         }
     }
 }
 
 /// A VM has its PC's clock, and a ticket the cluster's. `seconds` is what the two differ by.
-pub(super) fn warn_of_clocks(seconds: u64, report: &Report) {
+pub(super) fn warn_of_clocks(seconds: u64, ui: &Ui) {
     if seconds > SKEW {
-        report.warn(&format!(
+        ui.warn(&format!(
             "the clocks of the cluster and of this PC differ by {}: one of the two is wrong \
              (date -u on both)",
             clock::span(seconds)

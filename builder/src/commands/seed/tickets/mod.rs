@@ -8,18 +8,43 @@ mod factor;
 mod file;
 mod members;
 
-use super::files::read_seed;
-use crate::cli::SeedArgs;
 use crate::config::lab::{self, Cluster, JoinWith, Lab, Vm};
 use crate::peer::MEMBER_LINE;
 use crate::system::ask::Answers;
 use crate::system::clock;
-use crate::system::report::Report;
+use crate::system::ui::Ui;
+use crate::vm::files::read_seed;
 use anyhow::{Result, bail};
 use firstboot::contract::seed::{Credential, Secret, Ticket};
 use members::Members;
 use serde_json::json;
 use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+/// Where the tickets of one run come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TicketSource {
+    /// A member, which wants the root password: asked for at the terminal.
+    Terminal,
+    /// A member; the password is the first line of standard input, a second factor the second.
+    StandardInput,
+    /// A file with a ticket that was made on a member.
+    File(PathBuf),
+    /// The seeds that are there.
+    Kept,
+}
+
+impl TicketSource {
+    /// The option that chooses it.
+    fn option(&self) -> Option<&'static str> {
+        match self {
+            TicketSource::Terminal => None,
+            TicketSource::StandardInput => Some("--password-stdin"),
+            TicketSource::File(_) => Some("--ticket-file"),
+            TicketSource::Kept => Some("--keep-ticket"),
+        }
+    }
+}
 
 /// The tickets of one run.
 #[derive(Debug, Default)]
@@ -39,20 +64,14 @@ struct Given {
 
 impl Tickets {
     /// Gets what these VMs need. Without `join: ticket` among them nothing is asked.
-    pub fn get(lab: &Lab, vms: &[&Vm], args: &SeedArgs, report: &Report) -> Result<Self> {
+    pub fn get(lab: &Lab, vms: &[&Vm], source: &TicketSource, ui: &Ui) -> Result<Self> {
         let joining: Vec<&Vm> = vms.iter().copied().filter(|vm| needs_one(vm)).collect();
         let clusters = lab::clusters(&lab.domain, &joining);
-        let option = match (&args.ticket_file, args.password_stdin, args.keep_ticket) {
-            (Some(_), _, _) => Some("--ticket-file"),
-            (None, true, _) => Some("--password-stdin"),
-            (None, false, true) => Some("--keep-ticket"),
-            (None, false, false) => None,
-        };
-        match (option, clusters.len()) {
+        match (source.option(), clusters.len()) {
             (Some(option), 0) => bail!(
                 "{option} is for VMs whose `cluster` says `join: ticket`, and none of these does"
             ),
-            (Some(option), 2..) if !args.keep_ticket => bail!(
+            (Some(option), 2..) if *source != TicketSource::Kept => bail!(
                 "{option} is for one cluster, and these VMs join {}: {}\n  right: a run for each",
                 clusters.len(),
                 clusters
@@ -67,14 +86,14 @@ impl Tickets {
         if clusters.is_empty() {
             return Ok(tickets);
         }
-        if args.keep_ticket {
-            return Self::kept(lab, &joining, report);
-        }
-        let mut answers = match args.password_stdin {
-            true => Answers::from_stdin()?,
-            false => Answers::at_the_terminal(),
+        let mut answers = match source {
+            TicketSource::Kept => return Self::kept(lab, &joining, ui),
+            TicketSource::StandardInput => Answers::from_stdin()?,
+            TicketSource::Terminal => Answers::at_the_terminal(),
+            // It answers all.
+            TicketSource::File(_) => Answers::Nobody,
         };
-        if let (Answers::Nobody, None) = (&answers, &args.ticket_file) {
+        if let (Answers::Nobody, TicketSource::Terminal) = (&answers, source) {
             bail!(
                 "the cluster's root password has to be asked for, and standard input is no \
                  terminal\n  right: at a terminal; or --password-stdin; or --ticket-file FILE \
@@ -83,9 +102,9 @@ impl Tickets {
         }
         for cluster in &clusters {
             let members = Members::of(cluster);
-            let ticket = match &args.ticket_file {
-                Some(file) => members.of_a_file(file, report)?,
-                None => members.ask(&mut answers, report)?,
+            let ticket = match source {
+                TicketSource::File(file) => members.of_a_file(file, ui)?,
+                _ => members.ask(&mut answers, ui)?,
             };
             tickets.give(cluster, &ticket);
         }
@@ -93,7 +112,7 @@ impl Tickets {
     }
 
     /// What the seeds have already. One that was used is nothing but `x`, and stays that.
-    fn kept(lab: &Lab, joining: &[&Vm], report: &Report) -> Result<Self> {
+    fn kept(lab: &Lab, joining: &[&Vm], ui: &Ui) -> Result<Self> {
         let mut tickets = Tickets::default();
         let mut without = Vec::new();
         for vm in joining {
@@ -107,7 +126,7 @@ impl Tickets {
             }
             let ticket = credential.and_then(|cluster| cluster.credential.ticket());
             if let Some(ticket) = ticket.filter(|t| t.valid_until() <= clock::now()) {
-                report.warn(&format!(
+                ui.warn(&format!(
                     "{}: the ticket that it keeps has expired (valid until {}), and was not used",
                     vm.name,
                     clock::minute(ticket.valid_until())
@@ -142,10 +161,10 @@ impl Tickets {
     }
 
     /// Says until when the seeds can join.
-    pub fn tell(&self, report: &Report) {
+    pub fn tell(&self, ui: &Ui) {
         for given in &self.given {
-            if report.is_json() {
-                report.event(&json!({
+            if ui.is_json() {
+                ui.event(&json!({
                     "event": "ticket", "cluster": given.label, "vms": given.vms,
                     "until": clock::utc(given.until),
                 }));
@@ -157,13 +176,13 @@ impl Tickets {
                 (_, _) => format!("the seeds for {}", given.label),
             };
             if given.until <= clock::now() {
-                report.line(&format!(
+                ui.line(&format!(
                     "{who} can join for 2 h by the cluster's clock, and by this PC's no more: set the \
                      clock that is wrong, then imgbuild seed once more"
                 ));
                 continue;
             }
-            report.line(&format!(
+            ui.line(&format!(
                 "{who} can join until {}, {} from now; a VM that is first started later needs a \
                  new seed",
                 clock::minute(given.until),

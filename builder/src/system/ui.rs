@@ -22,7 +22,7 @@ enum Mode {
 /// The one place that prints. Results and progress go to standard output as JSON with
 /// `--json`, else progress goes to standard error and results to standard output.
 #[derive(Debug)]
-pub struct Report {
+pub struct Ui {
     mode: Mode,
     /// The spinner on the terminal: whatever else is printed goes above it.
     bar: RefCell<Option<ProgressBar>>,
@@ -67,18 +67,18 @@ impl End {
     }
 }
 
-/// One running stage; it is shown from [`Report::stage`] until [`Stage::done`].
+/// One running stage; it is shown from [`Ui::stage`] until [`Stage::done`].
 /// Dropped without `done`, it is shown as failed, or as ended by the user.
 #[derive(Debug)]
 pub struct Stage<'a> {
-    report: &'a Report,
+    ui: &'a Ui,
     name: String,
     started: Instant,
     bar: Option<ProgressBar>,
     finished: bool,
 }
 
-impl Report {
+impl Ui {
     /// `json` as asked for on the command line; the terminal is looked at here.
     pub fn new(json: bool) -> Self {
         // A dumb terminal cannot move its cursor back.
@@ -90,7 +90,7 @@ impl Report {
         } else {
             Mode::Plain
         };
-        Report {
+        Ui {
             mode,
             bar: RefCell::new(None),
             finished: RefCell::new(Vec::new()),
@@ -176,7 +176,7 @@ impl Report {
             }
         };
         Stage {
-            report: self,
+            ui: self,
             name: name.to_owned(),
             started: Instant::now(),
             bar,
@@ -196,13 +196,13 @@ impl Stage<'_> {
     /// A line that stays, above the spinner on a terminal; not printed with `--json`.
     pub fn line(&self, text: &str) {
         let line = format!("         {text}");
-        match self.report.mode {
+        match self.ui.mode {
             Mode::Json => {}
-            Mode::Plain => self.report.to_stderr(&line),
+            Mode::Plain => self.ui.to_stderr(&line),
             Mode::Terminal => {
                 let columns = rustix::termios::tcgetwinsize(std::io::stderr())
                     .map_or(80, |size| usize::from(size.ws_col));
-                self.report.to_stderr(&first_columns(&line, columns));
+                self.ui.to_stderr(&first_columns(&line, columns));
             }
         }
     }
@@ -239,15 +239,15 @@ impl Stage<'_> {
         self.finished = true;
         let seconds = self.started.elapsed().as_secs_f64();
         if end == End::Done {
-            let mut finished = self.report.finished.borrow_mut();
+            let mut finished = self.ui.finished.borrow_mut();
             finished.push((self.name.clone(), seconds));
         }
         if let Some(bar) = self.bar.take() {
             bar.finish_and_clear();
-            self.report.bar.take();
+            self.ui.bar.take();
         }
-        if self.report.is_json() {
-            self.report.event(&json!({
+        if self.ui.is_json() {
+            self.ui.event(&json!({
                 "event": "stage", "name": self.name, "state": end.state(),
                 "seconds": (seconds * 10.0).round() / 10.0, "detail": detail,
             }));
@@ -255,7 +255,7 @@ impl Stage<'_> {
         }
         let (mark, name) = (end.mark(), &self.name);
         let line = format!("{mark:<6} {name:<NAME_WIDTH$} {seconds:>6.1} s  {detail}");
-        self.report.to_stderr(line.trim_end());
+        self.ui.to_stderr(line.trim_end());
     }
 }
 

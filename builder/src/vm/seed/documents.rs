@@ -247,7 +247,7 @@ fn instance_id(name: &str, documents: &[&str]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::commands::seed::example;
+    use crate::vm::example;
     use firstboot::contract::seed::NfsStorage;
 
     fn made(lab: &Lab, vm: &Vm, secrets: &Secrets) -> Result<Documents> {

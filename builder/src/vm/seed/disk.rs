@@ -3,10 +3,7 @@
 use super::documents::Documents;
 use anyhow::{Context, Result};
 use fatfs::{Date, DateTime, FormatVolumeOptions, FsOptions, Time};
-use std::fs::{self, OpenOptions};
 use std::io::{Cursor, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
-use std::path::Path;
 
 /// The label by which cloud-init and firstboot know a seed disk.
 const LABEL: [u8; 11] = *b"CIDATA     ";
@@ -70,22 +67,6 @@ pub fn image(documents: &Documents) -> Result<Vec<u8>> {
     Ok(disk.into_inner())
 }
 
-/// Writes a new file with this mode, whatever the umask is. With 0600 it is never readable by
-/// others, not even for a moment.
-pub fn write_new(file: &Path, content: &[u8], mode: u32) -> Result<()> {
-    let write = || -> std::io::Result<()> {
-        let mut out = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(mode & 0o700)
-            .open(file)?;
-        out.set_permissions(fs::Permissions::from_mode(mode))?;
-        out.write_all(content)?;
-        out.sync_all()
-    };
-    write().with_context(|| format!("cannot write {}", file.display()))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -129,20 +110,5 @@ mod tests {
     #[test]
     fn same_documents_same_bytes() {
         assert!(image(&documents(5000)).unwrap() == image(&documents(5000)).unwrap());
-    }
-
-    #[test]
-    fn never_overwrites_and_sets_the_mode() {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("seed.img");
-        write_new(&file, b"one", 0o600).unwrap();
-        let mode = fs::metadata(&file).unwrap().permissions().mode();
-        assert_eq!(mode & 0o7777, 0o600);
-        let error = write_new(&file, b"two", 0o600).unwrap_err();
-        assert_eq!(
-            format!("{error:#}"),
-            format!("cannot write {}: File exists (os error 17)", file.display())
-        );
-        assert_eq!(fs::read(&file).unwrap(), b"one");
     }
 }

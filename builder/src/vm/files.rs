@@ -1,7 +1,6 @@
 //! The files of one VM: finished in a work folder, then put into its own.
 
-use super::disk;
-use crate::system::work_folder::{move_into_place, private_folder};
+use crate::system::files::{move_into_place, private_folder, write_new};
 use anyhow::{Context, Result, ensure};
 use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt;
@@ -34,7 +33,7 @@ impl Files {
     pub fn add(&mut self, name: &str, content: &[u8], mode: u32) -> Result<()> {
         let (from, to) = (self.work.join(name), self.place.join(name));
         if !is_the_same(&to, content, mode)? {
-            disk::write_new(&from, content, mode)?;
+            write_new(&from, content, mode)?;
             self.moves.push((from, to));
         }
         Ok(())

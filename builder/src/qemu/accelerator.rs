@@ -1,10 +1,9 @@
-//! Whether KVM runs guests on this PC. A `/dev/kvm` that opens is no proof: on some machines a
+//! What runs a guest's processor, and whether KVM runs guests on this PC. A `/dev/kvm` that opens is no proof: on some machines a
 //! stock kernel hangs right after the firmware. What was seen is remembered for this boot of
 //! the PC, and run.sh reads it too.
 
-use super::Machine;
-use crate::cli::Accelerator;
-use crate::system::report::Report;
+use crate::system::ui::Ui;
+use crate::system::xdg;
 use anyhow::{Context, Result, bail};
 use rustix::fs::{Access, access};
 use std::fs::{self, File};
@@ -13,6 +12,28 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 
+/// What runs a guest's processor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Accelerator {
+    /// KVM where it works, else software emulation with a warning.
+    Auto,
+    /// KVM, else an error.
+    Kvm,
+    /// Software emulation: works everywhere, about ten times slower.
+    Tcg,
+}
+
+impl Accelerator {
+    /// As run.sh takes it after `--accel=`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Accelerator::Auto => "auto",
+            Accelerator::Kvm => "kvm",
+            Accelerator::Tcg => "tcg",
+        }
+    }
+}
+
 /// The file in which the kernel has a number of its own for each boot of the PC.
 pub const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 /// How many boots the no-kvm file remembers. Home folders are shared by many PCs.
@@ -20,8 +41,8 @@ const REMEMBERED_BOOTS: usize = 1000;
 
 /// What is tried first, `kvm` or `tcg`, and for `tcg` why it is not KVM. run.sh decides in the
 /// same way.
-pub fn choose(wish: Accelerator, device: &Path) -> Result<(Accelerator, Option<String>)> {
-    if wish == Accelerator::Tcg {
+pub fn choose(asked: Accelerator, device: &Path) -> Result<(Accelerator, Option<String>)> {
+    if asked == Accelerator::Tcg {
         return Ok((Accelerator::Tcg, None));
     }
     let kvm = device.display();
@@ -36,7 +57,7 @@ pub fn choose(wish: Accelerator, device: &Path) -> Result<(Accelerator, Option<S
     } else {
         None
     };
-    match (wish, why) {
+    match (asked, why) {
         (Accelerator::Kvm, Some(why)) => bail!("KVM is not usable: {why}"),
         (Accelerator::Auto, None) if refused_before() => Ok((
             Accelerator::Tcg,
@@ -47,41 +68,35 @@ pub fn choose(wish: Accelerator, device: &Path) -> Result<(Accelerator, Option<S
     }
 }
 
+/// The file with the boots of PCs on which KVM ran no guest; run.sh reads it.
+fn no_kvm_file() -> Option<PathBuf> {
+    Some(xdg::state()?.join("no-kvm"))
+}
+
 fn refused_before() -> bool {
     let known = no_kvm_file().and_then(|file| fs::read_to_string(file).ok());
     let boot = fs::read_to_string(BOOT_ID).unwrap_or_default();
     !boot.trim().is_empty() && known.is_some_and(|text| text.lines().any(|l| l == boot.trim()))
 }
 
-/// Whether QEMU's end is KVM's fault, when no kernel has spoken: it died of a signal (a register
+/// Whether QEMU's end, with these words, is KVM's fault when no kernel has spoken: it died of a signal (a register
 /// that the host's KVM does not take ends it by an assertion), or says so.
-pub fn kvm_broke(status: ExitStatus, machine: &Machine) -> bool {
-    status.signal().is_some() || machine.words().contains("failed to initialize kvm")
+pub fn kvm_broke(status: ExitStatus, words: &str) -> bool {
+    status.signal().is_some() || words.contains("failed to initialize kvm")
 }
 
-/// The file with the boots of PCs on which KVM ran no guest; run.sh reads it.
-pub fn no_kvm_file() -> Option<PathBuf> {
-    let set = |name| std::env::var_os(name).filter(|value| !value.is_empty());
-    let state = match set("XDG_STATE_HOME") {
-        Some(folder) => PathBuf::from(folder),
-        None => PathBuf::from(set("HOME")?).join(".local/state"),
-    };
-    Some(state.join("imgbuild/no-kvm"))
-}
-
-/// [`remember_no_kvm`] for the user: only a convenience for the next start, so that it fails is
-/// worth a warning.
-pub fn remember(report: &Report) {
+/// Remembers until the next boot of this PC that KVM runs no guest: only a convenience for the next
+/// start, so that it fails is worth a warning.
+pub fn remember_no_kvm(ui: &Ui) {
     let Some(file) = no_kvm_file() else {
         return;
     };
-    if let Err(error) = remember_no_kvm(&file) {
-        report.warn(&format!("the next start tries KVM again: {error:#}"));
+    if let Err(error) = add_this_boot(&file) {
+        ui.warn(&format!("the next start tries KVM again: {error:#}"));
     }
 }
 
-/// Remembers until the next boot of this PC that KVM runs no guest.
-pub fn remember_no_kvm(file: &Path) -> Result<()> {
+fn add_this_boot(file: &Path) -> Result<()> {
     let remember = || -> std::io::Result<()> {
         let boot = fs::read_to_string(BOOT_ID)?;
         let known = fs::read_to_string(file).unwrap_or_default();
@@ -130,12 +145,12 @@ mod tests {
     fn boots_without_kvm_are_added_up() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("state/imgbuild/no-kvm");
-        remember_no_kvm(&file).unwrap();
+        add_this_boot(&file).unwrap();
         let boot = fs::read_to_string(BOOT_ID).unwrap();
         assert_eq!(fs::read_to_string(&file).unwrap(), boot);
         let many = "other\n".repeat(REMEMBERED_BOOTS);
         fs::write(&file, many).unwrap();
-        remember_no_kvm(&file).unwrap();
+        add_this_boot(&file).unwrap();
         let text = fs::read_to_string(&file).unwrap();
         assert_eq!(text.lines().count(), REMEMBERED_BOOTS);
         assert_eq!(text.lines().last(), Some(boot.trim()));

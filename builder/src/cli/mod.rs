@@ -1,5 +1,7 @@
 //! The command line, as clap types only.
 
+mod options;
+
 use crate::base::Measure;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
@@ -103,7 +105,8 @@ pub struct BaseArgs {
     /// The Debian mirror; it wins over `mirror:` in the definition and over this host's own.
     #[arg(long, value_name = "URL")]
     pub mirror: Option<String>,
-    /// The folder that the three results are moved into; 4 GiB must be free there, with Proxmox VE 12.
+    /// The folder that the three results are moved into; it needs 4 GiB of free space, and with
+    /// Proxmox VE 12 GiB.
     #[arg(long, value_name = "DIR", default_value = ".")]
     pub output: PathBuf,
     /// Build even when nothing changed here: takes in the mirror's newer packages.
@@ -137,7 +140,7 @@ pub struct BaseArgs {
     #[arg(long, hide = true, value_name = "FILE", default_value = "/dev/kvm")]
     pub kvm_device: PathBuf,
     /// Leave out what makes the installation faster, to measure it.
-    #[arg(long, hide = true, value_enum, value_delimiter = ',')]
+    #[arg(long, hide = true, value_parser = options::measure, value_delimiter = ',')]
     pub without: Vec<Measure>,
 }
 

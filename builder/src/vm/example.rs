@@ -1,6 +1,6 @@
 //! A lab with one machine, for the unit tests of this folder.
 
-use super::documents::Secrets;
+use super::seed::Secrets;
 use crate::config::lab::{ClusterJoin, Ipv4Network, JoinWith, Lab, NatNetwork, OpenVpn, Vm};
 use firstboot::contract::seed::{Credential, OpenVpnInstance, Peer, Secret};
 use std::net::Ipv4Addr;

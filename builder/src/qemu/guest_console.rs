@@ -1,4 +1,4 @@
-//! What the guest's console says: its last lines, and the lines after which nothing follows.
+//! What a guest says on its console: its last lines, and the lines after which nothing follows.
 
 use crate::system::text::plain;
 use std::collections::VecDeque;
@@ -55,7 +55,7 @@ impl Fatal {
 
 /// The console so far.
 #[derive(Debug, Default)]
-pub struct Console {
+pub struct GuestConsole {
     lines: VecDeque<String>,
     /// The line that has no end yet.
     open: Vec<u8>,
@@ -63,7 +63,7 @@ pub struct Console {
     fatal: Option<Fatal>,
 }
 
-impl Console {
+impl GuestConsole {
     /// Takes what was printed since the last time.
     pub fn feed(&mut self, bytes: &[u8]) {
         for byte in bytes {
@@ -157,8 +157,8 @@ fn open_line(bytes: &[u8]) -> String {
 mod tests {
     use super::*;
 
-    fn console(parts: &[&str]) -> Console {
-        let mut console = Console::default();
+    fn console(parts: &[&str]) -> GuestConsole {
+        let mut console = GuestConsole::default();
         for part in parts {
             console.feed(part.as_bytes());
         }

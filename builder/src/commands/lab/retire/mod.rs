@@ -6,37 +6,48 @@
 
 mod steps;
 
-pub use crate::vm::retired::Retired;
-
-use crate::cli::RetireArgs;
-use crate::commands::seed::{self, BaseImage, Documents, Files};
+use crate::commands::seed::WORK_FOLDER;
 use crate::config::lab::{Lab, Vm};
 use crate::qemu;
 use crate::system::clock;
 use crate::system::interrupt;
-use crate::system::report::Report;
+use crate::system::ui::Ui;
 use crate::system::work_folder::{Busy, WorkFolder};
+use crate::vm::base_image::BaseImage;
+use crate::vm::files::{self, Files};
+use crate::vm::retired::{self, Retired};
+use crate::vm::script;
+use crate::vm::seed::{self, Documents};
 use anyhow::{Context, Result, bail};
 use serde_json::json;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The file `retired` is no secret.
 const MARKER_MODE: u32 = 0o644;
 
-/// `imgbuild lab retire`. The lab's secrets need not be there any more.
-pub fn retire(args: &RetireArgs, report: &Report) -> Result<()> {
-    let lab = Lab::load_without_secrets(&args.lab)?;
-    let vm = lab.vm(&args.name)?;
+/// Which machine leaves its cluster.
+#[derive(Debug)]
+pub struct Options {
+    /// Its name in the lab file.
+    pub name: String,
+    /// The lab file.
+    pub lab: PathBuf,
+}
+
+/// The lab's secrets need not be there any more.
+pub fn retire(options: &Options, ui: &Ui) -> Result<()> {
+    let lab = Lab::load_with_secrets(&options.lab, &|_| false)?;
+    let vm = lab.vm(&options.name)?;
     let name = &vm.name;
     let place = lab.folder.join(name);
-    let work = WorkFolder::new(&lab.folder, seed::WORK_FOLDER, Busy::Wait)?;
+    let work = WorkFolder::new(&lab.folder, WORK_FOLDER, Busy::Wait)?;
     let before = Retired::of(&place);
     if vm.cluster.is_none() && before.is_none() {
         bail!(
             "{name} joins no cluster, says {}: there is nothing to remove it from. Its folder \
              {name} can be removed as it is",
-            args.lab.display()
+            options.lab.display()
         );
     }
     if let Some(pid) = qemu::running(&place) {
@@ -45,34 +56,18 @@ pub fn retire(args: &RetireArgs, report: &Report) -> Result<()> {
     let (retired, state) = match before.filter(|retired| is_complete(retired, &place)) {
         Some(retired) => (retired, "unchanged"),
         None => (
-            write(&lab, vm, &place, work.path(), report)
+            write(&lab, vm, &place, work.path(), ui)
                 .with_context(|| format!("cannot retire {name}"))?,
             "retired",
         ),
     };
-    tell(&lab, vm, &retired, state, report);
+    tell(&lab, vm, &retired, state, ui);
     Ok(())
-}
-
-/// Whether a machine may get another seed: not while the marker is there, nor while its old disk
-/// lies beside the seed that keeps it from joining.
-pub fn keeps_its_seed(place: &Path, name: &str) -> Option<Retired> {
-    let by_its_seed = || {
-        let disk = place.join(format!("{name}.qcow2"));
-        disk.symlink_metadata().ok()?;
-        let seed = seed::read_seed(place).ok()?;
-        seed.user_data.proxmox.filter(|proxmox| proxmox.retired)?;
-        Some(Retired {
-            date: None,
-            instance_id: Some(seed.meta_data.instance_id),
-        })
-    };
-    Retired::of(place).or_else(by_its_seed)
 }
 
 /// Whether the seed that the marker speaks of is in place: a power cut may have come between.
 fn is_complete(retired: &Retired, place: &Path) -> bool {
-    seed::read_seed(place).is_ok_and(|seed| {
+    files::read_seed(place).is_ok_and(|seed| {
         let proxmox = seed.user_data.proxmox;
         proxmox.is_some_and(|proxmox| proxmox.retired)
             && retired.instance_id.as_ref() == Some(&seed.meta_data.instance_id)
@@ -81,25 +76,21 @@ fn is_complete(retired: &Retired, place: &Path) -> bool {
 
 /// Makes marker, script and seed, and puts them into place. The marker comes first: from then on
 /// nothing starts the machine.
-fn write(lab: &Lab, vm: &Vm, place: &Path, work: &Path, report: &Report) -> Result<Retired> {
+fn write(lab: &Lab, vm: &Vm, place: &Path, work: &Path, ui: &Ui) -> Result<Retired> {
     let documents = Documents::retired(lab, vm)?;
     let retired = Retired {
         date: Some(clock::utc(clock::now())),
         instance_id: Some(documents.instance_id.clone()),
     };
     let mut files = Files::new(work, place.to_owned())?;
-    files.add(
-        crate::vm::retired::NAME,
-        retired.text().as_bytes(),
-        MARKER_MODE,
-    )?;
+    files.add(retired::NAME, retired.text().as_bytes(), MARKER_MODE)?;
     match BaseImage::read(&lab.base) {
         Ok(base) => {
-            let script = seed::render(lab, vm, &base)?;
-            files.add("run.sh", script.as_bytes(), seed::SCRIPT_MODE)?;
+            let script = script::render(lab, vm, &base)?;
+            files.add("run.sh", script.as_bytes(), script::MODE)?;
         }
         // The base may be gone as well; then the script stays as it is.
-        Err(_) => warn_of_an_old_script(vm, place, report),
+        Err(_) => warn_of_an_old_script(vm, place, ui),
     }
     // The last one: when it is there, all are.
     files.add_seed(&seed::image(&documents)?, &documents.instance_id)?;
@@ -109,10 +100,10 @@ fn write(lab: &Lab, vm: &Vm, place: &Path, work: &Path, report: &Report) -> Resu
 }
 
 /// A script that was made before there was a marker starts the machine all the same.
-fn warn_of_an_old_script(vm: &Vm, place: &Path, report: &Report) {
+fn warn_of_an_old_script(vm: &Vm, place: &Path, ui: &Ui) {
     let script = fs::read_to_string(place.join("run.sh"));
     if script.is_ok_and(|text| !text.contains("\ncheck_not_retired\n")) {
-        report.warn(&format!(
+        ui.warn(&format!(
             "{0}/run.sh is from an earlier imgbuild and would still start {0}, and without the base \
              image it cannot be made again: rm {0}/run.sh",
             vm.name
@@ -120,18 +111,18 @@ fn warn_of_an_old_script(vm: &Vm, place: &Path, report: &Report) {
     }
 }
 
-fn tell(lab: &Lab, vm: &Vm, retired: &Retired, state: &str, report: &Report) {
+fn tell(lab: &Lab, vm: &Vm, retired: &Retired, state: &str, ui: &Ui) {
     let name = &vm.name;
     let steps = steps::steps(vm);
     let members = steps::members(lab, vm);
-    if report.is_json() {
-        report.event(&json!({
+    if ui.is_json() {
+        ui.event(&json!({
             "event": "retire", "vm": name, "state": state, "date": retired.date,
             "instance_id": retired.instance_id, "members": members, "steps": steps,
         }));
         return;
     }
-    report.line(&match state {
+    ui.line(&match state {
         "retired" => format!(
             "{name}: retired: {name}/retired, {name}/seed.img ({}). It is not started any more, \
              and its seed joins nothing",
@@ -143,14 +134,14 @@ fn tell(lab: &Lab, vm: &Vm, retired: &Retired, state: &str, report: &Report) {
         true => String::new(),
         false => format!(" ({})", members.join(", ")),
     };
-    report.line(&format!(
+    ui.line(&format!(
         "Now remove it from its cluster: as root on one of the members that stay{on}, in this order."
     ));
     for line in steps::lines(&steps) {
-        report.line(&line);
+        ui.line(&line);
     }
-    report.line("");
-    report.line(&format!(
+    ui.line("");
+    ui.line(&format!(
         "Then take {name} out of the lab file. Or, for a new machine of this name: rm -r {name}; \
          imgbuild seed {name}"
     ));

@@ -7,7 +7,10 @@ use anyhow::{Context, Result};
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
-const TEMPLATE: &str = include_str!("../../../../templates/run.sh");
+const TEMPLATE: &str = include_str!("../../../templates/run.sh");
+
+/// The mode of run.sh.
+pub const MODE: u32 = 0o755;
 
 /// The script of one VM. It holds no secret.
 pub fn render(lab: &Lab, vm: &Vm, base: &BaseImage) -> Result<String> {
@@ -62,7 +65,7 @@ fn free_address(range: Ipv4Network, taken: &[Ipv4Addr]) -> Option<Ipv4Addr> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::commands::seed::example;
+    use crate::vm::example;
 
     fn base() -> BaseImage {
         BaseImage {

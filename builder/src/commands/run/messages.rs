@@ -1,21 +1,21 @@
 //! The words of `imgbuild run`: the table of steps, what comes next, what went wrong.
 
+use super::Options;
 use super::status::step_line;
-use super::watch::{End, Seen};
-use crate::cli::RunArgs;
+use super::watch::{Seen, Verdict};
 use crate::config::lab::Vm;
-use crate::system::report::Report;
+use crate::qemu::{End, GuestConsole};
 use crate::system::text::{indented, plain_lines};
+use crate::system::ui::Ui;
+use crate::vm::folder::VmFolder;
 use crate::vm::login::{self, Login};
-use crate::vm::target::Target;
 use firstboot::contract::status::{StepResult, WaitingEvent};
 use serde_json::json;
 use std::fmt::Write;
-use std::path::Path;
 
 /// The table of steps with their times.
-pub fn steps(name: &str, seen: &Seen, report: &Report) {
-    if report.is_json() {
+pub fn steps(name: &str, seen: &Seen, ui: &Ui) {
+    if ui.is_json() {
         let steps: Vec<_> = seen
             .steps
             .iter()
@@ -26,7 +26,7 @@ pub fn steps(name: &str, seen: &Seen, report: &Report) {
                 })
             })
             .collect();
-        report.event(&json!({"event": "steps", "vm": name, "steps": steps}));
+        ui.event(&json!({"event": "steps", "vm": name, "steps": steps}));
         return;
     }
     // A machine that was configured before has nothing to do.
@@ -34,7 +34,7 @@ pub fn steps(name: &str, seen: &Seen, report: &Report) {
         return;
     }
     for line in table(seen) {
-        report.line(&line);
+        ui.line(&line);
     }
 }
 
@@ -50,36 +50,36 @@ fn table(seen: &Seen) -> Vec<String> {
 }
 
 /// The verdict, as the last line.
-pub fn configured(name: &str, report: &Report) {
-    if report.is_json() {
-        report.event(&json!({"event": "verdict", "vm": name, "configured": true}));
+pub fn configured(name: &str, ui: &Ui) {
+    if ui.is_json() {
+        ui.event(&json!({"event": "verdict", "vm": name, "configured": true}));
     } else {
-        report.line(&format!("{name} is configured"));
+        ui.line(&format!("{name} is configured"));
     }
 }
 
 /// How to reach a machine that goes on running.
-pub fn running(args: &RunArgs, target: &Target, pid: u32, report: &Report) {
-    let name = &target.vm.name;
-    if report.is_json() {
-        report.event(&json!({"event": "running", "vm": name, "pid": pid}));
+pub fn running(options: &Options, folder: &VmFolder<'_>, pid: u32, ui: &Ui) {
+    let name = folder.name();
+    if ui.is_json() {
+        ui.event(&json!({"event": "running", "vm": name, "pid": pid}));
         return;
     }
-    report.line(&format!("{name} is running, as process {pid}"));
-    for line in ways_in(args, target.vm, pid) {
-        report.line(&format!("  {line}"));
+    ui.line(&format!("{name} is running, as process {pid}"));
+    for line in ways_in(options, folder.vm, pid) {
+        ui.line(&format!("  {line}"));
     }
-    report.line(&format!(
+    ui.line(&format!(
         "  console:    {}",
-        target.file("console.log").display()
+        folder.file("console.log").display()
     ));
 }
 
 /// How to log in, where that can be true, and how to end it.
-fn ways_in(args: &RunArgs, vm: &Vm, pid: u32) -> Vec<String> {
-    let port = match args.user_net {
+fn ways_in(options: &Options, vm: &Vm, pid: u32) -> Vec<String> {
+    let port = match options.user_net {
         false => Some(format!("ssh root@{}", vm.address)),
-        true => args.forward.iter().find_map(|rule| forwarded_ssh(rule)),
+        true => options.forward.iter().find_map(|rule| forwarded_ssh(rule)),
     };
     let power_off =
         format!("power off:  kill {pid}  (like pulling the plug; the disk survives it)");
@@ -99,19 +99,19 @@ fn ways_in(args: &RunArgs, vm: &Vm, pid: u32) -> Vec<String> {
 
 /// What run.sh has said of the network, which its log alone would have: that the guest reaches
 /// what this PC means for itself.
-pub fn reachable(name: &str, words: &str, report: &Report) {
+pub fn reachable(name: &str, words: &str, ui: &Ui) {
     let start = format!("{name}/run.sh: warning: ");
     for warning in words.lines().filter_map(|line| line.strip_prefix(&start)) {
         if warning.starts_with(&format!("{name} can reach ")) {
-            report.warn(warning);
+            ui.warn(warning);
         }
     }
 }
 
 /// That nobody can log in, or only at the console, which is not here.
-pub fn closed(target: &Target, report: &Report) {
-    for warning in login::warnings(&[target.vm]) {
-        report.warn(&warning);
+pub fn closed(folder: &VmFolder<'_>, ui: &Ui) {
+    for warning in login::warnings(&[folder.vm]) {
+        ui.warn(&warning);
     }
 }
 
@@ -129,8 +129,8 @@ fn forwarded_ssh(rule: &str) -> Option<String> {
 }
 
 /// The error after firstboot's own refusal.
-pub fn failed(target: &Target, reason: &str, seen: &Seen) -> String {
-    let name = &target.vm.name;
+pub fn failed(folder: &VmFolder<'_>, reason: &str, seen: &Seen, console: &GuestConsole) -> String {
+    let name = folder.name();
     let mut text = format!("{name} is not configured");
     match seen
         .steps
@@ -146,7 +146,7 @@ pub fn failed(target: &Target, reason: &str, seen: &Seen) -> String {
             let _ = write!(text, ": {reason}");
         }
     }
-    console(&mut text, target, seen);
+    text.push_str(&last_lines(folder, console));
     text
 }
 
@@ -168,8 +168,13 @@ pub fn waiting(name: &str, waiting: &WaitingEvent, is_off: bool) -> String {
 }
 
 /// The error after a start without a verdict.
-pub fn trouble(target: &Target, end: &End, seen: &Seen) -> String {
-    let name = &target.vm.name;
+pub fn trouble(
+    folder: &VmFolder<'_>,
+    end: &End<Verdict>,
+    seen: &Seen,
+    console: &GuestConsole,
+) -> String {
+    let name = folder.name();
     let mut text = match end {
         End::Fatal(fatal) => format!("{name}: {}", fatal.text()),
         End::Silent(limit) => format!(
@@ -180,39 +185,37 @@ pub fn trouble(target: &Target, end: &End, seen: &Seen) -> String {
             "{name} gave no verdict within {} s (--timeout gives it longer)",
             limit.as_secs()
         ),
-        End::Exited(status) if seen.accelerator.is_some() => {
+        End::Exited(status) if seen.started => {
             format!("{name} ended before its verdict ({status})")
         }
-        End::Exited(_) => return format!("{name} did not start{}", said(target)),
-        End::Configured | End::Failed(_) | End::KvmUnusable | End::Stumbled | End::Waiting(_) => {
-            format!("{name}: {end:?}")
-        }
+        End::Exited(_) => return format!("{name} did not start{}", said(folder)),
+        // These have their own words.
+        End::Verdict(verdict) => format!("{name}: {verdict:?}"),
     };
     if matches!(end, End::Exited(_)) {
-        text.push_str(&said(target));
+        text.push_str(&said(folder));
     }
-    console(&mut text, target, seen);
+    text.push_str(&last_lines(folder, console));
     text
 }
 
 /// What run.sh and QEMU said.
-fn said(target: &Target) -> String {
-    let words = std::fs::read(target.file("run.log")).unwrap_or_default();
+fn said(folder: &VmFolder<'_>) -> String {
+    let words = std::fs::read(folder.file("run.log")).unwrap_or_default();
     let words = plain_lines(&String::from_utf8_lossy(&words));
     indented(words.lines().filter(|line| !line.trim().is_empty()))
 }
 
-fn console(text: &mut String, target: &Target, seen: &Seen) {
-    let file = target.file("console.log");
-    if seen.console.is_empty() {
-        let _ = write!(text, "\nthe console is empty: {}", file.display());
-    } else {
-        let _ = write!(
-            text,
-            "\nthe last lines of the console, {}:",
-            Path::display(&file)
-        );
-        text.push_str(&indented(seen.console.iter().map(String::as_str)));
+/// The last lines of the console, for the end of an error.
+fn last_lines(folder: &VmFolder<'_>, console: &GuestConsole) -> String {
+    let file = folder.file("console.log");
+    let (file, lines) = (file.display(), console.last_lines());
+    match lines.is_empty() {
+        true => format!("\nthe console is empty: {file}"),
+        false => format!(
+            "\nthe last lines of the console, {file}:{}",
+            indented(lines.iter().map(String::as_str))
+        ),
     }
 }
 

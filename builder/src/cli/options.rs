@@ -1,0 +1,115 @@
+//! The command line, turned into what each command takes.
+
+use super::{Accelerator, BaseArgs, CheckArgs, RetireArgs, RunArgs, SeedArgs, Source};
+use crate::base::{self, Measure};
+use crate::commands::{self, check, run, seed};
+use crate::qemu::{self, Limits};
+use seed::TicketSource;
+use std::time::Duration;
+
+/// A measure by its name, for `--without`.
+pub(super) fn measure(text: &str) -> Result<Measure, String> {
+    let mut all = Measure::ALL.iter();
+    let found = all.find(|measure| measure.name().replace('_', "-") == text);
+    found
+        .copied()
+        .ok_or_else(|| "there is no such measure".to_owned())
+}
+
+impl From<Source> for base::Source {
+    fn from(source: Source) -> Self {
+        match source {
+            Source::Netinst => base::Source::Netinst,
+            Source::Mirror => base::Source::Mirror,
+        }
+    }
+}
+
+impl From<Accelerator> for qemu::Accelerator {
+    fn from(accelerator: Accelerator) -> Self {
+        match accelerator {
+            Accelerator::Auto => qemu::Accelerator::Auto,
+            Accelerator::Kvm => qemu::Accelerator::Kvm,
+            Accelerator::Tcg => qemu::Accelerator::Tcg,
+        }
+    }
+}
+
+fn limits(total: u64, silence: u64, firmware: u64) -> Limits {
+    Limits {
+        total: Duration::from_secs(total),
+        silence: Duration::from_secs(silence),
+        firmware: Duration::from_secs(firmware),
+    }
+}
+
+impl From<CheckArgs> for check::Options {
+    fn from(args: CheckArgs) -> Self {
+        check::Options {
+            lab: args.lab,
+            definition: args.definition,
+        }
+    }
+}
+
+impl From<BaseArgs> for commands::base::Options {
+    fn from(args: BaseArgs) -> Self {
+        commands::base::Options {
+            base: base::Options {
+                source: args.source.into(),
+                iso: args.iso,
+                definition: args.definition,
+                mirror: args.mirror,
+                output: args.output,
+                accelerator: args.accel.into(),
+                kvm_device: args.kvm_device,
+                limits: limits(args.timeout, args.silence, args.firmware),
+                standstill: Duration::from_secs(args.standstill),
+                without: args.without,
+            },
+            force: args.force,
+            keep_work: args.keep_work,
+            timings: args.timings,
+        }
+    }
+}
+
+impl From<SeedArgs> for seed::Options {
+    fn from(args: SeedArgs) -> Self {
+        let tickets = match args.ticket_file {
+            Some(file) => TicketSource::File(file),
+            None if args.password_stdin => TicketSource::StandardInput,
+            None if args.keep_ticket => TicketSource::Kept,
+            None => TicketSource::Terminal,
+        };
+        seed::Options {
+            names: (!args.all).then_some(args.names),
+            lab: args.lab,
+            tickets,
+        }
+    }
+}
+
+impl From<RunArgs> for run::Options {
+    fn from(args: RunArgs) -> Self {
+        run::Options {
+            name: args.name,
+            lab: args.lab,
+            user_net: args.user_net,
+            forward: args.forward,
+            host_loopback: args.host_loopback,
+            accelerator: args.accel.into(),
+            shutdown: args.shutdown,
+            limits: limits(args.timeout, args.silence, args.firmware),
+        }
+    }
+}
+
+impl From<RetireArgs> for commands::lab::retire::Options {
+    fn from(args: RetireArgs) -> Self {
+        commands::lab::retire::Options {
+            name: args.name,
+            lab: args.lab,
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! A machine's process, from its start to its end.
+
+use super::accelerator::Accelerator;
+use super::control::Control;
+use crate::system::files;
+use crate::system::interrupt;
+use crate::system::program::{self, Command};
+use anyhow::{Context, Result};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+use std::fs::{self, OpenOptions};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ExitStatus};
+use std::time::{Duration, Instant};
+
+/// How long QEMU may take to write its disks after SIGTERM.
+const GRACE: Duration = Duration::from_secs(15);
+/// How often the power button is pressed again: nobody listens until logind is up.
+const POWER_BUTTON: Duration = Duration::from_secs(10);
+
+/// The process id of the QEMU that runs the VM of this folder. A pid file can be older than
+/// the last power cut, so the process behind it is looked at: run.sh does the same.
+pub fn running(folder: &Path) -> Option<u32> {
+    let text = fs::read_to_string(folder.join("qemu.pid")).ok()?;
+    let pid: u32 = text.trim().parse().ok()?;
+    if !is_qemu(pid) {
+        return None;
+    }
+    match (
+        fs::read_link(format!("/proc/{pid}/cwd")),
+        folder.canonicalize(),
+    ) {
+        (Ok(cwd), Ok(folder)) if cwd != folder => None,
+        // Another user's process cannot be looked into; better refuse than start it twice.
+        _ => Some(pid),
+    }
+}
+
+fn is_qemu(pid: u32) -> bool {
+    // "PID (NAME) STATE …", proc_pid_stat(5). The kernel keeps 15 characters of the name. In state
+    // Z it has ended, but its parent has not asked how; not every container has a process 1 that does.
+    fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| {
+        stat.split_once(" (qemu-system-x86) ")
+            .is_some_and(|(_, rest)| !rest.starts_with('Z'))
+    })
+}
+
+/// A started run.sh, which becomes QEMU under the same process id. Dropped without
+/// [`Machine::release`], it is ended.
+#[derive(Debug)]
+pub struct Machine {
+    child: Child,
+    folder: PathBuf,
+    log: PathBuf,
+    kept: bool,
+}
+
+impl Machine {
+    /// Starts run.sh of a VM's folder in a session of its own, so that it goes on after this
+    /// program and gets no Ctrl-C meant for it. What it and QEMU say goes to `log`.
+    pub fn start(folder: &Path, arguments: &[String], log: &Path) -> Result<Self> {
+        // An old console or status would be taken for the new one's.
+        for name in ["console.log", "status.jsonl"] {
+            files::remove_if_there(&folder.join(name))?;
+        }
+        let script = folder.join("run.sh");
+        let mut line = program::command("setsid")?;
+        line.arg(fs::canonicalize(&script).unwrap_or(script))
+            .args(arguments);
+        Self::spawn(line, folder, log)
+    }
+
+    /// Starts a command line that becomes QEMU, whose control socket is in `folder`, with
+    /// what it says in `log`.
+    pub fn spawn(mut line: Command, folder: &Path, log: &Path) -> Result<Self> {
+        let words = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(log)
+            .with_context(|| format!("cannot write {}", log.display()))?;
+        Ok(Machine {
+            child: program::start(&mut line, &words)?,
+            folder: folder.to_owned(),
+            log: log.to_owned(),
+            kept: false,
+        })
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// What run.sh and QEMU have said.
+    pub fn words(&self) -> String {
+        let bytes = fs::read(&self.log).unwrap_or_default();
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    /// Which accelerator QEMU was started with; `None` while run.sh is still at work.
+    pub fn accelerator(&self) -> Option<Accelerator> {
+        if !is_qemu(self.pid()) {
+            return None;
+        }
+        let line = fs::read(format!("/proc/{}/cmdline", self.pid())).ok()?;
+        let mut words = line.split(|byte| *byte == 0);
+        words.find(|word| *word == b"-accel")?;
+        let kvm = words.next()?.starts_with(b"kvm");
+        Some(if kvm {
+            Accelerator::Kvm
+        } else {
+            Accelerator::Tcg
+        })
+    }
+
+    /// Its exit status, once it has ended.
+    pub fn exited(&mut self) -> Result<Option<ExitStatus>> {
+        self.child.try_wait().context("cannot wait for QEMU")
+    }
+
+    /// Ends it like a power cut for the guest; QEMU still writes what the guest has written.
+    pub fn end(&mut self) {
+        if matches!(self.child.try_wait(), Ok(Some(_))) {
+            return;
+        }
+        self.signal(Signal::TERM);
+        if !self.wait(GRACE) {
+            self.signal(Signal::KILL);
+            let _ = self.child.wait();
+        }
+    }
+
+    /// Leaves it running and returns its process id.
+    pub fn release(mut self) -> u32 {
+        self.kept = true;
+        self.pid()
+    }
+
+    /// Asks the guest to shut down, and takes the power away when it has not done so after
+    /// `limit`. Returns whether the guest did it by itself.
+    pub fn shut_down(&mut self, limit: Duration) -> Result<bool> {
+        let mut control = Control::open(&self.folder)?;
+        let deadline = Instant::now() + limit;
+        while Instant::now() < deadline {
+            // The connection ends with QEMU: that is no error here.
+            let _ = control.execute("system_powerdown");
+            let step = deadline.saturating_duration_since(Instant::now());
+            if self.wait(step.min(POWER_BUTTON)) {
+                return Ok(true);
+            }
+            interrupt::check()?;
+        }
+        let _ = control.execute("quit");
+        if !self.wait(GRACE) {
+            self.end();
+        }
+        Ok(false)
+    }
+
+    /// Waits until it has ended; false when it has not within `limit`, or on Ctrl-C.
+    fn wait(&mut self, limit: Duration) -> bool {
+        let deadline = Instant::now() + limit;
+        let was_requested = interrupt::requested();
+        loop {
+            if !matches!(self.child.try_wait(), Ok(None)) {
+                return true;
+            }
+            if Instant::now() >= deadline || (interrupt::requested() && !was_requested) {
+                return false;
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// In its first moments it does not lead a group of its own yet.
+    fn signal(&self, signal: Signal) {
+        let pid = Pid::from_child(&self.child);
+        if kill_process_group(pid, signal).is_err() {
+            let _ = kill_process(pid, signal);
+        }
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        if !self.kept {
+            self.end();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_old_pid_file_is_no_running_machine() {
+        let folder = tempfile::tempdir().unwrap();
+        assert_eq!(running(folder.path()), None);
+        for text in [
+            "",
+            "nonsense",
+            "4000000000",
+            &std::process::id().to_string(),
+        ] {
+            fs::write(folder.path().join("qemu.pid"), text).unwrap();
+            assert_eq!(running(folder.path()), None, "{text}");
+        }
+    }
+}
