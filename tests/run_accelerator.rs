@@ -125,8 +125,9 @@ fn emulation_that_stumbles_is_started_once_more() {
         done.err
     );
     assert!(
-        done.err
-            .contains("software emulation crashed at the start of the kernel: starting once more\n"),
+        done.err.contains(
+            "software emulation crashed at the start of the kernel: starting once more\n"
+        ),
         "{}",
         done.err
     );

@@ -1,6 +1,5 @@
 //! What a VM says while it boots: run.sh, the console, and firstboot's status port.
 
-use super::messages;
 use super::status::{Event, Lines, Step, Waiting, event};
 use crate::qemu::{Accelerator, Guest, Machine, Watch};
 use crate::system::ui::Ui;
@@ -123,7 +122,7 @@ impl Guest for BootingVm<'_> {
     fn started(&mut self, accelerator: Accelerator, machine: &Machine, watch: &mut Watch<'_>) {
         self.seen.started = true;
         // run.sh said all that it has to say before it became QEMU.
-        messages::reachable(self.folder.name(), &machine.words(), self.ui);
+        warn_of_reach(self.folder.name(), &machine.words(), self.ui);
         let detail = match accelerator {
             Accelerator::Kvm => "with KVM",
             _ => "in software: slow, one CPU",
@@ -200,5 +199,16 @@ impl Guest for BootingVm<'_> {
             stage.waits(&waiting.reason);
         }
         Some(Verdict::Waiting(waiting))
+    }
+}
+
+/// What run.sh has said of the network, which its log alone would have: that the guest reaches
+/// what this PC means for itself.
+fn warn_of_reach(name: &str, words: &str, ui: &Ui) {
+    let start = format!("{name}/run.sh: warning: ");
+    for warning in words.lines().filter_map(|line| line.strip_prefix(&start)) {
+        if warning.starts_with(&format!("{name} can reach ")) {
+            ui.warn(warning);
+        }
     }
 }
