@@ -6,6 +6,7 @@
 //! and without a loop device.
 
 use super::inputs::Inputs;
+use super::mke2fs;
 use super::requirements::is_root;
 use crate::system::program;
 use crate::system::ui::Ui;
@@ -22,37 +23,6 @@ pub const PARTITION_START: u64 = 2048;
 const BOOT_CODE: usize = 440;
 /// Partition type "Linux".
 const TYPE_LINUX: u8 = 0x83;
-
-/// mke2fs's settings, so that the file system is the same whatever the host's defaults are:
-/// nothing that grub 2.12 or ext4-view cannot read.
-pub const MKE2FS_CONF: &str = "[defaults]
-    base_features = sparse_super,large_file,filetype,resize_inode,dir_index,ext_attr
-    default_mntopts = acl,user_xattr
-    enable_periodic_fsck = 0
-    blocksize = 4096
-    inode_size = 256
-    inode_ratio = 16384
-[fs_types]
-    ext4 = {
-        features = has_journal,extent,huge_file,flex_bg,metadata_csum,64bit,dir_nlink,extra_isize
-    }
-";
-
-/// The root file system's options for mke2fs, besides [`MKE2FS_CONF`]. Nothing is left for the
-/// kernel to initialise later: every clone would write it into its overlay. `offset` is where
-/// the partition begins in the file, in bytes.
-pub fn mke2fs_options(root_uuid: &str, offset: Option<u64>) -> Vec<String> {
-    let mut extended = "lazy_itable_init=0,lazy_journal_init=0,root_owner=0:0".to_owned();
-    if let Some(offset) = offset {
-        // Of several -E, mke2fs takes the last one only.
-        extended = format!("offset={offset},{extended}");
-    }
-    [
-        "-L", "root", "-m", "1", "-J", "size=64", "-U", root_uuid, "-E", &extended,
-    ]
-    .map(str::to_owned)
-    .to_vec()
-}
 
 /// Where grub's two images lie in the new root.
 #[derive(Debug)]
@@ -79,7 +49,7 @@ pub fn unpack_and_format(
         .and_then(|file| file.set_len(inputs.definition.disk))
         .with_context(|| format!("cannot make {}", raw.display()))?;
     let conf = work.join("mke2fs.conf");
-    fs::write(&conf, MKE2FS_CONF).with_context(|| format!("cannot write {}", conf.display()))?;
+    fs::write(&conf, mke2fs::CONF).with_context(|| format!("cannot write {}", conf.display()))?;
     let start = PARTITION_START * SECTOR;
     let kib = (inputs.definition.disk - start) / 1024;
 
@@ -100,7 +70,7 @@ pub fn unpack_and_format(
         .args([root_tar, &tree])
         .arg(&raw)
         .arg(format!("{kib}k"))
-        .args(mke2fs_options(&inputs.root_uuid, Some(start)))
+        .args(mke2fs::options(&inputs.root_uuid, Some(start)))
         .env("MKE2FS_CONFIG", &conf);
     program::stream(&mut both, |line| stage.note(line))
         .context("cannot make the root file system")?;

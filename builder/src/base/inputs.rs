@@ -1,14 +1,13 @@
 //! Everything a base image is made of, gathered and checked before any work.
 
-use super::netinst::{self, Measure};
+use super::measures::Measure;
 use super::options::{Options, Source};
-use super::{apt_sources, firstboot_binary, provision, requirements};
+use super::{apt_sources, firstboot_binary, preseed, provision, requirements};
 use crate::config::definition::Definition;
-use crate::system::text::hex;
+use crate::system::digest::{sha256, sha256_file};
 use anyhow::{Context, Result, bail};
 use serde_json::json;
-use sha2::{Digest, Sha256};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// The inputs of one build.
 #[derive(Debug)]
@@ -47,7 +46,7 @@ impl Inputs {
         let sources = apt_sources::choose(&definition.release, chosen.as_deref(), security)
             .or_else(|unknown| requirements::check_tools(options.source).and(Err(unknown)))?;
         let firstboot = firstboot_binary::find()?;
-        let firstboot_digest = digest_file(&firstboot)?;
+        let firstboot_digest = sha256_file(&firstboot)?;
 
         let definition_json =
             serde_json::to_string(&definition).context("cannot write the definition as JSON")?;
@@ -59,16 +58,16 @@ impl Inputs {
         let mut digests = serde_json::Map::new();
         digests.insert(
             "definition".into(),
-            json!(digest(definition_json.as_bytes())),
+            json!(sha256(definition_json.as_bytes())),
         );
         digests.insert(
             "sources".into(),
-            json!(digest(sources.join("\n").as_bytes())),
+            json!(sha256(sources.join("\n").as_bytes())),
         );
-        digests.insert("provision.sh".into(), json!(digest(script.as_bytes())));
-        digests.insert("seal.sh".into(), json!(digest(provision::SEAL.as_bytes())));
+        digests.insert("provision.sh".into(), json!(sha256(script.as_bytes())));
+        digests.insert("seal.sh".into(), json!(sha256(provision::SEAL.as_bytes())));
         for (name, text) in provision::UNITS {
-            digests.insert(name.into(), json!(digest(text.as_bytes())));
+            digests.insert(name.into(), json!(sha256(text.as_bytes())));
         }
         digests.insert("firstboot".into(), json!(firstboot_digest));
         if let Some(proxmox) = &definition.proxmox {
@@ -81,19 +80,19 @@ impl Inputs {
             );
         }
         if options.source == Source::Netinst {
-            let answers = netinst::render(&definition, &sources, "ROOT-UUID", &options.without)?;
+            let answers = preseed::render(&definition, &sources, "ROOT-UUID", &options.without)?;
             digests.insert(
                 "preseed.cfg".into(),
-                json!(digest(answers.preseed.as_bytes())),
+                json!(sha256(answers.preseed.as_bytes())),
             );
             let hooks = answers.hook + &answers.startup;
-            digests.insert("installer's hooks".into(), json!(digest(hooks.as_bytes())));
+            digests.insert("installer's hooks".into(), json!(sha256(hooks.as_bytes())));
         }
         if let Some(iso) = &options.iso {
-            digests.insert("iso".into(), json!(digest_file(iso)?));
+            digests.insert("iso".into(), json!(sha256_file(iso)?));
         }
         let all = serde_json::Value::Object(digests.clone()).to_string();
-        let root_uuid = uuid_from(&Sha256::digest(all.as_bytes()));
+        let root_uuid = uuid_from(&sha256(all.as_bytes()));
         let provision = provision::render(&definition, source, &root_uuid, eatmydata)?;
         Ok(Inputs {
             definition,
@@ -108,23 +107,9 @@ impl Inputs {
     }
 }
 
-/// SHA-256 of bytes, lower-case hex.
-pub fn digest(bytes: &[u8]) -> String {
-    hex(&Sha256::digest(bytes))
-}
-
-/// SHA-256 of a file, lower-case hex.
-pub fn digest_file(file: &Path) -> Result<String> {
-    let mut hasher = Sha256::new();
-    std::fs::File::open(file)
-        .and_then(|mut opened| std::io::copy(&mut opened, &mut hasher))
-        .with_context(|| format!("cannot read {}", file.display()))?;
-    Ok(hex(&hasher.finalize()))
-}
-
-/// A UUID of version 8 (RFC 9562: free for one's own use) out of a digest.
-fn uuid_from(digest: &[u8]) -> String {
-    let mut text = hex(digest.get(..16).unwrap_or(&[0; 16]));
+/// A UUID of version 8 (RFC 9562: free for one's own use) out of a digest in hex.
+fn uuid_from(digest: &str) -> String {
+    let mut text = digest[..32].to_owned();
     text.replace_range(12..13, "8");
     text.replace_range(16..17, "8");
     format!(
@@ -143,7 +128,7 @@ mod tests {
 
     #[test]
     fn a_uuid_has_version_and_variant() {
-        let uuid = uuid_from(&[0xff; 32]);
+        let uuid = uuid_from(&"f".repeat(64));
         assert_eq!(uuid, "ffffffff-ffff-8fff-8fff-ffffffffffff");
     }
 }

@@ -1,9 +1,10 @@
 //! `base.manifest.json`: what is in the image, what it was made of, and its digests.
 
-use super::inputs::{self, Inputs};
+use super::inputs::Inputs;
 use crate::image::dpkg;
 use crate::image::qcow2::Image;
 use crate::image::tree;
+use crate::system::digest::{self, sha256_file};
 use crate::system::ui::Ui;
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
@@ -115,7 +116,7 @@ impl Manifest {
         let bytes = fs::metadata(image)
             .with_context(|| format!("cannot read {}", image.display()))?
             .len();
-        let sha256 = inputs::digest_file(image)?;
+        let sha256 = sha256_file(image)?;
         let opened = Image::open(image)?;
         let virtual_bytes = opened.size();
         let root = opened.into_root()?;
@@ -138,7 +139,7 @@ impl Manifest {
             },
             firstboot: FirstbootFacts {
                 version: env!("CARGO_PKG_VERSION").to_owned(),
-                sha256: inputs::digest(&firstboot),
+                sha256: digest::sha256(&firstboot),
             },
             source: inputs.source.to_owned(),
             iso,
@@ -198,7 +199,7 @@ pub fn is_up_to_date(folder: &Path, inputs: &Inputs) -> Result<bool> {
     {
         return Ok(false);
     }
-    Ok(inputs::digest_file(&image)? == manifest.image.sha256)
+    Ok(sha256_file(&image)? == manifest.image.sha256)
 }
 
 #[cfg(test)]
@@ -226,7 +227,7 @@ mod tests {
         let manifest = Manifest {
             imgbuild: "0".into(),
             image: ImageFacts {
-                sha256: inputs::digest(b"image"),
+                sha256: digest::sha256(b"image"),
                 bytes: 5,
                 virtual_bytes: 5,
             },

@@ -2,7 +2,7 @@
 
 use super::explain;
 use super::inputs::Inputs;
-use super::provision;
+use super::payload;
 use super::requirements::temporary;
 use crate::system::program;
 use crate::system::ui::Ui;
@@ -84,7 +84,7 @@ pub fn debootstrap(inputs: &Inputs, work: &Path, ui: &Ui) -> Result<PathBuf> {
 /// The folder that is copied into the new root as `/imgbuild`.
 fn write_payload(inputs: &Inputs, work: &Path) -> Result<PathBuf> {
     let payload = work.join("imgbuild");
-    for (name, content) in provision::payload(inputs)? {
+    for (name, content) in payload::payload(inputs)? {
         let file = payload.join(name);
         let folder = file.parent().unwrap_or(&payload);
         fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;

@@ -1,6 +1,6 @@
 //! What a base is made of, and how.
 
-use super::netinst::Measure;
+use super::measures::Measure;
 use crate::qemu::{Accelerator, Limits};
 use std::path::PathBuf;
 use std::time::Duration;

@@ -1,9 +1,7 @@
 //! The scripts that run inside the new root, rendered from `templates/`.
 
-use super::inputs::Inputs;
 use crate::config::definition::Definition;
 use anyhow::{Context, Result};
-use std::fs;
 use tera::Tera;
 
 const PROVISION: &str = include_str!("../../../templates/provision.sh");
@@ -40,7 +38,7 @@ pub const UNITS: [(&str, &str); 5] = [
 
 /// The name of Proxmox's repository: its file is the one that Proxmox's own manual and web page
 /// name, and its keyring the one that the package proxmox-archive-keyring renews later.
-const PROXMOX: &str = "proxmox";
+pub const PROXMOX: &str = "proxmox";
 /// What a node is made of, beside its kernel. Proxmox's manual names these four.
 const PROXMOX_PACKAGES: [&str; 4] = ["proxmox-ve", "postfix", "open-iscsi", "chrony"];
 
@@ -109,28 +107,4 @@ pub fn render(
     context.insert("repositories", &repositories);
     context.insert("packages", &packages.join(" "));
     Tera::one_off(PROVISION, &context, false).context("cannot render templates/provision.sh")
-}
-
-/// The files that the scripts need, by their paths below `/imgbuild` in the new root.
-pub fn payload(inputs: &Inputs) -> Result<Vec<(String, Vec<u8>)>> {
-    let text = |name: &str, text: &str| (name.to_owned(), text.as_bytes().to_vec());
-    let read = |file: &std::path::Path| {
-        fs::read(file).with_context(|| format!("cannot read {}", file.display()))
-    };
-    let mut files = vec![
-        text("provision.sh", &inputs.provision),
-        text("seal.sh", SEAL),
-        ("firstboot".to_owned(), read(&inputs.firstboot)?),
-    ];
-    files.extend(UNITS.map(|(name, unit)| text(name, unit)));
-    if let Some(key) = &inputs.proxmox_key {
-        files.push((format!("keys/{PROXMOX}.gpg"), key.clone()));
-    }
-    for repository in &inputs.definition.repositories {
-        let name = format!("keys/{}.gpg", repository.name);
-        files.push((name, read(&repository.key)?));
-    }
-    let lines = inputs.sources.join("\n") + "\n";
-    files.push(("sources.list".to_owned(), lines.into_bytes()));
-    Ok(files)
 }

@@ -2,6 +2,7 @@
 //! answer, and the connection is closed.
 
 use super::failure::Failure;
+use super::tls::PORT;
 use crate::system::text;
 use firstboot::contract::seed::Secret;
 use std::io::{ErrorKind, Read, Write};
@@ -59,7 +60,7 @@ pub fn exchange(
     let mut head = format!(
         "{method} {path} HTTP/1.1\r\nHost: {host}:{port}\r\nUser-Agent: imgbuild/{version}\r\n\
          Accept: application/json\r\nConnection: close\r\n",
-        port = super::PORT,
+        port = PORT,
         version = env!("CARGO_PKG_VERSION"),
     );
     if let Request::Post(_) = request {

@@ -2,6 +2,7 @@
 
 pub mod ask;
 pub mod clock;
+pub mod digest;
 pub mod download;
 pub mod files;
 pub mod interrupt;

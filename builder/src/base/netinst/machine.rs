@@ -1,6 +1,6 @@
 //! QEMU for the installer: its command line, and its end.
 
-use super::measures::Measure;
+use crate::base::measures::Measure;
 use crate::qemu::{Accelerator, Machine};
 use crate::system::files;
 use crate::system::program;

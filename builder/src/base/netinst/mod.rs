@@ -4,23 +4,20 @@
 //! as ever. Its initrd has one more archive with answers, hooks and the payload; at its end the
 //! hook runs the same provision and seal scripts as the mirror source.
 
-mod answers;
 mod cpio;
 mod fetch;
+mod initrd;
 mod installer_log;
 mod iso;
 mod machine;
-mod measures;
 mod question;
 mod watch;
-
-pub use answers::render;
-pub use measures::Measure;
 
 use super::explain;
 use super::inputs::Inputs;
 use super::manifest::IsoFacts;
 use super::options::Options;
+use super::preseed;
 use super::requirements::NO_SPACE;
 use crate::qemu::{self, Accelerator, End, GuestConsole};
 use crate::system::files;
@@ -63,13 +60,13 @@ pub fn install(
     work: &Path,
     ui: &Ui,
 ) -> Result<PathBuf> {
-    let answers = render(
+    let answers = preseed::render(
         &inputs.definition,
         &inputs.sources,
         &inputs.root_uuid,
         &options.without,
     )?;
-    let initrd = answers::initrd(&disc.initrd, &answers, inputs)?;
+    let initrd = initrd::with_answers(&disc.initrd, &answers, inputs)?;
     let files = Files::new(work, &disc.kernel, &initrd)?;
     let hardware = Hardware {
         iso: &disc.path,

@@ -1,6 +1,6 @@
 //! The words of `imgbuild run`: the table of steps, what comes next, what went wrong.
 
-use super::Options;
+use super::options::Options;
 use super::status::step_line;
 use super::watch::{Seen, Verdict};
 use crate::config::lab::Vm;
@@ -94,17 +94,6 @@ fn ways_in(options: &Options, vm: &Vm, pid: u32) -> Vec<String> {
         ],
         // What there is to say is a warning.
         (Login::Console | Login::Nobody, _) => vec![power_off],
-    }
-}
-
-/// What run.sh has said of the network, which its log alone would have: that the guest reaches
-/// what this PC means for itself.
-pub fn reachable(name: &str, words: &str, ui: &Ui) {
-    let start = format!("{name}/run.sh: warning: ");
-    for warning in words.lines().filter_map(|line| line.strip_prefix(&start)) {
-        if warning.starts_with(&format!("{name} can reach ")) {
-            ui.warn(warning);
-        }
     }
 }
 

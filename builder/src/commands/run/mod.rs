@@ -1,10 +1,13 @@
 //! The recipe of `imgbuild run`: what run.sh does, with progress, up to the guest's verdict.
 
 mod messages;
+mod options;
 mod status;
 mod watch;
 
-use crate::qemu::{self, Accelerator, End, Limits, Machine, Watched};
+pub use options::Options;
+
+use crate::qemu::{self, Accelerator, End, Machine, Watched};
 use crate::system::interrupt::{self, Interrupted};
 use crate::system::program;
 use crate::system::ui::Ui;
@@ -12,33 +15,11 @@ use crate::vm::folder::VmFolder;
 use crate::vm::retired::{self, Retired};
 use anyhow::{Context, Error, Result, bail};
 use std::fs;
-use std::path::PathBuf;
 use std::time::Duration;
 use watch::{BootingVm, Seen, Verdict};
 
 /// How long a guest may take to shut down before its power is taken away.
 const SHUT_DOWN: Duration = Duration::from_secs(120);
-
-/// What is run, and how.
-#[derive(Debug)]
-pub struct Options {
-    /// The VM's name.
-    pub name: String,
-    /// The lab file.
-    pub lab: PathBuf,
-    /// QEMU's user-mode network instead of the bridge.
-    pub user_net: bool,
-    /// Rules such as `tcp:2222-:22`, for the user-mode network.
-    pub forward: Vec<String>,
-    /// Whether the user-mode network leads to this host's 127.0.0.1.
-    pub host_loopback: bool,
-    /// What runs the guest's processor.
-    pub accelerator: Accelerator,
-    /// Whether the machine is shut down after its verdict.
-    pub shutdown: bool,
-    /// How long it may take.
-    pub limits: Limits,
-}
 
 /// Ends well only when firstboot says that the machine is configured.
 pub fn run(options: &Options, ui: &Ui) -> Result<()> {

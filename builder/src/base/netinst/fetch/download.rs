@@ -1,6 +1,7 @@
 //! A large file into the cache, resumed after a break, verified before every use.
 
-use super::{Disc, VERIFY, digest};
+use super::{Disc, VERIFY};
+use crate::system::digest::sha256_shown;
 use crate::system::download::cache::Cache;
 use crate::system::download::curl::{self, Failure, size};
 use crate::system::files;
@@ -23,7 +24,7 @@ pub(super) fn download(
     let place = cache.file(&disc.file_name());
     if place.exists() {
         let stage = ui.stage(VERIFY);
-        let found = digest(&place, &stage);
+        let found = sha256_shown(&place, |part| stage.progress(part));
         let found = found.with_context(|| format!("cannot read {}", place.display()))?;
         if found == disc.sha256 {
             stage.done(&format!("{} (from the cache)", place.display()));
@@ -43,7 +44,7 @@ pub(super) fn download(
     loop {
         let stage = ui.stage("download");
         transfer(&disc.url, &part, proxy, &stage)?;
-        let found = digest(&part, &stage);
+        let found = sha256_shown(&part, |done| stage.progress(done));
         let found = found.with_context(|| format!("cannot read {}", part.display()))?;
         if found == disc.sha256 {
             let megabytes = size(&part) / 1_000_000;

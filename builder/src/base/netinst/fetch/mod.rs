@@ -5,15 +5,12 @@ mod download;
 mod release;
 
 use crate::config::definition::{Definition, Netinst};
+use crate::system::digest::sha256_shown;
 use crate::system::download::cache::Cache;
-use crate::system::interrupt;
-use crate::system::text::hex;
-use crate::system::ui::{Stage, Ui};
+use crate::system::ui::Ui;
 use crate::system::xdg;
 use anyhow::{Context, Result, bail};
-use sha2::{Digest, Sha256};
-use std::fs::{self, File};
-use std::io::Read;
+use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The name of the stage that looks at a disc.
@@ -78,7 +75,7 @@ fn given(iso: &Path, keyring: Option<&Path>, ui: &Ui) -> Result<(PathBuf, String
             iso.display()
         );
     }
-    let sha256 = digest(iso, &stage).with_context(cannot_read)?;
+    let sha256 = sha256_shown(iso, |part| stage.progress(part)).with_context(cannot_read)?;
     let list = iso.with_file_name(SUMS);
     let name = iso.file_name().unwrap_or_default().to_string_lossy();
     let listed = fs::read_to_string(&list).unwrap_or_default();
@@ -115,23 +112,4 @@ fn entries(list: &str) -> impl Iterator<Item = (&str, &str)> {
         let is_digest = digest.len() == 64 && digest.chars().all(|c| c.is_ascii_hexdigit());
         is_digest.then_some((digest, name.trim_start_matches([' ', '*'])))
     })
-}
-
-/// SHA-256 of a file in lower-case hex, with progress, and given up on Ctrl-C.
-fn digest(file: &Path, stage: &Stage) -> Result<String> {
-    let mut opened = File::open(file)?;
-    let length = opened.metadata()?.len().max(1);
-    let mut hasher = Sha256::new();
-    let mut chunk = vec![0; 1 << 20];
-    let mut done = 0;
-    loop {
-        interrupt::check()?;
-        let count = opened.read(&mut chunk)?;
-        if count == 0 {
-            return Ok(hex(&hasher.finalize()));
-        }
-        hasher.update(&chunk[..count]);
-        done += count as u64;
-        stage.progress(done as f64 / length as f64);
-    }
 }

@@ -1,8 +1,8 @@
 //! Which disc Debian publishes for a release: `SHA256SUMS`, and who has signed it.
 
 use super::{Disc, SUMS, digest_in, entries};
-use crate::base::inputs;
 use crate::config::definition::release_number;
+use crate::system::digest;
 use crate::system::download::cache::Cache;
 use crate::system::download::curl::{self, Failure};
 use crate::system::files;
@@ -173,7 +173,7 @@ fn contents(list: &str) -> String {
 
 /// Where the list of a folder is kept.
 fn list_file(cache: &Cache, folder: &str) -> PathBuf {
-    let digest = inputs::digest(folder.as_bytes());
+    let digest = digest::sha256(folder.as_bytes());
     let key = digest.get(..12).unwrap_or_default();
     cache.file(&format!("{key}-{SUMS}"))
 }

@@ -1,17 +1,14 @@
-//! What the installer is given: answers to its questions, hooks, and the base's own files,
-//! as one more archive at the end of its initrd.
+//! What the installer is told: answers to its questions, and hooks.
 
-use super::cpio::{self, Archive};
 use super::measures::Measure;
-use crate::base::inputs::Inputs;
-use crate::base::{disk, provision};
+use super::mke2fs;
 use crate::config::definition::Definition;
 use anyhow::{Context, Result, bail};
 use tera::Tera;
 
-const PRESEED: &str = include_str!("../../../../templates/netinst/preseed.cfg");
-const HOOK: &str = include_str!("../../../../templates/netinst/hook");
-const STARTUP: &str = include_str!("../../../../templates/netinst/startup");
+const PRESEED: &str = include_str!("../../../templates/netinst/preseed.cfg");
+const HOOK: &str = include_str!("../../../templates/netinst/hook");
+const STARTUP: &str = include_str!("../../../templates/netinst/startup");
 
 /// The rendered templates.
 #[derive(Debug, Clone, Default)]
@@ -54,7 +51,7 @@ pub fn render(
     context.insert("timezone", &definition.timezone);
     context.insert(
         "mke2fs_options",
-        &disk::mke2fs_options(root_uuid, None).join(" "),
+        &mke2fs::options(root_uuid, None).join(" "),
     );
     for measure in Measure::ALL {
         context.insert(measure.name(), &!without.contains(measure));
@@ -68,27 +65,6 @@ pub fn render(
         hook: one("hook", HOOK)?,
         startup: STARTUP.to_owned(),
     })
-}
-
-/// The installer's initrd with everything that it needs besides.
-pub fn initrd(original: &[u8], answers: &Answers, inputs: &Inputs) -> Result<Vec<u8>> {
-    let mut archive = Archive::default();
-    // The folder is the installer's own; `/lib` is a link in its newer releases.
-    let startup = "lib/debian-installer-startup.d/S11imgbuild";
-    archive.file(startup, 0o644, answers.startup.as_bytes());
-    archive.file("preseed.cfg", 0o600, answers.preseed.as_bytes());
-    archive.folder("imgbuild");
-    archive.file("imgbuild/hook", 0o755, answers.hook.as_bytes());
-    archive.file("imgbuild/mke2fs.conf", 0o644, disk::MKE2FS_CONF.as_bytes());
-    archive.folder("imgbuild/payload");
-    archive.folder("imgbuild/payload/keys");
-    for (name, content) in provision::payload(inputs)? {
-        archive.file(&format!("imgbuild/payload/{name}"), 0o755, &content);
-    }
-    let mut bytes = original.to_vec();
-    cpio::pad(&mut bytes);
-    bytes.extend(archive.finish());
-    Ok(bytes)
 }
 
 fn split(url: &str) -> Result<Mirror> {

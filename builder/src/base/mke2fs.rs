@@ -1,0 +1,32 @@
+//! How the root file system is made, whatever the source.
+
+/// mke2fs's settings, so that the file system is the same whatever the host's defaults are:
+/// nothing that grub 2.12 or ext4-view cannot read.
+pub const CONF: &str = "[defaults]
+    base_features = sparse_super,large_file,filetype,resize_inode,dir_index,ext_attr
+    default_mntopts = acl,user_xattr
+    enable_periodic_fsck = 0
+    blocksize = 4096
+    inode_size = 256
+    inode_ratio = 16384
+[fs_types]
+    ext4 = {
+        features = has_journal,extent,huge_file,flex_bg,metadata_csum,64bit,dir_nlink,extra_isize
+    }
+";
+
+/// The root file system's options for mke2fs, besides [`CONF`]. Nothing is left for the
+/// kernel to initialise later: every clone would write it into its overlay. `offset` is where
+/// the partition begins in the file, in bytes.
+pub fn options(root_uuid: &str, offset: Option<u64>) -> Vec<String> {
+    let mut extended = "lazy_itable_init=0,lazy_journal_init=0,root_owner=0:0".to_owned();
+    if let Some(offset) = offset {
+        // Of several -E, mke2fs takes the last one only.
+        extended = format!("offset={offset},{extended}");
+    }
+    [
+        "-L", "root", "-m", "1", "-J", "size=64", "-U", root_uuid, "-E", &extended,
+    ]
+    .map(str::to_owned)
+    .to_vec()
+}
