@@ -6,7 +6,7 @@
 
 #![allow(clippy::unwrap_used)]
 
-#[path = "netinst/disc.rs"]
+#[path = "disc.rs"]
 mod disc;
 
 use std::fs;

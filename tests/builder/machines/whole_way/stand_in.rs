@@ -54,7 +54,7 @@ proxmox:
             .iter()
             .map(|name| format!("  - {name}\n"))
             .collect();
-        let built_in = include_str!("../../images/base.yaml");
+        let built_in = include_str!("../../../../images/base.yaml");
         let release = format!("\nrelease: {}\n", self.release);
         let definition = built_in
             .replacen("\nrelease: trixie\n", &release, 1)

@@ -7,7 +7,7 @@
 
 #[path = "installer/compare.rs"]
 mod compare;
-#[path = "netinst/disc.rs"]
+#[path = "disc.rs"]
 mod disc;
 #[path = "whole_way/lab.rs"]
 #[allow(dead_code)]
