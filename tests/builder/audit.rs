@@ -1,31 +1,42 @@
 //! `imgbuild audit`: a sealed tree passes, each breach is named by its path, and what is no
 //! readable image ends with a clear message. Needs mke2fs and qemu-img.
 
-#![allow(clippy::unwrap_used)]
-
 use std::fs;
-use std::os::unix::fs::{FileExt, PermissionsExt, symlink};
+use std::ops::Deref;
+use std::os::unix::fs::{FileExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use testkit::{Folder, expect_file, house, must, set_mode};
 
 /// A folder with a tree and the image that is made of it.
-struct Case(tempfile::TempDir);
+pub struct Case(Folder);
+
+impl Deref for Case {
+    type Target = Folder;
+
+    fn deref(&self) -> &Folder {
+        &self.0
+    }
+}
 
 impl Case {
+    /// A file system without a file.
+    pub fn empty() -> Case {
+        let case = Case(Folder::new());
+        case.folders(&["tree"]);
+        case
+    }
+
     /// The least that a sealed base has.
     fn sealed() -> Case {
-        let case = Case(tempfile::tempdir().unwrap());
+        let case = Case::empty();
         case.file("etc/machine-id", "");
         case.file(
             "etc/shadow",
             "root:!:20000:0:99999:7:::\ndaemon:*:20000:0:99999:7:::\n",
         );
         case.file("usr/sbin/firstboot", "program");
-        fs::set_permissions(
-            case.path("usr/sbin/firstboot"),
-            fs::Permissions::from_mode(0o755),
-        )
-        .unwrap();
+        set_mode(&case.tree("usr/sbin/firstboot"), 0o755);
         for folder in [
             "tmp",
             "var/tmp",
@@ -34,13 +45,13 @@ impl Case {
             "root",
             "etc/ssh",
         ] {
-            fs::create_dir_all(case.path(folder)).unwrap();
+            fs::create_dir_all(case.tree(folder)).unwrap();
         }
         // APT leaves an empty lock behind.
         case.file("var/lib/apt/lists/lock", "");
         let units = "etc/systemd/system";
         for wants in ["sysinit.target.wants", "multi-user.target.wants"] {
-            fs::create_dir_all(case.path(&format!("{units}/{wants}"))).unwrap();
+            fs::create_dir_all(case.tree(&format!("{units}/{wants}"))).unwrap();
         }
         case.link("systemd-firstboot.service", "/dev/null");
         for (wants, unit) in [
@@ -74,28 +85,26 @@ impl Case {
             "etc/apt/sources.list.d/pve-enterprise.list",
             "# deb https://enterprise.proxmox.com/debian/pve bookworm pve-enterprise\n",
         );
-        fs::create_dir_all(case.path("etc/pve")).unwrap();
+        fs::create_dir_all(case.tree("etc/pve")).unwrap();
         case.file("etc/iscsi/initiatorname.iscsi", "GenerateName=yes\n");
         case
     }
 
-    fn path(&self, name: &str) -> PathBuf {
-        self.0.path().join("tree").join(name)
+    fn tree(&self, name: &str) -> PathBuf {
+        self.path("tree").join(name)
     }
 
     fn file(&self, name: &str, text: &str) {
-        let file = self.path(name);
-        fs::create_dir_all(file.parent().unwrap()).unwrap();
-        fs::write(file, text).unwrap();
+        self.write(&format!("tree/{name}"), text);
     }
 
     fn link(&self, name: &str, target: &str) {
-        symlink(target, self.path("etc/systemd/system").join(name)).unwrap();
+        symlink(target, self.tree("etc/systemd/system").join(name)).unwrap();
     }
 
     /// The tree as the first partition of a compressed qcow2 image.
-    fn image(&self) -> PathBuf {
-        let (raw, image) = (self.0.path().join("raw"), self.0.path().join("image.qcow2"));
+    pub fn image(&self) -> PathBuf {
+        let (raw, image) = (self.path("raw"), self.path("image.qcow2"));
         let disk = fs::File::create(&raw).unwrap();
         disk.set_len(32 << 20).unwrap();
         disk.write_all_at(
@@ -104,16 +113,18 @@ impl Case {
         )
         .unwrap();
         disk.write_all_at(&[0x55, 0xaa], 510).unwrap();
-        run(Command::new("mke2fs")
-            .env("PATH", "/usr/sbin:/sbin:/usr/bin:/bin")
-            .args(["-q", "-F", "-t", "ext4", "-E", "offset=1048576", "-d"])
-            .arg(self.0.path().join("tree"))
-            .arg(&raw)
-            .arg("30M"));
-        run(Command::new("qemu-img")
-            .args(["convert", "-c", "-O", "qcow2"])
-            .arg(raw)
-            .arg(&image));
+        must(
+            Command::new("mke2fs")
+                .env("PATH", "/usr/sbin:/sbin:/usr/bin:/bin")
+                .args(["-q", "-F", "-t", "ext4", "-E", "offset=1048576", "-d"])
+                .args([&self.path("tree"), &raw])
+                .arg("30M"),
+        );
+        must(
+            Command::new("qemu-img")
+                .args(["convert", "-c", "-O", "qcow2"])
+                .args([&raw, &image]),
+        );
         image
     }
 }
@@ -132,18 +143,9 @@ fn menu(version: &str) -> String {
     menu.replace('V', version)
 }
 
-fn run(command: &mut Command) {
-    let output = command.output().unwrap();
-    assert!(
-        output.status.success(),
-        "{command:?}: {}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-}
-
 /// Exit code and both outputs, with IMAGE for the image's path; stage lines are left out.
 fn audit(image: &Path) -> (Option<i32>, String) {
-    let output = Command::new(env!("CARGO_BIN_EXE_imgbuild"))
+    let output = Command::new(crate::program())
         .arg("audit")
         .arg(image)
         .output()
@@ -214,11 +216,11 @@ fn a_kernel_that_is_not_proxmoxs_is_found_wherever_it_is() {
             "no kernel but its own: /usr/lib/modules/6.12.9-amd64 is of no kernel of Proxmox's",
         ),
         (
-            |case| fs::remove_file(case.path("boot/vmlinuz-6.14.8-2-pve")).unwrap(),
+            |case| fs::remove_file(case.tree("boot/vmlinuz-6.14.8-2-pve")).unwrap(),
             "no kernel but its own: /boot has no kernel",
         ),
         (
-            |case| fs::remove_file(case.path("boot/initrd.img-6.14.8-2-pve")).unwrap(),
+            |case| fs::remove_file(case.tree("boot/initrd.img-6.14.8-2-pve")).unwrap(),
             "grub boots its kernel: /boot/grub/grub.cfg names /boot/initrd.img-6.14.8-2-pve, which is missing",
         ),
         (
@@ -226,7 +228,7 @@ fn a_kernel_that_is_not_proxmoxs_is_found_wherever_it_is() {
             "grub boots its kernel: /boot/grub/grub.cfg boots nothing",
         ),
         (
-            |case| fs::remove_dir(case.path("etc/pve")).unwrap(),
+            |case| fs::remove_dir(case.tree("etc/pve")).unwrap(),
             "the folder of its cluster is there: /etc/pve is missing",
         ),
     ];
@@ -243,7 +245,7 @@ fn a_kernel_that_is_not_proxmoxs_is_found_wherever_it_is() {
 #[test]
 fn a_node_without_its_initiators_file_fails() {
     let case = Case::with_proxmox();
-    fs::remove_file(case.path("etc/iscsi/initiatorname.iscsi")).unwrap();
+    fs::remove_file(case.tree("etc/iscsi/initiatorname.iscsi")).unwrap();
     let (code, text) = audit(&case.image());
     assert_eq!(code, Some(1));
     assert!(
@@ -301,12 +303,8 @@ fn every_breach_is_named() {
     );
     case.file("etc/machine-id", "0123456789abcdef0123456789abcdef\n");
     case.file("etc/shadow", "root:$6$salt$hash:20000:0:99999:7:::\n");
-    fs::set_permissions(
-        case.path("usr/sbin/firstboot"),
-        fs::Permissions::from_mode(0o644),
-    )
-    .unwrap();
-    let units = case.path("etc/systemd/system");
+    set_mode(&case.tree("usr/sbin/firstboot"), 0o644);
+    let units = case.tree("etc/systemd/system");
     fs::remove_file(units.join("systemd-firstboot.service")).unwrap();
     fs::remove_file(units.join("sysinit.target.wants/firstboot-local.service")).unwrap();
     fs::remove_file(units.join("multi-user.target.wants/firstboot-join.service")).unwrap();
@@ -320,19 +318,13 @@ fn every_breach_is_named() {
     }
     let (code, text) = audit(&case.image());
     assert_eq!(code, Some(1));
-    let golden =
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/cases/audit/every-breach.txt");
-    if std::env::var_os("UPDATE_GOLDEN").is_some() {
-        fs::create_dir_all(golden.parent().unwrap()).unwrap();
-        fs::write(&golden, &text).unwrap();
-    }
-    assert_eq!(text, fs::read_to_string(golden).unwrap());
+    expect_file(&house("tests/cases/audit/every-breach.txt"), &text);
 }
 
 #[test]
 fn what_is_no_readable_image_is_told_apart() {
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("x");
+    let folder = Folder::new();
+    let file = folder.path("x");
     let says = |bytes: &[u8]| {
         fs::write(&file, bytes).unwrap();
         let (code, text) = audit(&file);
@@ -368,11 +360,13 @@ fn what_is_no_readable_image_is_told_apart() {
     );
     let mut empty = good.clone();
     // An image that is sound and holds no file system.
-    let blank = folder.path().join("blank.qcow2");
-    run(Command::new("qemu-img")
-        .args(["create", "-q", "-f", "qcow2"])
-        .arg(&blank)
-        .arg("16M"));
+    let blank = folder.path("blank.qcow2");
+    must(
+        Command::new("qemu-img")
+            .args(["create", "-q", "-f", "qcow2"])
+            .arg(&blank)
+            .arg("16M"),
+    );
     empty.clear();
     empty.extend(fs::read(blank).unwrap());
     assert_eq!(

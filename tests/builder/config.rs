@@ -1,31 +1,21 @@
 //! lab.yaml and the image definition as a user meets them: `imgbuild init`, `imgbuild check`,
 //! and the exact text of every refusal. `UPDATE_GOLDEN=1` rewrites the expected texts.
-#![allow(clippy::unwrap_used, missing_docs)]
-
-#[path = "config/init.rs"]
 mod init;
-#[path = "config/openvpn.rs"]
 mod openvpn;
 
 use clap::CommandFactory;
 use imgbuild::lab::Lab;
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Output};
 use tempfile::TempDir;
+use testkit::{expect_file, house, set_mode};
 
 /// What every secret of the cases holds; no output may ever show it.
 const SECRET: &str = "hunter2";
 
-fn cases(kind: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../tests/cases")
-        .join(kind)
-}
-
 fn imgbuild(folder: &Path, args: &[&str]) -> Output {
-    let output = Command::new(env!("CARGO_BIN_EXE_imgbuild"))
+    let output = Command::new(crate::program())
         .args(args)
         .current_dir(folder)
         .env("HOME", folder)
@@ -45,125 +35,85 @@ fn stderr(output: &Output) -> String {
     String::from_utf8(output.stderr.clone()).unwrap()
 }
 
-fn set_mode(path: &Path, mode: u32) {
-    fs::set_permissions(path, PermissionsExt::from_mode(mode)).unwrap();
-}
-
-fn mode(path: &Path) -> u32 {
-    fs::metadata(path).unwrap().permissions().mode() & 0o7777
-}
-
 /// Copies a folder; git keeps no modes, so every file becomes 0600.
 fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let target = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            copy(&entry.path(), &target);
-        } else {
-            fs::write(&target, fs::read(entry.path()).unwrap()).unwrap();
-            set_mode(&target, 0o600);
-        }
-    }
-}
-
-fn sorted(folder: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(folder).unwrap();
-    let mut paths: Vec<PathBuf> = entries.map(|e| e.unwrap().path()).collect();
-    paths.sort();
-    assert!(!paths.is_empty());
-    paths
-}
-
-/// Compares with the expected text; returns what differs.
-fn compare(expected: &Path, found: &str) -> Option<String> {
-    if std::env::var_os("UPDATE_GOLDEN").is_some() {
-        fs::write(expected, found).unwrap();
-        return None;
-    }
-    let wanted = fs::read_to_string(expected).unwrap_or_default();
-    (wanted != found).then(|| {
-        let name = expected.display();
-        format!("== {name}\n-- expected\n{wanted}\n-- found\n{found}\n")
-    })
+    testkit::tree::copy(from, to, Some(0o600));
 }
 
 /// A good case prints its table and exits 0, one with warnings adds these, a bad one prints
 /// nothing but its problems and exits 1.
-fn verdict(kind: &str, output: &Output) -> Result<String, String> {
+fn verdict(kind: &str, output: &Output) -> String {
     let (code, out, err) = (output.status.code(), stdout(output), stderr(output));
     match kind {
-        "good" if code == Some(0) && err.is_empty() => Ok(out),
-        "warned" if code == Some(0) && !err.is_empty() => Ok(format!("{out}\n{err}")),
-        "bad" if code == Some(1) && out.is_empty() => Ok(err),
-        _ => Err(format!("exit {code:?}\n{out}{err}")),
+        "good" if code == Some(0) && err.is_empty() => out,
+        "warned" if code == Some(0) && !err.is_empty() => format!("{out}\n{err}"),
+        "bad" if code == Some(1) && out.is_empty() => err,
+        _ => panic!("exit {code:?}\n{out}{err}"),
     }
 }
 
-fn run_lab_cases(kind: &str) {
-    let mut failures = Vec::new();
-    for case in sorted(&cases("lab").join(kind)) {
-        let folder = TempDir::new().unwrap();
-        copy(&case, folder.path());
-        if let Ok(modes) = fs::read_to_string(case.join("modes")) {
-            for line in modes.lines() {
-                let (mode, file) = line.split_once(' ').unwrap();
-                let mode = u32::from_str_radix(mode, 8).unwrap();
-                set_mode(&folder.path().join(file), mode);
-            }
-        }
-        let output = imgbuild(folder.path(), &["check"]);
-        match verdict(kind, &output) {
-            Ok(text) => failures.extend(compare(&case.join("expected.txt"), &text)),
-            Err(text) => failures.push(format!("== {}: {text}", case.display())),
-        }
-    }
-    assert!(failures.is_empty(), "{}", failures.join("\n"));
+/// The kind of a case is its folder's name.
+fn kind(case: &Path) -> &str {
+    case.parent()
+        .unwrap()
+        .file_name()
+        .unwrap()
+        .to_str()
+        .unwrap()
 }
 
-fn run_definition_cases(kind: &str) {
-    let mut failures = Vec::new();
+mod good_labs {
+    testkit::cases!("lab/good/*/", super::lab_case);
+}
+
+mod labs_with_warnings {
+    testkit::cases!("lab/warned/*/", super::lab_case);
+}
+
+mod bad_labs {
+    testkit::cases!("lab/bad/*/", super::lab_case);
+}
+
+fn lab_case(case: &Path) {
     let folder = TempDir::new().unwrap();
-    copy(&cases("definition"), folder.path());
-    // The key files are beside the definition.
-    copy(
-        &cases("definition/keys"),
-        &folder.path().join(kind).join("keys"),
-    );
-    for case in sorted(&cases("definition").join(kind)) {
-        if case.extension().is_none_or(|e| e != "yaml") {
-            continue;
-        }
-        let file = format!("{kind}/{}", case.file_name().unwrap().to_str().unwrap());
-        let output = imgbuild(folder.path(), &["check", "--definition", &file]);
-        match verdict(kind, &output) {
-            Ok(text) => failures.extend(compare(&case.with_extension("txt"), &text)),
-            Err(text) => failures.push(format!("== {}: {text}", case.display())),
+    copy(case, folder.path());
+    if let Ok(modes) = fs::read_to_string(case.join("modes")) {
+        for line in modes.lines() {
+            let (mode, file) = line.split_once(' ').unwrap();
+            let mode = u32::from_str_radix(mode, 8).unwrap();
+            set_mode(&folder.path().join(file), mode);
         }
     }
-    assert!(failures.is_empty(), "{}", failures.join("\n"));
+    let output = imgbuild(folder.path(), &["check"]);
+    expect_file(&case.join("expected.txt"), &verdict(kind(case), &output));
 }
 
-#[test]
-fn good_labs() {
-    run_lab_cases("good");
+mod good_definitions {
+    testkit::cases!("definition/good/*.yaml", super::definition_case);
 }
 
-#[test]
-fn bad_labs() {
-    run_lab_cases("bad");
+mod bad_definitions {
+    testkit::cases!("definition/bad/*.yaml", super::definition_case);
 }
 
-#[test]
-fn labs_with_warnings() {
-    run_lab_cases("warned");
+fn definition_case(case: &Path) {
+    let folder = TempDir::new().unwrap();
+    let cases = house("tests/cases/definition");
+    let file = case.strip_prefix(&cases).unwrap().to_str().unwrap();
+    // The key files are beside the definition.
+    let beside = folder.path().join(kind(case));
+    copy(&cases.join("keys"), &beside.join("keys"));
+    fs::copy(case, folder.path().join(file)).unwrap();
+    fs::copy(cases.join("lab.yaml"), folder.path().join("lab.yaml")).unwrap();
+    let output = imgbuild(folder.path(), &["check", "--definition", file]);
+    expect_file(&case.with_extension("txt"), &verdict(kind(case), &output));
 }
 
 #[test]
 fn warnings_are_events_for_programs() {
     let folder = TempDir::new().unwrap();
-    copy(&cases("lab/warned/clusters"), folder.path());
+    copy(&house("tests/cases/lab/warned/clusters"), folder.path());
     let output = imgbuild(folder.path(), &["--json", "check"]);
     assert_eq!(
         (output.status.code(), stderr(&output)),
@@ -182,22 +132,12 @@ fn warnings_are_events_for_programs() {
     );
 }
 
-#[test]
-fn good_definitions() {
-    run_definition_cases("good");
-}
-
-#[test]
-fn bad_definitions() {
-    run_definition_cases("bad");
-}
-
 /// However a lab is cut or damaged, reading it ends with an answer that has a place and
 /// shows no secret.
 #[test]
 fn damaged_labs_are_refused_with_a_place() {
     let folder = TempDir::new().unwrap();
-    copy(&cases("lab/good/full"), folder.path());
+    copy(&house("tests/cases/lab/good/full"), folder.path());
     let file = folder.path().join("lab.yaml");
     let text = fs::read_to_string(&file).unwrap();
     let text = text.replace(

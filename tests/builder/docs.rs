@@ -1,32 +1,26 @@
 //! The manual says what is so: every point of the audit, every key, option and dependency stands
 //! in it, and every link leads somewhere. Needs mke2fs and qemu-img.
 
-#![allow(clippy::unwrap_used)]
-
+use crate::contract::{HELP, JOIN, LOCAL};
 use clap::CommandFactory;
 use imgbuild::cli::Cli;
 use std::collections::BTreeSet;
 use std::fs;
-use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
+use testkit::{Folder, house};
 
 /// The six dependencies that the project's user asked for.
 const ASKED_FOR: [&str; 6] = ["qcow2-rs", "tera", "serde", "clap", "serde_yaml", "sha2"];
 
-fn house() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
-}
-
 fn read(name: &str) -> String {
-    let file = house().join(name);
+    let file = house(name);
     fs::read_to_string(&file).unwrap_or_else(|e| panic!("{}: {e}", file.display()))
 }
 
 /// Every page with its path from the house.
 fn pages() -> Vec<(String, String)> {
     let mut names = vec!["README.md".to_owned()];
-    for entry in fs::read_dir(house().join("docs")).unwrap() {
+    for entry in fs::read_dir(house("docs")).unwrap() {
         let name = entry.unwrap().file_name().into_string().unwrap();
         if name.ends_with(".md") {
             names.push(format!("docs/{name}"));
@@ -62,40 +56,11 @@ fn mentions(text: &str, word: &str) -> bool {
     })
 }
 
-/// An image with an empty file system: every point of the audit is looked at all the same.
-fn empty_image(folder: &Path) -> PathBuf {
-    let (raw, image) = (folder.join("raw"), folder.join("image.qcow2"));
-    let disk = fs::File::create(&raw).unwrap();
-    disk.set_len(16 << 20).unwrap();
-    // One partition at sector 2048.
-    disk.write_all_at(&[0, 8, 0, 0, 0, 0x70, 0, 0], 454)
-        .unwrap();
-    disk.write_all_at(&[0x55, 0xaa], 510).unwrap();
-    let run = |program: &str, args: &[&str]| {
-        let path = "/usr/sbin:/sbin:/usr/bin:/bin";
-        let mut command = Command::new(program);
-        let output = command
-            .args(args)
-            .env("PATH", path)
-            .current_dir(folder)
-            .output();
-        let output = output.unwrap();
-        let words = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{program}: {words}");
-    };
-    let mke2fs = ["-q", "-F", "-t", "ext4", "-E", "offset=1048576"];
-    run("mke2fs", &[&mke2fs[..], &["raw", "14M"]].concat());
-    run(
-        "qemu-img",
-        &["convert", "-O", "qcow2", "raw", "image.qcow2"],
-    );
-    image
-}
-
 #[test]
 fn the_points_of_the_audit_are_those_of_the_page() {
-    let folder = tempfile::tempdir().unwrap();
-    let findings = imgbuild::base::audit_image(&empty_image(folder.path())).unwrap();
+    // Every point is looked at all the same.
+    let case = crate::audit::Case::empty();
+    let findings = imgbuild::base::audit_image(&case.image()).unwrap();
     let points: Vec<String> = findings.into_iter().map(|f| f.point).collect();
     let page = read("docs/base.md");
     let described = first_cells(&section(&page, "## What the audit proves"));
@@ -127,11 +92,16 @@ fn direct_dependencies(manifest: &str) -> Vec<String> {
 #[test]
 fn every_direct_dependency_has_its_line_and_no_other_has() {
     let mut direct = BTreeSet::new();
-    for manifest in ["builder/Cargo.toml", "firstboot/Cargo.toml"] {
+    for manifest in [
+        "builder/Cargo.toml",
+        "firstboot/Cargo.toml",
+        "tests/testkit/Cargo.toml",
+    ] {
         direct.extend(direct_dependencies(manifest));
     }
-    // The house's own library.
+    // The house's own libraries.
     direct.remove("firstboot");
+    direct.remove("testkit");
     let page = read("docs/dependencies.md");
     let asked = first_cells(&section(&page, "## Asked for by the project's user"));
     let mut described: Vec<String> = first_cells(&section(&page, "## Chosen"));
@@ -171,13 +141,13 @@ fn every_command_and_option_is_mentioned() {
 #[test]
 fn firstboots_own_options_are_mentioned() {
     let page = read("docs/firstboot.md");
-    let words = firstboot::args::HELP.split(|c: char| c.is_whitespace() || "[]{},;".contains(c));
+    let words = HELP.split(|c: char| c.is_whitespace() || "[]{},;".contains(c));
     let options: BTreeSet<&str> = words.filter(|w| w.starts_with("--")).collect();
     assert!(options.len() >= 5, "{options:?}");
     for option in options {
         assert!(mentions(&page, option), "{option}");
     }
-    for step in firstboot::LOCAL.iter().chain(firstboot::JOIN) {
+    for step in LOCAL.iter().chain(JOIN) {
         assert!(
             page.contains(&format!("| `{}` |", step.name)),
             "{}",
@@ -196,50 +166,48 @@ fn known_keys(error: &anyhow::Error) -> BTreeSet<String> {
     keys.collect()
 }
 
-#[test]
-fn every_key_of_the_lab_is_described() {
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("lab.yaml");
-    let x = "qqqqqqqq: 1";
-    let text = format!(
-        "domain: example.org\n{x}\nnetwork: {{{x}}}\nvmbr120: {{{x}}}\ndefaults:\n  {x}\n  \
-         openvpn: {{{x}}}\n  cluster: {{{x}, peers: [{{{x}}}], retry: {{{x}}}}}\n  storage: [{{{x}}}]\n  ha: {{{x}, rules: [{{{x}}}]}}\nvms:\n- name: vm1\n  {x}\n"
-    );
-    fs::write(&file, text).unwrap();
-    let keys = known_keys(&imgbuild::lab::Lab::load(&file).unwrap_err());
-    assert!(
-        ["fingerprint", "mac", "give_up", "export", "rules"]
-            .iter()
-            .all(|key| keys.contains(*key)),
-        "{keys:?}"
-    );
-    let page = read("docs/lab.md");
+/// A key that no document has.
+const X: &str = "qqqqqqqq: 1";
+
+/// Writes a document with unknown keys everywhere, and wants each key that its reader knows, these
+/// among them, in a table of the page.
+fn known_keys_are_described<T>(
+    document: &str,
+    read: impl Fn(&Path) -> anyhow::Result<T>,
+    some: &[&str],
+    page: &str,
+) {
+    let folder = Folder::new();
+    folder.write("x.yaml", document);
+    let Err(error) = read(&folder.path("x.yaml")) else {
+        panic!("unknown keys are taken");
+    };
+    let keys = known_keys(&error);
+    assert!(some.iter().all(|key| keys.contains(*key)), "{keys:?}");
+    let page = self::read(page);
     for key in keys {
         assert!(page.contains(&format!("| `{key}` |")), "{key}");
     }
 }
 
 #[test]
-fn every_key_of_the_definition_is_described() {
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("base.yaml");
-    let x = "qqqqqqqq: 1";
+fn every_key_of_the_lab_is_described() {
     let text = format!(
-        "release: trixie\ndisk: 4G\n{x}\nnetinst: {{{x}}}\nproxmox: {{{x}}}\nrepositories: [{{{x}}}]\n"
+        "domain: example.org\n{X}\nnetwork: {{{X}}}\nvmbr120: {{{X}}}\ndefaults:\n  {X}\n  \
+         openvpn: {{{X}}}\n  cluster: {{{X}, peers: [{{{X}}}], retry: {{{X}}}}}\n  storage: [{{{X}}}]\n  ha: {{{X}, rules: [{{{X}}}]}}\nvms:\n- name: vm1\n  {X}\n"
     );
-    fs::write(&file, text).unwrap();
-    let error = imgbuild::definition::Definition::load(Some(&file)).unwrap_err();
-    let keys = known_keys(&error);
-    assert!(
-        ["key_sha512", "key_sha256", "keyring", "locale"]
-            .iter()
-            .all(|key| keys.contains(*key)),
-        "{keys:?}"
+    let some = ["fingerprint", "mac", "give_up", "export", "rules"];
+    known_keys_are_described(&text, imgbuild::lab::Lab::load, &some, "docs/lab.md");
+}
+
+#[test]
+fn every_key_of_the_definition_is_described() {
+    let text = format!(
+        "release: trixie\ndisk: 4G\n{X}\nnetinst: {{{X}}}\nproxmox: {{{X}}}\nrepositories: [{{{X}}}]\n"
     );
-    let page = read("docs/base.md");
-    for key in keys {
-        assert!(page.contains(&format!("| `{key}` |")), "{key}");
-    }
+    let load = |file: &Path| imgbuild::definition::Definition::load(Some(file));
+    let some = ["key_sha512", "key_sha256", "keyring", "locale"];
+    known_keys_are_described(&text, load, &some, "docs/base.md");
 }
 
 /// A heading as GitHub names it in a link.
@@ -280,7 +248,7 @@ fn every_link_leads_somewhere() {
             }
             count += 1;
             let (file, fragment) = link.split_once('#').unwrap_or((link, ""));
-            let page = house().join(&name);
+            let page = house(&name);
             let target = match file {
                 "" => page,
                 file => page.parent().unwrap().join(file),

@@ -1,18 +1,17 @@
 //! imgbuild takes the firstboot beside it, and refuses one that would not run in a guest.
 
-#![allow(clippy::unwrap_used)]
-
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use testkit::{Folder, write_program};
 
 /// Copies imgbuild into an empty folder, with this beside it as firstboot, and asks for a base.
 fn base_with(firstboot: Option<&Path>) -> String {
-    let folder = tempfile::tempdir().unwrap();
-    let program = folder.path().join("imgbuild");
-    fs::copy(env!("CARGO_BIN_EXE_imgbuild"), &program).unwrap();
+    let folder = Folder::new();
+    let program = folder.path("imgbuild");
+    write_program(&program, &fs::read(crate::program()).unwrap());
     if let Some(file) = firstboot {
-        fs::copy(file, folder.path().join("firstboot")).unwrap();
+        write_program(&folder.path("firstboot"), &fs::read(file).unwrap());
     }
     let output = Command::new(&program)
         .args([
@@ -22,14 +21,12 @@ fn base_with(firstboot: Option<&Path>) -> String {
             "--mirror",
             "http://127.0.0.1:9/debian",
         ])
-        .current_dir(folder.path())
+        .current_dir(folder.path(""))
         .stdin(Stdio::null())
         .output()
         .unwrap();
     assert_eq!(output.status.code(), Some(1));
-    let text = String::from_utf8(output.stderr).unwrap();
-    let real = folder.path().canonicalize().unwrap();
-    text.replace(&real.display().to_string(), "HERE")
+    folder.hide(&String::from_utf8(output.stderr).unwrap(), "HERE")
 }
 
 #[test]
@@ -56,7 +53,7 @@ fn a_firstboot_of_another_version_is_refused() {
     // A static program that says another name and version: imgbuild itself.
     let version = env!("CARGO_PKG_VERSION");
     assert_eq!(
-        base_with(Some(Path::new(env!("CARGO_BIN_EXE_imgbuild")))),
+        base_with(Some(&crate::program())),
         format!(
             "imgbuild: error: HERE/firstboot says `imgbuild {version}`, and this imgbuild needs \
              `firstboot {version}`. Build both together: cargo build --release\n"

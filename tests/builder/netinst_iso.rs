@@ -2,25 +2,18 @@
 //! download or Debian's signed list. No disc here is one that would be installed from, so
 //! nothing boots. Needs curl, gpgv, gpg and genisoimage.
 
-#![allow(clippy::unwrap_used)]
-
-#[path = "netinst_iso/download.rs"]
 mod download;
-#[path = "netinst_iso/place.rs"]
 mod place;
-#[path = "netinst_iso/server.rs"]
-mod server;
-#[path = "netinst_iso/signed.rs"]
 mod signed;
 
-use place::{Place, disc, sha256, was_read};
-use std::fs;
+use place::{Place, disc, was_read};
+use testkit::sha256;
 
 #[test]
 fn a_file_of_the_users_is_used_as_it_is() {
     let place = Place::new("");
     let iso = disc();
-    fs::write(place.path().join("my.iso"), &iso).unwrap();
+    place.write("my.iso", &iso);
     let said = place.says(&["--iso", "my.iso"]);
     assert!(said.contains(&format!("sha256 {}", sha256(&iso))), "{said}");
     assert!(
@@ -33,7 +26,7 @@ fn a_file_of_the_users_is_used_as_it_is() {
 #[test]
 fn a_file_that_is_no_disc_is_refused() {
     let place = Place::new("");
-    let write = |content: &[u8]| fs::write(place.path().join("my.iso"), content).unwrap();
+    let write = |content: &[u8]| place.write("my.iso", content);
     let refused = |expected: &str| assert_eq!(place.error(&["--iso", "my.iso"]), expected);
     refused("cannot read my.iso: No such file or directory (os error 2)");
     write(b"<html>no</html>");
@@ -56,13 +49,13 @@ fn a_flipped_bit_is_found_where_debians_list_lies_beside_the_file() {
     let mut iso = disc();
     let right = sha256(&iso);
     let list = format!("{}  other.iso\n{right} *my.iso\n", "0".repeat(64));
-    fs::write(place.path().join("SHA256SUMS"), list).unwrap();
-    fs::write(place.path().join("my.iso"), &iso).unwrap();
-    let file = place.path().join("my.iso");
+    place.write("SHA256SUMS", &list);
+    place.write("my.iso", &iso);
+    let file = place.path("my.iso");
     let error = place.error(&["--iso", file.to_str().unwrap()]);
     assert!(was_read(&error, "HERE/my.iso"), "{error}");
     iso[200_000] ^= 4;
-    fs::write(&file, &iso).unwrap();
+    place.write("my.iso", &iso);
     assert_eq!(
         place.error(&["--iso", file.to_str().unwrap()]),
         format!(

@@ -3,16 +3,14 @@
 //!
 //! What it plays was recorded from the real installer (tests/cases/netinst).
 
-#![allow(clippy::unwrap_used)]
-
-#[path = "netinst_watch/place.rs"]
 mod place;
 
-use place::{Place, until};
+use place::Place;
+use rustix::process::Signal;
 use std::fs;
 use std::io::Write;
-use std::path::Path;
 use std::process::{Command, Stdio};
+use testkit::{exists, kill, until, wait_for};
 
 const LOGS: [&str; 2] = ["base.console.log", "base.installer.log"];
 
@@ -45,7 +43,7 @@ fn a_question_ends_the_build_with_its_text_and_the_log() {
         "{error}"
     );
     // Signs of life are not worth keeping.
-    let kept = fs::read_to_string(place.path("out/base.installer.log")).unwrap();
+    let kept = place.read("out/base.installer.log");
     assert!(!kept.contains("alive") && kept.contains("bootstrap-base"));
 }
 
@@ -244,7 +242,7 @@ fn kvm_that_runs_no_guest_is_given_up_and_remembered() {
     esac
     boot; printf 'Checking the Debian archive mirror  ... 25%%\nBad archive mirror\n[Press enter to continue] ' >> console.log; exec sleep 600"#;
     let place = Place::new(scenario);
-    fs::write(place.path("kvm"), "").unwrap();
+    place.write("kvm", "");
     let words = ["--kvm-device", "kvm", "--firmware", "1"];
     let done = place.run(&words);
     assert_eq!(done.code, Some(1));
@@ -268,7 +266,7 @@ fn kvm_that_runs_no_guest_is_given_up_and_remembered() {
     assert_eq!(place.qemu_args().len(), 3);
     // Nor does one that dies of it at once.
     let place = Place::new("case \"$*\" in *'-accel kvm'*) kill -ABRT $$ ;; esac; boot; exit 0");
-    fs::write(place.path("kvm"), "").unwrap();
+    place.write("kvm", "");
     let done = place.run(&["--kvm-device", "kvm"]);
     assert!(done.err.contains(said), "{}", done.err);
     // Whoever asks for KVM gets it or an error.
@@ -280,7 +278,6 @@ fn kvm_that_runs_no_guest_is_given_up_and_remembered() {
 
 #[test]
 fn ctrl_c_ends_qemu_and_leaves_nothing_behind() {
-    use rustix::process::{Pid, Signal, kill_process};
     let place = Place::new("boot; echo $$ > $OUT/pid; exec sleep 600");
     let mut child = place.command(&["--accel", "tcg"]).spawn().unwrap();
     let lines = until(&mut child, "       disc drive ...");
@@ -291,7 +288,7 @@ fn ctrl_c_ends_qemu_and_leaves_nothing_behind() {
         "imgbuild: error: another imgbuild is at work in out/.imgbuild-base: wait for its end, or choose \
          another folder\n"
     );
-    kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+    kill(child.id(), Signal::INT);
     let rest: Vec<String> = lines.collect();
     assert_eq!(child.wait().unwrap().code(), Some(130));
     assert_eq!(
@@ -299,25 +296,18 @@ fn ctrl_c_ends_qemu_and_leaves_nothing_behind() {
         "imgbuild: error: interrupted; nothing half made was left behind"
     );
     place.has(&[]);
-    let pid = fs::read_to_string(place.path("pid")).unwrap();
-    let line = fs::read(Path::new("/proc").join(pid.trim()).join("cmdline"));
-    assert!(line.unwrap_or_default().is_empty());
+    assert!(!exists(&place.read("pid")));
 }
 
 #[test]
 fn qemu_ends_with_a_build_that_is_killed() {
-    use rustix::process::{Pid, Signal, kill_process};
     let place =
         Place::new("trap 'echo ended > $OUT/ended; exit' TERM; boot; while :; do sleep 0.1; done");
     let mut child = place.command(&["--accel", "tcg"]).spawn().unwrap();
     let _lines = until(&mut child, "       disc drive ...");
-    kill_process(Pid::from_child(&child), Signal::KILL).unwrap();
+    kill(child.id(), Signal::KILL);
     child.wait().unwrap();
-    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
-    while !place.path("ended").exists() {
-        assert!(std::time::Instant::now() < deadline, "QEMU goes on");
-        std::thread::sleep(std::time::Duration::from_millis(50));
-    }
+    wait_for("QEMU's end", || place.path("ended").exists());
     // The next build removes what the killed one left.
     let again = place.fails(&["--timeout", "1"], &LOGS);
     assert!(again.contains("--timeout"), "{again}");
@@ -337,9 +327,7 @@ fn a_disc_and_the_mirror_source_exclude_each_other() {
 #[test]
 fn the_machine_gets_a_disc_a_disk_and_what_is_appended_to_the_initrd() {
     let place = Place::new("cp initrd $OUT/initrd; boot; exit 0");
-    let definition = place.path("images/base.yaml");
-    let text = fs::read_to_string(&definition).unwrap() + "proxy: http://proxy.invalid:3128\n";
-    fs::write(definition, text).unwrap();
+    place.define(&(place.read("images/base.yaml") + "proxy: http://proxy.invalid:3128\n"));
     let comma = place.path("a,disc.iso");
     fs::rename(place.path("disc.iso"), &comma).unwrap();
     place.run(&["--accel", "tcg", "--iso", "a,disc.iso"]);

@@ -2,112 +2,60 @@
 //! nothing at all is installed where it is another one. Neither Proxmox nor a mirror is asked:
 //! in mmdebstrap's and QEMU's place stand programs that only say that they were started.
 
-#![allow(clippy::unwrap_used)]
-
-#[path = "netinst_iso/server.rs"]
-#[allow(dead_code)]
-mod server;
-
-use server::{Server, Way};
-use sha2::{Digest, Sha256, Sha512};
+use crate::base_folder::BaseFolder;
+use sha2::{Digest, Sha512};
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
-use std::process::Command;
+use std::ops::Deref;
+use testkit::http::{Server, Way};
+use testkit::{hex, sha256};
 
 /// What a binary keyring begins with; nobody looks further.
 const KEY: &[u8] = b"\x99\x01\x0d\x04 a key";
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
+/// Its mmdebstrap and QEMU only leave a line.
+struct Place(BaseFolder);
 
-fn sha256(bytes: &[u8]) -> String {
-    hex(&Sha256::digest(bytes))
-}
+impl Deref for Place {
+    type Target = BaseFolder;
 
-/// A folder with a definition, an output folder, a cache and the two programs.
-struct Place(tempfile::TempDir);
+    fn deref(&self) -> &BaseFolder {
+        &self.0
+    }
+}
 
 impl Place {
     /// `proxmox` is what stands below that key.
     fn new(proxmox: &str) -> Place {
-        let place = Place(tempfile::tempdir_in("/var/tmp").unwrap());
-        for folder in ["out", "bin"] {
-            fs::create_dir(place.path().join(folder)).unwrap();
-        }
+        let place = Place(BaseFolder::new(""));
         for program in ["mmdebstrap", "qemu-system-x86_64"] {
-            let file = place.path().join("bin").join(program);
-            let script = format!(
-                "#!/bin/sh\necho >>{}/started\nexit 7\n",
-                place.path().display()
-            );
-            fs::write(&file, script).unwrap();
-            fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).unwrap();
+            place.stands_in(program, "echo >>\"$OUT/started\"; exit 7");
         }
         place.define("trixie", proxmox);
         place
     }
 
     fn define(&self, release: &str, proxmox: &str) {
-        let text = format!(
+        self.0.define(&format!(
             "release: {release}\ndisk: 4G\nmirror: http://127.0.0.1:9/debian\nproxmox: {{{proxmox}}}\n"
-        );
-        fs::write(self.path().join("base.yaml"), text).unwrap();
+        ));
     }
 
-    fn path(&self) -> &Path {
-        self.0.path()
-    }
-
-    /// What a build that fails says from its error on, with HERE for the folder.
+    /// What a build that fails says as its error.
     fn error(&self, words: &[&str]) -> String {
-        let mut path = self.path().join("bin").into_os_string();
-        path.push(":");
-        path.push(std::env::var_os("PATH").unwrap());
-        let mut command = Command::new(env!("CARGO_BIN_EXE_imgbuild"));
-        for variable in ["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"] {
-            command.env_remove(variable);
-        }
-        let output = command
-            .args(["base", "--output", "out", "--definition", "base.yaml"])
-            .args(words)
-            .current_dir(self.path())
-            .env("PATH", path)
-            .env("XDG_CACHE_HOME", self.path().join("cache"))
-            .output()
-            .unwrap();
-        let text = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(1), "{text}");
-        let at = text.find("imgbuild: error: ").expect(&text);
-        text[at + "imgbuild: error: ".len()..]
-            .trim_end()
-            .replace(self.path().to_str().unwrap(), "HERE")
+        self.fails(words).reason().to_owned()
     }
 
     /// How often mmdebstrap or QEMU was started.
     fn started(&self) -> usize {
-        let text = fs::read_to_string(self.path().join("started"));
+        let text = fs::read_to_string(self.path("started"));
         text.unwrap_or_default().lines().count()
-    }
-
-    fn names(&self, folder: &str) -> Vec<String> {
-        let entries = fs::read_dir(self.path().join(folder));
-        let mut names: Vec<String> = entries
-            .into_iter()
-            .flatten()
-            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-            .filter(|name| name != ".lock")
-            .collect();
-        names.sort();
-        names
     }
 
     /// Nothing was begun, and nothing that is not trusted was kept.
     fn is_untouched(&self) {
         assert_eq!(self.started(), 0);
-        assert_eq!(self.names("out"), [] as [&str; 0]);
-        assert_eq!(self.names("cache/imgbuild"), [] as [&str; 0]);
+        assert_eq!(self.names("out"), [""; 0]);
+        assert_eq!(self.cached(), [""; 0]);
     }
 }
 
@@ -206,7 +154,7 @@ fn a_good_key_is_kept_and_looked_at_before_every_use() {
     assert_eq!(server.requests(), ["/key.gpg"]);
     // What mmdebstrap is given has this very key, and a source that names it.
     let kept = place.names("out").pop().unwrap();
-    let payload = place.path().join("out").join(kept).join("imgbuild");
+    let payload = place.path("out").join(kept).join("imgbuild");
     assert_eq!(fs::read(payload.join("keys/proxmox.gpg")).unwrap(), KEY);
     let script = fs::read_to_string(payload.join("provision.sh")).unwrap();
     let source = "cat > /etc/apt/sources.list.d/proxmox.sources <<'SOURCE'\nTypes: deb\n\
@@ -216,9 +164,7 @@ fn a_good_key_is_kept_and_looked_at_before_every_use() {
     assert!(script.contains(source), "{script}");
 
     // Damaged in the cache: downloaded again.
-    let cached = place
-        .path()
-        .join(format!("cache/imgbuild/key-{digest}.gpg"));
+    let cached = place.path(&format!("cache/imgbuild/key-{digest}.gpg"));
     fs::write(&cached, "damaged").unwrap();
     build();
     assert_eq!(server.requests(), ["/key.gpg"]);
@@ -233,7 +179,7 @@ fn a_good_key_is_kept_and_looked_at_before_every_use() {
 fn a_key_that_apt_would_not_read_is_refused() {
     let key = b"-----BEGIN PGP PUBLIC KEY BLOCK-----\n";
     let place = Place::new("version: 9");
-    fs::write(place.path().join("key.asc"), key).unwrap();
+    place.write("images/key.asc", key);
     let digest = sha256(key);
     place.define(
         "trixie",

@@ -1,16 +1,12 @@
 //! `imgbuild lab retire`: what it prints, what it leaves, and what refuses the machine afterwards.
 
-#![allow(clippy::unwrap_used)]
-
-mod vm_folder;
-
-use firstboot::seed::{Proxmox, Seed};
+use crate::contract::{Proxmox, Seed};
+use crate::vm_folder::{Finished, LabFolder};
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::path::Path;
 use std::process::Command;
-use vm_folder::{Finished, LabFolder};
+use testkit::{expect_file, house};
 
 const RETIRE: [&str; 3] = ["lab", "retire", "vm42"];
 
@@ -27,8 +23,7 @@ fn check(lab: &LabFolder) -> Finished {
 }
 
 fn seed(lab: &LabFolder) -> Seed {
-    let image = fs::File::open(lab.path("vm42/seed.img")).unwrap();
-    firstboot::media::read_fat(image, "seed.img".as_ref()).unwrap()
+    lab.seed_of("vm42")
 }
 
 /// Name, inode and mode of everything in the machine's folder.
@@ -70,13 +65,8 @@ fn prints_the_commands_and_makes_a_seed_that_joins_nothing() {
     assert!(joining.user_data.proxmox.unwrap().cluster.is_some());
 
     let out = well(lab.imgbuild(&RETIRE));
-    let expected = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/cases/retire/vm42.txt");
-    let found = steady(&out, &lab);
-    if std::env::var_os("UPDATE_GOLDEN").is_some() {
-        fs::write(&expected, &found).unwrap();
-    }
-    let wanted = fs::read_to_string(&expected).unwrap();
-    assert!(wanted == found, "{} differs:\n{found}", expected.display());
+    let expected = house("tests/cases/retire/vm42.txt");
+    expect_file(&expected, &steady(&out, &lab));
 
     let retired = seed(&lab);
     let only = Proxmox {
@@ -161,7 +151,7 @@ fn needs_neither_secrets_nor_the_base() {
     );
     lab.write(
         "lab.yaml",
-        &text.replace("defaults:", "vmbr120: {range: 10.120.0.0/24}\ndefaults:"),
+        text.replace("defaults:", "vmbr120: {range: 10.120.0.0/24}\ndefaults:"),
     );
     for name in ["root-password", "cluster-password", "base.qcow2"] {
         fs::remove_file(lab.path(name)).unwrap();
@@ -271,7 +261,7 @@ fn a_lab_of_retired_machines_seeds_none() {
     );
     // Its vote would be as many as the one peer's; a second VM's would be more.
     let text = lab.read("lab.yaml");
-    lab.write("lab.yaml", &format!("{text}  - name: vm43\n"));
+    lab.write("lab.yaml", format!("{text}  - name: vm43\n"));
     well(check(&lab));
     fs::remove_file(lab.path("vm42/retired")).unwrap();
     let done = check(&lab);
@@ -302,7 +292,7 @@ fn refuses_what_is_no_member_or_is_running() {
         .spawn()
         .unwrap();
     let pid = running.id();
-    lab.write("vm42/qemu.pid", &format!("{pid}\n"));
+    lab.write("vm42/qemu.pid", format!("{pid}\n"));
     let done = refusal(lab.imgbuild(&RETIRE));
     running.kill().unwrap();
     running.wait().unwrap();

@@ -1,13 +1,16 @@
 //! `imgbuild run` as a whole, with a program that stands in for QEMU and plays the guest.
 
-#![allow(clippy::unwrap_used)]
+mod accelerator;
+mod ended;
+mod interrupted;
+mod script;
+mod waiting;
 
-mod vm_folder;
-
+use crate::vm_folder::{CONFIGURED, LabFolder};
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixListener;
-use vm_folder::{CONFIGURED, LabFolder};
+use testkit::wait_for;
 
 const PANIC: &str = r#"
 console '[    0.000000] Linux version 6.12' '[    1.0] Kernel panic - not syncing: VFS'
@@ -359,7 +362,7 @@ fn a_machine_that_nobody_can_log_in_to_is_told() {
              or `root_password_file`\n",
         ),
     ] {
-        lab.write("lab.yaml", &text.replace(without, ""));
+        lab.write("lab.yaml", text.replace(without, ""));
         let seeded = lab.imgbuild(&["seed", "vm42"]);
         assert!(seeded.err.ends_with(warning), "{}", seeded.err);
         lab.seeded("vm42", CONFIGURED);
@@ -370,11 +373,9 @@ fn a_machine_that_nobody_can_log_in_to_is_told() {
         let pid = imgbuild::qemu::running(&lab.path("vm42")).unwrap();
         assert!(done.out.contains(&format!("\n  power off:  kill {pid} ")));
         lab.write("vm42/off", "");
-        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
-        while imgbuild::qemu::running(&lab.path("vm42")).is_some() {
-            assert!(std::time::Instant::now() < deadline);
-            std::thread::sleep(std::time::Duration::from_millis(50));
-        }
+        wait_for("its end", || {
+            imgbuild::qemu::running(&lab.path("vm42")).is_none()
+        });
         std::fs::remove_file(lab.path("vm42/off")).unwrap();
     }
 }

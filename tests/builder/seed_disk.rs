@@ -1,18 +1,10 @@
 //! `imgbuild seed` as a whole: the disk, the script, and what it refuses.
 
-#![allow(clippy::unwrap_used)]
-
-mod vm_folder;
-
-use firstboot::seed::{Ha, HaRule, NfsStorage, Proxmox, Retry};
+use crate::contract::{Ha, HaRule, NfsStorage, Proxmox, Retry};
+use crate::vm_folder::LabFolder;
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
-use vm_folder::LabFolder;
-
-fn mode(lab: &LabFolder, name: &str) -> u32 {
-    fs::metadata(lab.path(name)).unwrap().permissions().mode() & 0o7777
-}
+use testkit::{mode, set_mode};
 
 /// The same for every lab: no time, no folder and nothing random goes into it.
 const INSTANCE: &str = "vm42-";
@@ -35,34 +27,17 @@ fn makes_a_disk_that_the_guest_reads() {
         next,
         "next: imgbuild run vm42 (or, on the PC that is to run it: vm42/run.sh)\n"
     );
-    assert_eq!(mode(&lab, "vm42/seed.img"), 0o600);
-    assert_eq!(mode(&lab, "vm42/run.sh"), 0o755);
-    let image = fs::File::open(lab.path("vm42/seed.img")).unwrap();
-    assert_eq!(image.metadata().unwrap().len(), 1024 * 1024);
-    let seed = firstboot::media::read_fat(image, "seed.img".as_ref()).unwrap();
+    assert_eq!(mode(&lab.path("vm42/seed.img")), 0o600);
+    assert_eq!(mode(&lab.path("vm42/run.sh")), 0o755);
+    let image = fs::metadata(lab.path("vm42/seed.img")).unwrap();
+    assert_eq!(image.len(), 1024 * 1024);
+    let seed = lab.seed_of("vm42");
     assert_eq!(seed.meta_data.instance_id, id);
     assert_eq!(seed.hostname(), "vm42");
     // Nothing else is left behind.
-    let mut left: Vec<_> = fs::read_dir(lab.path("vm42"))
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .collect();
-    left.sort();
-    assert_eq!(left, ["run.sh", "seed.img"]);
-    assert!(!fs::read_dir(lab.path("")).unwrap().any(|entry| {
-        entry
-            .unwrap()
-            .file_name()
-            .to_string_lossy()
-            .starts_with(".seed")
-    }));
-}
-
-/// The Proxmox part of a machine's seed, as the guest reads it.
-fn proxmox(lab: &LabFolder, name: &str) -> Proxmox {
-    let image = fs::File::open(lab.path(name).join("seed.img")).unwrap();
-    let seed = firstboot::media::read_fat(image, "seed.img".as_ref()).unwrap();
-    seed.user_data.proxmox.unwrap()
+    assert_eq!(lab.names("vm42"), ["run.sh", "seed.img"]);
+    let around = lab.names("");
+    assert!(!around.iter().any(|name| name.starts_with(".seed")));
 }
 
 #[test]
@@ -85,12 +60,12 @@ fn what_the_lab_says_of_the_cluster_reaches_the_guest() {
     for (name, keys) in own {
         let line = format!("  - name: {name}\n");
         let text = lab.read("lab.yaml");
-        lab.write("lab.yaml", &text.replace(&line, &format!("{line}{keys}")));
+        lab.write("lab.yaml", text.replace(&line, &format!("{line}{keys}")));
     }
     let done = lab.imgbuild(&["seed", "--all"]);
     assert_eq!((done.code, done.err.as_str()), (Some(0), ""));
 
-    let found = proxmox(&lab, "vm41");
+    let found = lab.seed_of("vm41").user_data.proxmox.unwrap();
     let cluster = found.cluster.unwrap();
     assert_eq!(cluster.votes, Some(0));
     let retry = Retry {
@@ -132,7 +107,7 @@ fn what_the_lab_says_of_the_cluster_reaches_the_guest() {
     };
     assert_eq!(found.ha, ha(&["lab"]));
 
-    let found = proxmox(&lab, "vm42");
+    let found = lab.seed_of("vm42").user_data.proxmox.unwrap();
     let cluster = found.cluster.unwrap();
     assert_eq!(cluster.votes, Some(1));
     let retry = Retry {
@@ -146,7 +121,7 @@ fn what_the_lab_says_of_the_cluster_reaches_the_guest() {
     assert_eq!(found.ha, ha(&[]));
 
     // Without a cluster the storages stay, and HA has nothing to know.
-    let found = proxmox(&lab, "vm43");
+    let found = lab.seed_of("vm43").user_data.proxmox.unwrap();
     assert_eq!(
         found,
         Proxmox {
@@ -163,7 +138,7 @@ fn links_fingerprints_and_time_servers_reach_the_guest() {
     let fingerprint = |pair: &str| [pair; 32].join(":");
     lab.write(
         "peer",
-        &format!("sha256 Fingerprint={}\n", fingerprint("cd")),
+        format!("sha256 Fingerprint={}\n", fingerprint("cd")),
     );
     let own = format!(
         "  - name: vm42\n    ntp: []\n    cluster:\n      links: {{2: 192.168.122.42}}\n      \
@@ -183,8 +158,7 @@ fn links_fingerprints_and_time_servers_reach_the_guest() {
     assert_eq!((done.code, done.err.as_str()), (Some(0), ""));
 
     let seed = |name: &str| {
-        let image = fs::File::open(lab.path(name).join("seed.img")).unwrap();
-        let seed = firstboot::media::read_fat(image, "seed.img".as_ref()).unwrap();
+        let seed = lab.seed_of(name);
         let cluster = seed.cluster().unwrap().clone();
         (cluster, seed.user_data.ntp.map(|ntp| ntp.servers))
     };
@@ -207,7 +181,7 @@ fn links_fingerprints_and_time_servers_reach_the_guest() {
     assert_eq!(fingerprints, [both, vec![fingerprint("CD")]]);
 
     // One address is one link.
-    lab.write("lab.yaml", &text.replace("  - name: vm43\n", none));
+    lab.write("lab.yaml", text.replace("  - name: vm43\n", none));
     let done = lab.imgbuild(&["seed", "vm43"]);
     assert!(
         done.err
@@ -300,28 +274,26 @@ fn a_disk_that_others_could_read_is_made_again() {
     let lab = LabFolder::new(&["vm42"]);
     lab.imgbuild(&["seed", "vm42"]);
     let image = lab.path("vm42/seed.img");
-    fs::set_permissions(&image, fs::Permissions::from_mode(0o644)).unwrap();
+    set_mode(&image, 0o644);
     let done = lab.imgbuild(&["seed", "vm42"]);
     assert!(done.out.starts_with("vm42: made: "), "{}", done.out);
-    assert_eq!(mode(&lab, "vm42/seed.img"), 0o600);
+    assert_eq!(mode(&lab.path("vm42/seed.img")), 0o600);
 }
 
 #[test]
 fn modes_do_not_depend_on_the_umask() {
     for umask in ["000", "077"] {
         let lab = LabFolder::new(&["vm42"]);
-        let line = format!(
-            "umask {umask}; exec '{}' seed vm42",
-            env!("CARGO_BIN_EXE_imgbuild")
-        );
+        let program = crate::program();
+        let line = format!("umask {umask}; exec '{}' seed vm42", program.display());
         let output = lab
             .command("/bin/sh".as_ref(), &["-c", &line])
             .output()
             .unwrap();
         let done = lab.finished(output);
         assert_eq!(done.code, Some(0), "{}", done.err);
-        assert_eq!(mode(&lab, "vm42/seed.img"), 0o600);
-        assert_eq!(mode(&lab, "vm42/run.sh"), 0o755);
+        assert_eq!(mode(&lab.path("vm42/seed.img")), 0o600);
+        assert_eq!(mode(&lab.path("vm42/run.sh")), 0o755);
     }
 }
 

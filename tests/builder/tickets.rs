@@ -1,31 +1,19 @@
 //! `join: ticket`: `imgbuild seed` asks for the cluster's root password, once, and everything that
 //! can be wrong with it. `imgbuild peer`.
 
-#![allow(clippy::unwrap_used)]
-
-#[path = "tickets/files.rs"]
 mod files;
-#[path = "tickets/member.rs"]
 mod member;
-#[path = "tickets/peer.rs"]
 mod peer;
-#[path = "tickets/questions.rs"]
 mod questions;
-#[path = "tickets/strangers.rs"]
 mod strangers;
-#[path = "tickets/terminal.rs"]
 mod terminal;
-mod vm_folder;
-
-use firstboot::seed::{Cluster, Credential, Ticket};
+use crate::contract::{Cluster, Credential, Ticket};
+use crate::vm_folder::{Finished, LabFolder};
 use member::{Kind, Member, now};
 use std::fs;
 use std::io::Write;
-use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
 use std::process::Stdio;
 use terminal::Session;
-use vm_folder::{Finished, LabFolder};
 
 /// What no output may ever show.
 const PASSWORD: &str = "hunter2 hunter2";
@@ -64,7 +52,7 @@ fn lab(vms: &[&str], member: &Member) -> LabFolder {
 fn seed(lab: &LabFolder, words: &[&str], input: &str) -> Finished {
     let all = [&["seed"], words].concat();
     let mut child = lab
-        .command(Path::new(env!("CARGO_BIN_EXE_imgbuild")), &all)
+        .command(&crate::program(), &all)
         .env("PATH", "/usr/bin:/bin")
         .stdin(Stdio::piped())
         .spawn()
@@ -114,19 +102,13 @@ fn with_password(lab: &LabFolder) -> Finished {
 }
 
 fn cluster(lab: &LabFolder, name: &str) -> (String, Cluster) {
-    let image = fs::File::open(lab.path(name).join("seed.img")).unwrap();
-    let seed = firstboot::media::read_fat(image, "seed.img".as_ref()).unwrap();
+    let seed = lab.seed_of(name);
     let cluster = seed.cluster().unwrap().clone();
     (seed.meta_data.instance_id, cluster)
 }
 
 fn ticket(lab: &LabFolder, name: &str) -> Ticket {
     cluster(lab, name).1.credential.ticket().unwrap()
-}
-
-fn secret_file(lab: &LabFolder, name: &str, text: &str) {
-    lab.write(name, text);
-    fs::set_permissions(lab.path(name), fs::Permissions::from_mode(0o600)).unwrap();
 }
 
 /// The last line of a run, with the time as T.
@@ -190,7 +172,7 @@ fn a_new_ticket_makes_no_new_machine() {
     let first = with_password(&lab);
     assert_eq!((first.code, first.err.as_str()), (Some(0), ""));
     let (id, _) = cluster(&lab, "vm42");
-    secret_file(&lab, "ticket", &Kind::with(PASSWORD).ticket(60));
+    lab.secret("ticket", Kind::with(PASSWORD).ticket(60));
     let second = seed(&lab, &["vm42", "--ticket-file", "ticket"], "");
     assert_eq!(second.code, Some(0), "{}", second.err);
     assert_eq!(cluster(&lab, "vm42").0, id);
@@ -198,7 +180,7 @@ fn a_new_ticket_makes_no_new_machine() {
     let text = lab.read("lab.yaml");
     lab.write(
         "lab.yaml",
-        &text.replace("join: ticket", "password_file: root-password"),
+        text.replace("join: ticket", "password_file: root-password"),
     );
     let third = lab.imgbuild(&["seed", "vm42"]);
     assert_eq!(third.code, Some(0), "{}", third.err);
@@ -218,7 +200,7 @@ fn a_ticket_can_stay_as_it_is() {
         "imgbuild: error: --keep-ticket: no seed with a ticket is there for vm42\n  right: without \
          --keep-ticket for these\n"
     );
-    secret_file(&lab, "ticket", &Kind::with(PASSWORD).ticket(60));
+    lab.secret("ticket", Kind::with(PASSWORD).ticket(60));
     assert_eq!(
         seed(&lab, &["vm42", "--ticket-file", "ticket"], "").code,
         Some(0)
@@ -240,7 +222,7 @@ fn a_ticket_can_stay_as_it_is() {
     fs::write(&image, &used).unwrap();
     lab.write(
         "lab.yaml",
-        &lab.read("lab.yaml")
+        lab.read("lab.yaml")
             .replace("disk: 8G", "disk: 8G\n  timezone: Etc/UTC"),
     );
     let done = seed(&lab, &keep, "");

@@ -1,13 +1,13 @@
 //! A lab folder with a base that is no real image, and programs that stand in for QEMU's.
 
-#![allow(dead_code, clippy::unwrap_used)]
-
-use sha2::{Digest, Sha256};
+use crate::contract::{Seed, read_disk};
+use rustix::process::Signal;
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, symlink};
-use std::path::{Path, PathBuf};
+use std::ops::Deref;
+use std::os::unix::fs::symlink;
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
-use std::time::{Duration, Instant};
+use testkit::{Folder, kill, sha256, write_program};
 
 /// What run.sh may use besides QEMU, and setsid for imgbuild.
 const PROGRAMS: [&str; 11] = [
@@ -64,30 +64,31 @@ status '{"event":"verdict","result":"configured","name":"vm42","instance":"i","u
 "#;
 
 /// A temporary folder that is a lab; what runs in it is ended when it goes.
-pub struct LabFolder {
-    folder: tempfile::TempDir,
+pub struct LabFolder(Folder);
+
+impl Deref for LabFolder {
+    type Target = Folder;
+
+    fn deref(&self) -> &Folder {
+        &self.0
+    }
 }
 
 impl LabFolder {
     /// A lab of these machines in `example.org`, each with a root password.
     pub fn new(names: &[&str]) -> Self {
         // A blank in the path, because students have such folders.
-        let folder = tempfile::Builder::new()
-            .prefix("the lab ")
-            .tempdir()
-            .unwrap();
-        let lab = LabFolder { folder };
+        let lab = LabFolder(Folder::named("the lab "));
         lab.write("base.qcow2", "this stands in for an image\n");
         lab.write_manifest("this stands in for an image\n", 4 << 30);
-        lab.write("root-password", "geheim geheim\n");
-        fs::set_permissions(lab.path("root-password"), fs::Permissions::from_mode(0o600)).unwrap();
+        lab.secret("root-password", "geheim geheim\n");
         let vms: String = names
             .iter()
             .map(|name| format!("  - name: {name}\n"))
             .collect();
         lab.write(
             "lab.yaml",
-            &format!(
+            format!(
                 "domain: example.org\ndefaults:\n  disk: 8G\n  root_password_file: root-password\n  ssh_password: true\n\
                  vms:\n{vms}"
             ),
@@ -105,9 +106,7 @@ impl LabFolder {
 
     /// Gives the machines of the lab a cluster, with a password and more keys.
     pub fn with_cluster(&self, more: &str) {
-        self.write("cluster-password", "cluster geheim\n");
-        let mode = fs::Permissions::from_mode(0o600);
-        fs::set_permissions(self.path("cluster-password"), mode).unwrap();
+        self.secret("cluster-password", "cluster geheim\n");
         let text = self.read("lab.yaml");
         let fingerprint = vec!["AB"; 32].join(":");
         let cluster = format!(
@@ -116,23 +115,8 @@ impl LabFolder {
         );
         self.write(
             "lab.yaml",
-            &text.replace("vms:\n", &format!("{cluster}vms:\n")),
+            text.replace("vms:\n", &format!("{cluster}vms:\n")),
         );
-    }
-
-    /// A path inside.
-    pub fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    /// The text of a file inside.
-    pub fn read(&self, name: &str) -> String {
-        fs::read_to_string(self.path(name)).unwrap()
-    }
-
-    /// Writes a file inside.
-    pub fn write(&self, name: &str, text: &str) {
-        fs::write(self.path(name), text).unwrap();
     }
 
     /// The manifest that `imgbuild base` would write for a base of this content.
@@ -142,10 +126,7 @@ impl LabFolder {
 
     /// [`LabFolder::write_manifest`] for a base that is no text.
     pub fn write_manifest_of(&self, base: &[u8], virtual_bytes: u64) {
-        let sha256: String = Sha256::digest(base)
-            .iter()
-            .map(|b| format!("{b:02x}"))
-            .collect();
+        let sha256 = sha256(base);
         let manifest = format!(
             r#"{{"image": {{"sha256": "{sha256}", "bytes": {}, "virtual_bytes": {virtual_bytes}}},
                 "firstboot": {{"version": "{}"}}}}"#,
@@ -155,20 +136,10 @@ impl LabFolder {
         self.write("base.manifest.json", &manifest);
     }
 
-    /// Puts a program into the only folder of PATH.
-    pub fn program(&self, name: &str, text: &str) {
-        let file = self.path("bin").join(name);
-        let _ = fs::remove_file(&file);
-        fs::write(&file, text).unwrap();
-        fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).unwrap();
-    }
-
     /// Lets a program of this PC run under QEMU's name.
     pub fn symlink_as_qemu(&self, program: &str) {
-        let real = self.path("bin").join(program).canonicalize().unwrap();
-        let file = self.path("bin/qemu-system-x86_64");
-        fs::remove_file(&file).unwrap();
-        fs::copy(real, file).unwrap();
+        let real = fs::read(self.path("bin").join(program)).unwrap();
+        write_program(&self.path("bin/qemu-system-x86_64"), &real);
     }
 
     /// Takes a program away.
@@ -181,7 +152,7 @@ impl LabFolder {
         let mut command = Command::new(program);
         command
             .args(words)
-            .current_dir(self.folder.path())
+            .current_dir(self.path(""))
             .env_clear()
             .env("PATH", self.path("bin"))
             .env("XDG_STATE_HOME", self.path("state"))
@@ -193,8 +164,7 @@ impl LabFolder {
 
     /// Runs imgbuild.
     pub fn imgbuild(&self, words: &[&str]) -> Finished {
-        let program = Path::new(env!("CARGO_BIN_EXE_imgbuild"));
-        self.finish(self.command(program, words))
+        self.finish(self.command(&crate::program(), words))
     }
 
     /// Runs `imgbuild run vm42` with further words.
@@ -215,12 +185,7 @@ impl LabFolder {
 
     /// What a program printed, with LAB for the lab's folder.
     pub fn finished(&self, output: Output) -> Finished {
-        let real = self.folder.path().canonicalize().unwrap();
-        let text = |bytes: Vec<u8>| {
-            String::from_utf8(bytes)
-                .unwrap()
-                .replace(&real.display().to_string(), "LAB")
-        };
+        let text = |bytes| self.hide(&String::from_utf8(bytes).unwrap(), "LAB");
         Finished {
             code: output.status.code(),
             out: text(output.stdout),
@@ -231,13 +196,14 @@ impl LabFolder {
     /// Which files a machine's folder has, without those of the stand-in.
     pub fn files(&self, name: &str) -> Vec<String> {
         let ours = ["fake.log", "qemu.args", "scenario", "qemu.pid"];
-        let mut names: Vec<String> = fs::read_dir(self.path(name))
-            .unwrap()
-            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-            .filter(|name| !ours.contains(&name.as_str()))
-            .collect();
-        names.sort();
+        let mut names = self.names(name);
+        names.retain(|name| !ours.contains(&name.as_str()));
         names
+    }
+
+    /// What the guest reads from a machine's seed disk.
+    pub fn seed_of(&self, name: &str) -> Seed {
+        read_disk(&self.path(&format!("{name}/seed.img")))
     }
 
     /// Seeds a machine whose PC has no KVM, and lets its guest do this.
@@ -257,28 +223,16 @@ impl LabFolder {
         let file = format!("{name}/run.sh");
         let text = self.read(&file);
         assert!(text.contains(old), "{old}");
-        self.write(&file, &text.replace(old, new));
-    }
-}
-
-/// Waits for something that another process does; a test that waits in vain fails.
-pub fn wait_for(what: &str, mut ready: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(60);
-    while !ready() {
-        assert!(Instant::now() < deadline, "in vain: {what}");
-        std::thread::sleep(Duration::from_millis(20));
+        write_program(&self.path(&file), text.replace(old, new).as_bytes());
     }
 }
 
 impl Drop for LabFolder {
     /// Ends the stand-ins that a test leaves running.
     fn drop(&mut self) {
-        for entry in fs::read_dir(self.folder.path()).unwrap().flatten() {
-            let Some(pid) = imgbuild::qemu::running(&entry.path()) else {
-                continue;
-            };
-            if let Some(pid) = rustix::process::Pid::from_raw(pid as i32) {
-                let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+        for entry in fs::read_dir(self.path("")).unwrap().flatten() {
+            if let Some(pid) = imgbuild::qemu::running(&entry.path()) {
+                kill(pid, Signal::KILL);
             }
         }
     }

@@ -5,21 +5,11 @@
 //! which the programs run as if alone on a machine. Takes minutes, so `scripts/test` runs it,
 //! and not every `cargo test`.
 
-#![allow(clippy::unwrap_used)]
-
-#[path = "joining/after.rs"]
 mod after;
-#[path = "joining/lab.rs"]
 mod lab;
-#[path = "joining/members.rs"]
 mod members;
-#[path = "joining/node.rs"]
 mod node;
-#[path = "joining/refused.rs"]
 mod refused;
-#[path = "joining/rows.rs"]
 mod rows;
-#[path = "joining/tickets.rs"]
 mod tickets;
-#[path = "joining/twenty.rs"]
 mod twenty;

@@ -2,26 +2,12 @@
 //!
 //! A case is a folder with the three documents and `expected.txt`: the parsed seed as
 //! `Debug` prints it, or the exact text of the error. `UPDATE_GOLDEN=1` rewrites those.
-#![allow(clippy::unwrap_used)]
-
-#[path = "seed/written.rs"]
 mod written;
 
-use firstboot::media::read_folder;
-use firstboot::seed::{PasswordKind, Seed, SeedError, parse};
+use crate::contract::{PasswordKind, Seed, SeedError, parse, read_folder};
 use std::fs;
-use std::path::{Path, PathBuf};
-
-fn cases(kind: &str) -> Vec<PathBuf> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/cases/seed");
-    let mut cases: Vec<PathBuf> = fs::read_dir(root.join(kind))
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .collect();
-    cases.sort();
-    assert!(cases.len() >= 5, "only {} cases in {kind}", cases.len());
-    cases
-}
+use std::path::Path;
+use testkit::expect_file;
 
 fn parse_case(case: &Path) -> Result<Seed, SeedError> {
     let read = |name: &str| fs::read_to_string(case.join(name));
@@ -33,47 +19,28 @@ fn parse_case(case: &Path) -> Result<Seed, SeedError> {
     )
 }
 
-/// Compares with `expected.txt`, or rewrites it; gives back whether they are the same.
-fn compare(case: &Path, got: &str) -> bool {
-    let file = case.join("expected.txt");
-    if std::env::var_os("UPDATE_GOLDEN").is_some_and(|v| v == "1") {
-        fs::write(&file, got).unwrap();
-        return true;
-    }
-    let expected = fs::read_to_string(&file).unwrap_or_default();
-    if got != expected {
-        println!(
-            "{}:\n--- expected\n{expected}\n--- got\n{got}",
-            file.display()
-        );
-    }
-    got == expected
+mod good_seeds {
+    testkit::cases!("seed/good/*/", super::is_read);
 }
 
-#[test]
-fn good_seeds_are_read() {
-    let mut same = true;
-    for case in cases("good") {
-        let seed = parse_case(&case).unwrap_or_else(|e| panic!("{}:\n{e}", case.display()));
-        let names = format!("hostname: {}\nfqdn: {:?}\n", seed.hostname(), seed.fqdn());
-        same &= compare(&case, &format!("{names}{seed:#?}\n"));
-        assert_eq!(read_folder(&case).unwrap(), seed, "{}", case.display());
-    }
-    assert!(same, "some cases differ, see above");
+fn is_read(case: &Path) {
+    let seed = parse_case(case).unwrap_or_else(|e| panic!("{}:\n{e}", case.display()));
+    let names = format!("hostname: {}\nfqdn: {:?}\n", seed.hostname(), seed.fqdn());
+    expect_file(&case.join("expected.txt"), &format!("{names}{seed:#?}\n"));
+    assert_eq!(read_folder(case).unwrap(), seed, "{}", case.display());
 }
 
-#[test]
-fn bad_seeds_are_refused_with_every_problem() {
-    let mut same = true;
-    for case in cases("bad") {
-        let error = match parse_case(&case) {
-            Ok(seed) => panic!("{} was accepted: {seed:#?}", case.display()),
-            Err(error) => error,
-        };
-        assert!(!error.problems.is_empty());
-        same &= compare(&case, &format!("{error}\n"));
-    }
-    assert!(same, "some cases differ, see above");
+mod bad_seeds {
+    testkit::cases!("seed/bad/*/", super::is_refused_with_every_problem);
+}
+
+fn is_refused_with_every_problem(case: &Path) {
+    let error = match parse_case(case) {
+        Ok(seed) => panic!("{} was accepted: {seed:#?}", case.display()),
+        Err(error) => error,
+    };
+    assert!(!error.problems.is_empty());
+    expect_file(&case.join("expected.txt"), &format!("{error}\n"));
 }
 
 /// The golden files do not show passwords, so they are looked at here.

@@ -1,9 +1,8 @@
 //! The units: the traps of a join under systemd stay avoided.
-#![allow(clippy::unwrap_used)]
-
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
+use testkit::house;
 
 const UNITS: [&str; 4] = [
     "firstboot-local",
@@ -13,7 +12,7 @@ const UNITS: [&str; 4] = [
 ];
 
 fn template(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../templates/{name}.service"))
+    house(&format!("templates/{name}.service"))
 }
 
 /// All words that a unit gives for a key, over several lines.
@@ -85,8 +84,7 @@ WantedBy=multi-user.target
 ";
 
 fn drop_in() -> String {
-    let file = "../templates/openvpn-instance.conf";
-    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(file)).unwrap()
+    fs::read_to_string(house("templates/openvpn-instance.conf")).unwrap()
 }
 
 /// What a tunnel carries begins after it and ends before it; no login prompt waits for it.
@@ -256,7 +254,7 @@ fn systemd_accepts_them() {
     for name in UNITS {
         let text = fs::read_to_string(template(name)).unwrap();
         // The binary lies elsewhere on this machine.
-        let text = text.replace("/usr/sbin/firstboot", env!("CARGO_BIN_EXE_firstboot"));
+        let text = text.replace("/usr/sbin/firstboot", crate::program().to_str().unwrap());
         let file = folder.path().join(format!("{name}.service"));
         fs::write(&file, text).unwrap();
         files.push(file);

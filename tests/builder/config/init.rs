@@ -1,9 +1,9 @@
 //! `imgbuild init`, and that what it writes is good.
 
-use super::{SECRET, cases, imgbuild, mode, set_mode, sorted, stderr, stdout};
+use super::{SECRET, imgbuild, stderr, stdout};
 use std::fs;
-use std::path::PathBuf;
 use tempfile::TempDir;
+use testkit::{house, mode, names, set_mode};
 
 #[test]
 fn what_init_writes_checks_clean() {
@@ -20,10 +20,7 @@ fn what_init_writes_checks_clean() {
     );
     assert_eq!(mode(&folder.path().join("secrets")), 0o700);
     assert_eq!(mode(&folder.path().join("secrets/README")), 0o600);
-    let mut left: Vec<_> = sorted(folder.path());
-    left.iter_mut()
-        .for_each(|p| *p = p.file_name().unwrap().into());
-    assert_eq!(left, ["images", "lab.yaml", "secrets"].map(PathBuf::from));
+    assert_eq!(names(folder.path()), ["images", "lab.yaml", "secrets"]);
     let output = imgbuild(folder.path(), &["check"]);
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
     assert!(stdout(&output).contains("\nvm42  -     192.168.122.42  -"));
@@ -110,7 +107,7 @@ fn the_commented_parts_of_the_template_are_good() {
     fs::write(&lab, text).unwrap();
     let secrets = folder.path().join("my lab/secrets");
     fs::create_dir(secrets.join("vpn")).unwrap();
-    let good = cases("openvpn").join("01-bridged-inline.conf");
+    let good = house("tests/cases/openvpn/01-bridged-inline.conf");
     fs::copy(good, secrets.join("vpn/vm42.ovpn")).unwrap();
     set_mode(&secrets.join("vpn/vm42.ovpn"), 0o600);
     for file in ["root-password", "cluster-password"] {
@@ -176,5 +173,5 @@ fn init_takes_back_what_it_made_when_it_fails() {
         "imgbuild: error: cannot write a lab into .: cannot make ./secrets: \
          File exists (os error 17)\n"
     );
-    assert_eq!(sorted(folder.path()), [folder.path().join("secrets")]);
+    assert_eq!(names(folder.path()), ["secrets"]);
 }

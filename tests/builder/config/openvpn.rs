@@ -1,14 +1,20 @@
 //! Each kind of OpenVPN configuration that people have, and what `imgbuild check` says of it.
 
-use super::{cases, compare, copy, imgbuild, mode, set_mode, sorted, stderr, stdout};
+use super::{copy, imgbuild, stderr, stdout};
+use crate::contract::{UserData, parse};
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Output;
 use tempfile::TempDir;
+use testkit::{expect_file, house, mode, set_mode};
 
 /// Somebody can log in, so that nothing is said of that.
 const KEY: &str = "ssh-ed25519 \
                    AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f me@example.org";
+
+fn cases(name: &str) -> PathBuf {
+    house("tests/cases/openvpn").join(name)
+}
 
 /// A lab whose VMs are named, with these keys in `openvpn`.
 fn lab(folder: &Path, vms: &[&str], keys: &str) {
@@ -35,38 +41,30 @@ fn words(output: &Output) -> String {
     }
 }
 
-#[test]
-fn kinds_of_configurations() {
-    let mut failures = Vec::new();
-    for case in sorted(&cases("openvpn")) {
-        if case.extension().is_none_or(|e| e != "conf") {
-            continue;
-        }
-        let folder = TempDir::new().unwrap();
-        copy(&cases("openvpn/files"), &folder.path().join("files"));
-        set_mode(&folder.path().join("files/open.key"), 0o644);
-        set_mode(&folder.path().join("files/ca.crt"), 0o644);
-        let config = folder.path().join("vm42.ovpn");
-        fs::write(&config, fs::read(&case).unwrap()).unwrap();
-        set_mode(&config, 0o600);
-        let keys = fs::read_to_string(case.with_extension("keys")).unwrap_or_default();
-        let keys = match keys.trim() {
-            "" => "config: vm42.ovpn".to_owned(),
-            keys => format!("config: vm42.ovpn, {keys}"),
-        };
-        lab(folder.path(), &["vm42"], &keys);
-        let said = words(&imgbuild(folder.path(), &["check"]));
-        failures.extend(compare(&case.with_extension("txt"), &said));
-    }
-    assert!(failures.is_empty(), "{}", failures.join("\n"));
+mod kinds {
+    testkit::cases!("openvpn/*.conf", super::kind_of_configuration);
 }
 
-/// The good ones, in a folder that can be seeded from.
+fn kind_of_configuration(case: &Path) {
+    let folder = with_config(case.file_name().unwrap().to_str().unwrap());
+    set_mode(&folder.path().join("files/open.key"), 0o644);
+    set_mode(&folder.path().join("files/ca.crt"), 0o644);
+    let keys = fs::read_to_string(case.with_extension("keys")).unwrap_or_default();
+    let keys = match keys.trim() {
+        "" => "config: vm42.ovpn".to_owned(),
+        keys => format!("config: vm42.ovpn, {keys}"),
+    };
+    lab(folder.path(), &["vm42"], &keys);
+    let said = words(&imgbuild(folder.path(), &["check"]));
+    expect_file(&case.with_extension("txt"), &said);
+}
+
+/// One of them, in a folder that can be seeded from.
 fn with_config(name: &str) -> TempDir {
     let folder = TempDir::new().unwrap();
-    copy(&cases("openvpn/files"), &folder.path().join("files"));
+    copy(&cases("files"), &folder.path().join("files"));
     let config = folder.path().join("vm42.ovpn");
-    fs::copy(cases("openvpn").join(name), &config).unwrap();
+    fs::copy(cases(name), &config).unwrap();
     set_mode(&config, 0o600);
     folder
 }
@@ -177,15 +175,15 @@ fn the_guest_reads_what_the_lab_has() {
         lab(folder.path(), &["vm42"], keys);
         let lab = imgbuild::lab::Lab::load(&folder.path().join("lab.yaml")).unwrap();
         let instance = lab.vms[0].openvpn.as_ref().unwrap().read(true).unwrap();
-        let text = fs::read_to_string(cases("openvpn").join(case)).unwrap();
+        let text = fs::read_to_string(cases(case)).unwrap();
         assert_eq!(instance.config.reveal(), text);
         let login = instance.user_pass.as_ref().map(|login| login.reveal());
         let is_given = keys.contains("login");
         assert_eq!(login, is_given.then_some("vm42\nhunter2"));
-        let mut user_data = firstboot::seed::UserData::default();
+        let mut user_data = UserData::default();
         user_data.openvpn.insert("vpn".into(), instance.clone());
         let document = user_data.to_document().unwrap();
-        let seed = firstboot::seed::parse("instance-id: i\n", &document, None).unwrap();
+        let seed = parse("instance-id: i\n", &document, None).unwrap();
         assert_eq!(seed.user_data.openvpn["vpn"], instance);
     }
 }

@@ -1,44 +1,25 @@
 //! firstboot in real boots that do not go well: no seed, a seed that it refuses, a step that
 //! fails, a cut of the power, a seed that somebody else's tool made; and what sets each right.
-//!
-//! Two machines at a time. Needs a mirror and QEMU, so `scripts/test` runs it.
 
-#![allow(clippy::unwrap_used)]
-
-#[path = "whole_way/guest.rs"]
-#[allow(dead_code)]
-mod guest;
-#[path = "whole_way/lab.rs"]
-#[allow(dead_code)]
-mod lab;
-#[path = "boots/seeds.rs"]
 mod seeds;
 
-use guest::{Guest, Root};
-use lab::{Lab, PASSWORD};
+use super::guest::{Guest, Root};
+use super::lab::{self, Lab, PASSWORD};
 use rustix::process::Signal;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use testkit::{free_port, wait_up_to};
 
 /// How long one thing may take on a machine with much else to do.
 const PATIENCE: Duration = Duration::from_secs(300);
 
-#[test]
-#[ignore = "boots virtual machines; scripts/test runs it"]
-fn what_goes_wrong_is_said_and_set_right() {
-    let lab = Lab::new(
-        &Path::new(env!("CARGO_TARGET_TMPDIR")).join("boots"),
-        "trixie",
-    );
-    lab_yaml(&lab, "Nowhere/City");
-    lab.imgbuild(&["base", "--source", "mirror"]);
-    lab.imgbuild(&["seed", "--all"]);
-    std::thread::scope(|scope| {
-        scope.spawn(|| from_no_seed_to_a_larger_disk(&lab));
-        scope.spawn(|| from_a_refused_seed_over_a_cut_to_another_name(&lab));
-    });
+/// A lab with the two machines of which one is booted, seeded.
+fn lab(name: &str, timezone: &str) -> Lab {
+    let lab = Lab::new(&format!("boots-{name}"), "trixie");
+    lab_yaml(&lab, timezone);
+    lab.imgbuild(&["seed", name]);
+    lab
 }
 
 fn lab_yaml(lab: &Lab, timezone: &str) {
@@ -61,10 +42,10 @@ vms:
     fs::write(lab.folder.join("lab.yaml"), text).unwrap();
 }
 
-/// Boots to the verdict, which must be a failure; what imgbuild says.
-fn fails(lab: &Lab, name: &str, port: u16) -> String {
+/// Boots to the verdict; what imgbuild says.
+fn boots(lab: &Lab, name: &str, port: u16, code: i32) -> String {
     let rule = format!("tcp:127.0.0.1:{port}-:22");
-    let (code, text) = lab.imgbuild_says(&[
+    let (ended, text) = lab.imgbuild_says(&[
         "run",
         name,
         "--user-net",
@@ -73,36 +54,26 @@ fn fails(lab: &Lab, name: &str, port: u16) -> String {
         "--forward",
         &rule,
     ]);
-    assert_eq!(code, Some(1), "{text}");
+    assert_eq!(ended, Some(code), "{text}");
     text
 }
 
-fn configured(lab: &Lab, name: &str, called: &str, port: u16) -> String {
-    let rule = format!("tcp:127.0.0.1:{port}-:22");
-    let text = lab.imgbuild(&[
-        "run",
-        name,
-        "--user-net",
-        "--timeout",
-        "600",
-        "--forward",
-        &rule,
-    ]);
+fn fails(lab: &Lab, name: &str, port: u16) -> String {
+    boots(lab, name, port, 1)
+}
+
+fn configured(lab: &Lab, name: &str, called: &str, port: u16) {
+    let text = boots(lab, name, port, 0);
     let console = lab.read(&format!("{name}/console.log"));
     let said = format!("firstboot: {called} is configured");
     assert!(
         text.contains("is configured") && console.contains(&said),
         "{text}"
     );
-    text
 }
 
-fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let start = Instant::now();
-    while !is_so() {
-        assert!(start.elapsed() < PATIENCE, "{what}: never");
-        std::thread::sleep(Duration::from_millis(200));
-    }
+fn wait_until(what: &str, is_so: impl FnMut() -> bool) {
+    wait_up_to(PATIENCE, what, is_so);
 }
 
 fn login_comes_up(lab: &Lab, name: &str) {
@@ -118,8 +89,11 @@ fn cut_power(lab: &Lab, name: &str) {
     });
 }
 
-fn from_no_seed_to_a_larger_disk(lab: &Lab) {
-    let (name, port) = ("vm51", lab::free_port());
+#[test]
+#[ignore = "boots a virtual machine; scripts/test runs it"]
+fn from_no_seed_over_a_failed_step_to_a_larger_disk() {
+    let (name, port) = ("vm51", free_port());
+    let lab = &lab(name, "Nowhere/City");
     let guest = Guest {
         lab,
         name,
@@ -195,8 +169,11 @@ fn from_no_seed_to_a_larger_disk(lab: &Lab) {
     assert!(bytes < 40_000_000, "{bytes}");
 }
 
-fn from_a_refused_seed_over_a_cut_to_another_name(lab: &Lab) {
-    let (name, port) = ("vm52", lab::free_port());
+#[test]
+#[ignore = "boots a virtual machine; scripts/test runs it"]
+fn from_a_refused_seed_over_a_cut_to_another_name() {
+    let (name, port) = ("vm52", free_port());
+    let lab = &lab(name, "Europe/Paris");
     let guest = Guest {
         lab,
         name,

@@ -3,36 +3,29 @@
 //! `scripts/test --installer`. Half an hour in software emulation, so `.ci/run` does without it
 //! and says when the committed record of it is older than its sources.
 
-#![allow(clippy::unwrap_used)]
-
-#[path = "installer/compare.rs"]
 mod compare;
-#[path = "disc.rs"]
-mod disc;
-#[path = "whole_way/lab.rs"]
-#[allow(dead_code)]
-mod lab;
 
-use lab::stand_in::StandIn;
+use super::disc::disc;
+use super::stand_in::StandIn;
 
 use std::fs;
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use testkit::{house, set_mode};
 
 /// A lab with one machine.
 struct Lab(PathBuf);
 
 impl Lab {
     fn new(folder: PathBuf, key: &str, definition: &str) -> Lab {
-        let _ = fs::remove_dir_all(&folder);
         fs::create_dir_all(folder.join("images")).unwrap();
         fs::write(folder.join("images/base.yaml"), definition).unwrap();
         let secrets = folder.join("secrets");
         fs::DirBuilder::new().mode(0o700).create(&secrets).unwrap();
         let password = secrets.join("root-password");
         fs::write(&password, "Korrekt-Pferd-Batterie\n").unwrap();
-        fs::set_permissions(&password, fs::Permissions::from_mode(0o600)).unwrap();
+        set_mode(&password, 0o600);
         fs::write(
             folder.join("lab.yaml"),
             format!(
@@ -55,7 +48,7 @@ vms:
     /// Runs imgbuild, shows its progress as it comes, and returns its standard output.
     fn imgbuild(&self, words: &[&str]) -> String {
         println!("$ imgbuild {}", words.join(" "));
-        let output = Command::new(env!("CARGO_BIN_EXE_imgbuild"))
+        let output = Command::new(crate::program())
             .args(words)
             .current_dir(&self.0)
             .stdin(Stdio::null())
@@ -74,7 +67,7 @@ const KEY: &str =
     "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ6m1VnTP4q7N2Y2cVtq0k6mJ3kXQz3vSx5m0w8d1c2b test";
 
 fn record(words: &[&str]) -> String {
-    let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/netinst/record");
+    let program = house("tests/netinst/record");
     let output = Command::new(program).args(words).output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let err = String::from_utf8_lossy(&output.stderr);
@@ -86,9 +79,8 @@ fn record(words: &[&str]) -> String {
 #[ignore = "a whole installation; scripts/test --installer runs it"]
 fn the_installer_makes_what_the_mirror_source_makes() {
     let sources = record(&["digest"]);
-    let iso = disc::disc();
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("installer");
-    let _ = fs::remove_dir_all(&folder);
+    let iso = disc();
+    let folder = super::folder("installer");
     let stand_in = StandIn::new(&folder.join("repository"), "trixie");
     // In the installer's machine this PC has another address.
     let [inside, here] = ["10.0.2.2", "127.0.0.1"].map(|host| stand_in.definition(host, &[]));

@@ -4,22 +4,17 @@
 //! Needs a mirror and QEMU and takes some minutes in emulation, so `scripts/test` runs it. A
 //! whole installation is `scripts/test --installer`.
 
-#![allow(clippy::unwrap_used)]
-
-#[path = "disc.rs"]
-mod disc;
-
+use super::disc::disc;
+use rustix::process::Signal;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use testkit::{kill, names};
 
 /// An empty folder with a definition.
 fn place(name: &str) -> PathBuf {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR"))
-        .join("netinst-boot")
-        .join(name);
-    let _ = fs::remove_dir_all(&folder);
+    let folder = super::folder(name);
     fs::create_dir_all(folder.join("images")).unwrap();
     let definition = "release: trixie\ndisk: 4G\nproxmox: false\npackages: [vim]\n";
     fs::write(folder.join("images/base.yaml"), definition).unwrap();
@@ -27,10 +22,10 @@ fn place(name: &str) -> PathBuf {
     folder
 }
 
-fn start(folder: &Path, iso: &Path, words: &[&str]) -> Child {
-    Command::new(env!("CARGO_BIN_EXE_imgbuild"))
+fn start(folder: &Path, words: &[&str]) -> Child {
+    Command::new(crate::program())
         .args(["base", "--output", "out", "--iso"])
-        .arg(iso)
+        .arg(disc())
         .args(words)
         .current_dir(folder)
         .stdin(Stdio::null())
@@ -48,28 +43,11 @@ fn lines(child: &mut Child, name: &str) -> impl Iterator<Item = String> + use<> 
         .inspect(move |line| println!("{name}: {line}"))
 }
 
-fn results(folder: &Path) -> Vec<String> {
-    let entries = fs::read_dir(folder.join("out")).unwrap();
-    let mut names: Vec<String> = entries
-        .map(|e| e.unwrap().file_name().into_string().unwrap())
-        .collect();
-    names.sort();
-    names
-}
-
 #[test]
 #[ignore = "boots the installer; scripts/test runs it"]
-fn the_installer_takes_disc_and_answers_and_stops_at_a_question() {
-    let iso = disc::disc();
-    std::thread::scope(|scope| {
-        scope.spawn(|| it_partitions_by_the_answers(&iso));
-        scope.spawn(|| a_mirror_that_is_not_there_is_a_question(&iso));
-    });
-}
-
-fn it_partitions_by_the_answers(iso: &Path) {
-    let folder = place("partitions");
-    let mut child = start(&folder, iso, &[]);
+fn the_installer_takes_disc_and_answers_and_partitions() {
+    let folder = place("netinst-partitions");
+    let mut child = start(&folder, &[]);
     let mut lines = lines(&mut child, "partitions");
     let mut stages = Vec::new();
     for line in lines.by_ref() {
@@ -92,25 +70,23 @@ fn it_partitions_by_the_answers(iso: &Path) {
             "partitioning"
         ]
     );
-    rustix::process::kill_process(
-        rustix::process::Pid::from_child(&child),
-        rustix::process::Signal::INT,
-    )
-    .unwrap();
+    kill(child.id(), Signal::INT);
     let last = lines.last().unwrap();
     assert_eq!(
         last,
         "imgbuild: error: interrupted; nothing half made was left behind"
     );
     assert_eq!(child.wait().unwrap().code(), Some(130));
-    assert_eq!(results(&folder), [] as [&str; 0]);
+    assert_eq!(names(&folder.join("out")), [""; 0]);
 }
 
-fn a_mirror_that_is_not_there_is_a_question(iso: &Path) {
-    let folder = place("no-mirror");
+#[test]
+#[ignore = "boots the installer; scripts/test runs it"]
+fn a_mirror_that_is_not_there_is_a_question() {
+    let folder = place("netinst-no-mirror");
     // This PC, as QEMU's user-mode network shows it, and a port that nobody listens on.
     let mirror = "http://10.0.2.2:9/debian";
-    let mut child = start(&folder, iso, &["--mirror", mirror]);
+    let mut child = start(&folder, &["--mirror", mirror]);
     let all: Vec<String> = lines(&mut child, "no-mirror").collect();
     assert_eq!(child.wait().unwrap().code(), Some(1));
     let at = all
@@ -134,5 +110,8 @@ fn a_mirror_that_is_not_there_is_a_question(iso: &Path) {
         "{:#?}",
         &all[at..]
     );
-    assert_eq!(results(&folder), ["base.console.log", "base.installer.log"]);
+    assert_eq!(
+        names(&folder.join("out")),
+        ["base.console.log", "base.installer.log"]
+    );
 }

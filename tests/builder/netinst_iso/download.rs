@@ -1,10 +1,10 @@
 //! A pinned address: downloaded once, resumed after a break, verified before every use.
 
-use super::place::{Place, disc, sha256, was_read};
-use super::server::{Server, Way};
+use super::place::{Place, disc, was_read};
+use rustix::process::Signal;
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
-use std::process::Stdio;
+use testkit::http::{Server, Way};
+use testkit::{kill, sha256, wait_for, write_program};
 
 const PATH: &str = "/iso/debian-13.2.0-amd64-netinst.iso";
 
@@ -206,51 +206,42 @@ fn the_definitions_proxy_is_used() {
 #[test]
 fn a_missing_curl_is_named_with_its_package() {
     let scene = Scene::new();
-    let bin = scene.place.path().join("bin");
-    fs::create_dir(&bin).unwrap();
     for program in ["qemu-system-x86_64", "qemu-img"] {
-        fs::copy("/bin/true", bin.join(program)).unwrap();
+        scene.place.stands_in(program, "");
     }
     // Without apt-get, it is the one that knows where the security updates are.
-    let addresses = "'http://images.invalid/debian' 'http://images.invalid/debian-security'\n";
-    let mmdebstrap = bin.join("mmdebstrap");
-    fs::write(&mmdebstrap, addresses).unwrap();
-    fs::set_permissions(&mmdebstrap, fs::Permissions::from_mode(0o755)).unwrap();
+    let addresses = b"'http://images.invalid/debian' 'http://images.invalid/debian-security'\n";
+    let bin = scene.place.path("bin");
+    write_program(&bin.join("mmdebstrap"), addresses);
     let mut command = scene.place.command(&[]);
-    let output = command.env("PATH", &bin).output().unwrap();
-    let said = String::from_utf8(output.stderr).unwrap();
+    let done = scene
+        .place
+        .done(&command.env("PATH", &bin).output().unwrap());
     let last = format!(
         "imgbuild: error: cannot download {}: curl is not installed. On Debian: sudo apt install \
          curl\n",
         scene.server.url(PATH)
     );
-    assert!(said.ends_with(&last), "{said}");
+    assert!(done.err.ends_with(&last), "{}", done.err);
 }
 
 #[test]
 fn what_had_come_before_ctrl_c_is_kept() {
     let scene = Scene::new();
     scene.server.next(PATH, &[Way::Stuck(150_000)]);
-    let mut command = scene.place.command(&[]);
-    let child = command.stderr(Stdio::piped()).spawn().unwrap();
+    let child = scene.place.command(&[]).spawn().unwrap();
     let come = || fs::metadata(scene.part()).map_or(0, |m| m.len());
-    while come() == 0 {
-        std::thread::sleep(std::time::Duration::from_millis(20));
-    }
-    let pid = rustix::process::Pid::from_child(&child);
-    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
-    let output = child.wait_with_output().unwrap();
-    assert_eq!(output.status.code(), Some(130));
-    let said = scene
-        .place
-        .named(&String::from_utf8(output.stderr).unwrap());
+    wait_for("the first bytes", || come() > 0);
+    kill(child.id(), Signal::INT);
+    let done = scene.place.done(&child.wait_with_output().unwrap());
+    assert_eq!(done.code, Some(130));
     let megabytes = come() as f64 / 1e6;
     let last = format!(
         "imgbuild: error: interrupted; the {megabytes:.1} MB that had come are kept for the next \
          time: HERE/cache/imgbuild/{}.part\n",
         scene.name()
     );
-    assert!(said.ends_with(&last), "{said}");
+    assert!(done.err.ends_with(&last), "{}", done.err);
     assert_eq!(scene.place.cached(), [scene.name() + ".part"]);
     scene.server.requests();
     let from = come();

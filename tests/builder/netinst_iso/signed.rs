@@ -1,16 +1,17 @@
 //! Debian's own way: a list of digests, and the signature of a key that is trusted.
 
-use super::place::{Place, disc, sha256, was_read};
-use super::server::{Server, Way};
+use super::place::{Place, disc, was_read};
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
+use testkit::http::{Server, Way};
+use testkit::{Folder, must, sha256};
 
 const CURRENT: &str = "/debian-cd/current/amd64/iso-cd";
 const OLD: &str = "/cdimage/archive/latest-oldstable/amd64/iso-cd";
 
-/// A key of its own for each test, in a short path: the agent's socket is in it.
-struct Key(tempfile::TempDir);
+/// A key of its own for each test.
+struct Key(Folder);
 
 impl Key {
     fn new() -> Key {
@@ -23,8 +24,8 @@ impl Key {
     }
 
     fn at(time: &[&str]) -> Key {
-        let key = Key(tempfile::tempdir_in("/tmp").unwrap());
-        fs::write(key.0.path().join("time"), time.join("\n")).unwrap();
+        let key = Key(Folder::new());
+        key.0.write("time", time.join("\n"));
         let id = "Disc signing key <discs@example.org>";
         let expiry = if time.is_empty() { "never" } else { "1y" };
         key.gpg(&[
@@ -40,17 +41,13 @@ impl Key {
     }
 
     fn gpg(&self, words: &[&str]) {
-        let time = fs::read_to_string(self.0.path().join("time")).unwrap();
-        let output = Command::new("gpg")
-            .args(["--batch", "--quiet", "--yes", "--homedir"])
-            .arg(self.0.path())
-            .args(time.lines())
-            .args(words)
-            .stdin(Stdio::null())
-            .output()
-            .unwrap();
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{words:?}: {said}");
+        must(
+            Command::new("gpg")
+                .args(["--batch", "--quiet", "--yes", "--homedir"])
+                .arg(self.0.path(""))
+                .args(self.0.read("time").lines())
+                .args(words),
+        );
     }
 
     fn export(&self, to: &Path) {
@@ -58,17 +55,17 @@ impl Key {
     }
 
     fn sign(&self, text: &str) -> Vec<u8> {
-        let file = self.0.path().join("SHA256SUMS");
-        fs::write(&file, text).unwrap();
+        self.0.write("SHA256SUMS", text);
+        let file = self.0.path("SHA256SUMS");
         self.gpg(&["--armor", "--detach-sign", file.to_str().unwrap()]);
-        fs::read(self.0.path().join("SHA256SUMS.asc")).unwrap()
+        fs::read(self.0.path("SHA256SUMS.asc")).unwrap()
     }
 }
 
 impl Drop for Key {
     fn drop(&mut self) {
         let mut end = Command::new("gpgconf");
-        end.arg("--homedir").arg(self.0.path());
+        end.arg("--homedir").arg(self.0.path(""));
         let _ = end.args(["--kill", "gpg-agent"]).status();
     }
 }
@@ -89,7 +86,7 @@ impl Scene {
     fn with(key: Key) -> Scene {
         let (server, iso) = (Server::new(), disc());
         let place = Place::new(&netinst(&server, "latest"));
-        key.export(&place.path().join("keys.gpg"));
+        key.export(&place.path("keys.gpg"));
         Scene {
             place,
             server,
@@ -271,7 +268,7 @@ fn a_list_that_was_changed_is_refused() {
 fn a_list_that_another_has_signed_is_refused() {
     let scene = Scene::new();
     scene.publish(CURRENT, &["13.2.0"]);
-    Key::new().export(&scene.place.path().join("keys.gpg"));
+    Key::new().export(&scene.place.path("keys.gpg"));
     nothing_is_taken(&scene, "No public key");
 }
 
@@ -320,8 +317,8 @@ fn a_disc_that_differs_from_the_signed_list_is_refused() {
 fn a_list_beside_the_users_own_disc_is_debians_where_a_signature_says_so() {
     let key = Key::new();
     let place = Place::new("netinst: {version: latest, keyring: keys.gpg}");
-    key.export(&place.path().join("keys.gpg"));
-    let write = |name: &str, content: &[u8]| fs::write(place.path().join(name), content).unwrap();
+    key.export(&place.path("keys.gpg"));
+    let write = |name: &str, content: &[u8]| place.write(name, content);
     let iso = disc();
     write("my.iso", &iso);
     let list = format!("{}  my.iso\n", sha256(&iso));

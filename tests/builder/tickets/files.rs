@@ -1,8 +1,8 @@
 //! `--ticket-file`.
 
 use super::member::{Kind, Member, now};
-use super::vm_folder::LabFolder;
-use super::{LINE, PASSWORD, lab, lab_of, refused, secret_file, seed, ticket, until};
+use super::{LINE, PASSWORD, lab, lab_of, refused, seed, ticket, until};
+use crate::vm_folder::LabFolder;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
@@ -55,7 +55,7 @@ fn tickets_of_a_file() {
             ),
         ),
     ] {
-        secret_file(&lab1, "ticket", &text);
+        lab1.secret("ticket", &text);
         let all = [&["seed"], &words[..]].concat();
         let done = lab1.imgbuild(&all);
         let err = done.err.replace(&member.address, "ADDRESS");
@@ -66,7 +66,7 @@ fn tickets_of_a_file() {
     // Only the one of another cluster had to be tried.
     assert_eq!(member.count(), 1);
 
-    secret_file(&lab1, "ticket", &kind.ticket(7201));
+    lab1.secret("ticket", kind.ticket(7201));
     let expired = refused(&lab1, &words, "", &member.address);
     let (before, rest) = expired.split_once("(valid until ").unwrap();
     assert_eq!(before, "imgbuild: error: the ticket in ticket has expired ");
@@ -76,7 +76,7 @@ fn tickets_of_a_file() {
     );
     assert_eq!(member.count(), 1);
 
-    secret_file(&lab1, "ticket", &kind.ticket(60));
+    lab1.secret("ticket", kind.ticket(60));
     fs::set_permissions(lab1.path("ticket"), fs::Permissions::from_mode(0o640)).unwrap();
     let words_of = refused(&lab1, &words, "", &member.address);
     assert_eq!(
@@ -86,7 +86,7 @@ fn tickets_of_a_file() {
     );
 
     // A good one is renewed by the peer that it is tried at.
-    secret_file(&lab1, "ticket", &format!("{}\n", kind.ticket(7000)));
+    lab1.secret("ticket", format!("{}\n", kind.ticket(7000)));
     let done = seed(&lab1, &words, "");
     assert_eq!((done.code, done.err.as_str()), (Some(0), ""));
     assert_eq!(
@@ -101,7 +101,7 @@ fn a_ticket_of_a_file_needs_no_peer() {
     let pinned = ["AB"; 32].join(":");
     let lab = lab_of(&["vm42"], &[("127.86.12.1", &pinned)]);
     let text = Kind::with(PASSWORD).ticket(3600);
-    secret_file(&lab, "ticket", &text);
+    lab.secret("ticket", &text);
     let done = seed(&lab, &["vm42", "--ticket-file", "ticket"], "");
     assert_eq!(done.code, Some(0), "{}", done.err);
     assert_eq!(
@@ -127,7 +127,7 @@ fn a_ticket_that_no_peer_can_be_given() {
     let member = Member::start("21.1", kind);
     let words = ["seed", "vm42", "--ticket-file", "ticket"];
     let told = |lab: &LabFolder| {
-        secret_file(lab, "ticket", &text);
+        lab.secret("ticket", &text);
         let done = lab.imgbuild(&words);
         assert_eq!(done.code, Some(1), "{}", done.err);
         done.err.replace(&member.address, "ADDRESS")
@@ -145,7 +145,7 @@ fn a_ticket_that_no_peer_can_be_given() {
                  hours\n";
     assert!(found.ends_with(right), "{found}");
 
-    secret_file(&lab1, "ticket", &format!("{text}\n{text}\n"));
+    lab1.secret("ticket", format!("{text}\n{text}\n"));
     assert_eq!(
         lab1.imgbuild(&words).err,
         "imgbuild: error: cannot read the secret file ticket: ticket has more than one line\n  \

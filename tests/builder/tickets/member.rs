@@ -57,8 +57,7 @@ impl Kind {
 
     fn signed(&self, data: &str, time: i64) -> String {
         let plain = format!("PVE:{data}:{time:08X}");
-        let digest = Sha256::digest(format!("{}{plain}", self.cluster_key));
-        let signature: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        let signature = testkit::sha256(format!("{}{plain}", self.cluster_key).as_bytes());
         format!("{plain}::{signature}")
     }
 
@@ -129,10 +128,15 @@ pub struct Member {
 }
 
 impl Member {
-    /// Listens on port 8006 of an address below 127.86, which no other test has.
+    /// Listens on port 8006 of an address of the loopback that ends so. No two tests have the same
+    /// end, and another run of the tests beside this one gets another beginning.
     pub fn start(number: &str, kind: Kind) -> Self {
-        let address = format!("127.86.{number}");
-        let listener = TcpListener::bind((address.as_str(), 8006)).unwrap();
+        let addresses = (86..200).map(|net| format!("127.{net}.{number}"));
+        let mut free = addresses.filter_map(|address| {
+            let listener = TcpListener::bind((address.as_str(), 8006)).ok()?;
+            Some((address, listener))
+        });
+        let (address, listener) = free.next().unwrap();
         listener.set_nonblocking(true).unwrap();
         let (config, fingerprint) = certificate(&address, &kind);
         let (stop, logins) = (Arc::new(AtomicBool::new(false)), Arc::default());

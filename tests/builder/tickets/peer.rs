@@ -2,7 +2,7 @@
 
 use super::PASSWORD;
 use super::member::{Kind, Member};
-use super::vm_folder::LabFolder;
+use crate::vm_folder::LabFolder;
 
 #[test]
 fn a_peer_shows_its_certificate() {

@@ -2,7 +2,7 @@
 
 use super::member::{Kind, Member};
 use super::terminal::Session;
-use super::{LINE, PASSWORD, QUESTION, REFUSED, lab, lab_of, refused, secret_file, seed, ticket};
+use super::{LINE, PASSWORD, QUESTION, REFUSED, lab, lab_of, refused, seed, ticket};
 
 #[test]
 fn a_wrong_password_is_taken_twice_at_a_terminal_and_once_from_a_script() {
@@ -146,7 +146,7 @@ fn second_factors() {
         )
     );
     // A ticket is asked for no second factor.
-    secret_file(&lab3, "ticket", &Kind::with(PASSWORD).ticket(60));
+    lab3.secret("ticket", Kind::with(PASSWORD).ticket(60));
     let done = seed(&lab3, &["vm42", "--ticket-file", "ticket"], "");
     assert_eq!(done.code, Some(0), "{}", done.err);
 }

@@ -66,7 +66,7 @@ fn one_of_several_fingerprints_is_enough() {
     let text = lab.read("lab.yaml");
     lab.write(
         "lab.yaml",
-        &text.replace(&quoted, &format!("[\"{old}\", {quoted}]")),
+        text.replace(&quoted, &format!("[\"{old}\", {quoted}]")),
     );
     assert_eq!(with_password(&lab).code, Some(0));
     let (_, cluster) = cluster(&lab, "vm42");

@@ -1,12 +1,13 @@
 //! A terminal for a program, and somebody who types.
 
-use super::vm_folder::{Finished, LabFolder, wait_for};
+use crate::vm_folder::{Finished, LabFolder};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{LocalModes, tcgetattr};
 use std::fs::{File, OpenOptions};
 use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Stdio};
+use testkit::wait_for;
 
 /// `imgbuild` with a controlling terminal of its own.
 pub struct Session<'a> {
@@ -31,7 +32,8 @@ impl<'a> Session<'a> {
             .open(name)
             .unwrap();
         // Its own session, and the terminal its controlling one: Ctrl-C is a signal then.
-        let mut all = vec!["--ctty", "--wait", env!("CARGO_BIN_EXE_imgbuild")];
+        let program = crate::program();
+        let mut all = vec!["--ctty", "--wait", program.to_str().unwrap()];
         all.extend(words);
         let file = |name: &str| Stdio::from(File::create(lab.path(name)).unwrap());
         let child = lab

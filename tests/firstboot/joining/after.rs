@@ -2,7 +2,7 @@
 
 use super::lab::Lab;
 use super::node::Node;
-use firstboot::steps::sections;
+use crate::contract::sections;
 use serde_json::Value;
 use std::fs;
 

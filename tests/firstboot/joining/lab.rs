@@ -77,7 +77,7 @@ impl Lab {
             name: name.to_owned(),
             address: self.address(number),
         };
-        let firstboot = format!("{}:/usr/sbin/firstboot", env!("CARGO_BIN_EXE_firstboot"));
+        let firstboot = format!("{}:/usr/sbin/firstboot", crate::program().display());
         let locks = self.folder.path().join("locks");
         fs::create_dir_all(&locks).unwrap();
         let locks = locks.to_string_lossy().into_owned();
@@ -94,7 +94,7 @@ impl Lab {
             &firstboot,
         ];
         // The very units of an image; only the join's reads the seed from a folder here.
-        let units = Path::new(env!("CARGO_MANIFEST_DIR")).join("../templates");
+        let units = testkit::house("templates");
         let join = self.folder.path().join("firstboot-join.service");
         let text = fs::read_to_string(units.join("firstboot-join.service")).unwrap();
         let start = "ExecStart=/usr/sbin/firstboot ";

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
@@ -30,8 +30,7 @@ pub struct Ended {
 
 impl Node {
     fn place_command(&self, verb: &str, words: &[&str]) -> Command {
-        let place = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/standin/place");
-        let mut command = Command::new(place);
+        let mut command = Command::new(testkit::house("tests/standin/place"));
         command.arg(verb).arg(&self.root).args(words);
         command.stdin(Stdio::null());
         command
@@ -146,7 +145,7 @@ impl Node {
 
     /// firstboot's first stage, on the disk from outside.
     pub fn local(&self) {
-        let output = Command::new(env!("CARGO_BIN_EXE_firstboot"))
+        let output = Command::new(crate::program())
             .arg("--root")
             .arg(&self.root)
             .arg("--seed-dir")

@@ -1,19 +1,20 @@
 //! What is written is read back as it was.
 
-use super::{cases, parse_case};
-use firstboot::seed::{
+use super::parse_case;
+use crate::contract::{
     Bridge, BridgeParameters, Chpasswd, Cluster, Credential, Ethernet, Ha, HaRule, Match, MetaData,
     Nameservers, NetworkConfig, NfsStorage, Ntp, OpenVpnInstance, PasswordKind, Peer, Proxmox,
     Retry, Route, Secret, Seed, UserData, UserPassword, parse,
 };
 
+mod good_seeds {
+    testkit::cases!("seed/good/*/", super::survives_being_written);
+}
+
 /// What is written is what is read, for every seed that could be read.
-#[test]
-fn good_seeds_survive_being_written() {
-    for case in cases("good") {
-        let seed = parse_case(&case).unwrap();
-        assert_eq!(written_and_read(&seed), seed_without_ignored(&seed));
-    }
+fn survives_being_written(case: &std::path::Path) {
+    let seed = parse_case(case).unwrap();
+    assert_eq!(written_and_read(&seed), seed_without_ignored(&seed));
 }
 
 #[test]

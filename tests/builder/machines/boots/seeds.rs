@@ -1,9 +1,9 @@
 //! Seeds that `imgbuild seed` would not make.
 
-use super::lab::must;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
+use testkit::{Folder, must};
 
 /// A seed disk with a text in its documents replaced by one of the same length.
 pub fn with(disk: &[u8], before: &str, after: &str) -> Vec<u8> {
@@ -20,8 +20,8 @@ pub fn with(disk: &[u8], before: &str, after: &str) -> Vec<u8> {
 /// Puts a CD-ROM image as virt-install and cloud-localds make them in the seed disk's place:
 /// ISO 9660 with both extensions, an empty meta-data but for what is given.
 pub fn iso(folder: &Path, key: &str, meta_data: &str) {
-    let documents = tempfile::tempdir().unwrap();
-    let write = |name: &str, text: &str| fs::write(documents.path().join(name), text).unwrap();
+    let documents = Folder::new();
+    let write = |name: &str, text: &str| documents.write(name, text);
     write("meta-data", meta_data);
     write(
         "user-data",
@@ -51,7 +51,7 @@ config:
         Command::new("genisoimage")
             .args(["-quiet", "-volid", "cidata", "-joliet", "-rock", "-output"])
             .arg(folder.join("seed.img"))
-            .arg(documents.path()),
+            .arg(documents.path("")),
     );
 }
 

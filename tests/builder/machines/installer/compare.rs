@@ -3,15 +3,10 @@
 
 use ext4_view::{Ext4, Metadata};
 use imgbuild::qcow2::Image;
-use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
-
-const KNOWN: &str = concat!(
-    env!("CARGO_MANIFEST_DIR"),
-    "/../tests/cases/netinst/differences.txt"
-);
+use testkit::{house, sha256};
 
 /// A line of the list: `KIND PATTERN  REASON`; a `*` at the pattern's end stands for any rest.
 struct Known {
@@ -21,7 +16,7 @@ struct Known {
 
 impl Known {
     fn all() -> Vec<Known> {
-        let list = fs::read_to_string(KNOWN).unwrap();
+        let list = fs::read_to_string(house("tests/cases/netinst/differences.txt")).unwrap();
         list.lines()
             .filter(|line| !line.is_empty() && !line.starts_with('#'))
             .map(|line| {
@@ -146,7 +141,9 @@ fn described(root: &Ext4, path: &str, data: &Metadata) -> String {
         return owner;
     }
     let content = root.read(path).unwrap();
-    let digest = Sha256::digest(&content);
-    let short: String = digest.iter().take(6).map(|b| format!("{b:02x}")).collect();
-    format!("{owner} {} bytes {short}", content.len())
+    format!(
+        "{owner} {} bytes {}",
+        content.len(),
+        &sha256(&content)[..12]
+    )
 }

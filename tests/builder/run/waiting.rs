@@ -1,12 +1,8 @@
 //! `imgbuild run` of a machine whose join has to wait for its cluster.
 
-#![allow(clippy::unwrap_used)]
-
-mod vm_folder;
-
-use rustix::process::{Pid, Signal, kill_process};
-use std::path::Path;
-use vm_folder::{LabFolder, RUN, wait_for};
+use crate::vm_folder::{LabFolder, RUN};
+use rustix::process::Signal;
+use testkit::{kill, wait_for};
 
 /// Up to the login prompt and the beginning of the join.
 const UP: &str = r#"
@@ -108,9 +104,8 @@ fn at_the_time_limit_the_machine_is_left_to_itself() {
 fn ctrl_c_leaves_it_to_itself_too() {
     let lab = LabFolder::new(&["vm42"]);
     lab.seeded("vm42", &[UP, &waiting(4, 180, QUORUM)].concat());
-    let program = Path::new(env!("CARGO_BIN_EXE_imgbuild"));
     let words = [&RUN[..], &["--json"]].concat();
-    let mut command = lab.command(program, &words);
+    let mut command = lab.command(&crate::program(), &words);
     let told = lab.path("told");
     let child = command
         .stdout(std::fs::File::create(&told).unwrap())
@@ -124,7 +119,7 @@ fn ctrl_c_leaves_it_to_itself_too() {
     };
     wait_for("the wait", is_told);
     std::thread::sleep(std::time::Duration::from_millis(300));
-    kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+    kill(child.id(), Signal::INT);
     let done = lab.finished(child.wait_with_output().unwrap());
     assert_eq!(done.code, Some(130), "{}", done.err);
     assert_eq!(

@@ -1,9 +1,9 @@
 //! The two ways to a network: the bridge, and QEMU's user mode with passt or without.
 
-use super::vm_folder::LabFolder;
-use super::{LOOPBACK, lab, refusal, start};
+use super::{LOOPBACK, SANDBOX, TCG, lab, qemu_words, refusal, start, words};
+use crate::vm_folder::LabFolder;
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use testkit::set_mode;
 
 /// A port that is open to the whole room is one that somebody asked for.
 #[test]
@@ -22,7 +22,7 @@ fn a_forwarded_port_is_this_pcs_alone_unless_an_address_is_given() {
     ] {
         let done = lab.run_sh("vm42", &["--user-net", "--forward", rule]);
         assert_eq!(done.code, Some(0), "{}", done.err);
-        let words = lab.read("vm42/qemu.args").replace('\n', " ");
+        let words = qemu_words(&lab);
         assert!(words.contains(&format!(",hostfwd={expected} ")), "{words}");
     }
 }
@@ -51,7 +51,7 @@ fn passt_keeps_the_guest_from_this_pcs_loopback_where_it_can() {
     let done = lab.run_sh("vm42", &words);
     assert_eq!(done.code, Some(0), "{}", done.err);
     assert!(!done.err.contains("127.0.0.1"), "{}", done.err);
-    let qemu = lab.read("vm42/qemu.args").replace('\n', " ");
+    let qemu = qemu_words(&lab);
     let stream = " -netdev stream,id=net,server=off,addr.type=unix,addr.path=passt.sock -device ";
     assert!(qemu.contains(stream), "{qemu}");
     let root = match rustix::process::geteuid().is_root() {
@@ -90,7 +90,7 @@ fn what_lets_a_guest_reach_this_pcs_loopback_is_said() {
                 done.err
             ),
         }
-        let qemu = lab.read("vm42/qemu.args").replace('\n', " ");
+        let qemu = qemu_words(&lab);
         assert!(qemu.contains(" -netdev user,id=net,"), "{qemu}");
     };
     with_qemus_own(&["--host-loopback"], "");
@@ -159,10 +159,8 @@ fn says_what_the_bridge_lacks() {
     fs::create_dir_all(lab.path("net/virbr0")).unwrap();
     lab.write("bridge.conf", "# allow virbr0\ndeny all\nallow br0");
     lab.write("helper 2", "");
-    let set_mode = |mode| {
-        fs::set_permissions(lab.path("helper 2"), fs::Permissions::from_mode(mode)).unwrap();
-    };
-    set_mode(0o755);
+    let helper = lab.path("helper 2");
+    set_mode(&helper, 0o755);
     let setuid = "vm42/run.sh: error: LAB/helper 2 may not open a bridge: it is not setuid root. \
                   An administrator can change that: sudo dpkg-statoverride --update --add root \
                   root 4755 LAB/helper 2\n";
@@ -177,7 +175,7 @@ fn says_what_the_bridge_lacks() {
     assert_eq!(bridge(), format!("{setuid}{last}"));
     assert!(!lab.path("vm42/vm42.qcow2").exists());
 
-    set_mode(0o4755);
+    set_mode(&helper, 0o4755);
     for allowed in [
         "allow virbr0",
         "allow all\n",
@@ -187,15 +185,17 @@ fn says_what_the_bridge_lacks() {
         let done = lab.run_sh("vm42", &[]);
         assert_eq!(done.code, Some(0), "{allowed}: {}", done.err);
     }
-    let words = lab.read("vm42/qemu.args");
-    let helper = lab.path("helper 2").canonicalize().unwrap();
-    let expected = format!(
-        "-netdev\nbridge,id=net,br=virbr0,helper={}\n",
-        helper.display()
-    );
-    assert!(words.contains(&expected), "{words}");
+    // The helper could do nothing in the sandbox of an ordinary user's QEMU.
+    let real = helper.canonicalize().unwrap();
+    let bridge = format!("bridge,id=net,br=virbr0,helper={}", real.display());
+    assert_eq!(qemu_words(&lab), words(&lab, "off", TCG, &bridge));
     // A capability does as well as the setuid bit.
-    set_mode(0o755);
+    set_mode(&helper, 0o755);
     lab.program("getcap", "#!/bin/sh\necho \"$1 cap_net_admin=ep\"\n");
     assert_eq!(lab.run_sh("vm42", &[]).code, Some(0));
+    // Root needs neither, and has the sandbox.
+    lab.program("getcap", "#!/bin/sh\n");
+    lab.program("id", "#!/bin/sh\necho 0\n");
+    assert_eq!(lab.run_sh("vm42", &[]).code, Some(0));
+    assert_eq!(qemu_words(&lab), words(&lab, SANDBOX, TCG, &bridge));
 }

@@ -1,20 +1,15 @@
 //! `imgbuild run` under Ctrl-C: what is ended, what is kept, and what is said.
 
-#![allow(clippy::unwrap_used)]
-
-mod vm_folder;
-
+use crate::vm_folder::{CONFIGURED, Finished, LabFolder, RUN};
+use rustix::process::Signal;
 use std::fs;
-use std::path::Path;
-use vm_folder::{CONFIGURED, Finished, LabFolder, RUN, wait_for};
+use testkit::{kill, wait_for};
 
 /// `imgbuild run`, with Ctrl-C as soon as this file is there.
 fn interrupted(lab: &LabFolder, what: &str, file: &str) -> Finished {
-    let program = Path::new(env!("CARGO_BIN_EXE_imgbuild"));
-    let child = lab.command(program, &RUN).spawn().unwrap();
+    let child = lab.command(&crate::program(), &RUN).spawn().unwrap();
     wait_for(what, || lab.path(file).exists());
-    let pid = rustix::process::Pid::from_child(&child);
-    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    kill(child.id(), Signal::INT);
     lab.finished(child.wait_with_output().unwrap())
 }
 

@@ -1,52 +1,42 @@
-//! The lab of the whole way: a repository that stands in for Proxmox VE's, a definition
-//! that names it, two machines with a tunnel between them.
+//! The lab of the machine tests: the base that they share, two machines with a tunnel between them.
 
-#[path = "stand_in.rs"]
-pub mod stand_in;
-
-use stand_in::StandIn;
+use super::shared;
 use std::fs;
-use std::net::TcpListener;
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Stdio};
+use testkit::{both, free_port, kill, must, set_mode};
 
 /// Root's password in vm41 and so of the cluster. It must not be seen anywhere.
 pub const PASSWORD: &str = "Korrekt-Pferd-Batterie";
 /// Root's password in vm42, which gets a hash of it only.
 pub const OWN_PASSWORD: &str = "Heftklammer-Nachthemd";
 
-/// A folder with everything, and the server of the repository.
+/// A folder with everything.
 pub struct Lab {
     pub folder: PathBuf,
-    stand_in: StandIn,
+    /// The fingerprint of the first node of a cluster.
+    creator: String,
     /// Host port that leads to OpenVPN in vm41.
     pub tunnel_port: u16,
 }
 
 impl Lab {
-    /// Makes repository, definition (of this release of Debian), secrets and lab.yaml in an empty
-    /// folder.
-    pub fn new(folder: &Path, release: &'static str) -> Lab {
-        let _ = fs::remove_dir_all(folder);
-        fs::create_dir_all(folder).unwrap();
+    /// A new folder of this name with the base of this release of Debian, secrets and lab.yaml.
+    pub fn new(name: &str, release: &'static str) -> Lab {
+        let base = shared::base(release);
+        let folder = super::folder(name);
+        for file in ["base.qcow2", "base.manifest.json"] {
+            fs::hard_link(base.join(file), folder.join(file)).unwrap();
+        }
         let lab = Lab {
-            folder: folder.to_owned(),
-            stand_in: StandIn::new(&folder.join("repository"), release),
+            folder,
+            creator: fs::read_to_string(base.join("repository/creator.fingerprint")).unwrap(),
             tunnel_port: free_port(),
         };
-        lab.definition();
         lab.secrets();
         lab.lab_yaml();
         lab
-    }
-
-    fn definition(&self) {
-        fs::create_dir(self.folder.join("images")).unwrap();
-        let text = self
-            .stand_in
-            .definition("127.0.0.1", &["pve-standin-creator"]);
-        fs::write(self.folder.join("images/base.yaml"), text).unwrap();
     }
 
     /// Passwords, root's ssh key, and an OpenVPN configuration for each end of the tunnel.
@@ -127,12 +117,10 @@ impl Lab {
     fn secret(&self, name: &str, text: &str) {
         let file = self.folder.join("secrets").join(name);
         fs::write(&file, text).unwrap();
-        fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+        set_mode(&file, 0o600);
     }
 
     fn lab_yaml(&self) {
-        let fingerprint =
-            fs::read_to_string(self.stand_in.folder.join("creator.fingerprint")).unwrap();
         let key = fs::read_to_string(self.folder.join("secrets/id.pub")).unwrap();
         fs::write(
             self.folder.join("lab.yaml"),
@@ -161,7 +149,7 @@ vms:
       password_file: secrets/root-password
 ",
                 key.trim(),
-                fingerprint.trim()
+                self.creator.trim()
             ),
         )
         .unwrap();
@@ -176,16 +164,7 @@ vms:
 
     /// Runs imgbuild in the lab's folder and returns its exit code and both outputs.
     pub fn imgbuild_says(&self, words: &[&str]) -> (Option<i32>, String) {
-        println!("$ imgbuild {}", words.join(" "));
-        let output = Command::new(env!("CARGO_BIN_EXE_imgbuild"))
-            .args(words)
-            .current_dir(&self.folder)
-            .stdin(Stdio::null())
-            .output()
-            .unwrap();
-        let text = both(&output);
-        println!("{text}");
-        (output.status.code(), text)
+        imgbuild_says(&self.folder, words)
     }
 
     /// A file of the lab.
@@ -206,34 +185,20 @@ impl Drop for Lab {
 /// Sends QEMU a signal, where the machine of this folder is running. SIGKILL is a power cut.
 pub fn end(folder: &Path, signal: rustix::process::Signal) {
     if let Some(pid) = imgbuild::qemu::running(folder) {
-        let pid = rustix::process::Pid::from_raw(pid as i32).unwrap();
-        let _ = rustix::process::kill_process(pid, signal);
+        kill(pid, signal);
     }
 }
 
-/// Runs a program that must succeed.
-pub fn must(command: &mut Command) -> Output {
-    let output = command.stdin(Stdio::null()).output().unwrap();
-    assert!(output.status.success(), "{command:?}\n{}", both(&output));
-    output
-}
-
-/// A port of the loopback that nobody uses.
-pub fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port()
-}
-
-fn both(output: &Output) -> String {
-    let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
-    text(&output.stdout) + &text(&output.stderr)
-}
-
-/// SHA-256 in lower-case hex.
-pub fn sha256(bytes: &[u8]) -> String {
-    use sha2::{Digest, Sha256};
-    Sha256::digest(bytes)
-        .iter()
-        .map(|b| format!("{b:02x}"))
-        .collect()
+/// Runs imgbuild in a folder, shows what it says, and returns its exit code and both outputs.
+pub fn imgbuild_says(folder: &Path, words: &[&str]) -> (Option<i32>, String) {
+    println!("$ imgbuild {}", words.join(" "));
+    let output = Command::new(crate::program())
+        .args(words)
+        .current_dir(folder)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let text = both(&output);
+    println!("{text}");
+    (output.status.code(), text)
 }

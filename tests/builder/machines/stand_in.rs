@@ -1,15 +1,15 @@
 //! The repository that stands in for Proxmox VE's, served on the loopback, and the built-in image
 //! definition with it in Proxmox's place.
 
-use super::{must, sha256};
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use testkit::{house, must, sha256};
 
 /// Served until it is dropped.
 pub struct StandIn {
-    pub folder: PathBuf,
+    folder: PathBuf,
     release: &'static str,
     server: Child,
     port: u16,
@@ -18,8 +18,7 @@ pub struct StandIn {
 impl StandIn {
     /// Makes the repository, which takes the kernel of this release from Debian's mirror.
     pub fn new(folder: &Path, release: &'static str) -> StandIn {
-        let make = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/standin/make-repo");
-        let mut make = Command::new(make);
+        let mut make = Command::new(house("tests/standin/make-repo"));
         must(make.arg(folder).args(["--kernel", release]));
         let (server, port) = serve(folder);
         StandIn {
@@ -54,7 +53,7 @@ proxmox:
             .iter()
             .map(|name| format!("  - {name}\n"))
             .collect();
-        let built_in = include_str!("../../../../images/base.yaml");
+        let built_in = include_str!("../../../images/base.yaml");
         let release = format!("\nrelease: {}\n", self.release);
         let definition = built_in
             .replacen("\nrelease: trixie\n", &release, 1)

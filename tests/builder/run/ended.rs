@@ -1,12 +1,8 @@
 //! A QEMU that has ended and that nobody has waited for is no running machine.
 
-#![allow(clippy::unwrap_used)]
-
-mod vm_folder;
-
+use crate::vm_folder::LabFolder;
 use std::fs;
-use std::time::{Duration, Instant};
-use vm_folder::LabFolder;
+use testkit::wait_for;
 
 /// The third field of proc_pid_stat(5); the name before it is in brackets.
 fn state(pid: u32) -> char {
@@ -20,11 +16,7 @@ fn a_machine_that_nobody_waited_for_can_be_started_again() {
     lab.seeded("vm42", "exit 0");
     let run_sh = lab.path("vm42/run.sh");
     let mut ended = lab.command(&run_sh, &["--user-net"]).spawn().unwrap();
-    let start = Instant::now();
-    while state(ended.id()) != 'Z' {
-        assert!(start.elapsed() < Duration::from_secs(60));
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    wait_for("its end", || state(ended.id()) == 'Z');
     let pid_file = lab.read("vm42/qemu.pid");
     assert_eq!(pid_file.trim(), ended.id().to_string());
     let name = fs::read_to_string(format!("/proc/{}/comm", ended.id())).unwrap();

@@ -1,16 +1,12 @@
 //! run.sh alone, as on a PC without imgbuild: what it refuses and what it hands to QEMU.
 
-#![allow(clippy::unwrap_used)]
-
-#[path = "run_script/network.rs"]
 mod network;
-mod vm_folder;
-
+use crate::vm_folder::{Finished, LabFolder};
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::Command;
-use vm_folder::{Finished, LabFolder};
+use testkit::{mode, set_mode};
 
 /// The same lines before what a test looks at.
 const EMULATION: &str = "\
@@ -21,6 +17,40 @@ vm42/run.sh: warning: software emulation: about ten times slower, and one CPU on
 
 const LOOPBACK: &str = "vm42/run.sh: warning: vm42 can reach what listens on this PC's 127.0.0.1: ";
 const NO_PASST: &str = "passt is not installed (Debian 13: sudo apt install passt)\n";
+
+const SANDBOX: &str = "on,obsolete=deny,elevateprivileges=deny,resourcecontrol=deny";
+const TCG: &str = "-accel tcg,thread=single -cpu max,bmi2=off -smp 1";
+const KVM: &str = "-accel kvm -cpu host -smp 2";
+const USER_NET: &str = "user,id=net,net=192.168.122.0/24,dns=192.168.122.1,host=192.168.122.254,\
+                        dhcpstart=192.168.122.42,ipv6=off";
+
+/// What QEMU was given.
+fn qemu_words(lab: &LabFolder) -> String {
+    lab.read("vm42/qemu.args").replace('\n', " ")
+}
+
+/// All that QEMU is given, with the console in its log.
+fn words(lab: &LabFolder, sandbox: &str, accelerator: &str, network: &str) -> String {
+    let script = lab.read("vm42/run.sh");
+    let mac = script.lines().find_map(|line| line.strip_prefix("mac="));
+    format!(
+        "-name vm42 -sandbox {sandbox} -nodefaults -display none -pidfile qemu.pid -m 2048 \
+         {accelerator} \
+         -drive if=none,id=disk,file=vm42.qcow2,format=qcow2,cache=writeback,discard=unmap \
+         -device virtio-blk-pci,drive=disk,bootindex=0 \
+         -drive if=none,id=seed,file=seed.img,format=raw,cache=writeback \
+         -device virtio-blk-pci,drive=seed \
+         -object rng-random,id=rng,filename=/dev/urandom -device virtio-rng-pci,rng=rng \
+         -device virtio-balloon-pci,free-page-reporting=on \
+         -netdev {network} -device virtio-net-pci,netdev=net,mac={},romfile= \
+         -machine q35,graphics=off -serial chardev:console \
+         -chardev file,id=console,path=console.log \
+         -qmp unix:qmp.sock,server=on,wait=off -device virtio-serial-pci \
+         -chardev file,id=status,path=status.jsonl \
+         -device virtserialport,chardev=status,name=org.imgbuild.firstboot ",
+        mac.unwrap()
+    )
+}
 
 fn lab() -> LabFolder {
     let lab = LabFolder::new(&["vm42"]);
@@ -59,41 +89,14 @@ fn makes_the_overlay_once_and_hands_everything_to_qemu() {
             && made.ends_with(" 8589934592\n"),
         "{made}"
     );
-    let words = lab.read("vm42/qemu.args").replace('\n', " ");
-    let mac = lab.read("vm42/run.sh");
-    let mac = mac
-        .lines()
-        .find_map(|line| line.strip_prefix("mac="))
-        .unwrap();
+    let spawns_nothing = format!("{SANDBOX},spawn=deny");
     assert_eq!(
-        words,
-        format!(
-            "-name vm42 -sandbox \
-             on,obsolete=deny,elevateprivileges=deny,resourcecontrol=deny,spawn=deny -nodefaults -display none -pidfile qemu.pid -m 2048 \
-             -accel tcg,thread=single -cpu max,bmi2=off -smp 1 \
-             -drive if=none,id=disk,file=vm42.qcow2,format=qcow2,cache=writeback,discard=unmap \
-             -device virtio-blk-pci,drive=disk,bootindex=0 \
-             -drive if=none,id=seed,file=seed.img,format=raw,cache=writeback \
-             -device virtio-blk-pci,drive=seed \
-             -object rng-random,id=rng,filename=/dev/urandom -device virtio-rng-pci,rng=rng \
-             -device virtio-balloon-pci,free-page-reporting=on \
-             -netdev user,id=net,net=192.168.122.0/24,dns=192.168.122.1,host=192.168.122.254,\
-             dhcpstart=192.168.122.42,ipv6=off \
-             -device virtio-net-pci,netdev=net,mac={mac},romfile= \
-             -machine q35,graphics=off -serial chardev:console \
-             -chardev file,id=console,path=console.log \
-             -qmp unix:qmp.sock,server=on,wait=off -device virtio-serial-pci \
-             -chardev file,id=status,path=status.jsonl \
-             -device virtserialport,chardev=status,name=org.imgbuild.firstboot "
-        )
+        qemu_words(&lab),
+        words(&lab, &spawns_nothing, TCG, USER_NET)
     );
     // The second start takes the disk as it is, and needs no second look at the base's content.
     lab.without("sha256sum");
-    let mode = fs::metadata(lab.path("vm42/vm42.qcow2"))
-        .unwrap()
-        .permissions()
-        .mode();
-    assert_eq!(mode & 0o777, 0o600);
+    assert_eq!(mode(&lab.path("vm42/vm42.qcow2")), 0o600);
     lab.write("vm42/vm42.qcow2", "a student's work");
     assert_eq!(start(&lab).code, Some(0));
     assert_eq!(lab.read("vm42/vm42.qcow2"), "a student's work");
@@ -115,7 +118,7 @@ fn starts_through_a_link_and_with_a_console_on_the_terminal() {
         "vm42/run.sh: Ctrl-A x switches the machine off (inside screen: Ctrl-A a x); console.log \
          has a copy\n"
     ));
-    let words = lab.read("vm42/qemu.args").replace('\n', " ");
+    let words = qemu_words(&lab);
     assert!(words.contains(
         " -machine q35 -serial chardev:console -mon chardev=console,mode=readline -chardev \
          stdio,id=console,mux=on,signal=off,logfile=console.log,logappend=off "
@@ -129,12 +132,9 @@ fn starts_through_a_link_and_with_a_console_on_the_terminal() {
 #[test]
 fn refuses_a_seed_that_others_may_read() {
     let lab = lab();
-    let mode = |mode| {
-        let seed = lab.path("vm42/seed.img");
-        fs::set_permissions(seed, fs::Permissions::from_mode(mode)).unwrap();
-    };
+    let seed = lab.path("vm42/seed.img");
     for wrong in [0o644, 0o640, 0o604, 0o602] {
-        mode(wrong);
+        set_mode(&seed, wrong);
         assert_eq!(
             refusal(start(&lab)),
             format!(
@@ -145,7 +145,7 @@ fn refuses_a_seed_that_others_may_read() {
             )
         );
     }
-    mode(0o600);
+    set_mode(&seed, 0o600);
     assert_eq!(start(&lab).code, Some(0));
 }
 
@@ -155,10 +155,8 @@ fn what_is_made_has_the_same_modes_for_everybody() {
     for umask in ["000", "022", "077"] {
         let lab = LabFolder::new(&["vm42"]);
         let imgbuild = |words: &str| {
-            let line = format!(
-                "umask {umask}; exec '{}' {words}",
-                env!("CARGO_BIN_EXE_imgbuild")
-            );
+            let program = crate::program();
+            let line = format!("umask {umask}; exec '{}' {words}", program.display());
             let status = Command::new("sh")
                 .args(["-c", &line])
                 .current_dir(lab.path(""))
@@ -181,8 +179,11 @@ fn what_is_made_has_the_same_modes_for_everybody() {
             ("other/lab/secrets", 0o700),
             ("other/lab/secrets/README", 0o600),
         ] {
-            let mode = fs::metadata(lab.path(path)).unwrap().permissions().mode();
-            assert_eq!(mode & 0o7777, expected, "{path} under umask {umask}");
+            assert_eq!(
+                mode(&lab.path(path)),
+                expected,
+                "{path} under umask {umask}"
+            );
         }
     }
 }
@@ -263,12 +264,7 @@ fn refuses_to_start_without_seed_or_base() {
         refusal(start(&lab)),
         "vm42/run.sh: error: seed.img is not there. Make it with: imgbuild seed vm42\n"
     );
-    let mut left: Vec<_> = fs::read_dir(lab.path("vm42"))
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .collect();
-    left.sort();
-    assert_eq!(left, ["run.sh", "scenario"]);
+    assert_eq!(lab.names("vm42"), ["run.sh", "scenario"]);
 }
 
 #[test]
@@ -319,8 +315,31 @@ fn a_failed_qemu_img_leaves_nothing() {
         done.ends_with("no space\nvm42/run.sh: error: cannot make vm42.qcow2\n"),
         "{done}"
     );
-    let left = fs::read_dir(lab.path("vm42")).unwrap().count();
-    assert_eq!(left, 3, "run.sh, scenario, seed.img");
+    assert_eq!(lab.names("vm42"), ["run.sh", "scenario", "seed.img"]);
+}
+
+/// Somebody else's disk is never replaced.
+#[test]
+fn an_overlay_that_appears_meanwhile_is_left_as_it_is() {
+    let lab = lab();
+    lab.program(
+        "qemu-img",
+        "#!/bin/sh\necho theirs >vm42.qcow2\necho ours >\"$9\"\n",
+    );
+    let done = refusal(start(&lab));
+    assert!(
+        done.ends_with("vm42/run.sh: error: vm42.qcow2 appeared meanwhile; it was left as it is\n"),
+        "{done}"
+    );
+    assert_eq!(lab.read("vm42/vm42.qcow2"), "theirs\n");
+    let left = [
+        "run.sh",
+        "scenario",
+        "seed.img",
+        "vm42.qcow2",
+        "vm42.qcow2.base",
+    ];
+    assert_eq!(lab.names("vm42"), left);
 }
 
 #[test]
@@ -331,6 +350,18 @@ fn a_pid_file_from_before_a_power_cut_is_no_running_machine() {
         let done = start(&lab);
         assert_eq!(done.code, Some(0), "{text}: {}", done.err);
     }
+}
+
+#[test]
+fn kvm_gives_the_machine_this_pcs_processor_and_its_cores() {
+    let lab = lab();
+    lab.write("kvm", "");
+    assert_eq!(start(&lab).code, Some(0));
+    let spawns_nothing = format!("{SANDBOX},spawn=deny");
+    assert_eq!(
+        qemu_words(&lab),
+        words(&lab, &spawns_nothing, KVM, USER_NET)
+    );
 }
 
 #[test]

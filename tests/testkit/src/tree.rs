@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// What is told about a run; compared by its own tests, because it holds times.
 const TOLD: [&str; 2] = ["run/firstboot", "var/lib/firstboot"];
@@ -69,7 +70,8 @@ fn without_today(name: &str, text: &str) -> String {
     if name != "etc/shadow" {
         return text.to_owned();
     }
-    let today = firstboot::clock::unix_time() / 86_400;
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    let today = since.as_secs() / 86_400;
     [today - 1, today]
         .iter()
         .fold(text.to_owned(), |text, day| {
@@ -77,7 +79,8 @@ fn without_today(name: &str, text: &str) -> String {
         })
 }
 
-pub fn copy(from: &Path, to: &Path) {
+/// Copies what is in a folder into another; files get this mode, else that of new files.
+pub fn copy(from: &Path, to: &Path, mode: Option<u32>) {
     for entry in fs::read_dir(from).unwrap() {
         let source = entry.unwrap().path();
         let target = to.join(source.file_name().unwrap());
@@ -86,15 +89,33 @@ pub fn copy(from: &Path, to: &Path) {
             std::os::unix::fs::symlink(fs::read_link(&source).unwrap(), &target).unwrap();
         } else if kind.is_dir() {
             fs::create_dir(&target).unwrap();
-            copy(&source, &target);
+            copy(&source, &target, mode);
         } else {
             fs::write(&target, fs::read(&source).unwrap()).unwrap();
+            if let Some(mode) = mode {
+                crate::set_mode(&target, mode);
+            }
         }
     }
 }
 
+/// Wants what is in a tree to be what is in another one; with `UPDATE_GOLDEN=1` the expected one is
+/// made the same.
+pub fn expect(expected: &Path, found: &Path) {
+    if crate::expected::is_updated() {
+        replace(found, expected);
+    }
+    let text = |root: &Path| -> String {
+        let contents = snapshot(root).contents().into_iter();
+        contents
+            .map(|(path, content)| format!("== {path}\n{content}\n"))
+            .collect()
+    };
+    crate::expected::expect(expected, &text(expected), &text(found));
+}
+
 /// Puts what a run made in the place of an expected tree.
-pub fn replace(from: &Path, to: &Path) {
+fn replace(from: &Path, to: &Path) {
     if to.exists() {
         fs::remove_dir_all(to).unwrap();
     }
@@ -122,7 +143,7 @@ pub fn apply_modes(file: &Path, root: &Path) {
     for (mode, path) in modes(file) {
         let path = root.join(path);
         if path.exists() {
-            fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+            crate::set_mode(&path, mode);
         }
     }
 }

@@ -1,11 +1,7 @@
 //! `imgbuild run` and run.sh: KVM, emulation, and going from one to the other.
 
-#![allow(clippy::unwrap_used)]
-
-mod vm_folder;
-
+use crate::vm_folder::{CONFIGURED, LabFolder};
 use std::fs;
-use vm_folder::{CONFIGURED, LabFolder};
 
 #[test]
 fn a_silent_kvm_is_given_up_until_the_next_boot() {
@@ -96,7 +92,7 @@ fn run_sh_remembers_that_kvm_runs_no_guest() {
     let boot = fs::read_to_string(imgbuild::qemu::BOOT_ID).unwrap();
     lab.write("state/imgbuild/no-kvm", "another-pc\n");
     assert!(arguments(&lab).0.contains("-accel\nkvm\n"));
-    lab.write("state/imgbuild/no-kvm", &format!("another-pc\n{boot}"));
+    lab.write("state/imgbuild/no-kvm", format!("another-pc\n{boot}"));
     let (words, said) = arguments(&lab);
     assert!(
         words.contains("-accel\ntcg,thread=single\n-cpu\nmax,bmi2=off\n-smp\n1\n"),

@@ -2,31 +2,15 @@
 //!
 //! Both crates have this test, each for its own program.
 
-#![allow(clippy::unwrap_used)]
-
 use std::path::Path;
 use std::process::{Command, Output};
-
-/// imgbuild or firstboot: the one of the crate that this is built in.
-const PROGRAM: &str = match (
-    option_env!("CARGO_BIN_EXE_imgbuild"),
-    option_env!("CARGO_BIN_EXE_firstboot"),
-) {
-    (Some(program), None) | (None, Some(program)) => program,
-    _ => panic!("this test belongs to a crate with one program"),
-};
+use testkit::{Folder, both, write_program};
 
 /// Runs a program as the only file of a root folder; without root in a user namespace.
 /// `None` where the kernel gives an ordinary user no such namespace.
 fn alone(program: &Path) -> Option<Output> {
-    let root = tempfile::tempdir().unwrap();
-    // By a program of its own: a file that this process has open for writing is inherited by what
-    // other tests start meanwhile, and the kernel runs no program that is open for writing.
-    let copied = Command::new("cp")
-        .arg(program)
-        .arg(root.path().join("program"))
-        .status();
-    assert!(copied.unwrap().success());
+    let root = Folder::new();
+    write_program(&root.path("program"), &std::fs::read(program).unwrap());
     let chroot = |arguments: &[&str]| {
         let mut command = if rustix::process::geteuid().is_root() {
             Command::new("chroot")
@@ -44,7 +28,7 @@ fn alone(program: &Path) -> Option<Output> {
         return None;
     }
     Some(chroot(&[
-        root.path().to_str().unwrap(),
+        root.path("").to_str().unwrap(),
         "/program",
         "--version",
     ]))
@@ -52,23 +36,12 @@ fn alone(program: &Path) -> Option<Output> {
 
 #[test]
 fn runs_in_an_empty_root() {
-    let Some(output) = alone(Path::new(PROGRAM)) else {
+    let Some(output) = alone(&crate::program()) else {
         eprintln!("not tested: this kernel gives an ordinary user no user namespace");
         return;
     };
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    assert_eq!(
-        (
-            output.status.code(),
-            text(&output.stdout),
-            text(&output.stderr)
-        ),
-        (
-            Some(0),
-            format!("{} {}\n", env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION")),
-            String::new()
-        )
-    );
+    let version = format!("{} {}\n", env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"));
+    assert_eq!((output.status.code(), both(&output)), (Some(0), version));
 }
 
 #[test]
@@ -83,13 +56,17 @@ fn a_program_that_needs_a_loader_does_not_run_there() {
 #[test]
 fn file_calls_it_static() {
     // Debian's package file; scripts/setup --tests installs it.
-    let Ok(output) = Command::new("file").args(["--brief", PROGRAM]).output() else {
+    let Ok(output) = Command::new("file")
+        .arg("--brief")
+        .arg(crate::program())
+        .output()
+    else {
         eprintln!("not tested: the program file is not installed");
         return;
     };
     let said = String::from_utf8(output.stdout).unwrap();
     assert!(
         said.contains(", statically linked,") || said.contains(", static-pie linked,"),
-        "{PROGRAM}: {said}"
+        "{said}"
     );
 }
