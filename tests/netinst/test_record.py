@@ -22,9 +22,10 @@ loader.exec_module(record)
 ISO = "ab" * 32
 FILES = ("builder/src/base/mod.rs", "builder/src/base/netinst/mod.rs", "builder/src/console.rs", "builder/src/qemu/mod.rs",
          "builder/src/tail.rs", "images/base.yaml", "templates/corosync-firstboot.conf", "templates/firstboot-join.service",
-         "templates/unattended-upgrades.conf", "templates/netinst/hook",
-         "templates/provision.sh", "templates/seal.sh", "tests/installer.rs", "tests/installer/compare.rs", "tests/netinst/isomaker/archive.py", "tests/netinst/make-iso",
-         "tests/standin/debian_kernel.py", "tests/standin/make-repo", "tests/whole_way/stand_in.rs")
+         "templates/unattended-upgrades.conf", "templates/netinst/hook", "templates/provision.sh", "templates/seal.sh",
+         "tests/builder/machines/installer.rs", "tests/builder/machines/installer/compare.rs", "tests/netinst/isomaker/archive.py",
+         "tests/netinst/make-iso", "tests/standin/debian_kernel.py", "tests/standin/make-repo",
+         "tests/builder/machines/whole_way/stand_in.rs")
 
 
 class Record(unittest.TestCase):
@@ -95,9 +96,9 @@ class Record(unittest.TestCase):
         self.assertEqual((code, out), (0, hashlib.sha256(lines).hexdigest() + "\n"))
 
     def test_a_pattern_without_files_is_an_error(self):
-        (self.root / "tests/installer.rs").unlink()
+        (self.root / "tests/builder/machines/installer.rs").unlink()
         for end in (self.run_it("digest"), self.write()):
-            self.assertEqual(end, (1, "", "installer record: no file matches tests/installer.rs"))
+            self.assertEqual(end, (1, "", "installer record: no file matches tests/builder/machines/installer.rs"))
         self.assertFalse(self.file.exists())
 
     def test_sources_changed_while_it_ran(self):

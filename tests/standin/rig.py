@@ -1,6 +1,6 @@
 """Several stand-in nodes on this machine, and the transcripts of the real ones.
 
-Each node is a root folder and an address of 127.99.0.0/24; nothing needs to be root.
+Each node is a root folder and an address of the loopback; nothing needs to be root.
 """
 
 import json
@@ -17,7 +17,8 @@ import unittest
 HERE = os.path.dirname(os.path.abspath(__file__))
 USR = os.path.join(HERE, "files/usr")
 TRANSCRIPTS = os.path.join(HERE, "transcripts")
-NET = "127.99.0."
+# Tests in parallel must not share addresses.
+NET = "127.%d.%d." % (200 + os.getpid() % 50, os.getpid() // 50 % 250)
 PASSWORD = "example-secret"
 
 

@@ -7,7 +7,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 
-from rig import PASSWORD, Case, Rig, transcript
+from rig import NET, PASSWORD, Case, Rig, transcript
 
 
 class Api(Case):
@@ -86,7 +86,7 @@ class Api(Case):
         self.assertEqual(self.ask(self.alpha, "/cluster/config/nodes", ticket=changed)[0], 401)
 
     def test_posting_needs_the_token(self):
-        status, _, _ = self.ask(self.alpha, "/cluster/config/nodes/x", {"link0": "127.99.0.99"}, ticket=self.ticket(self.alpha))
+        status, _, _ = self.ask(self.alpha, "/cluster/config/nodes/x", {"link0": NET + "99"}, ticket=self.ticket(self.alpha))
         self.assertEqual(status, 401)
 
 

@@ -12,7 +12,7 @@ import signal
 import socket
 import unittest
 
-from rig import PASSWORD, Case, Rig, quorate, wait_for
+from rig import NET, PASSWORD, Case, Rig, quorate, wait_for
 
 
 class Refusals(Case):
@@ -53,7 +53,7 @@ class Refusals(Case):
         self.same(self.gamma.add(self.alpha, stdin="\n"), "06-empty-stdin", 1)
 
     def test_port_closed(self):
-        got = self.gamma.run("pvecm", "add", "127.99.0.1", "--fingerprint", self.alpha.fingerprint(),
+        got = self.gamma.run("pvecm", "add", NET + "1", "--fingerprint", self.alpha.fingerprint(),
                              "--link0", self.gamma.address, stdin=PASSWORD + "\n")
         self.same(got, "08-port-8006-closed")
 
@@ -65,9 +65,9 @@ class Refusals(Case):
 
     def test_killed_while_connecting(self):
         """19: TERM and INT, while a peer takes the connection and says nothing."""
-        with socket.create_server(("127.99.0.98", self.rig.api_port)):
+        with socket.create_server((NET + "98", self.rig.api_port)):
             for block, number in enumerate((signal.SIGTERM, signal.SIGINT)):
-                process = self.gamma.spawn("pvecm", "add", "127.99.0.98", "--fingerprint", self.alpha.fingerprint(),
+                process = self.gamma.spawn("pvecm", "add", NET + "98", "--fingerprint", self.alpha.fingerprint(),
                                            "--link0", self.gamma.address)
                 process.stdin.write(PASSWORD + "\n")
                 process.stdin.flush()
@@ -100,7 +100,7 @@ class Refusals(Case):
         self.same(self.gamma.add(self.alpha), "12-name-resolves-to-127.0.1.1", 4)
 
     def test_link_not_local(self):
-        self.same(self.gamma.add(self.alpha, "--link0", "127.99.0.77", link=False), "13-link0-not-local")
+        self.same(self.gamma.add(self.alpha, "--link0", NET + "77", link=False), "13-link0-not-local")
 
     def test_local_lock_held(self):
         with open(self.gamma.path("/var/lock/pvecm.lock"), "a", encoding="utf-8") as lock:

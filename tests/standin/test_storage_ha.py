@@ -8,7 +8,7 @@ import unittest
 from rig import ClusterCase, online, quorate, transcript, wait_for
 
 WORDS = "31-storage-and-ha-words"
-NFS = ("--server", "127.99.0.200", "--export", "/srv/ct", "--content", "rootdir,images")
+NFS = ("--server", "10.120.0.200", "--export", "/srv/ct", "--content", "rootdir,images")
 
 
 class StorageAndHa(ClusterCase):
@@ -31,7 +31,7 @@ class StorageAndHa(ClusterCase):
         self.assertEqual(self.good(beta, "pvesm", "add", "nfs", "ct", *NFS, "--nodes", "alpha"), "")
         # At once on the other node: the lock went with it.
         text = alpha.read("/etc/pve/storage.cfg")
-        self.assertIn("nfs: ct\n\texport /srv/ct\n\tpath /mnt/pve/ct\n\tserver 127.99.0.200\n\tcontent ", text)
+        self.assertIn("nfs: ct\n\texport /srv/ct\n\tpath /mnt/pve/ct\n\tserver 10.120.0.200\n\tcontent ", text)
         self.assertIn("dir: local\n\tpath /var/lib/vz\n", text)
         self.refused(alpha, "create storage failed: storage ID 'ct' already defined\n", "pvesm", "add", "nfs", "ct", *NFS)
         self.good(beta, "pvesm", "set", "ct", "--nodes", "alpha,beta")

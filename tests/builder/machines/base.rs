@@ -1,0 +1,117 @@
+//! `imgbuild base` with a real mmdebstrap and mirror, or in a namespace that lacks something: what it
+//! refuses, and that it leaves nothing behind. No machine boots.
+
+use crate::base::{MIRROR, folder, is_untouched};
+use rustix::process::Signal;
+use std::process::Command;
+use testkit::{kill, until};
+
+#[test]
+#[ignore = "needs a user namespace to switch off further ones in; scripts/test runs it"]
+fn switched_off_user_namespaces_are_said() {
+    let folder = folder("vim");
+    for name in [
+        "mmdebstrap",
+        "qemu-img",
+        "fakeroot",
+        "newuidmap",
+        "newgidmap",
+    ] {
+        folder.stands_in(name, "exit 1");
+    }
+    let script = "echo 0 >/proc/sys/user/max_user_namespaces && exec \"$0\" base --source mirror --output out";
+    let output = Command::new("unshare")
+        .args([
+            "--user",
+            "--map-user=1000",
+            "--map-group=1000",
+            "--keep-caps",
+        ])
+        .args(["sh", "-c", script])
+        .arg(crate::program())
+        .current_dir(folder.path(""))
+        .env("PATH", folder.path_with_bin())
+        .output()
+        .unwrap();
+    let done = folder.done(&output);
+    assert_eq!(done.code, Some(1), "{}", done.err);
+    assert_eq!(
+        done.error(),
+        "imgbuild: error: user namespaces are switched off \
+         (/proc/sys/user/max_user_namespaces is 0), and without root a base needs them. Switch them \
+         on: sudo sysctl user.max_user_namespaces=15000\n"
+    );
+    is_untouched(&folder);
+}
+
+#[test]
+#[ignore = "needs mmdebstrap and a mirror; scripts/test runs it"]
+fn a_mirror_that_does_not_answer_is_said() {
+    let folder = folder("vim");
+    let words = [&MIRROR[..], &["--mirror", "http://127.0.0.1:9/debian"]].concat();
+    let done = folder.fails(&words);
+    let text = done.error();
+    let first = "imgbuild: error: the mirror http://127.0.0.1:9/debian, the security archive http";
+    assert!(text.starts_with(first), "{text}");
+    // Between them the security archive, which is that of this machine's own sources.
+    let then = " or a repository of the definition cannot be reached; look at the network, or choose others: \
+                --mirror, and `security_mirror` in the image definition: a program failed";
+    assert!(text.contains(then), "{text}");
+    assert!(text.contains("/mmdebstrap --variant=apt"), "{text}");
+    is_untouched(&folder);
+}
+
+#[test]
+#[ignore = "needs mmdebstrap and a mirror; scripts/test runs it"]
+fn a_package_that_does_not_exist_is_named() {
+    let folder = folder("vim, no-such-package");
+    let done = folder.fails(&MIRROR);
+    let first = "imgbuild: error: the package `no-such-package` was not found in trixie or in the \
+                 definition's repositories; correct `packages` in the image definition: a program failed";
+    assert!(done.error().starts_with(first), "{}", done.err);
+    is_untouched(&folder);
+}
+
+#[test]
+#[ignore = "needs mmdebstrap and a mirror; scripts/test runs it"]
+fn ctrl_c_leaves_nothing_behind() {
+    let folder = folder("vim");
+    let mut child = folder.command(&MIRROR).spawn().unwrap();
+    let lines = until(&mut child, "       kernel ...");
+    kill(child.id(), Signal::INT);
+    let rest: Vec<String> = lines.collect();
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    assert_eq!(
+        rest.last().unwrap(),
+        "imgbuild: error: interrupted; nothing half made was left behind"
+    );
+    is_untouched(&folder);
+}
+
+#[test]
+#[ignore = "mounts a small file system in a namespace of its own; scripts/test runs it"]
+fn too_little_space_is_said_before_any_work() {
+    let folder = folder("vim");
+    folder.folders(&["small"]);
+    let script =
+        "mount -t tmpfs -o size=50m none small && exec \"$0\" base --source mirror --output small";
+    let mut command = Command::new("unshare");
+    command.arg("--mount");
+    if !rustix::process::geteuid().is_root() {
+        command.args(["--user", "--map-root-user"]);
+    }
+    let output = command
+        .args(["sh", "-c", script])
+        .arg(crate::program())
+        .current_dir(folder.path(""))
+        .output()
+        .unwrap();
+    let done = folder.done(&output);
+    assert_eq!(done.code, Some(1));
+    assert_eq!(
+        done.err,
+        "imgbuild: error: not enough space in small: 52 MB are free and a base needs about 4294 MB \
+         there while it is made\n"
+    );
+    is_untouched(&folder);
+}

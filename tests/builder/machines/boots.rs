@@ -1,0 +1,244 @@
+//! firstboot in real boots that do not go well: no seed, a seed that it refuses, a step that
+//! fails, a cut of the power, a seed that somebody else's tool made; and what sets each right.
+
+mod seeds;
+
+use super::guest::{Guest, Root};
+use super::lab::{self, Lab, PASSWORD};
+use rustix::process::Signal;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::time::Duration;
+use testkit::{free_port, wait_up_to};
+
+/// How long one thing may take on a machine with much else to do.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+/// A lab with the two machines of which one is booted, seeded.
+fn lab(name: &str, timezone: &str) -> Lab {
+    let lab = Lab::new(&format!("boots-{name}"), "trixie");
+    lab_yaml(&lab, timezone);
+    lab.imgbuild(&["seed", name]);
+    lab
+}
+
+fn lab_yaml(lab: &Lab, timezone: &str) {
+    let key = lab.read("secrets/id.pub");
+    let text = format!(
+        "domain: lab.test
+defaults:
+  memory: 1G
+  cores: 1
+  ssh_keys: [{}]
+  root_password_file: secrets/root-password
+vms:
+  - name: vm51
+    disk: 40G
+    timezone: {timezone}
+  - name: vm52
+",
+        key.trim()
+    );
+    fs::write(lab.folder.join("lab.yaml"), text).unwrap();
+}
+
+/// Boots to the verdict; what imgbuild says.
+fn boots(lab: &Lab, name: &str, port: u16, code: i32) -> String {
+    let rule = format!("tcp:127.0.0.1:{port}-:22");
+    let (ended, text) = lab.imgbuild_says(&[
+        "run",
+        name,
+        "--user-net",
+        "--timeout",
+        "600",
+        "--forward",
+        &rule,
+    ]);
+    assert_eq!(ended, Some(code), "{text}");
+    text
+}
+
+fn fails(lab: &Lab, name: &str, port: u16) -> String {
+    boots(lab, name, port, 1)
+}
+
+fn configured(lab: &Lab, name: &str, called: &str, port: u16) {
+    let text = boots(lab, name, port, 0);
+    let console = lab.read(&format!("{name}/console.log"));
+    let said = format!("firstboot: {called} is configured");
+    assert!(
+        text.contains("is configured") && console.contains(&said),
+        "{text}"
+    );
+}
+
+fn wait_until(what: &str, is_so: impl FnMut() -> bool) {
+    wait_up_to(PATIENCE, what, is_so);
+}
+
+fn login_comes_up(lab: &Lab, name: &str) {
+    let file = format!("{name}/console.log");
+    wait_until("a login prompt", || lab.read(&file).contains(" login:"));
+}
+
+fn cut_power(lab: &Lab, name: &str) {
+    let folder = lab.folder.join(name);
+    lab::end(&folder, Signal::KILL);
+    wait_until("the end of QEMU", || {
+        imgbuild::qemu::running(&folder).is_none()
+    });
+}
+
+#[test]
+#[ignore = "boots a virtual machine; scripts/test runs it"]
+fn from_no_seed_over_a_failed_step_to_a_larger_disk() {
+    let (name, port) = ("vm51", free_port());
+    let lab = &lab(name, "Nowhere/City");
+    let guest = Guest {
+        lab,
+        name,
+        ssh_port: port,
+    };
+    let seed = lab.folder.join("vm51/seed.img");
+
+    // A disk that is no seed: said, not waited for, and the login prompt comes.
+    let made = fs::read(&seed).unwrap();
+    fs::write(&seed, vec![0; 1 << 20]).unwrap();
+    let text = fails(lab, name, port);
+    assert!(text.contains("firstboot found no seed disk"), "{text}");
+    login_comes_up(lab, name);
+    let console = lab.read("vm51/console.log");
+    assert!(console.contains("firstboot: no seed disk (a volume labelled CIDATA) was found: this machine is not configured"), "{console}");
+    assert!(!console.contains("Failed to start"), "{console}");
+    assert!(!console.contains("ordering cycle"), "{console}");
+    cut_power(lab, name);
+
+    // A step that fails: its reason everywhere, and everything up to it is done.
+    fs::write(&seed, made).unwrap();
+    let text = fails(lab, name, port);
+    let reason = "step timezone: cannot set the time zone Nowhere/City: \
+                  /usr/share/zoneinfo/Nowhere/City does not exist";
+    assert!(text.contains(reason), "{text}");
+    let (well, said) = guest.try_ssh("firstboot status");
+    assert!(
+        !well && said.contains("): failed\n") && said.contains(reason),
+        "{said}"
+    );
+    login_comes_up(lab, name);
+    let console = lab.read("vm51/console.log");
+    assert!(
+        console.contains("FAILED: this machine is not configured"),
+        "{console}"
+    );
+    assert!(console.contains(reason), "{console}");
+    guest.power_off();
+
+    // The same disk with a corrected seed. Its larger size is there without a hand on it.
+    lab_yaml(lab, "Europe/Paris");
+    lab.imgbuild(&["seed", "vm51"]);
+    configured(lab, name, name, port);
+    let blocks = guest.ssh("findmnt -bno SIZE /; cat /sys/class/block/vda1/size");
+    let numbers: Vec<u64> = blocks.lines().map(|l| l.trim().parse().unwrap()).collect();
+    assert!(numbers[0] > 39 << 30, "{blocks}");
+    assert_eq!(numbers[1], (40 << 21) - 2048, "{blocks}");
+    guest.ssh("test $(readlink /etc/localtime) = /usr/share/zoneinfo/Europe/Paris");
+    let failed = guest.ssh("systemctl --failed --no-legend --plain");
+    assert_eq!(failed, "");
+    // In this order, although systemd starts what it can at the same time.
+    let times = guest.ssh(
+        "for unit in firstboot-local.service networking.service network-online.target ssh.service; do \
+         systemctl show --value -p ActiveEnterTimestampMonotonic $unit; done; \
+         journalctl -b | grep -ci 'ordering cycle' || true",
+    );
+    let times: Vec<u64> = times.lines().map(|l| l.trim().parse().unwrap()).collect();
+    let [local, networking, online, ssh, cycles] = times[..] else {
+        panic!("{times:?}");
+    };
+    assert!(0 < local && local < networking && local < ssh, "{times:?}");
+    assert!(networking <= online, "{times:?}");
+    assert_eq!(cycles, 0, "an ordering cycle");
+    // The console's prompt is of use only with it.
+    guest.ssh("test -x /bin/login");
+    guest.power_off();
+    let overlay = fs::metadata(lab.folder.join("vm51/vm51.qcow2")).unwrap();
+    let bytes = overlay.blocks() * 512;
+    println!(
+        "size: vm51.qcow2 after three boots, grown to 40 GiB: {:.1} MB",
+        bytes as f64 / 1e6
+    );
+    assert!(bytes < 40_000_000, "{bytes}");
+}
+
+#[test]
+#[ignore = "boots a virtual machine; scripts/test runs it"]
+fn from_a_refused_seed_over_a_cut_to_another_name() {
+    let (name, port) = ("vm52", free_port());
+    let lab = &lab(name, "Europe/Paris");
+    let guest = Guest {
+        lab,
+        name,
+        ssh_port: port,
+    };
+    let folder = lab.folder.join(name);
+    let good = fs::read(folder.join("seed.img")).unwrap();
+
+    // A seed that is refused: document and line, no secret, and the machine boots on.
+    let broken = seeds::with(&good, "chpasswd:", "[hpasswd:");
+    fs::write(folder.join("seed.img"), broken).unwrap();
+    let text = fails(lab, name, port);
+    assert!(
+        text.contains("the seed on /dev/vdb is not valid:"),
+        "{text}"
+    );
+    assert!(text.contains("user-data line "), "{text}");
+    login_comes_up(lab, name);
+    let console = lab.read("vm52/console.log");
+    assert!(
+        console.contains("FAILED: this machine is not configured"),
+        "{console}"
+    );
+    assert!(console.contains("user-data line "), "{console}");
+    cut_power(lab, name);
+
+    // virt-install's way: a CD-ROM without a name and an instance-id. The power fails while the
+    // machine configures itself, and the next boot goes on.
+    let key = lab.read("secrets/id.pub");
+    seeds::iso(&folder, &key, "");
+    seeds::as_cdrom(&folder);
+    std::thread::scope(|scope| {
+        let run = scope.spawn(|| {
+            let words = ["run", name, "--user-net", "--timeout", "600"];
+            lab.imgbuild_says(&words)
+        });
+        let status = folder.join("status.jsonl");
+        let _ = fs::remove_file(&status);
+        wait_until("the first step", || {
+            fs::read_to_string(&status).is_ok_and(|text| text.contains("\"step\":\"rrd\""))
+        });
+        cut_power(lab, name);
+        let (code, text) = run.join().unwrap();
+        assert_eq!(code, Some(1), "{text}");
+    });
+    configured(lab, name, "localhost", port);
+    assert_eq!(guest.ssh("hostname"), "localhost\n");
+    let status = guest.ssh("firstboot status");
+    assert!(status.contains("(instance nocloud-"), "{status}");
+    guest.power_off();
+
+    // The same with a name: noticed without an instance-id.
+    seeds::iso(&folder, &key, "local-hostname: renamed.lab.test\n");
+    configured(lab, name, "renamed", port);
+    assert_eq!(
+        guest.ssh("hostname; cat /etc/mailname"),
+        "renamed\nrenamed.lab.test\n"
+    );
+    guest.power_off();
+    let root = Root::of(lab, name);
+    assert!(!root.exists("/var/lib/firstboot/.journal.json.firstboot"));
+    for file in ["console.log", "status.jsonl", "run.log"] {
+        assert!(
+            !lab.read(&format!("{name}/{file}")).contains(PASSWORD),
+            "{file}"
+        );
+    }
+}
