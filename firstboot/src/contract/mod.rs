@@ -4,6 +4,8 @@
 pub mod clock;
 pub mod iso9660;
 pub mod openvpn;
+pub mod place;
 pub mod seed;
 pub mod volumes;
 pub mod waiting;
+pub mod yaml;

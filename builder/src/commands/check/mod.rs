@@ -65,7 +65,7 @@ fn show_problems(error: &Error, report: &Report) {
             "line": problem.place.line,
             "column": problem.place.column,
             "message": problem.message,
-            "right": problem.right,
+            "right": problem.hint,
         }));
     }
 }

@@ -1,7 +1,7 @@
 //! The keys of `netinst`: where the installer's disc comes from.
 
 use super::{DEFAULT_SITE, Netinst, release_number};
-use crate::config::yaml::{Fields, Keys, Placed, Reader, forms};
+use crate::config::yaml::{Fields, Keys, Reader, Spanned, forms};
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -38,7 +38,7 @@ const OF_RELEASE: [&str; 3] = ["version", "site", "keyring"];
 pub(super) fn read(
     r: &mut Reader,
     f: &Fields<'_>,
-    release: Option<&Placed<String>>,
+    release: Option<&Spanned<String>>,
     folder: &Path,
 ) -> Netinst {
     let Some(node) = f.get("netinst") else {
@@ -69,7 +69,7 @@ pub(super) fn read(
     }
 }
 
-fn plain(found: Option<Placed<String>>) -> String {
+fn plain(found: Option<Spanned<String>>) -> String {
     found.map(|f| f.value).unwrap_or_default()
 }
 
@@ -102,7 +102,7 @@ fn version(text: &str, release: Option<u32>) -> Result<String, String> {
 }
 
 /// Checks that the keyring is one that gpgv can read; returns its absolute path.
-fn read_keyring(r: &mut Reader, f: &Fields<'_>, file: &Placed<String>, folder: &Path) -> PathBuf {
+fn read_keyring(r: &mut Reader, f: &Fields<'_>, file: &Spanned<String>, folder: &Path) -> PathBuf {
     let path = folder.join(&file.value);
     let message = match beginning(&path) {
         Err(error) => Some(format!(
@@ -116,7 +116,7 @@ fn read_keyring(r: &mut Reader, f: &Fields<'_>, file: &Placed<String>, folder: &
         Ok(_) => None,
     };
     if let Some(message) = message {
-        r.problem(file.place, message, f.right("keyring"));
+        r.problem(file.place, message, f.hint("keyring"));
     }
     std::path::absolute(&path).unwrap_or(path)
 }

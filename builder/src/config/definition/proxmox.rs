@@ -1,7 +1,7 @@
 //! `proxmox`: Proxmox VE's repository, and the key that signs it.
 
 use super::{Proxmox, RELEASES, key, read};
-use crate::config::yaml::{Fields, Keys, Kind, Node, Placed, Reader, forms};
+use crate::config::yaml::{Fields, Keys, Kind, Node, Reader, Spanned, forms};
 use std::path::Path;
 
 /// What a version of Proxmox VE needs, as Proxmox's manual for an installation on Debian says.
@@ -77,7 +77,7 @@ const KEYS: Keys = &[
 pub(super) fn read(
     r: &mut Reader,
     f: &Fields<'_>,
-    release: Option<&Placed<String>>,
+    release: Option<&Spanned<String>>,
     folder: &Path,
 ) -> Option<Proxmox> {
     let release = release.map(|release| release.value.as_str());

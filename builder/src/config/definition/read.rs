@@ -2,7 +2,7 @@
 
 use super::key::{self, Digest, Wanted};
 use super::{Definition, RELEASES, Repository, netinst, proxmox};
-use crate::config::yaml::{Fields, Keys, Node, Placed, Reader, forms};
+use crate::config::yaml::{Fields, Keys, Node, Reader, Spanned, forms};
 use std::path::{Path, PathBuf};
 
 const MIN_DISK: u64 = 2 * forms::GIB;
@@ -104,9 +104,8 @@ pub(super) fn read(r: &mut Reader, node: &Node, folder: &Path) -> Definition {
     if let Some(disk) = disk.as_ref().filter(|_| proxmox.is_some()) {
         if disk.value < MIN_DISK_PROXMOX {
             let message = "this disk is too small for Proxmox VE";
-            let right =
-                "disk: 4G or more, such as 32G; or `proxmox: false` for a plain Debian base";
-            r.problem(disk.place, message, right);
+            let hint = "disk: 4G or more, such as 32G; or `proxmox: false` for a plain Debian base";
+            r.problem(disk.place, message, hint);
         }
     }
     let default_kernel = match proxmox {
@@ -142,13 +141,13 @@ pub(super) fn read(r: &mut Reader, node: &Node, folder: &Path) -> Definition {
 /// Proxmox brings its own kernel, and Debian's must not be beside it.
 fn only_proxmoxs_kernel(
     r: &mut Reader,
-    kernel: Option<&Placed<String>>,
-    packages: &[Placed<String>],
+    kernel: Option<&Spanned<String>>,
+    packages: &[Spanned<String>],
 ) {
     if let Some(kernel) = kernel {
         let message = "`kernel` has no meaning in a base with Proxmox VE, which has its own kernel";
-        let right = "no `kernel`; or `proxmox: false` for a plain Debian base";
-        r.problem(kernel.place, message, right);
+        let hint = "no `kernel`; or `proxmox: false` for a plain Debian base";
+        r.problem(kernel.place, message, hint);
     }
     for package in packages {
         if package.value.starts_with("linux-image-") {
@@ -156,8 +155,8 @@ fn only_proxmoxs_kernel(
                 "`{}` is a kernel of Debian's, and a base with Proxmox VE has Proxmox's only",
                 package.value
             );
-            let right = "no such line; or `proxmox: false` for a plain Debian base";
-            r.problem(package.place, message, right);
+            let hint = "no such line; or `proxmox: false` for a plain Debian base";
+            r.problem(package.place, message, hint);
         }
     }
 }
@@ -171,13 +170,13 @@ fn read_repositories(
     let Some(node) = f.get("repositories") else {
         return Vec::new();
     };
-    let mut names: Vec<Placed<String>> = Vec::new();
+    let mut names: Vec<Spanned<String>> = Vec::new();
     let mut repositories = Vec::new();
-    for node in r.list(node, f.right("repositories")) {
+    for node in r.list(node, f.hint("repositories")) {
         let f = r.fields(
             node,
             "a repository",
-            f.right("repositories"),
+            f.hint("repositories"),
             REPOSITORY_KEYS,
         );
         let name = r.field(&f, "name", repository_name);
@@ -191,8 +190,8 @@ fn read_repositories(
             }
             if proxmox && name.value == proxmox::NAME {
                 let message = "the repository name `proxmox` is taken by the key `proxmox`";
-                let right = "no such repository, because `proxmox` adds it; or another name";
-                r.problem(name.place, message, right);
+                let hint = "no such repository, because `proxmox` adds it; or another name";
+                r.problem(name.place, message, hint);
             }
             names.push(name.clone());
         }
@@ -204,7 +203,7 @@ fn read_repositories(
 fn read_repository(
     r: &mut Reader,
     f: &Fields<'_>,
-    name: Option<Placed<String>>,
+    name: Option<Spanned<String>>,
     folder: &Path,
 ) -> Repository {
     for key in ["name", "url", "suite", "key", "key_sha256"] {
@@ -229,7 +228,7 @@ fn read_repository(
     }
     let sha256 = r.field(f, "key_sha256", forms::sha256);
     let key = r.field(f, "key", |t| Ok::<_, String>(t.to_owned()));
-    let wanted = sha256.as_ref().map(|sha256| Placed {
+    let wanted = sha256.as_ref().map(|sha256| Spanned {
         place: sha256.place,
         value: Digest::Sha256(sha256.value.clone()),
     });
@@ -237,7 +236,7 @@ fn read_repository(
         key::read_file(
             r,
             &key,
-            f.right("key"),
+            f.hint("key"),
             wanted.as_ref().map(Wanted::Written),
             folder,
         )
@@ -253,11 +252,11 @@ fn read_repository(
     }
 }
 
-fn value(found: Option<Placed<String>>, default: &str) -> String {
+fn value(found: Option<Spanned<String>>, default: &str) -> String {
     found.map_or_else(|| default.to_owned(), |f| f.value)
 }
 
-fn plain<T>(items: Vec<Placed<T>>) -> Vec<T> {
+fn plain<T>(items: Vec<Spanned<T>>) -> Vec<T> {
     items.into_iter().map(|i| i.value).collect()
 }
 

@@ -3,7 +3,7 @@
 use super::clusters::clusters;
 use super::machine::Draft;
 use super::{ClusterJoin, Vm};
-use crate::config::yaml::{Place, Placed, Reader};
+use crate::config::yaml::{Place, Reader, Spanned};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
@@ -67,10 +67,10 @@ pub(super) fn check(r: &mut Reader, drafts: &[Draft], domain: Option<&str>) {
                 "{} and {} have one OpenVPN identity: the server would throw one of them out",
                 second.vm.name, first.vm.name
             );
-            let right = "a configuration with a certificate of its own for each VM, such as \
+            let hint = "a configuration with a certificate of its own for each VM, such as \
                      secrets/vpn/{name}.ovpn; or `shared: true` in `openvpn` where the server \
                      takes one for all (duplicate-cn)";
-            r.problem(place, message, right);
+            r.problem(place, message, hint);
         },
     );
     links(r, &drafts, domain.unwrap_or_default());
@@ -129,11 +129,11 @@ fn addresses(r: &mut Reader, drafts: &[&Draft]) {
                         format!("{a} and {b} both have the address {address}, and neither a host")
                     }
                 };
-                let right = match host {
+                let hint = match host {
                     Some(_) => "one address per VM of a host",
                     None => "one address per VM, or `host:` where they run on different PCs",
                 };
-                r.problem(place, message, right);
+                r.problem(place, message, hint);
             },
         );
     }
@@ -171,10 +171,10 @@ fn links(r: &mut Reader, drafts: &[&Draft], domain: &str) {
                     "{} and {} have one address on link {number} of a cluster, {address}",
                     vm.name, other.name
                 );
-                let right = "`vmbr120` for this link, with a `vmbr120` for each VM: the addresses \
+                let hint = "`vmbr120` for this link, with a `vmbr120` for each VM: the addresses \
                              behind the NAT of two PCs never reach each other; `address` only \
                              where `bridge` is no NAT, and then one address per VM";
-                r.problem(place, message, right);
+                r.problem(place, message, hint);
             }
         }
     }
@@ -194,7 +194,7 @@ fn on_links(draft: &Draft) -> Vec<(u8, Ipv4Addr)> {
 /// Hands over each VM whose value an earlier VM has, with that VM and the place of the value.
 fn twice<T: Ord>(
     drafts: &[&Draft],
-    value: impl Fn(&Draft) -> Option<&Placed<T>>,
+    value: impl Fn(&Draft) -> Option<&Spanned<T>>,
     mut found: impl FnMut(&Draft, &Draft, Place),
 ) {
     let mut first: BTreeMap<&T, &Draft> = BTreeMap::new();
@@ -219,8 +219,8 @@ fn peers(r: &mut Reader, draft: &Draft, domain: Option<&str>) {
     for peer in &draft.peers {
         if own.contains(&peer.value.address) {
             let message = format!("the peer {} is {name} itself", peer.value.address);
-            let right = "a member of the cluster; `cluster: none` for a VM that joins nothing";
-            r.problem(peer.place, message, right);
+            let hint = "a member of the cluster; `cluster: none` for a VM that joins nothing";
+            r.problem(peer.place, message, hint);
         }
     }
 }

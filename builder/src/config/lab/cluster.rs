@@ -3,7 +3,7 @@
 use super::links::{self, Addresses, LINKS, LinkWishes};
 use super::peers::{self, PEERS};
 use super::{ClusterJoin, Folder, JoinWith, settings, values};
-use crate::config::yaml::{Fields, Keys, Node, Place, Placed, Reader, forms};
+use crate::config::yaml::{Fields, Keys, Node, Place, Reader, Spanned, forms};
 use firstboot::contract::seed::{Peer, Retry};
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -69,7 +69,7 @@ const RETRY_KEYS: Keys = &[
 #[derive(Debug, Clone)]
 pub(super) struct ClusterWish {
     pub place: Place,
-    pub peers: Vec<Placed<Peer>>,
+    pub peers: Vec<Spanned<Peer>>,
     /// Whether `peers` was written, be it wrong: it is then not missing.
     pub has_peers: bool,
     pub with: Option<WithWish>,
@@ -87,14 +87,14 @@ pub(super) struct ClusterWish {
 #[derive(Debug, Clone)]
 pub(super) enum WithWish {
     Ticket,
-    PasswordFile(Placed<String>),
+    PasswordFile(Spanned<String>),
 }
 
 /// What was said of [`Retry`], in seconds.
 #[derive(Debug, Clone, Default)]
 struct RetryWish {
     first: Option<u64>,
-    most: Option<Placed<u64>>,
+    most: Option<Spanned<u64>>,
     attempt: Option<u64>,
     /// `Some(None)` is `never`.
     give_up: Option<Option<u64>>,
@@ -225,9 +225,9 @@ fn read_with(r: &mut Reader, f: &Fields<'_>) -> Option<WithWish> {
     let file = r.field(f, "password_file", values::path);
     if let (Some(_), Some(file)) = (&ticket, &file) {
         let message = "both `join: ticket` and `password_file`: one of them lets the VM in";
-        let right = "`join: ticket` alone; or `password_file` alone, for PCs that are first \
+        let hint = "`join: ticket` alone; or `password_file` alone, for PCs that are first \
                      switched on more than two hours after `imgbuild seed`";
-        r.problem(file.place, message, right);
+        r.problem(file.place, message, hint);
         return None;
     }
     match (ticket, file) {
@@ -256,7 +256,7 @@ fn read_retry(r: &mut Reader, f: &Fields<'_>) -> RetryWish {
     let Some(node) = f.get("retry") else {
         return RetryWish::default();
     };
-    let f = r.fields(node, "`retry`", f.right("retry"), RETRY_KEYS);
+    let f = r.fields(node, "`retry`", f.hint("retry"), RETRY_KEYS);
     let give_up = |text: &str| match text {
         "never" => Ok(None),
         text => forms::duration(text, 1, 7 * DAY).map(Some),

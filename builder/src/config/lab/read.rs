@@ -61,9 +61,9 @@ fn read_vms(
     let Some(node) = f.get("vms") else {
         return Vec::new();
     };
-    let nodes = r.list(node, f.right("vms"));
+    let nodes = r.list(node, f.hint("vms"));
     if nodes.is_empty() && matches!(node.kind, Kind::List(_)) {
-        r.problem(node.place, "a lab without a VM", f.right("vms"));
+        r.problem(node.place, "a lab without a VM", f.hint("vms"));
     }
     nodes
         .iter()

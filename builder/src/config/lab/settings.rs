@@ -6,7 +6,7 @@ use super::cluster::{self, ClusterWish};
 use super::openvpn::{self, OpenVpnWish};
 use super::proxmox::{self, HaWish};
 use super::{Folder, values};
-use crate::config::yaml::{Fields, Keys, Kind, Node, Placed, Reader, forms};
+use crate::config::yaml::{Fields, Keys, Kind, Node, Reader, Spanned, forms};
 use firstboot::contract::seed::NfsStorage;
 
 type Key = (&'static str, &'static str);
@@ -91,7 +91,7 @@ pub(super) struct Settings {
     pub timezone: Option<String>,
     pub ntp: Option<Vec<String>>,
     pub ssh_keys: Option<Vec<String>>,
-    pub root_password_file: Option<Placed<String>>,
+    pub root_password_file: Option<Spanned<String>>,
     pub ssh_password: Option<bool>,
     pub openvpn: Wish<OpenVpnWish>,
     pub cluster: Wish<ClusterWish>,
@@ -105,7 +105,7 @@ impl Settings {
         match lab.get("defaults") {
             None => Settings::default(),
             Some(node) => {
-                let f = r.fields(node, "`defaults`", lab.right("defaults"), DEFAULTS_KEYS);
+                let f = r.fields(node, "`defaults`", lab.hint("defaults"), DEFAULTS_KEYS);
                 Self::read(r, &f, folder)
             }
         }

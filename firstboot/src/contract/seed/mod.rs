@@ -14,13 +14,13 @@ mod network;
 mod network_check;
 mod network_v1;
 mod network_v2;
+mod path;
 mod problem;
 mod proxmox;
 pub(crate) mod scrub;
 mod secret;
 mod ticket;
 mod user_data;
-mod walk;
 
 pub use cluster::{Cluster, Credential, Peer, Retry, is_removed};
 pub use meta_data::MetaData;
@@ -33,8 +33,8 @@ pub use ticket::{TICKET_LIFE, Ticket, TicketError};
 pub use user_data::{Chpasswd, Ntp, OpenVpnInstance, PasswordKind, UserData, UserPassword};
 
 use document::{Document, Notes};
+use path::Path;
 use std::net::IpAddr;
-use walk::Path;
 
 /// One parsed and validated seed disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
