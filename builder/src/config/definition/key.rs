@@ -1,6 +1,6 @@
 //! A public key that signs a repository: where it comes from, and the digest that it must have.
 
-use crate::config::yaml::{Fields, Reader, Spanned, forms};
+use crate::config::yaml::{Fields, Reader, Spanned, validators};
 use crate::system::text::hex;
 use sha2::{Digest as _, Sha256, Sha512};
 use std::fmt;
@@ -97,8 +97,8 @@ pub(super) fn read(r: &mut Reader, f: &Fields<'_>, folder: &Path, key: &mut Key)
             return;
         }
     }
-    let sha256 = r.field_scalar(f, "key_sha256", forms::sha256);
-    let sha512 = r.field_scalar(f, "key_sha512", forms::sha512);
+    let sha256 = r.field_scalar(f, "key_sha256", validators::sha256);
+    let sha512 = r.field_scalar(f, "key_sha512", validators::sha512);
     let place = sha256
         .as_ref()
         .or(sha512.as_ref())
@@ -109,7 +109,7 @@ pub(super) fn read(r: &mut Reader, f: &Fields<'_>, folder: &Path, key: &mut Key)
     if let Some(digest) = sha512 {
         key.digest = Digest::Sha512(digest.value);
     }
-    if let Some(url) = r.field(f, "key_url", forms::url) {
+    if let Some(url) = r.field(f, "key_url", validators::url) {
         key.from = From::Url(url.value);
     }
     if let Some(file) = r.field(f, "key", |text| Ok::<_, String>(text.to_owned())) {

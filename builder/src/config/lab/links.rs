@@ -1,6 +1,6 @@
 //! A VM's addresses on corosync's links: `links` of lab.yaml's `cluster`.
 
-use crate::config::yaml::{Keys, Node, Place, Reader, Spanned, forms};
+use crate::config::yaml::{Keys, Node, Place, Reader, Spanned, validators};
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
@@ -60,7 +60,10 @@ fn link_address(text: &str) -> Result<LinkAddress, String> {
         "address" => Ok(LinkAddress::Address),
         _ => match text.parse() {
             Ok(address) => Ok(LinkAddress::Given(address)),
-            Err(_) => Err(format!("`{}` is no address of a VM", forms::shown(text))),
+            Err(_) => Err(format!(
+                "`{}` is no address of a VM",
+                validators::shown(text)
+            )),
         },
     }
 }

@@ -7,7 +7,7 @@ use super::openvpn::{self, OpenVpnWish};
 use super::settings::{self, Settings, Wish};
 use super::{ClusterJoin, Folder, Ipv4Network, JoinWith, OpenVpn, Secrets, Vm, secrets, values};
 use crate::commands::retire::Retired;
-use crate::config::yaml::{Fields, Keys, Node, Place, Reader, Spanned, forms};
+use crate::config::yaml::{Fields, Keys, Node, Place, Reader, Spanned, validators};
 use firstboot::contract::seed::{Ha, Peer};
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -49,7 +49,7 @@ const KEYS: Keys = &[
 /// A VM and the places that the checks across VMs point at. What was noted as a problem is
 /// `None` here.
 #[derive(Debug)]
-pub(super) struct Draft {
+pub(super) struct ParsedVm {
     /// The place of its name, or of the whole.
     pub place: Place,
     pub name: Option<String>,
@@ -67,7 +67,7 @@ pub(super) struct Draft {
     pub vm: Vm,
 }
 
-impl Draft {
+impl ParsedVm {
     /// Whether its OpenVPN certificate is meant to be another VM's, too.
     pub fn is_shared(&self) -> bool {
         self.vm.openvpn.as_ref().is_some_and(|o| o.shared)
@@ -81,7 +81,7 @@ pub(super) fn read(
     defaults: &Settings,
     networks: &Networks,
     folder: &Folder,
-) -> Draft {
+) -> ParsedVm {
     let f = r.fields(
         node,
         "a VM",
@@ -102,7 +102,7 @@ pub(super) fn read(
         }),
         (mac, _) => mac,
     };
-    let host = r.field(&f, "host", forms::domain);
+    let host = r.field(&f, "host", validators::domain);
     let place = name.as_ref().map_or(f.place, |n| n.place);
     let name = name.map(|n| n.value);
     let files = Files {
@@ -138,7 +138,7 @@ pub(super) fn read(
         host: host.map(|h| h.value),
         memory_mib: settings.memory_mib.unwrap_or(2048),
         cores: settings.cores.unwrap_or(2),
-        disk: settings.disk.unwrap_or(32 * forms::GIB),
+        disk: settings.disk.unwrap_or(32 * validators::GIB),
         mac: mac.as_ref().map_or_else(String::new, |m| m.value.clone()),
         address: address.as_ref().map_or(Ipv4Addr::UNSPECIFIED, |a| a.value),
         vmbr120: vmbr120.as_ref().map(|a| a.value),
@@ -159,7 +159,7 @@ pub(super) fn read(
             _ => Ha::default(),
         },
     };
-    Draft {
+    ParsedVm {
         place,
         name,
         address,

@@ -1,7 +1,7 @@
 //! IPv4 networks, and the addresses in them.
 
 use super::{Ipv4Network, NatNetwork};
-use crate::config::yaml::{Fields, Keys, Reader, Spanned, forms};
+use crate::config::yaml::{Fields, Keys, Reader, Spanned, validators};
 use std::fmt;
 use std::net::Ipv4Addr;
 
@@ -22,7 +22,7 @@ const VMBR120_KEYS: Keys = &[("range", "range: a network such as 10.120.0.0/24")
 impl Ipv4Network {
     /// Reads `192.168.122.0/24`; says what is wrong with anything else.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let shown = forms::shown(text);
+        let shown = validators::shown(text);
         let no_network = || format!("`{shown}` is no network");
         let (address, prefix) = text.split_once('/').ok_or_else(no_network)?;
         let address: Ipv4Addr = address.parse().map_err(|_| no_network())?;
@@ -94,7 +94,7 @@ impl fmt::Display for Ipv4Network {
 /// An address without a prefix.
 pub(super) fn address(text: &str) -> Result<Ipv4Addr, String> {
     text.parse()
-        .map_err(|_| format!("`{}` is no IPv4 address", forms::shown(text)))
+        .map_err(|_| format!("`{}` is no IPv4 address", validators::shown(text)))
 }
 
 /// The two networks of a lab. `None` for a range that could not be read: nothing is then
@@ -184,7 +184,7 @@ fn bridge(text: &str) -> Result<String, String> {
     } else {
         Err(format!(
             "`{}` is no name of a network interface",
-            forms::shown(text)
+            validators::shown(text)
         ))
     }
 }

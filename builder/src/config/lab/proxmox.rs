@@ -1,7 +1,7 @@
 //! What follows a join: `storage` and `ha` of lab.yaml.
 
 use super::{settings, values};
-use crate::config::yaml::{Fields, Keys, Kind, Node, Reader, Spanned, forms};
+use crate::config::yaml::{Fields, Keys, Kind, Node, Reader, Spanned, validators};
 use firstboot::contract::seed::{Ha, HaRule, NfsStorage};
 
 const STORAGE_KEYS: Keys = &[
@@ -105,7 +105,7 @@ fn read_rule(r: &mut Reader, node: &Node, hint: &str) -> Option<Spanned<HaRule>>
         Kind::Map(_) => {
             let f = r.fields(node, "a rule", hint, RULE_KEYS);
             r.require(&f, "name");
-            let number = |text: &str| forms::number(text, 0, 1000);
+            let number = |text: &str| validators::number(text, 0, 1000);
             let priority = r.field_scalar(&f, "priority", number);
             (r.field(&f, "name", ha_name)?, priority)
         }
@@ -167,7 +167,7 @@ fn read_one(r: &mut Reader, node: &Node) -> Option<Spanned<NfsStorage>> {
 fn check(good: bool, text: &str, wrong: &str) -> Result<String, String> {
     match good {
         true => Ok(text.to_owned()),
-        false => Err(format!("`{}` {wrong}", forms::shown(text))),
+        false => Err(format!("`{}` {wrong}", validators::shown(text))),
     }
 }
 

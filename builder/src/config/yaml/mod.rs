@@ -3,10 +3,10 @@
 //! The contract's parser makes a tree of [`Node`]s. A [`Reader`] walks it and notes every
 //! [`Problem`]; [`Reader::finish`] turns them into one error.
 
-pub mod forms;
 mod mask;
 mod problem;
 mod reader;
+pub mod validators;
 
 pub use firstboot::contract::place::{Place, Problem, Spanned};
 pub use firstboot::contract::yaml::{Entry, Kind, Node};
