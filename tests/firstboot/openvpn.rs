@@ -118,7 +118,7 @@ fn what_openvpn_cannot_read_is_an_error_here_too() {
             ..Guest::default()
         };
         let is_good = openvpn::text_of(&bytes)
-            .is_ok_and(|text| !openvpn::judge(text, &guest).iter().any(|f| f.is_error));
+            .is_ok_and(|text| !openvpn::classify(text, &guest).iter().any(|f| f.is_error));
         if is_good && !reads {
             wrong.push(format!("{}: {said}", file.display()));
         }

@@ -4,7 +4,9 @@
 pub mod clock;
 pub mod iso9660;
 pub mod openvpn;
+pub mod place;
 pub mod seed;
 pub mod status;
 pub mod taps;
 pub mod volumes;
+pub mod yaml;

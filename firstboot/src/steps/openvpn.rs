@@ -162,7 +162,7 @@ fn tell_findings(context: &Context, name: &str, instance: &OpenVpnInstance) {
         user_pass: instance.user_pass.is_some(),
         taken_in: false,
     };
-    let findings = openvpn::judge(instance.config.reveal(), &guest);
+    let findings = openvpn::classify(instance.config.reveal(), &guest);
     for finding in findings.iter().filter(|finding| finding.is_error) {
         let (line, message) = (finding.place.line, &finding.message);
         (context.log)(&format!("{name}, line {line}: {message}"));

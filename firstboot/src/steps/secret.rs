@@ -6,7 +6,7 @@
 use crate::cluster::renewed_tickets;
 use crate::contract::seed::{Credential, Seed};
 use crate::contract::volumes::Source;
-use crate::contract::volumes::scrub::{self, Scrubbed};
+use crate::contract::volumes::credential_removal::{self, Scrubbed};
 use crate::step::{Context, Outcome};
 use anyhow::Result;
 
@@ -36,7 +36,7 @@ pub fn run(context: &Context) -> Result<Outcome> {
 
 /// Overwrites it in the seed; `what` is its name.
 fn of_seed(source: &Source, what: &str) -> Outcome {
-    match scrub::credential(source) {
+    match credential_removal::credential(source) {
         Ok(Scrubbed::Done) => Outcome::changed(format!("{what} was removed from the seed disk")),
         Ok(Scrubbed::Elsewhere(place)) => Outcome::changed(format!(
             "{what} was removed from the seed disk; the same letters are still at {place}"
@@ -56,7 +56,7 @@ fn of_seed(source: &Source, what: &str) -> Outcome {
 /// On a node that has joined before and finds a seed that was made anew: the same, silently.
 pub fn again(seed: &Seed, source: &Source) {
     if secret_of(seed).is_some() {
-        let _ = scrub::credential(source);
+        let _ = credential_removal::credential(source);
     }
 }
 

@@ -4,7 +4,7 @@ mod clusters;
 
 use crate::config::definition::Definition;
 use crate::config::lab::{Lab, Vm};
-use crate::config::yaml::{Problems, forms};
+use crate::config::yaml::{Problems, validators};
 use crate::system::ui::Ui;
 use crate::vm::login;
 use crate::vm::retired;
@@ -49,14 +49,14 @@ pub fn check(options: &Options, ui: &Ui) -> Result<()> {
 fn disks_hold_the_base(definition: &Definition, lab: &Lab) -> Result<()> {
     let small = lab.vms.iter().filter(|vm| vm.disk < definition.disk);
     let small: Vec<String> = small
-        .map(|vm| format!("{} ({})", vm.name, forms::size_text(vm.disk)))
+        .map(|vm| format!("{} ({})", vm.name, validators::size_text(vm.disk)))
         .collect();
     if !small.is_empty() {
         bail!(
             "the disks of these VMs are smaller than the base's, which has {base}: {}\n  right: \
              `disk: {base}` or more in the lab, or a smaller `disk` in the image definition",
             small.join(", "),
-            base = forms::size_text(definition.disk),
+            base = validators::size_text(definition.disk),
         );
     }
     Ok(())
@@ -74,7 +74,7 @@ fn show_problems(error: &Error, ui: &Ui) {
             "line": problem.place.line,
             "column": problem.place.column,
             "message": problem.message,
-            "right": problem.right,
+            "right": problem.hint,
         }));
     }
 }
@@ -97,7 +97,7 @@ fn show(definition: &Definition, lab: &Lab, ui: &Ui) {
             "Proxmox VE {}",
             p.version
         )),
-        forms::size_text(definition.disk),
+        validators::size_text(definition.disk),
         count(definition.packages.len(), "package", "packages"),
         count(definition.repositories.len(), "repository", "repositories"),
     ));

@@ -1,6 +1,6 @@
 //! A public key that signs a repository: where it comes from, and the digest that it must have.
 
-use crate::config::yaml::{Fields, Placed, Reader, forms};
+use crate::config::yaml::{Fields, Reader, Spanned, validators};
 use crate::system::text::hex;
 use sha2::{Digest as _, Sha256, Sha512};
 use std::fmt;
@@ -93,12 +93,12 @@ pub(super) fn read(r: &mut Reader, f: &Fields<'_>, folder: &Path, key: &mut Key)
     for (one, other) in [("key", "key_url"), ("key_sha256", "key_sha512")] {
         if f.has(one) && f.has(other) {
             let message = format!("`{one}` and `{other}` exclude each other");
-            r.problem(f.place, message, format!("one of them: {}", f.right(one)));
+            r.problem(f.place, message, format!("one of them: {}", f.hint(one)));
             return;
         }
     }
-    let sha256 = r.field_scalar(f, "key_sha256", forms::sha256);
-    let sha512 = r.field_scalar(f, "key_sha512", forms::sha512);
+    let sha256 = r.field_scalar(f, "key_sha256", validators::sha256);
+    let sha512 = r.field_scalar(f, "key_sha512", validators::sha512);
     let place = sha256
         .as_ref()
         .or(sha512.as_ref())
@@ -109,11 +109,11 @@ pub(super) fn read(r: &mut Reader, f: &Fields<'_>, folder: &Path, key: &mut Key)
     if let Some(digest) = sha512 {
         key.digest = Digest::Sha512(digest.value);
     }
-    if let Some(url) = r.field(f, "key_url", forms::url) {
+    if let Some(url) = r.field(f, "key_url", validators::url) {
         key.from = From::Url(url.value);
     }
     if let Some(file) = r.field(f, "key", |text| Ok::<_, String>(text.to_owned())) {
-        let wanted = Placed {
+        let wanted = Spanned {
             place: place.unwrap_or(file.place),
             value: key.digest.clone(),
         };
@@ -121,7 +121,7 @@ pub(super) fn read(r: &mut Reader, f: &Fields<'_>, folder: &Path, key: &mut Key)
             Some(_) => Wanted::Written(&wanted),
             None => Wanted::KnownHere(&wanted),
         };
-        let path = read_file(r, &file, f.right("key"), Some(by), folder);
+        let path = read_file(r, &file, f.hint("key"), Some(by), folder);
         key.from = From::File { path };
     }
 }
@@ -129,16 +129,16 @@ pub(super) fn read(r: &mut Reader, f: &Fields<'_>, folder: &Path, key: &mut Key)
 /// The digest that a key file must have, and the place to point at where it has another.
 pub(super) enum Wanted<'a> {
     /// The user has written it.
-    Written(&'a Placed<Digest>),
+    Written(&'a Spanned<Digest>),
     /// It is known without that; the place is the file's name.
-    KnownHere(&'a Placed<Digest>),
+    KnownHere(&'a Spanned<Digest>),
 }
 
 /// Checks a key file against its digest; returns its absolute path.
 pub(super) fn read_file(
     r: &mut Reader,
-    key: &Placed<String>,
-    right: &str,
+    key: &Spanned<String>,
+    hint: &str,
     wanted: Option<Wanted<'_>>,
     folder: &Path,
 ) -> PathBuf {
@@ -147,7 +147,7 @@ pub(super) fn read_file(
         Ok(bytes) => bytes,
         Err(error) => {
             let message = format!("cannot read the key file {}: {error}", path.display());
-            r.problem(key.place, message, right);
+            r.problem(key.place, message, hint);
             return path;
         }
     };
@@ -167,9 +167,9 @@ pub(super) fn read_file(
             path.display(),
             wanted.value,
         );
-        let right = "the key file that its publisher vouches for; the computed digest only after \
+        let hint = "the key file that its publisher vouches for; the computed digest only after \
                      you compared it with the publisher's";
-        r.problem(wanted.place, message, right);
+        r.problem(wanted.place, message, hint);
     }
     std::path::absolute(&path).unwrap_or(path)
 }

@@ -170,13 +170,13 @@ impl Definition {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::yaml::forms;
+    use crate::config::yaml::validators;
 
     #[test]
     fn the_built_in_definition_is_good() {
         let built_in = Definition::read("built-in", Path::new("."), BUILT_IN.as_bytes()).unwrap();
         assert_eq!(built_in.release, "trixie");
-        assert_eq!(built_in.disk, 32 * forms::GIB);
+        assert_eq!(built_in.disk, 32 * validators::GIB);
         assert_eq!(built_in.kernel_command_line, read::DEFAULT_COMMAND_LINE);
         assert_eq!(built_in.proxmox.map(|proxmox| proxmox.version), Some(9));
         for package in [
@@ -198,7 +198,7 @@ mod tests {
             definition,
             Definition {
                 release: "bookworm".into(),
-                disk: 4 * forms::GIB,
+                disk: 4 * validators::GIB,
                 kernel: read::DEFAULT_KERNEL.into(),
                 proxmox: None,
                 packages: vec![],

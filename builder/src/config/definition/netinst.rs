@@ -1,7 +1,7 @@
 //! The keys of `netinst`: where the installer's disc comes from.
 
 use super::{DEFAULT_SITE, Netinst, release_number};
-use crate::config::yaml::{Fields, Keys, Placed, Reader, forms};
+use crate::config::yaml::{Fields, Keys, Reader, Spanned, validators};
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -38,7 +38,7 @@ const OF_RELEASE: [&str; 3] = ["version", "site", "keyring"];
 pub(super) fn read(
     r: &mut Reader,
     f: &Fields<'_>,
-    release: Option<&Placed<String>>,
+    release: Option<&Spanned<String>>,
     folder: &Path,
 ) -> Netinst {
     let Some(node) = f.get("netinst") else {
@@ -55,12 +55,12 @@ pub(super) fn read(
         OF_URL.iter().for_each(|key| r.require(&f, key));
         return Netinst::Url {
             url: plain(r.field(&f, "url", file_url)),
-            sha256: plain(r.field(&f, "sha256", forms::sha256)),
+            sha256: plain(r.field(&f, "sha256", validators::sha256)),
         };
     }
     let number = release.and_then(|release| release_number(&release.value));
     let version = r.field_scalar(&f, "version", |text| version(text, number));
-    let site = r.field(&f, "site", forms::url);
+    let site = r.field(&f, "site", validators::url);
     let keyring = r.field(&f, "keyring", |text| Ok(text.to_owned()));
     Netinst::Release {
         version: version.map(|v| v.value).filter(|v| v != "latest"),
@@ -69,16 +69,16 @@ pub(super) fn read(
     }
 }
 
-fn plain(found: Option<Placed<String>>) -> String {
+fn plain(found: Option<Spanned<String>>) -> String {
     found.map(|f| f.value).unwrap_or_default()
 }
 
 /// The address of a file, not of a folder.
 fn file_url(text: &str) -> Result<String, String> {
-    let url = forms::url(text)?;
+    let url = validators::url(text)?;
     let path = url.split_once("://").map_or("", |(_, rest)| rest);
     match text.ends_with('/') || !path.contains('/') {
-        true => Err(format!("`{}` names no file", forms::shown(text))),
+        true => Err(format!("`{}` names no file", validators::shown(text))),
         false => Ok(url),
     }
 }
@@ -91,7 +91,7 @@ fn version(text: &str, release: Option<u32>) -> Result<String, String> {
     let numbers: Option<Vec<u32>> = text.split('.').map(|part| part.parse().ok()).collect();
     let digits = text.chars().all(|c| c.is_ascii_digit() || c == '.');
     let Some([major, _, _]) = numbers.as_deref().filter(|_| digits) else {
-        return Err(format!("`{}` is no point release", forms::shown(text)));
+        return Err(format!("`{}` is no point release", validators::shown(text)));
     };
     match release {
         Some(wanted) if wanted != *major => Err(format!(
@@ -102,7 +102,7 @@ fn version(text: &str, release: Option<u32>) -> Result<String, String> {
 }
 
 /// Checks that the keyring is one that gpgv can read; returns its absolute path.
-fn read_keyring(r: &mut Reader, f: &Fields<'_>, file: &Placed<String>, folder: &Path) -> PathBuf {
+fn read_keyring(r: &mut Reader, f: &Fields<'_>, file: &Spanned<String>, folder: &Path) -> PathBuf {
     let path = folder.join(&file.value);
     let message = match beginning(&path) {
         Err(error) => Some(format!(
@@ -116,7 +116,7 @@ fn read_keyring(r: &mut Reader, f: &Fields<'_>, file: &Placed<String>, folder: &
         Ok(_) => None,
     };
     if let Some(message) = message {
-        r.problem(file.place, message, f.right("keyring"));
+        r.problem(file.place, message, f.hint("keyring"));
     }
     std::path::absolute(&path).unwrap_or(path)
 }

@@ -1,7 +1,7 @@
 //! `proxmox`: Proxmox VE's repository, and the key that signs it.
 
 use super::{Proxmox, RELEASES, key, read};
-use crate::config::yaml::{Fields, Keys, Kind, Node, Placed, Reader, forms};
+use crate::config::yaml::{Fields, Keys, Kind, Node, Reader, Spanned, validators};
 use std::path::Path;
 
 /// What a version of Proxmox VE needs, as Proxmox's manual for an installation on Debian says.
@@ -77,7 +77,7 @@ const KEYS: Keys = &[
 pub(super) fn read(
     r: &mut Reader,
     f: &Fields<'_>,
-    release: Option<&Placed<String>>,
+    release: Option<&Spanned<String>>,
     folder: &Path,
 ) -> Option<Proxmox> {
     let release = release.map(|release| release.value.as_str());
@@ -131,11 +131,11 @@ impl Version {
 
 /// The address of a repository that asks nobody who they are.
 fn repository(text: &str) -> Result<String, String> {
-    let url = forms::url(text)?;
+    let url = validators::url(text)?;
     match url.contains("://enterprise.proxmox.com") {
         true => Err(format!(
             "`{}` is for machines with a subscription, and a base has no identity that could have one",
-            forms::shown(text)
+            validators::shown(text)
         )),
         false => Ok(url),
     }
@@ -147,7 +147,7 @@ fn version(text: &str, release: Option<&str>) -> Result<&'static Version, String
     let Some(version) = version else {
         return Err(format!(
             "`{}` is no version of Proxmox VE that is known here",
-            forms::shown(text)
+            validators::shown(text)
         ));
     };
     match release {
@@ -175,8 +175,8 @@ mod tests {
         for (release, _) in RELEASES {
             let version = VERSIONS.iter().find(|v| v.release == release).unwrap();
             match version.key {
-                key::Pinned::Sha256(digest) => assert!(forms::sha256(digest).is_ok()),
-                key::Pinned::Sha512(digest) => assert!(forms::sha512(digest).is_ok()),
+                key::Pinned::Sha256(digest) => assert!(validators::sha256(digest).is_ok()),
+                key::Pinned::Sha512(digest) => assert!(validators::sha512(digest).is_ok()),
             }
         }
     }

@@ -2,14 +2,14 @@
 
 use super::key::{self, Digest, Wanted};
 use super::{Definition, RELEASES, Repository, netinst, proxmox};
-use crate::config::yaml::{Fields, Keys, Node, Placed, Reader, forms};
+use crate::config::yaml::{Fields, Keys, Node, Reader, Spanned, validators};
 use std::path::{Path, PathBuf};
 
-const MIN_DISK: u64 = 2 * forms::GIB;
+const MIN_DISK: u64 = 2 * validators::GIB;
 /// An installed node takes some 3 GB (an estimate).
-const MIN_DISK_PROXMOX: u64 = 4 * forms::GIB;
+const MIN_DISK_PROXMOX: u64 = 4 * validators::GIB;
 /// The partition table is an msdos table, which counts sectors with 32 bits.
-const MAX_DISK: u64 = 2048 * forms::GIB;
+const MAX_DISK: u64 = 2048 * validators::GIB;
 pub(super) const DEFAULT_KERNEL: &str = "linux-image-cloud-amd64";
 pub(super) const DEFAULT_COMMAND_LINE: &str = "console=tty1 console=ttyS0,115200 net.ifnames=0";
 
@@ -95,18 +95,17 @@ pub(super) fn read(r: &mut Reader, node: &Node, folder: &Path) -> Definition {
     let release = r.field(&f, "release", release);
     let netinst = netinst::read(r, &f, release.as_ref(), folder);
     let proxmox = proxmox::read(r, &f, release.as_ref(), folder);
-    let kernel = r.field(&f, "kernel", forms::package);
-    let packages = r.field_list(&f, "packages", forms::package);
+    let kernel = r.field(&f, "kernel", validators::package);
+    let packages = r.field_list(&f, "packages", validators::package);
     if proxmox.is_some() {
         only_proxmoxs_kernel(r, kernel.as_ref(), &packages);
     }
-    let disk = r.field_scalar(&f, "disk", |t| forms::size(t, MIN_DISK, MAX_DISK));
+    let disk = r.field_scalar(&f, "disk", |t| validators::size(t, MIN_DISK, MAX_DISK));
     if let Some(disk) = disk.as_ref().filter(|_| proxmox.is_some()) {
         if disk.value < MIN_DISK_PROXMOX {
             let message = "this disk is too small for Proxmox VE";
-            let right =
-                "disk: 4G or more, such as 32G; or `proxmox: false` for a plain Debian base";
-            r.problem(disk.place, message, right);
+            let hint = "disk: 4G or more, such as 32G; or `proxmox: false` for a plain Debian base";
+            r.problem(disk.place, message, hint);
         }
     }
     let default_kernel = match proxmox {
@@ -124,31 +123,33 @@ pub(super) fn read(r: &mut Reader, node: &Node, folder: &Path) -> Definition {
         ),
         repositories: read_repositories(r, &f, folder, proxmox.is_some()),
         proxmox,
-        timezone: value(r.field(&f, "timezone", forms::timezone), "Etc/UTC"),
-        locale: value(r.field(&f, "locale", forms::locale), "C.UTF-8"),
+        timezone: value(r.field(&f, "timezone", validators::timezone), "Etc/UTC"),
+        locale: value(r.field(&f, "locale", validators::locale), "C.UTF-8"),
         unattended_upgrades: r
-            .field_scalar(&f, "unattended_upgrades", forms::yes_or_no)
+            .field_scalar(&f, "unattended_upgrades", validators::yes_or_no)
             .is_none_or(|u| u.value),
         rpcbind: r
-            .field_scalar(&f, "rpcbind", forms::yes_or_no)
+            .field_scalar(&f, "rpcbind", validators::yes_or_no)
             .is_some_and(|r| r.value),
-        mirror: r.field(&f, "mirror", forms::url).map(|m| m.value),
-        security_mirror: r.field(&f, "security_mirror", forms::url).map(|m| m.value),
+        mirror: r.field(&f, "mirror", validators::url).map(|m| m.value),
+        security_mirror: r
+            .field(&f, "security_mirror", validators::url)
+            .map(|m| m.value),
         netinst,
-        proxy: r.field(&f, "proxy", forms::proxy).map(|p| p.value),
+        proxy: r.field(&f, "proxy", validators::proxy).map(|p| p.value),
     }
 }
 
 /// Proxmox brings its own kernel, and Debian's must not be beside it.
 fn only_proxmoxs_kernel(
     r: &mut Reader,
-    kernel: Option<&Placed<String>>,
-    packages: &[Placed<String>],
+    kernel: Option<&Spanned<String>>,
+    packages: &[Spanned<String>],
 ) {
     if let Some(kernel) = kernel {
         let message = "`kernel` has no meaning in a base with Proxmox VE, which has its own kernel";
-        let right = "no `kernel`; or `proxmox: false` for a plain Debian base";
-        r.problem(kernel.place, message, right);
+        let hint = "no `kernel`; or `proxmox: false` for a plain Debian base";
+        r.problem(kernel.place, message, hint);
     }
     for package in packages {
         if package.value.starts_with("linux-image-") {
@@ -156,8 +157,8 @@ fn only_proxmoxs_kernel(
                 "`{}` is a kernel of Debian's, and a base with Proxmox VE has Proxmox's only",
                 package.value
             );
-            let right = "no such line; or `proxmox: false` for a plain Debian base";
-            r.problem(package.place, message, right);
+            let hint = "no such line; or `proxmox: false` for a plain Debian base";
+            r.problem(package.place, message, hint);
         }
     }
 }
@@ -171,13 +172,13 @@ fn read_repositories(
     let Some(node) = f.get("repositories") else {
         return Vec::new();
     };
-    let mut names: Vec<Placed<String>> = Vec::new();
+    let mut names: Vec<Spanned<String>> = Vec::new();
     let mut repositories = Vec::new();
-    for node in r.list(node, f.right("repositories")) {
+    for node in r.list(node, f.hint("repositories")) {
         let f = r.fields(
             node,
             "a repository",
-            f.right("repositories"),
+            f.hint("repositories"),
             REPOSITORY_KEYS,
         );
         let name = r.field(&f, "name", repository_name);
@@ -191,8 +192,8 @@ fn read_repositories(
             }
             if proxmox && name.value == proxmox::NAME {
                 let message = "the repository name `proxmox` is taken by the key `proxmox`";
-                let right = "no such repository, because `proxmox` adds it; or another name";
-                r.problem(name.place, message, right);
+                let hint = "no such repository, because `proxmox` adds it; or another name";
+                r.problem(name.place, message, hint);
             }
             names.push(name.clone());
         }
@@ -204,7 +205,7 @@ fn read_repositories(
 fn read_repository(
     r: &mut Reader,
     f: &Fields<'_>,
-    name: Option<Placed<String>>,
+    name: Option<Spanned<String>>,
     folder: &Path,
 ) -> Repository {
     for key in ["name", "url", "suite", "key", "key_sha256"] {
@@ -227,9 +228,9 @@ fn read_repository(
             _ => {}
         }
     }
-    let sha256 = r.field(f, "key_sha256", forms::sha256);
+    let sha256 = r.field(f, "key_sha256", validators::sha256);
     let key = r.field(f, "key", |t| Ok::<_, String>(t.to_owned()));
-    let wanted = sha256.as_ref().map(|sha256| Placed {
+    let wanted = sha256.as_ref().map(|sha256| Spanned {
         place: sha256.place,
         value: Digest::Sha256(sha256.value.clone()),
     });
@@ -237,27 +238,27 @@ fn read_repository(
         key::read_file(
             r,
             &key,
-            f.right("key"),
+            f.hint("key"),
             wanted.as_ref().map(Wanted::Written),
             folder,
         )
     });
     Repository {
         name: value(name, ""),
-        url: value(r.field(f, "url", forms::url), ""),
+        url: value(r.field(f, "url", validators::url), ""),
         suite: value(suite, ""),
         components: plain(components),
         key,
         key_sha256: value(sha256, ""),
-        packages: plain(r.field_list(f, "packages", forms::package)),
+        packages: plain(r.field_list(f, "packages", validators::package)),
     }
 }
 
-fn value(found: Option<Placed<String>>, default: &str) -> String {
+fn value(found: Option<Spanned<String>>, default: &str) -> String {
     found.map_or_else(|| default.to_owned(), |f| f.value)
 }
 
-fn plain<T>(items: Vec<Placed<T>>) -> Vec<T> {
+fn plain<T>(items: Vec<Spanned<T>>) -> Vec<T> {
     items.into_iter().map(|i| i.value).collect()
 }
 
@@ -267,13 +268,13 @@ fn release(text: &str) -> Result<String, String> {
     } else {
         Err(format!(
             "the Debian release `{}` is not known here",
-            forms::shown(text)
+            validators::shown(text)
         ))
     }
 }
 
 fn repository_name(text: &str) -> Result<String, String> {
-    forms::label(text).map_err(|_| format!("`{}` is no short word", forms::shown(text)))
+    validators::label(text).map_err(|_| format!("`{}` is no short word", validators::shown(text)))
 }
 
 /// A suite or component: nothing that would end the line or the field of a .sources file.
@@ -283,7 +284,10 @@ pub(super) fn word(text: &str, slash_at_end: bool) -> Result<String, String> {
     if text.chars().all(good) && !bad_end && !text.starts_with('-') {
         Ok(text.to_owned())
     } else {
-        Err(format!("`{}` is no suite or component", forms::shown(text)))
+        Err(format!(
+            "`{}` is no suite or component",
+            validators::shown(text)
+        ))
     }
 }
 
@@ -296,7 +300,7 @@ fn command_line(text: &str) -> Result<String, String> {
     // The line is put between quotes in /etc/default/grub, which is a shell script.
     let odd = |c: char| !c.is_ascii_graphic() || "\"'`$\\".contains(c);
     if let Some(word) = words.iter().find(|w| w.contains(odd)) {
-        let word = forms::shown(word);
+        let word = validators::shown(word);
         return Err(format!(
             "`{word}` has a character that grub's settings cannot hold"
         ));

@@ -1,18 +1,18 @@
 //! What no VM can tell alone: checks across all VMs of a lab.
 
 use super::clusters::clusters;
-use super::machine::Draft;
+use super::machine::ParsedVm;
 use super::{ClusterJoin, Vm};
-use crate::config::yaml::{Place, Placed, Reader};
+use crate::config::yaml::{Place, Reader, Spanned};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
 /// Notes every problem that two VMs have with each other, or a VM with the lab.
-pub(super) fn check(r: &mut Reader, drafts: &[Draft], domain: Option<&str>) {
-    names(r, drafts);
+pub(super) fn check(r: &mut Reader, all: &[ParsedVm], domain: Option<&str>) {
+    names(r, all);
     // A VM that is written twice has everything twice; its name says enough.
     let mut seen = Vec::new();
-    let drafts: Vec<&Draft> = drafts
+    let all: Vec<&ParsedVm> = all
         .iter()
         .filter(|d| match &d.name {
             Some(name) if seen.contains(&name) => false,
@@ -23,9 +23,9 @@ pub(super) fn check(r: &mut Reader, drafts: &[Draft], domain: Option<&str>) {
             None => false,
         })
         .collect();
-    addresses(r, &drafts);
+    addresses(r, &all);
     twice(
-        &drafts,
+        &all,
         |d| d.vmbr120.as_ref(),
         |first, second, place| {
             let message = format!(
@@ -45,7 +45,7 @@ pub(super) fn check(r: &mut Reader, drafts: &[Draft], domain: Option<&str>) {
         },
     );
     twice(
-        &drafts,
+        &all,
         |d| d.mac.as_ref(),
         |first, second, place| {
             let message = format!(
@@ -60,64 +60,64 @@ pub(super) fn check(r: &mut Reader, drafts: &[Draft], domain: Option<&str>) {
         },
     );
     twice(
-        &drafts,
+        &all,
         |d| d.identity.as_ref().filter(|_| !d.is_shared()),
         |first, second, place| {
             let message = format!(
                 "{} and {} have one OpenVPN identity: the server would throw one of them out",
                 second.vm.name, first.vm.name
             );
-            let right = "a configuration with a certificate of its own for each VM, such as \
+            let hint = "a configuration with a certificate of its own for each VM, such as \
                      secrets/vpn/{name}.ovpn; or `shared: true` in `openvpn` where the server \
                      takes one for all (duplicate-cn)";
-            r.problem(place, message, right);
+            r.problem(place, message, hint);
         },
     );
-    links(r, &drafts, domain.unwrap_or_default());
-    for draft in &drafts {
-        peers(r, draft, domain);
+    links(r, &all, domain.unwrap_or_default());
+    for parsed in &all {
+        peers(r, parsed, domain);
     }
 }
 
 /// What the VMs' files say that deserves a look: each text once, however many VMs have the file.
-pub(super) fn warnings(drafts: &[Draft]) -> Vec<String> {
-    let mut all: Vec<String> = Vec::new();
-    for warning in drafts.iter().flat_map(|draft| &draft.warnings) {
-        if !all.contains(warning) {
-            all.push(warning.clone());
+pub(super) fn warnings(all: &[ParsedVm]) -> Vec<String> {
+    let mut texts: Vec<String> = Vec::new();
+    for warning in all.iter().flat_map(|parsed| &parsed.warnings) {
+        if !texts.contains(warning) {
+            texts.push(warning.clone());
         }
     }
-    all
+    texts
 }
 
-fn names(r: &mut Reader, drafts: &[Draft]) {
+fn names(r: &mut Reader, all: &[ParsedVm]) {
     let mut first: BTreeMap<&str, Place> = BTreeMap::new();
-    for draft in drafts {
-        let Some(name) = draft.name.as_deref() else {
+    for parsed in all {
+        let Some(name) = parsed.name.as_deref() else {
             continue;
         };
         if let Some(place) = first.get(name) {
             let line = place.line;
             let message = format!("the name `{name}` is used twice; first in line {line}");
-            r.problem(draft.place, message, "one name per VM");
+            r.problem(parsed.place, message, "one name per VM");
         } else {
-            first.insert(name, draft.place);
+            first.insert(name, parsed.place);
         }
     }
 }
 
 /// Every virbr0 is a NAT of its own: only VMs of one host must differ.
-fn addresses(r: &mut Reader, drafts: &[&Draft]) {
-    let mut by_host: BTreeMap<Option<&str>, Vec<&Draft>> = BTreeMap::new();
-    for draft in drafts {
+fn addresses(r: &mut Reader, all: &[&ParsedVm]) {
+    let mut by_host: BTreeMap<Option<&str>, Vec<&ParsedVm>> = BTreeMap::new();
+    for parsed in all {
         by_host
-            .entry(draft.vm.host.as_deref())
+            .entry(parsed.vm.host.as_deref())
             .or_default()
-            .push(draft);
+            .push(parsed);
     }
-    for (host, drafts) in by_host {
+    for (host, all) in by_host {
         twice(
-            &drafts,
+            &all,
             |d| d.address.as_ref(),
             |first, second, place| {
                 let (a, b, address) = (&second.vm.name, &first.vm.name, second.vm.address);
@@ -129,11 +129,11 @@ fn addresses(r: &mut Reader, drafts: &[&Draft]) {
                         format!("{a} and {b} both have the address {address}, and neither a host")
                     }
                 };
-                let right = match host {
+                let hint = match host {
                     Some(_) => "one address per VM of a host",
                     None => "one address per VM, or `host:` where they run on different PCs",
                 };
-                r.problem(place, message, right);
+                r.problem(place, message, hint);
             },
         );
     }
@@ -141,17 +141,17 @@ fn addresses(r: &mut Reader, drafts: &[&Draft]) {
 
 /// Members of one cluster reach each other by their addresses on its links, so no two may have one.
 /// A link that is written once, in `defaults`, is answered once.
-fn links(r: &mut Reader, drafts: &[&Draft], domain: &str) {
-    let vms: Vec<&Vm> = drafts.iter().map(|draft| &draft.vm).collect();
-    let places: BTreeMap<&str, &Draft> = drafts.iter().map(|d| (d.vm.name.as_str(), *d)).collect();
+fn links(r: &mut Reader, all: &[&ParsedVm], domain: &str) {
+    let vms: Vec<&Vm> = all.iter().map(|parsed| &parsed.vm).collect();
+    let places: BTreeMap<&str, &ParsedVm> = all.iter().map(|d| (d.vm.name.as_str(), *d)).collect();
     let mut answered = BTreeSet::new();
     for cluster in clusters(domain, &vms) {
         let mut first: BTreeMap<(u8, Ipv4Addr), &Vm> = BTreeMap::new();
         for (vm, _) in &cluster.vms {
-            let Some(draft) = places.get(vm.name.as_str()) else {
+            let Some(parsed) = places.get(vm.name.as_str()) else {
                 continue;
             };
-            for (number, address) in on_links(draft) {
+            for (number, address) in on_links(parsed) {
                 let Some(other) = first.get(&(number, address)) else {
                     first.insert((number, address), vm);
                     continue;
@@ -162,8 +162,8 @@ fn links(r: &mut Reader, drafts: &[&Draft], domain: &str) {
                 {
                     continue;
                 }
-                let own = draft.address.as_ref().map_or(draft.place, |a| a.place);
-                let place = draft.links.get(&number).copied().unwrap_or(own);
+                let own = parsed.address.as_ref().map_or(parsed.place, |a| a.place);
+                let place = parsed.links.get(&number).copied().unwrap_or(own);
                 if !answered.insert((place.line, place.column)) {
                     continue;
                 }
@@ -171,10 +171,10 @@ fn links(r: &mut Reader, drafts: &[&Draft], domain: &str) {
                     "{} and {} have one address on link {number} of a cluster, {address}",
                     vm.name, other.name
                 );
-                let right = "`vmbr120` for this link, with a `vmbr120` for each VM: the addresses \
+                let hint = "`vmbr120` for this link, with a `vmbr120` for each VM: the addresses \
                              behind the NAT of two PCs never reach each other; `address` only \
                              where `bridge` is no NAT, and then one address per VM";
-                r.problem(place, message, right);
+                r.problem(place, message, hint);
             }
         }
     }
@@ -182,45 +182,45 @@ fn links(r: &mut Reader, drafts: &[&Draft], domain: &str) {
 
 /// A VM's address on each link of its cluster. Where nothing is said, `pvecm add` takes that of the
 /// VM's name: the one on the bridge.
-fn on_links(draft: &Draft) -> Vec<(u8, Ipv4Addr)> {
-    let links = |join: &ClusterJoin| match (join.links.is_empty(), &draft.address) {
+fn on_links(parsed: &ParsedVm) -> Vec<(u8, Ipv4Addr)> {
+    let links = |join: &ClusterJoin| match (join.links.is_empty(), &parsed.address) {
         (true, Some(address)) => vec![(0, address.value)],
         // What was noted as a problem is 0.0.0.0 in the VM, and in none of its links.
         _ => join.links.iter().map(|(n, a)| (*n, *a)).collect(),
     };
-    draft.vm.cluster.as_ref().map_or_else(Vec::new, links)
+    parsed.vm.cluster.as_ref().map_or_else(Vec::new, links)
 }
 
 /// Hands over each VM whose value an earlier VM has, with that VM and the place of the value.
 fn twice<T: Ord>(
-    drafts: &[&Draft],
-    value: impl Fn(&Draft) -> Option<&Placed<T>>,
-    mut found: impl FnMut(&Draft, &Draft, Place),
+    all: &[&ParsedVm],
+    value: impl Fn(&ParsedVm) -> Option<&Spanned<T>>,
+    mut found: impl FnMut(&ParsedVm, &ParsedVm, Place),
 ) {
-    let mut first: BTreeMap<&T, &Draft> = BTreeMap::new();
-    for draft in drafts {
-        let Some(placed) = value(draft) else {
+    let mut first: BTreeMap<&T, &ParsedVm> = BTreeMap::new();
+    for parsed in all {
+        let Some(placed) = value(parsed) else {
             continue;
         };
         match first.get(&placed.value) {
-            Some(earlier) => found(earlier, draft, placed.place),
+            Some(earlier) => found(earlier, parsed, placed.place),
             None => {
-                first.insert(&placed.value, draft);
+                first.insert(&placed.value, parsed);
             }
         }
     }
 }
 
 /// A node that joins by asking itself waits for ever.
-fn peers(r: &mut Reader, draft: &Draft, domain: Option<&str>) {
-    let name = &draft.vm.name;
+fn peers(r: &mut Reader, parsed: &ParsedVm, domain: Option<&str>) {
+    let name = &parsed.vm.name;
     // An unknown domain or address is nobody's.
-    let own = draft.vm.names_and_addresses(domain.unwrap_or_default());
-    for peer in &draft.peers {
+    let own = parsed.vm.names_and_addresses(domain.unwrap_or_default());
+    for peer in &parsed.peers {
         if own.contains(&peer.value.address) {
             let message = format!("the peer {} is {name} itself", peer.value.address);
-            let right = "a member of the cluster; `cluster: none` for a VM that joins nothing";
-            r.problem(peer.place, message, right);
+            let hint = "a member of the cluster; `cluster: none` for a VM that joins nothing";
+            r.problem(peer.place, message, hint);
         }
     }
 }

@@ -3,7 +3,7 @@
 use super::links::{self, Addresses, LINKS, LinkWishes};
 use super::peers::{self, PEERS};
 use super::{ClusterJoin, Folder, JoinWith, settings, values};
-use crate::config::yaml::{Fields, Keys, Node, Place, Placed, Reader, forms};
+use crate::config::yaml::{Fields, Keys, Node, Place, Reader, Spanned, validators};
 use firstboot::contract::seed::{Peer, Retry};
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -69,7 +69,7 @@ const RETRY_KEYS: Keys = &[
 #[derive(Debug, Clone)]
 pub(super) struct ClusterWish {
     pub place: Place,
-    pub peers: Vec<Placed<Peer>>,
+    pub peers: Vec<Spanned<Peer>>,
     /// Whether `peers` was written, be it wrong: it is then not missing.
     pub has_peers: bool,
     pub with: Option<WithWish>,
@@ -87,14 +87,14 @@ pub(super) struct ClusterWish {
 #[derive(Debug, Clone)]
 pub(super) enum WithWish {
     Ticket,
-    PasswordFile(Placed<String>),
+    PasswordFile(Spanned<String>),
 }
 
 /// What was said of [`Retry`], in seconds.
 #[derive(Debug, Clone, Default)]
 struct RetryWish {
     first: Option<u64>,
-    most: Option<Placed<u64>>,
+    most: Option<Spanned<u64>>,
     attempt: Option<u64>,
     /// `Some(None)` is `never`.
     give_up: Option<Option<u64>>,
@@ -177,8 +177,8 @@ impl RetryWish {
         let first = self.first.unwrap_or(standard.first);
         if let Some(most) = self.most.as_ref().filter(|most| most.value < first) {
             let (most_text, first) = (
-                forms::duration_text(most.value),
-                forms::duration_text(first),
+                validators::duration_text(most.value),
+                validators::duration_text(first),
             );
             let message =
                 format!("the longest pause {most_text} is shorter than the first, {first}");
@@ -201,7 +201,7 @@ impl RetryWish {
 /// Reads `cluster`.
 pub(super) fn read(r: &mut Reader, node: &Node, folder: &Folder) -> ClusterWish {
     let f = r.fields(node, "`cluster`", settings::CLUSTER.1, KEYS);
-    let number = |text: &str| forms::number(text, 0, 1000);
+    let number = |text: &str| validators::number(text, 0, 1000);
     ClusterWish {
         place: f.place,
         peers: peers::read(r, &f, folder),
@@ -225,9 +225,9 @@ fn read_with(r: &mut Reader, f: &Fields<'_>) -> Option<WithWish> {
     let file = r.field(f, "password_file", values::path);
     if let (Some(_), Some(file)) = (&ticket, &file) {
         let message = "both `join: ticket` and `password_file`: one of them lets the VM in";
-        let right = "`join: ticket` alone; or `password_file` alone, for PCs that are first \
+        let hint = "`join: ticket` alone; or `password_file` alone, for PCs that are first \
                      switched on more than two hours after `imgbuild seed`";
-        r.problem(file.place, message, right);
+        r.problem(file.place, message, hint);
         return None;
     }
     match (ticket, file) {
@@ -247,7 +247,7 @@ fn trust(text: &str) -> Result<(), String> {
 fn one_word(text: &str, word: &str) -> Result<(), String> {
     match text == word {
         true => Ok(()),
-        false => Err(format!("`{}` is not `{word}`", forms::shown(text))),
+        false => Err(format!("`{}` is not `{word}`", validators::shown(text))),
     }
 }
 
@@ -256,18 +256,18 @@ fn read_retry(r: &mut Reader, f: &Fields<'_>) -> RetryWish {
     let Some(node) = f.get("retry") else {
         return RetryWish::default();
     };
-    let f = r.fields(node, "`retry`", f.right("retry"), RETRY_KEYS);
+    let f = r.fields(node, "`retry`", f.hint("retry"), RETRY_KEYS);
     let give_up = |text: &str| match text {
         "never" => Ok(None),
-        text => forms::duration(text, 1, 7 * DAY).map(Some),
+        text => validators::duration(text, 1, 7 * DAY).map(Some),
     };
     RetryWish {
         first: r
-            .field_scalar(&f, "first", |t| forms::duration(t, 1, HOUR))
+            .field_scalar(&f, "first", |t| validators::duration(t, 1, HOUR))
             .map(|first| first.value),
-        most: r.field_scalar(&f, "most", |t| forms::duration(t, 1, DAY)),
+        most: r.field_scalar(&f, "most", |t| validators::duration(t, 1, DAY)),
         attempt: r
-            .field_scalar(&f, "attempt", |t| forms::duration(t, 20, HOUR))
+            .field_scalar(&f, "attempt", |t| validators::duration(t, 20, HOUR))
             .map(|attempt| attempt.value),
         give_up: r.field_scalar(&f, "give_up", give_up).map(|g| g.value),
     }

@@ -1,6 +1,6 @@
 //! A VM's addresses on corosync's links: `links` of lab.yaml's `cluster`.
 
-use crate::config::yaml::{Keys, Node, Place, Placed, Reader, forms};
+use crate::config::yaml::{Keys, Node, Place, Reader, Spanned, validators};
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
@@ -24,7 +24,7 @@ pub(super) const LINKS: (&str, &str) = (
 );
 
 /// What was said of the links, in the order of their numbers.
-pub(super) type LinkWishes = Vec<(u8, Placed<LinkAddress>)>;
+pub(super) type LinkWishes = Vec<(u8, Spanned<LinkAddress>)>;
 
 /// Which of a VM's addresses.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,7 +60,10 @@ fn link_address(text: &str) -> Result<LinkAddress, String> {
         "address" => Ok(LinkAddress::Address),
         _ => match text.parse() {
             Ok(address) => Ok(LinkAddress::Given(address)),
-            Err(_) => Err(format!("`{}` is no address of a VM", forms::shown(text))),
+            Err(_) => Err(format!(
+                "`{}` is no address of a VM",
+                validators::shown(text)
+            )),
         },
     }
 }
@@ -97,13 +100,13 @@ pub(super) fn resolve(
         let written = wishes.iter().find(|(written, _)| written == number);
         let place = written.map_or(*place, |(_, wish)| wish.place);
         let message = format!("the links {other} and {number} both have {address}");
-        let right = "another address for each link, such as {0: address, 1: vmbr120}";
-        r.problem(place, message, right);
+        let hint = "another address for each link, such as {0: address, 1: vmbr120}";
+        r.problem(place, message, hint);
     }
     links
 }
 
-fn one(r: &mut Reader, wish: &Placed<LinkAddress>, own: &Addresses) -> Option<Ipv4Addr> {
+fn one(r: &mut Reader, wish: &Spanned<LinkAddress>, own: &Addresses) -> Option<Ipv4Addr> {
     match wish.value {
         // An address that is not known was noted as a problem.
         LinkAddress::Address => own.address,

@@ -6,7 +6,7 @@ use super::network::{self, Networks};
 use super::openvpn::{self, OpenVpnWish};
 use super::settings::{self, Settings, Wish};
 use super::{ClusterJoin, Folder, Ipv4Network, JoinWith, OpenVpn, Vm, secrets, values};
-use crate::config::yaml::{Fields, Keys, Node, Place, Placed, Reader, forms};
+use crate::config::yaml::{Fields, Keys, Node, Place, Reader, Spanned, validators};
 use firstboot::contract::seed::{Ha, Peer};
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -48,16 +48,16 @@ const KEYS: Keys = &[
 /// A VM and the places that the checks across VMs point at. What was noted as a problem is
 /// `None` here.
 #[derive(Debug)]
-pub(super) struct Draft {
+pub(super) struct ParsedVm {
     /// The place of its name, or of the whole.
     pub place: Place,
     pub name: Option<String>,
-    pub address: Option<Placed<Ipv4Addr>>,
-    pub vmbr120: Option<Placed<Ipv4Addr>>,
-    pub mac: Option<Placed<String>>,
+    pub address: Option<Spanned<Ipv4Addr>>,
+    pub vmbr120: Option<Spanned<Ipv4Addr>>,
+    pub mac: Option<Spanned<String>>,
     /// What identifies it to the OpenVPN server.
-    pub identity: Option<Placed<String>>,
-    pub peers: Vec<Placed<Peer>>,
+    pub identity: Option<Spanned<String>>,
+    pub peers: Vec<Spanned<Peer>>,
     /// Where its links are written, by their numbers.
     pub links: BTreeMap<u8, Place>,
     /// What its files say that deserves a look.
@@ -66,7 +66,7 @@ pub(super) struct Draft {
     pub vm: Vm,
 }
 
-impl Draft {
+impl ParsedVm {
     /// Whether its OpenVPN certificate is meant to be another VM's, too.
     pub fn is_shared(&self) -> bool {
         self.vm.openvpn.as_ref().is_some_and(|o| o.shared)
@@ -80,7 +80,7 @@ pub(super) fn read(
     defaults: &Settings,
     networks: &Networks,
     folder: &Folder,
-) -> Draft {
+) -> ParsedVm {
     let f = r.fields(
         node,
         "a VM",
@@ -95,13 +95,13 @@ pub(super) fn read(
     let address = read_address(r, &f, name.as_ref(), networks);
     let vmbr120 = read_vmbr120(r, &f, name.as_ref(), networks);
     let mac = match (r.field(&f, "mac", values::mac), &name) {
-        (None, Some(name)) if !f.accounted("mac") => Some(Placed {
+        (None, Some(name)) if !f.accounted("mac") => Some(Spanned {
             place: name.place,
             value: values::derived_mac(&name.value),
         }),
         (mac, _) => mac,
     };
-    let host = r.field(&f, "host", forms::domain);
+    let host = r.field(&f, "host", validators::domain);
     let place = name.as_ref().map_or(f.place, |n| n.place);
     let name = name.map(|n| n.value);
     let files = Files {
@@ -128,8 +128,8 @@ pub(super) fn read(
         Wish::No | Wish::Unsaid => (Vec::new(), BTreeMap::new()),
     };
     if let (true, false, Some(node)) = (own_ha, joins, f.get(settings::HA.0)) {
-        let right = "`cluster`, or no `ha` for this VM";
-        r.problem(node.place, "`ha` of a VM that joins no cluster", right);
+        let hint = "`cluster`, or no `ha` for this VM";
+        r.problem(node.place, "`ha` of a VM that joins no cluster", hint);
     }
     let root_password_file = settings.root_password_file.as_ref();
     let vm = Vm {
@@ -137,7 +137,7 @@ pub(super) fn read(
         host: host.map(|h| h.value),
         memory_mib: settings.memory_mib.unwrap_or(2048),
         cores: settings.cores.unwrap_or(2),
-        disk: settings.disk.unwrap_or(32 * forms::GIB),
+        disk: settings.disk.unwrap_or(32 * validators::GIB),
         mac: mac.as_ref().map_or_else(String::new, |m| m.value.clone()),
         address: address.as_ref().map_or(Ipv4Addr::UNSPECIFIED, |a| a.value),
         vmbr120: vmbr120.as_ref().map(|a| a.value),
@@ -158,7 +158,7 @@ pub(super) fn read(
             _ => Ha::default(),
         },
     };
-    Draft {
+    ParsedVm {
         place,
         name,
         address,
@@ -175,16 +175,16 @@ pub(super) fn read(
 fn read_address(
     r: &mut Reader,
     f: &Fields<'_>,
-    name: Option<&Placed<String>>,
+    name: Option<&Spanned<String>>,
     networks: &Networks,
-) -> Option<Placed<Ipv4Addr>> {
+) -> Option<Spanned<Ipv4Addr>> {
     let range = networks.nat.as_ref().map(|nat| nat.range);
     let address = given_or_derived(r, f, "address", name, range)?;
     let gateway = networks.nat.as_ref().map(|nat| nat.gateway);
     if gateway == Some(address.value) {
         let message = format!("{} is the gateway's own address", address.value);
-        let right = "another address, given with `address:` or derived from another number";
-        r.problem(address.place, message, right);
+        let hint = "another address, given with `address:` or derived from another number";
+        r.problem(address.place, message, hint);
         return None;
     }
     Some(address)
@@ -193,9 +193,9 @@ fn read_address(
 fn read_vmbr120(
     r: &mut Reader,
     f: &Fields<'_>,
-    name: Option<&Placed<String>>,
+    name: Option<&Spanned<String>>,
     networks: &Networks,
-) -> Option<Placed<Ipv4Addr>> {
+) -> Option<Spanned<Ipv4Addr>> {
     let node = f.get("vmbr120");
     if node.is_some_and(settings::is_none) {
         return None;
@@ -205,8 +205,8 @@ fn read_vmbr120(
         (None, None) => None,
         (None, Some(node)) => {
             let message = "an address on vmbr120, but the lab has no such network";
-            let right = "a section `vmbr120: {range: 10.120.0.0/24}` beside `vms`";
-            r.problem(node.place, message, right);
+            let hint = "a section `vmbr120: {range: 10.120.0.0/24}` beside `vms`";
+            r.problem(node.place, message, hint);
             None
         }
     }
@@ -218,13 +218,13 @@ fn given_or_derived(
     r: &mut Reader,
     f: &Fields<'_>,
     key: &str,
-    name: Option<&Placed<String>>,
+    name: Option<&Spanned<String>>,
     range: Option<Ipv4Network>,
-) -> Option<Placed<Ipv4Addr>> {
+) -> Option<Spanned<Ipv4Addr>> {
     if f.accounted(key) {
         let given = r.field(f, key, network::address)?;
         if let Some(Err(message)) = range.map(|range| range.judge(given.value)) {
-            r.problem(given.place, message, f.right(key));
+            r.problem(given.place, message, f.hint(key));
             return None;
         }
         return Some(given);
@@ -235,15 +235,15 @@ fn given_or_derived(
             "`{}` does not end with a number, so its `{key}` cannot be derived",
             name.value
         );
-        let right = format!(
+        let hint = format!(
             "a name such as {}1, or `{key}:` with an address in {range}",
             name.value
         );
-        r.problem(name.place, message, right);
+        r.problem(name.place, message, hint);
         return None;
     };
     match range.nth(number) {
-        Some(value) => Some(Placed {
+        Some(value) => Some(Spanned {
             place: name.place,
             value,
         }),
@@ -252,8 +252,8 @@ fn given_or_derived(
                 "`{}` has a number that gives no address in {range} for its `{key}`",
                 name.value
             );
-            let right = format!("a smaller number, or `{key}:` with an address in {range}");
-            r.problem(name.place, message, right);
+            let hint = format!("a smaller number, or `{key}:` with an address in {range}");
+            r.problem(name.place, message, hint);
             None
         }
     }
@@ -273,18 +273,18 @@ impl Files<'_> {
     }
 
     /// A path for messages and the absolute one, `{name}` replaced.
-    fn path(&self, file: &Placed<String>) -> Option<(PathBuf, PathBuf)> {
+    fn path(&self, file: &Spanned<String>) -> Option<(PathBuf, PathBuf)> {
         let name = self.name?;
         Some(self.folder.path(&file.value.replace("{name}", name)))
     }
 
-    fn password(&self, r: &mut Reader, file: &Placed<String>) -> Option<PathBuf> {
+    fn password(&self, r: &mut Reader, file: &Spanned<String>) -> Option<PathBuf> {
         let (shown, path) = self.path(file)?;
         if self.ignored() {
             return Some(path);
         }
         if let Err(refusal) = secrets::password(&path, &shown) {
-            r.problem(file.place, refusal.message, refusal.right);
+            r.problem(file.place, refusal.message, refusal.hint);
         }
         Some(path)
     }
@@ -295,7 +295,7 @@ impl Files<'_> {
         wish: &OpenVpnWish,
         has_bridge: bool,
         warnings: &mut Vec<String>,
-    ) -> (Option<OpenVpn>, Option<Placed<String>>) {
+    ) -> (Option<OpenVpn>, Option<Spanned<String>>) {
         wish.require(r);
         let Some(file) = &wish.config else {
             return (None, None);
@@ -324,10 +324,10 @@ impl Files<'_> {
             return (Some(openvpn), None);
         };
         warnings.extend(read.warnings.iter().map(|w| {
-            let (line, message, right) = (w.place.line, &w.message, &w.right);
-            format!("{}:{line}: {message}\n  right: {right}", shown.display())
+            let (line, message, hint) = (w.place.line, &w.message, &w.hint);
+            format!("{}:{line}: {message}\n  right: {hint}", shown.display())
         }));
-        let identity = Placed {
+        let identity = Spanned {
             place: file.place,
             value: read.identity,
         };

@@ -19,7 +19,7 @@ pub use openvpn::{BRIDGE_PORT, OpenVpn};
 pub use secrets::{read_secret, read_ticket};
 pub use values::ssh_key;
 
-use crate::config::yaml::{Place, Reader, forms};
+use crate::config::yaml::{Place, Reader, validators};
 use crate::system::program;
 use crate::system::xdg;
 use anyhow::{Context, Result, bail};
@@ -213,7 +213,7 @@ impl Lab {
             .collect();
         near.sort_by_key(|(distance, _)| *distance);
         let near: Vec<&str> = near.into_iter().map(|(_, name)| name).take(5).collect();
-        let shown = forms::shown(name);
+        let shown = validators::shown(name);
         if !near.is_empty() {
             bail!(
                 "lab.yaml has no VM named `{shown}`; the nearest: {}",

@@ -1,7 +1,7 @@
 //! IPv4 networks, and the addresses in them.
 
 use super::{Ipv4Network, NatNetwork};
-use crate::config::yaml::{Fields, Keys, Placed, Reader, forms};
+use crate::config::yaml::{Fields, Keys, Reader, Spanned, validators};
 use std::fmt;
 use std::net::Ipv4Addr;
 
@@ -22,7 +22,7 @@ const VMBR120_KEYS: Keys = &[("range", "range: a network such as 10.120.0.0/24")
 impl Ipv4Network {
     /// Reads `192.168.122.0/24`; says what is wrong with anything else.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let shown = forms::shown(text);
+        let shown = validators::shown(text);
         let no_network = || format!("`{shown}` is no network");
         let (address, prefix) = text.split_once('/').ok_or_else(no_network)?;
         let address: Ipv4Addr = address.parse().map_err(|_| no_network())?;
@@ -94,7 +94,7 @@ impl fmt::Display for Ipv4Network {
 /// An address without a prefix.
 pub(super) fn address(text: &str) -> Result<Ipv4Addr, String> {
     text.parse()
-        .map_err(|_| format!("`{}` is no IPv4 address", forms::shown(text)))
+        .map_err(|_| format!("`{}` is no IPv4 address", validators::shown(text)))
 }
 
 /// The two networks of a lab. `None` for a range that could not be read: nothing is then
@@ -112,7 +112,7 @@ impl Networks {
     pub fn read(r: &mut Reader, lab: &Fields<'_>) -> Self {
         let (nat_range, nat) = read_nat(r, lab);
         let vmbr120 = lab.get("vmbr120").map(|node| {
-            let f = r.fields(node, "`vmbr120`", lab.right("vmbr120"), VMBR120_KEYS);
+            let f = r.fields(node, "`vmbr120`", lab.hint("vmbr120"), VMBR120_KEYS);
             r.require(&f, "range");
             let range = r.field(&f, "range", Ipv4Network::parse)?;
             if nat_range.is_some_and(|nat| nat.overlaps(&range.value)) {
@@ -143,7 +143,7 @@ fn read_nat(r: &mut Reader, lab: &Fields<'_>) -> (Option<Ipv4Network>, Option<Na
         };
         return (Some(standard), Some(nat));
     };
-    let f = r.fields(node, "`network`", lab.right("network"), NAT_KEYS);
+    let f = r.fields(node, "`network`", lab.hint("network"), NAT_KEYS);
     let bridge = r.field(&f, "bridge", bridge);
     let range = match r.field(&f, "range", Ipv4Network::parse) {
         Some(range) => Some(range.value),
@@ -153,12 +153,12 @@ fn read_nat(r: &mut Reader, lab: &Fields<'_>) -> (Option<Ipv4Network>, Option<Na
     let dns = r.field_list(&f, "dns", address);
     if dns.is_empty() {
         if let Some(node) = f.get("dns") {
-            r.problem(node.place, "a machine without a DNS server", f.right("dns"));
+            r.problem(node.place, "a machine without a DNS server", f.hint("dns"));
         }
     }
-    if let (Some(range), Some(Placed { place, value })) = (range, &gateway) {
+    if let (Some(range), Some(Spanned { place, value })) = (range, &gateway) {
         if let Err(message) = range.judge(*value) {
-            r.problem(*place, message, f.right("gateway"));
+            r.problem(*place, message, f.hint("gateway"));
         }
     }
     let nat = range.map(|range| {
@@ -184,7 +184,7 @@ fn bridge(text: &str) -> Result<String, String> {
     } else {
         Err(format!(
             "`{}` is no name of a network interface",
-            forms::shown(text)
+            validators::shown(text)
         ))
     }
 }

@@ -2,7 +2,7 @@
 
 use super::secrets::{self, Refusal};
 use super::values;
-use crate::config::yaml::{Keys, Kind, Node, Place, Placed, Problem, Reader};
+use crate::config::yaml::{Keys, Kind, Node, Place, Problem, Reader, Spanned};
 use crate::system::program;
 use anyhow::{Context, Result, bail};
 use firstboot::contract::openvpn::{self as config, Finding, Guest};
@@ -65,11 +65,11 @@ pub struct OpenVpn {
 pub(super) struct OpenVpnWish {
     pub place: Place,
     pub instance: Option<String>,
-    pub config: Option<Placed<String>>,
+    pub config: Option<Spanned<String>>,
     /// Whether `config` was written, be it wrong: it is then not missing.
     pub has_config: bool,
     pub inline: Option<bool>,
-    pub user_pass_file: Option<Placed<String>>,
+    pub user_pass_file: Option<Spanned<String>>,
     pub shared: Option<bool>,
     /// What its configuration's key is called.
     key: (&'static str, &'static str),
@@ -104,19 +104,19 @@ impl OpenVpnWish {
     /// Says what it lacks.
     pub fn require(&self, r: &mut Reader) {
         if !self.has_config {
-            let (key, right) = self.key;
-            r.problem(self.place, format!("the key `{key}` is missing"), right);
+            let (key, hint) = self.key;
+            r.problem(self.place, format!("the key `{key}` is missing"), hint);
         }
     }
 }
 
 /// Reads `openvpn`: its keys, or below the instance's name.
-pub(super) fn read(r: &mut Reader, node: &Node, right: &str) -> OpenVpnWish {
+pub(super) fn read(r: &mut Reader, node: &Node, hint: &str) -> OpenVpnWish {
     let (named, node, keys) = match named(node) {
         Some((name, inner)) => (Some(name), inner, NAMED_KEYS),
         None => (None, node, KEYS),
     };
-    let f = r.fields(node, "`openvpn`", right, keys);
+    let f = r.fields(node, "`openvpn`", hint, keys);
     let key = *keys
         .iter()
         .find(|(k, _)| matches!(*k, "config" | "file"))
@@ -169,12 +169,12 @@ pub(super) fn check(
     openvpn: &OpenVpn,
     shown: &Path,
     place: Place,
-    user_pass: Option<(&Placed<String>, &Path)>,
+    user_pass: Option<(&Spanned<String>, &Path)>,
     has_bridge: bool,
 ) -> Option<Read> {
     let mut well = true;
     let mut refuse = |r: &mut Reader, place, refusal: Refusal| {
-        r.problem(place, refusal.message, refusal.right);
+        r.problem(place, refusal.message, refusal.hint);
         well = false;
     };
     let mut user = None;
@@ -200,7 +200,7 @@ pub(super) fn check(
         }
     };
     let (whole, mut findings) = take_in(openvpn, text);
-    findings.extend(config::judge(text, &guest(openvpn, has_bridge)));
+    findings.extend(config::classify(text, &guest(openvpn, has_bridge)));
     let (errors, warnings): (Vec<_>, Vec<_>) = findings.iter().partition(|f| f.is_error);
     let mut warnings: Vec<Problem> = warnings.into_iter().map(problem).collect();
     if !errors.is_empty() {
@@ -222,19 +222,10 @@ pub(super) fn check(
 const STARS: &str = "********";
 
 fn problem(finding: &Finding) -> Problem {
-    let config::Place {
-        line,
-        column,
-        width,
-    } = finding.place;
     Problem {
-        place: Place {
-            line,
-            column,
-            width,
-        },
+        place: finding.place,
         message: finding.message.clone(),
-        right: finding.right.clone(),
+        hint: finding.hint.clone(),
     }
 }
 
@@ -255,14 +246,14 @@ fn take_in(openvpn: &OpenVpn, text: &str) -> (String, Vec<Finding>) {
     for file in named.iter().filter(|_| openvpn.inline) {
         match content(openvpn, file) {
             Ok(content) => {
-                findings.extend(config::judge_content(file, &content));
+                findings.extend(config::classify_content(file, &content));
                 files.insert(file.place, content);
             }
-            Err(Refusal { message, right }) => findings.push(Finding {
+            Err(Refusal { message, hint }) => findings.push(Finding {
                 place: file.place,
                 is_error: true,
                 message,
-                right,
+                hint,
             }),
         }
     }
@@ -283,7 +274,7 @@ fn content(openvpn: &OpenVpn, file: &config::Named) -> Result<String, Refusal> {
         (true, Err(error)) => Ok(base64(error.as_bytes())),
         (false, Err(_)) => Err(Refusal {
             message: format!("{} is not text", shown.display()),
-            right: format!(
+            hint: format!(
                 "PEM, such as: openssl x509 -inform der -in {} -out FILE",
                 program::quote(&file.path)
             ),
@@ -322,19 +313,19 @@ impl OpenVpn {
         let bytes = secrets::bytes(&self.config, &self.config)
             .map_err(|refusal| secrets::error(&self.config, &refusal))?;
         let text = config::text_of(&bytes).map_err(|finding| {
-            anyhow::anyhow!("{shown}: {}\n  right: {}", finding.message, finding.right)
+            anyhow::anyhow!("{shown}: {}\n  right: {}", finding.message, finding.hint)
         })?;
         let (whole, mut findings) = take_in(self, text);
-        findings.extend(config::judge(text, &guest(self, has_bridge)));
+        findings.extend(config::classify(text, &guest(self, has_bridge)));
         if let Some(Finding {
             place,
             message,
-            right,
+            hint,
             ..
         }) = findings.iter().find(|f| f.is_error)
         {
             bail!(
-                "{shown}:{}:{}: {message}\n  right: {right}",
+                "{shown}:{}:{}: {message}\n  right: {hint}",
                 place.line,
                 place.column
             );

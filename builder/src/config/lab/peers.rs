@@ -1,7 +1,7 @@
 //! The members of a cluster that may be asked: `peers` of lab.yaml.
 
 use super::{Folder, values};
-use crate::config::yaml::{Fields, Keys, Kind, Node, Placed, Reader};
+use crate::config::yaml::{Fields, Keys, Kind, Node, Reader, Spanned};
 use firstboot::contract::seed::Peer;
 use std::path::Path;
 
@@ -29,8 +29,8 @@ const KEYS: Keys = &[
 const MAX_FILE: u64 = 64 << 10;
 
 /// Reads `peers`.
-pub(super) fn read(r: &mut Reader, f: &Fields<'_>, folder: &Folder) -> Vec<Placed<Peer>> {
-    let mut peers: Vec<Placed<Peer>> = Vec::new();
+pub(super) fn read(r: &mut Reader, f: &Fields<'_>, folder: &Folder) -> Vec<Spanned<Peer>> {
+    let mut peers: Vec<Spanned<Peer>> = Vec::new();
     let Some(list) = f.get(PEERS.0) else {
         return peers;
     };
@@ -49,7 +49,7 @@ pub(super) fn read(r: &mut Reader, f: &Fields<'_>, folder: &Folder) -> Vec<Place
     peers
 }
 
-fn read_peer(r: &mut Reader, node: &Node, folder: &Folder) -> Option<Placed<Peer>> {
+fn read_peer(r: &mut Reader, node: &Node, folder: &Folder) -> Option<Spanned<Peer>> {
     let f = r.fields(node, "a peer", PEERS.1, KEYS);
     r.require(&f, "address");
     if !f.accounted("fingerprint_file") {
@@ -66,7 +66,7 @@ fn read_peer(r: &mut Reader, node: &Node, folder: &Folder) -> Option<Placed<Peer
         (None, _) => of_a_file(r, &f, folder),
     };
     let address = address?;
-    (!fingerprints.is_empty()).then_some(Placed {
+    (!fingerprints.is_empty()).then_some(Spanned {
         place: address.place,
         value: Peer {
             address: address.value,
@@ -77,16 +77,16 @@ fn read_peer(r: &mut Reader, node: &Node, folder: &Folder) -> Option<Placed<Peer
 
 /// One fingerprint, or a list of them: a peer has two while its certificate is renewed.
 fn written(r: &mut Reader, f: &Fields<'_>, node: &Node) -> Vec<String> {
-    let right = f.right("fingerprint");
+    let hint = f.hint("fingerprint");
     let found = match &node.kind {
         Kind::List(nodes) => {
             if nodes.is_empty() {
-                r.problem(node.place, "a peer without a fingerprint", right);
+                r.problem(node.place, "a peer without a fingerprint", hint);
             }
             r.field_list(f, "fingerprint", values::fingerprint)
         }
         _ => r
-            .formed(node, right, values::fingerprint)
+            .formed(node, hint, values::fingerprint)
             .into_iter()
             .collect(),
     };
@@ -102,7 +102,7 @@ fn of_a_file(r: &mut Reader, f: &Fields<'_>, folder: &Folder) -> Vec<String> {
     match fingerprints(&path, &shown) {
         Ok(found) => found,
         Err(message) => {
-            r.problem(file.place, message, f.right(key));
+            r.problem(file.place, message, f.hint(key));
             Vec::new()
         }
     }

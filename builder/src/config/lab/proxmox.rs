@@ -1,7 +1,7 @@
 //! What follows a join: `storage` and `ha` of lab.yaml.
 
 use super::{settings, values};
-use crate::config::yaml::{Fields, Keys, Kind, Node, Placed, Reader, forms};
+use crate::config::yaml::{Fields, Keys, Kind, Node, Reader, Spanned, validators};
 use firstboot::contract::seed::{Ha, HaRule, NfsStorage};
 
 const STORAGE_KEYS: Keys = &[
@@ -86,11 +86,11 @@ pub(super) fn read_ha(r: &mut Reader, node: &Node) -> HaWish {
 
 /// Each item is a name, or a map with the node's priority.
 fn read_rules(r: &mut Reader, f: &Fields<'_>) -> Vec<HaRule> {
-    let right = f.right("rules");
-    let mut rules: Vec<Placed<HaRule>> = Vec::new();
-    let nodes = f.get("rules").map_or(&[][..], |node| r.list(node, right));
+    let hint = f.hint("rules");
+    let mut rules: Vec<Spanned<HaRule>> = Vec::new();
+    let nodes = f.get("rules").map_or(&[][..], |node| r.list(node, hint));
     for node in nodes {
-        let Some(rule) = read_rule(r, node, right) else {
+        let Some(rule) = read_rule(r, node, hint) else {
             continue;
         };
         let same = |one: &HaRule, other: &HaRule| one.name == other.name;
@@ -100,18 +100,18 @@ fn read_rules(r: &mut Reader, f: &Fields<'_>) -> Vec<HaRule> {
     rules.into_iter().map(|rule| rule.value).collect()
 }
 
-fn read_rule(r: &mut Reader, node: &Node, right: &str) -> Option<Placed<HaRule>> {
+fn read_rule(r: &mut Reader, node: &Node, hint: &str) -> Option<Spanned<HaRule>> {
     let (name, priority) = match &node.kind {
         Kind::Map(_) => {
-            let f = r.fields(node, "a rule", right, RULE_KEYS);
+            let f = r.fields(node, "a rule", hint, RULE_KEYS);
             r.require(&f, "name");
-            let number = |text: &str| forms::number(text, 0, 1000);
+            let number = |text: &str| validators::number(text, 0, 1000);
             let priority = r.field_scalar(&f, "priority", number);
             (r.field(&f, "name", ha_name)?, priority)
         }
-        _ => (r.formed(node, right, ha_name)?, None),
+        _ => (r.formed(node, hint, ha_name)?, None),
     };
-    Some(Placed {
+    Some(Spanned {
         place: name.place,
         value: HaRule {
             name: name.value,
@@ -122,7 +122,7 @@ fn read_rule(r: &mut Reader, node: &Node, right: &str) -> Option<Placed<HaRule>>
 
 /// Reads `storage`.
 pub(super) fn read_storage(r: &mut Reader, node: &Node) -> Vec<NfsStorage> {
-    let mut storages: Vec<Placed<NfsStorage>> = Vec::new();
+    let mut storages: Vec<Spanned<NfsStorage>> = Vec::new();
     for node in r.list(node, settings::STORAGE.1) {
         let Some(storage) = read_one(r, node) else {
             continue;
@@ -134,7 +134,7 @@ pub(super) fn read_storage(r: &mut Reader, node: &Node) -> Vec<NfsStorage> {
     storages.into_iter().map(|storage| storage.value).collect()
 }
 
-fn read_one(r: &mut Reader, node: &Node) -> Option<Placed<NfsStorage>> {
+fn read_one(r: &mut Reader, node: &Node) -> Option<Spanned<NfsStorage>> {
     let f = r.fields(node, "a storage", settings::STORAGE.1, STORAGE_KEYS);
     for key in ["id", "server", "export"] {
         r.require(&f, key);
@@ -145,14 +145,14 @@ fn read_one(r: &mut Reader, node: &Node) -> Option<Placed<NfsStorage>> {
     let content = f.get("content").map(|list| {
         if matches!(&list.kind, Kind::List(kinds) if kinds.is_empty()) {
             let message = "a storage that may hold nothing";
-            r.problem(list.place, message, f.right("content"));
+            r.problem(list.place, message, f.hint("content"));
         }
         let kinds = r.field_list(&f, "content", content);
         kinds.into_iter().map(|kind| kind.value).collect()
     });
     let options = r.field(&f, "options", mount_options);
     let id = id?;
-    Some(Placed {
+    Some(Spanned {
         place: id.place,
         value: NfsStorage {
             id: id.value,
@@ -167,7 +167,7 @@ fn read_one(r: &mut Reader, node: &Node) -> Option<Placed<NfsStorage>> {
 fn check(good: bool, text: &str, wrong: &str) -> Result<String, String> {
     match good {
         true => Ok(text.to_owned()),
-        false => Err(format!("`{}` {wrong}", forms::shown(text))),
+        false => Err(format!("`{}` {wrong}", validators::shown(text))),
     }
 }
 

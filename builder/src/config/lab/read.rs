@@ -1,10 +1,10 @@
 //! The recipe of reading lab.yaml.
 
-use super::machine::{self, Draft};
+use super::machine::{self, ParsedVm};
 use super::network::Networks;
 use super::settings::Settings;
 use super::{Folder, Ipv4Network, Lab, NatNetwork, across, values};
-use crate::config::yaml::{Fields, Keys, Kind, Node, Reader, forms};
+use crate::config::yaml::{Fields, Keys, Kind, Node, Reader, validators};
 use std::net::Ipv4Addr;
 
 const KEYS: Keys = &[
@@ -33,12 +33,12 @@ pub(super) fn read(r: &mut Reader, node: &Node, folder: &Folder) -> Lab {
     let f = r.fields(node, "the lab", "at least `domain` and `vms`", KEYS);
     r.require(&f, "domain");
     r.require(&f, "vms");
-    let domain = r.field(&f, "domain", forms::domain).map(|d| d.value);
+    let domain = r.field(&f, "domain", validators::domain).map(|d| d.value);
     let base = r.field(&f, "base", values::path);
     let networks = Networks::read(r, &f);
     let defaults = Settings::defaults(r, &f, folder);
-    let drafts = read_vms(r, &f, &defaults, &networks, folder);
-    across::check(r, &drafts, domain.as_deref());
+    let parsed = read_vms(r, &f, &defaults, &networks, folder);
+    across::check(r, &parsed, domain.as_deref());
     let base = base.map_or_else(|| "base.qcow2".to_owned(), |b| b.value);
     Lab {
         folder: folder.absolute.clone(),
@@ -46,8 +46,8 @@ pub(super) fn read(r: &mut Reader, node: &Node, folder: &Folder) -> Lab {
         domain: domain.unwrap_or_default(),
         network: networks.nat.unwrap_or_else(nowhere),
         vmbr120: networks.vmbr120.flatten(),
-        warnings: across::warnings(&drafts),
-        vms: drafts.into_iter().map(|d| d.vm).collect(),
+        warnings: across::warnings(&parsed),
+        vms: parsed.into_iter().map(|d| d.vm).collect(),
     }
 }
 
@@ -57,13 +57,13 @@ fn read_vms(
     defaults: &Settings,
     networks: &Networks,
     folder: &Folder,
-) -> Vec<Draft> {
+) -> Vec<ParsedVm> {
     let Some(node) = f.get("vms") else {
         return Vec::new();
     };
-    let nodes = r.list(node, f.right("vms"));
+    let nodes = r.list(node, f.hint("vms"));
     if nodes.is_empty() && matches!(node.kind, Kind::List(_)) {
-        r.problem(node.place, "a lab without a VM", f.right("vms"));
+        r.problem(node.place, "a lab without a VM", f.hint("vms"));
     }
     nodes
         .iter()

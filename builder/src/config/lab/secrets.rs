@@ -17,7 +17,7 @@ pub(super) struct Refusal {
     /// What is wrong.
     pub message: String,
     /// What would be right.
-    pub right: String,
+    pub hint: String,
 }
 
 /// Reads a password: one line, without its line end. Fails when others than the owner can
@@ -32,9 +32,9 @@ pub fn read_ticket(path: &Path) -> Result<Secret> {
 }
 
 pub(super) fn error(path: &Path, refusal: &Refusal) -> anyhow::Error {
-    let Refusal { message, right } = refusal;
+    let Refusal { message, hint } = refusal;
     anyhow!(
-        "cannot read the secret file {}: {message}\n  right: {right}",
+        "cannot read the secret file {}: {message}\n  right: {hint}",
         path.display()
     )
 }
@@ -50,7 +50,7 @@ fn one_line(path: &Path, shown: &Path, what: &str) -> Result<Secret, Refusal> {
     let line = text.reveal().trim_end_matches(['\n', '\r']);
     let refuse = |message: &str| Refusal {
         message: format!("{} {message}", shown.display()),
-        right: format!("the {what} alone in its first line"),
+        hint: format!("the {what} alone in its first line"),
     };
     if line.is_empty() {
         Err(refuse(&format!("holds no {what}")))
@@ -78,7 +78,7 @@ pub(super) fn user_pass(path: &Path, shown: &Path) -> Result<Secret, Refusal> {
         }
         _ => Err(Refusal {
             message: format!("{} does not hold two lines", shown.display()),
-            right: "the user's name in the first line, the password in the second".to_owned(),
+            hint: "the user's name in the first line, the password in the second".to_owned(),
         }),
     }
 }
@@ -89,7 +89,7 @@ fn whole(path: &Path, shown: &Path) -> Result<Secret, Refusal> {
         Ok(text) => Ok(Secret::new(text)),
         Err(_) => Err(Refusal {
             message: format!("{} is not UTF-8 text", shown.display()),
-            right: "a text file in UTF-8".to_owned(),
+            hint: "a text file in UTF-8".to_owned(),
         }),
     }
 }
@@ -108,20 +108,20 @@ pub(super) fn open_bytes(path: &Path, shown: &Path) -> Result<Vec<u8>, Refusal> 
 fn read(path: &Path, shown: &Path, is_secret: bool) -> Result<Vec<u8>, Refusal> {
     let name = shown.display();
     let quoted = program::quote(&shown.to_string_lossy());
-    let refuse = |message: String, right: String| Refusal { message, right };
+    let refuse = |message: String, hint: String| Refusal { message, hint };
     let not_found = |error: std::io::Error| {
-        let right = match error.kind() {
+        let hint = match error.kind() {
             std::io::ErrorKind::NotFound if !is_secret => "a file that is there".to_owned(),
             std::io::ErrorKind::NotFound => format!("make it, then: chmod 600 {quoted}"),
             _ => "a file that you can read".to_owned(),
         };
-        refuse(format!("cannot read {name}: {error}"), right)
+        refuse(format!("cannot read {name}: {error}"), hint)
     };
     // Opening a pipe would wait for its writer, so the kind is looked at first.
     let kind = std::fs::metadata(path).map_err(not_found)?;
     if !kind.is_file() {
-        let right = "a regular file".to_owned();
-        return Err(refuse(format!("{name} is no regular file"), right));
+        let hint = "a regular file".to_owned();
+        return Err(refuse(format!("{name} is no regular file"), hint));
     }
     let file = File::open(path).map_err(not_found)?;
     let data = file.metadata().map_err(not_found)?;
@@ -131,16 +131,16 @@ fn read(path: &Path, shown: &Path, is_secret: bool) -> Result<Vec<u8>, Refusal> 
         return Err(refuse(message, format!("chmod 600 {quoted}")));
     }
     if data.len() > MAX_BYTES {
-        let right = "a password or an OpenVPN configuration".to_owned();
-        return Err(refuse(format!("{name} is larger than 1 MiB"), right));
+        let hint = "a password or an OpenVPN configuration".to_owned();
+        return Err(refuse(format!("{name} is larger than 1 MiB"), hint));
     }
     let mut bytes = Vec::new();
     file.take(MAX_BYTES)
         .read_to_end(&mut bytes)
         .map_err(not_found)?;
     if bytes.is_empty() {
-        let right = "the secret in it, and nothing else".to_owned();
-        return Err(refuse(format!("{name} is empty"), right));
+        let hint = "the secret in it, and nothing else".to_owned();
+        return Err(refuse(format!("{name} is empty"), hint));
     }
     Ok(bytes)
 }
@@ -161,7 +161,7 @@ mod tests {
     fn refusal(content: &[u8], mode: u32) -> (String, String) {
         let (_folder, path) = file(content, mode);
         let refusal = password(&path, Path::new("it's")).unwrap_err();
-        (refusal.message, refusal.right)
+        (refusal.message, refusal.hint)
     }
 
     #[test]
@@ -179,7 +179,7 @@ mod tests {
 
     #[test]
     fn refusals_name_the_file_and_the_remedy_and_no_content() {
-        let text = |(message, right): (String, String)| format!("{message} | {right}");
+        let text = |(message, hint): (String, String)| format!("{message} | {hint}");
         assert_eq!(
             text(refusal(b"hunter2\n", 0o640)),
             r"it's is open to other users (mode 0640) | chmod 600 'it'\''s'"

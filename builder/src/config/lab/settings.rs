@@ -6,7 +6,7 @@ use super::cluster::{self, ClusterWish};
 use super::openvpn::{self, OpenVpnWish};
 use super::proxmox::{self, HaWish};
 use super::{Folder, values};
-use crate::config::yaml::{Fields, Keys, Kind, Node, Placed, Reader, forms};
+use crate::config::yaml::{Fields, Keys, Kind, Node, Reader, Spanned, validators};
 use firstboot::contract::seed::NfsStorage;
 
 type Key = (&'static str, &'static str);
@@ -91,7 +91,7 @@ pub(super) struct Settings {
     pub timezone: Option<String>,
     pub ntp: Option<Vec<String>>,
     pub ssh_keys: Option<Vec<String>>,
-    pub root_password_file: Option<Placed<String>>,
+    pub root_password_file: Option<Spanned<String>>,
     pub ssh_password: Option<bool>,
     pub openvpn: Wish<OpenVpnWish>,
     pub cluster: Wish<ClusterWish>,
@@ -105,7 +105,7 @@ impl Settings {
         match lab.get("defaults") {
             None => Settings::default(),
             Some(node) => {
-                let f = r.fields(node, "`defaults`", lab.right("defaults"), DEFAULTS_KEYS);
+                let f = r.fields(node, "`defaults`", lab.hint("defaults"), DEFAULTS_KEYS);
                 Self::read(r, &f, folder)
             }
         }
@@ -113,21 +113,23 @@ impl Settings {
 
     /// Reads the settings among the keys of `defaults` or of a VM.
     pub fn read(r: &mut Reader, f: &Fields<'_>, folder: &Folder) -> Self {
-        let gib = forms::GIB;
-        let memory = r.field_scalar(f, MEMORY.0, |t| forms::size(t, gib / 2, 1024 * gib));
-        let cores = r.field_scalar(f, CORES.0, |t| forms::number(t, 1, 255));
-        let disk = r.field_scalar(f, DISK.0, |t| forms::size(t, 2 * gib, 2048 * gib));
+        let gib = validators::GIB;
+        let memory = r.field_scalar(f, MEMORY.0, |t| validators::size(t, gib / 2, 1024 * gib));
+        let cores = r.field_scalar(f, CORES.0, |t| validators::number(t, 1, 255));
+        let disk = r.field_scalar(f, DISK.0, |t| validators::size(t, 2 * gib, 2048 * gib));
         Settings {
             // At most 1T, so the number of MiB fits.
-            memory_mib: memory.map(|m| (m.value / forms::MIB) as u32),
+            memory_mib: memory.map(|m| (m.value / validators::MIB) as u32),
             cores: cores.map(|c| c.value),
             disk: disk.map(|d| d.value),
-            timezone: r.field(f, TIMEZONE.0, forms::timezone).map(|t| t.value),
+            timezone: r
+                .field(f, TIMEZONE.0, validators::timezone)
+                .map(|t| t.value),
             ntp: read_ntp(r, f),
             ssh_keys: read_ssh_keys(r, f, folder),
             root_password_file: r.field(f, ROOT_PASSWORD_FILE.0, values::path),
             ssh_password: r
-                .field_scalar(f, SSH_PASSWORD.0, forms::yes_or_no)
+                .field_scalar(f, SSH_PASSWORD.0, validators::yes_or_no)
                 .map(|s| s.value),
             openvpn: wish(r, f, OPENVPN.0, read_openvpn),
             cluster: wish(r, f, CLUSTER.0, |r, node| cluster::read(r, node, folder)),

@@ -1,6 +1,6 @@
 //! The forms of a lab's own values.
 
-use crate::config::yaml::forms;
+use crate::config::yaml::validators;
 use crate::system::text::hex;
 use sha2::{Digest, Sha256};
 
@@ -27,7 +27,7 @@ pub(super) fn vm_name(text: &str) -> Result<String, String> {
             "`{text}` is a number, which the resolver takes for an address"
         ));
     }
-    forms::label(text)
+    validators::label(text)
 }
 
 /// The digits at the end of a name, as a number; `None` without digits. A number beyond
@@ -40,7 +40,7 @@ pub(super) fn number_of(name: &str) -> Option<u32> {
 
 /// A unicast MAC address, lower-case with colons.
 pub(super) fn mac(text: &str) -> Result<String, String> {
-    let shown = forms::shown(text);
+    let shown = validators::shown(text);
     let parts: Vec<&str> = text.split(':').collect();
     let pair = |p: &&str| p.len() == 2 && p.chars().all(|c| c.is_ascii_hexdigit());
     if parts.len() != 6 || !parts.iter().all(pair) {
@@ -101,9 +101,9 @@ pub(super) fn peer_address(text: &str) -> Result<String, String> {
     }
     // Digits and dots that are no address are a mistyped address, not a name.
     if text.chars().all(|c| c.is_ascii_digit() || c == '.') {
-        return Err(format!("`{}` is no address", forms::shown(text)));
+        return Err(format!("`{}` is no address", validators::shown(text)));
     }
-    forms::domain(text)
+    validators::domain(text)
 }
 
 /// The name of an OpenVPN instance: a file name and part of a unit's name.
@@ -115,7 +115,7 @@ pub(super) fn instance(text: &str) -> Result<String, String> {
     } else {
         Err(format!(
             "`{}` is no name of an OpenVPN instance",
-            forms::shown(text)
+            validators::shown(text)
         ))
     }
 }
@@ -129,7 +129,7 @@ pub(super) fn cluster_name(text: &str) -> Result<String, String> {
     } else {
         Err(format!(
             "`{}` is no name of a cluster (letters, digits, - _ . only, 64 at most)",
-            forms::shown(text)
+            validators::shown(text)
         ))
     }
 }
@@ -140,11 +140,11 @@ pub(super) fn path(text: &str) -> Result<String, String> {
     if rest.contains(['{', '}']) {
         return Err(format!(
             "`{}`: only {{name}} is replaced in a path",
-            forms::shown(text)
+            validators::shown(text)
         ));
     }
     if text.chars().any(char::is_control) {
-        return Err(format!("`{}` is no path", forms::shown(text)));
+        return Err(format!("`{}` is no path", validators::shown(text)));
     }
     Ok(text.to_owned())
 }

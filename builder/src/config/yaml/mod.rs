@@ -1,16 +1,15 @@
-//! YAML with places: every value knows its line and column, and problems are collected.
+//! YAML as a person writes it for this project: read with places, and problems collected.
 //!
-//! The parser's events become a tree of [`Node`]s that keeps what serde would lose: places
-//! and keys that are written twice. A [`Reader`] walks the tree and notes every [`Problem`];
-//! [`Reader::finish`] turns them into one error.
+//! The contract's parser makes a tree of [`Node`]s. A [`Reader`] walks it and notes every
+//! [`Problem`]; [`Reader::finish`] turns them into one error.
 
-pub mod forms;
 mod mask;
-mod parse;
 mod problem;
 mod reader;
+pub mod validators;
 
+pub use firstboot::contract::place::{Place, Problem, Spanned};
+pub use firstboot::contract::yaml::{Entry, Kind, Node};
 pub use mask::{mask_lines, mask_value};
-pub use parse::{Entry, Kind, Node};
-pub use problem::{Place, Placed, Problem, Problems};
+pub use problem::Problems;
 pub use reader::{Fields, Keys, Reader};

@@ -1,50 +1,11 @@
 //! Problems of a file, and how they are shown.
 
 use super::mask_lines;
+use firstboot::contract::place::{Place, Problem};
 use std::fmt;
 
 /// How much of a long line is shown, in characters.
 const WINDOW: usize = 110;
-
-/// A place in a file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Place {
-    /// Line, counted from 1.
-    pub line: usize,
-    /// Column in characters, counted from 1; a tab is one character.
-    pub column: usize,
-    /// How many characters of the line it covers; at least 1.
-    pub width: usize,
-}
-
-impl Place {
-    /// The first character of a file.
-    pub const START: Place = Place {
-        line: 1,
-        column: 1,
-        width: 1,
-    };
-}
-
-/// A value and where it was written.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Placed<T> {
-    /// Where.
-    pub place: Place,
-    /// What.
-    pub value: T,
-}
-
-/// One thing that is wrong.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Problem {
-    /// Where.
-    pub place: Place,
-    /// What is wrong.
-    pub message: String,
-    /// What would be right.
-    pub right: String,
-}
 
 /// Every problem of one file, sorted by place; an error that shows all of them.
 #[derive(Debug)]
@@ -136,7 +97,7 @@ impl Problems {
                 write!(f, "\n   {gutter} | {shown}")?;
                 write!(f, "\n   {} | {caret}", " ".repeat(gutter.len()))?;
             }
-            write!(f, "\n  right: {}", problem.right)?;
+            write!(f, "\n  right: {}", problem.hint)?;
         }
         Ok(())
     }
@@ -226,7 +187,7 @@ mod tests {
                 width: 1,
             },
             message: message.into(),
-            right: "r".into(),
+            hint: "r".into(),
         };
         let list = vec![problem(2, "b"), problem(1, "z"), problem(2, "b")];
         assert_eq!(

@@ -1,7 +1,7 @@
 //! Walking a tree: each step returns what it found or notes a problem.
 
-use super::parse::{self, Entry, Kind, Node};
-use super::{Place, Placed, Problem, Problems, forms};
+use super::{Entry, Kind, Node, Place, Problem, Problems, Spanned, validators};
+use firstboot::contract::yaml::{self, Dialect};
 
 /// The keys of a map with what would be right for each.
 pub type Keys = &'static [(&'static str, &'static str)];
@@ -48,17 +48,17 @@ impl<'a> Fields<'a> {
         !self.usable || self.has(name) || self.meant.contains(&name)
     }
 
-    /// What would be right for a key.
-    pub fn right(&self, name: &str) -> &'static str {
+    /// What would be hint for a key.
+    pub fn hint(&self, name: &str) -> &'static str {
         let known = self.keys.iter().find(|(key, _)| *key == name);
-        known.map_or("", |(_, right)| right)
+        known.map_or("", |(_, hint)| hint)
     }
 }
 
 impl Reader {
     /// Parses `text`, which is the content of `file` (as the user named it).
     pub fn new(file: &str, text: &str) -> (Self, Option<Node>) {
-        let (root, problems) = parse::parse(text);
+        let (root, problems) = yaml::parse(text, Dialect::Plain);
         let reader = Reader {
             file: file.to_owned(),
             text: text.to_owned(),
@@ -93,11 +93,11 @@ impl Reader {
     }
 
     /// Notes a problem.
-    pub fn problem(&mut self, place: Place, message: impl Into<String>, right: impl Into<String>) {
+    pub fn problem(&mut self, place: Place, message: impl Into<String>, hint: impl Into<String>) {
         self.problems.push(Problem {
             place,
             message: message.into(),
-            right: right.into(),
+            hint: hint.into(),
         });
     }
 
@@ -123,15 +123,9 @@ impl Reader {
         !self.problems.is_empty()
     }
 
-    /// The entries of the map `what`; unknown, doubled and empty keys are noted. `right` is
+    /// The entries of the map `what`; unknown, doubled and empty keys are noted. `hint` is
     /// what would be right where it is no map.
-    pub fn fields<'a>(
-        &mut self,
-        node: &'a Node,
-        what: &str,
-        right: &str,
-        keys: Keys,
-    ) -> Fields<'a> {
+    pub fn fields<'a>(&mut self, node: &'a Node, what: &str, hint: &str, keys: Keys) -> Fields<'a> {
         let mut fields = Fields {
             place: node.place,
             keys,
@@ -142,13 +136,13 @@ impl Reader {
         let Kind::Map(entries) = &node.kind else {
             if !matches!(node.kind, Kind::Broken) {
                 let message = format!("{what} is {}, not a map of keys", kind_of(node));
-                self.problem(node.place, message, right);
+                self.problem(node.place, message, hint);
             }
             return fields;
         };
         fields.usable = true;
-        for entry in entries {
-            let Some((_, right)) = keys.iter().find(|(name, _)| *name == entry.key) else {
+        for entry in entries.iter() {
+            let Some((_, hint)) = keys.iter().find(|(name, _)| *name == entry.key) else {
                 fields.meant.extend(self.unknown_key(entry, keys));
                 continue;
             };
@@ -162,7 +156,7 @@ impl Reader {
             }
             if entry.value.is_null() {
                 let message = format!("`{}` has no value", entry.key);
-                self.problem(entry.place, message, format!("{right}; or no such line"));
+                self.problem(entry.place, message, format!("{hint}; or no such line"));
             }
             fields.entries.push(entry);
         }
@@ -171,20 +165,20 @@ impl Reader {
 
     /// Notes a key that is not known; returns the one that was meant.
     fn unknown_key(&mut self, entry: &Entry, keys: Keys) -> Option<&'static str> {
-        let shown = forms::shown(&entry.key);
+        let shown = validators::shown(&entry.key);
         let lower = entry.key.to_lowercase();
         if lower.contains("password") {
             let file_key = keys
                 .iter()
                 .find(|(name, _)| *name == format!("{lower}_file"));
-            let right = match file_key {
-                Some((_, right)) => format!("{right}, and the password in that file"),
+            let hint = match file_key {
+                Some((_, hint)) => format!("{hint}, and the password in that file"),
                 None => "no password in this file; lab.yaml names files that hold them, by keys \
                          that end with password_file"
                     .to_owned(),
             };
             let message = format!("unknown key `{shown}`; a password is never written here");
-            self.problem(entry.place, message, right);
+            self.problem(entry.place, message, hint);
             return file_key.map(|(name, _)| *name);
         }
         let near = keys
@@ -192,14 +186,14 @@ impl Reader {
             .map(|key| (strsim::damerau_levenshtein(&lower, key.0), key))
             .min_by_key(|(distance, _)| *distance)
             .filter(|(distance, (name, _))| *distance <= 1 + name.len() / 4);
-        if let Some((_, (name, right))) = near {
+        if let Some((_, (name, hint))) = near {
             let message = format!("unknown key `{shown}`; did you mean `{name}`?");
-            self.problem(entry.place, message, *right);
+            self.problem(entry.place, message, *hint);
             return Some(name);
         }
         let names: Vec<&str> = keys.iter().map(|(name, _)| *name).collect();
-        let right = format!("one of: {}", names.join(", "));
-        self.problem(entry.place, format!("unknown key `{shown}`"), right);
+        let hint = format!("one of: {}", names.join(", "));
+        self.problem(entry.place, format!("unknown key `{shown}`"), hint);
         None
     }
 
@@ -207,25 +201,25 @@ impl Reader {
     pub fn require(&mut self, fields: &Fields<'_>, name: &str) {
         if !fields.accounted(name) {
             let message = format!("the key `{name}` is missing");
-            self.problem(fields.place, message, fields.right(name));
+            self.problem(fields.place, message, fields.hint(name));
         }
     }
 
     /// The text of a scalar that is no number, no `true` and not empty.
-    pub fn text<'a>(&mut self, node: &'a Node, right: &str) -> Option<&'a str> {
+    pub fn text<'a>(&mut self, node: &'a Node, hint: &str) -> Option<&'a str> {
         match &node.kind {
             Kind::Scalar { plain: true, text } if means_other_than_text(text) => {
-                let (shown, kind) = (forms::shown(text), kind_of(node));
+                let (shown, kind) = (validators::shown(text), kind_of(node));
                 let message = format!("`{shown}` is {kind}, not text (quotes make it text)");
-                self.problem(node.place, message, right);
+                self.problem(node.place, message, hint);
                 None
             }
-            _ => self.scalar(node, right),
+            _ => self.scalar(node, hint),
         }
     }
 
     /// The text of any scalar that is not empty; for numbers and sizes.
-    pub fn scalar<'a>(&mut self, node: &'a Node, right: &str) -> Option<&'a str> {
+    pub fn scalar<'a>(&mut self, node: &'a Node, hint: &str) -> Option<&'a str> {
         match &node.kind {
             Kind::Broken => None,
             Kind::Scalar { text, .. } if !text.is_empty() && !node.is_null() => Some(text),
@@ -235,20 +229,20 @@ impl Reader {
                     _ => ", not a single value",
                 };
                 let message = format!("this is {}{wanted}", kind_of(node));
-                self.problem(node.place, message, right);
+                self.problem(node.place, message, hint);
                 None
             }
         }
     }
 
     /// The items of a list.
-    pub fn list<'a>(&mut self, node: &'a Node, right: &str) -> &'a [Node] {
+    pub fn list<'a>(&mut self, node: &'a Node, hint: &str) -> &'a [Node] {
         match &node.kind {
             Kind::List(nodes) => nodes,
             Kind::Broken => &[],
             _ => {
                 let message = format!("this is {}, not a list", kind_of(node));
-                self.problem(node.place, message, right);
+                self.problem(node.place, message, hint);
                 &[]
             }
         }
@@ -258,34 +252,34 @@ impl Reader {
     pub fn formed<T>(
         &mut self,
         node: &Node,
-        right: &str,
+        hint: &str,
         form: impl FnOnce(&str) -> Result<T, String>,
-    ) -> Option<Placed<T>> {
-        let text = self.text(node, right)?;
-        self.judge(node.place, right, form(text))
+    ) -> Option<Spanned<T>> {
+        let text = self.text(node, hint)?;
+        self.judge(node.place, hint, form(text))
     }
 
     /// A number or size in a certain form.
     pub fn formed_scalar<T>(
         &mut self,
         node: &Node,
-        right: &str,
+        hint: &str,
         form: impl FnOnce(&str) -> Result<T, String>,
-    ) -> Option<Placed<T>> {
-        let text = self.scalar(node, right)?;
-        self.judge(node.place, right, form(text))
+    ) -> Option<Spanned<T>> {
+        let text = self.scalar(node, hint)?;
+        self.judge(node.place, hint, form(text))
     }
 
     fn judge<T>(
         &mut self,
         place: Place,
-        right: &str,
+        hint: &str,
         result: Result<T, String>,
-    ) -> Option<Placed<T>> {
+    ) -> Option<Spanned<T>> {
         match result {
-            Ok(value) => Some(Placed { place, value }),
+            Ok(value) => Some(Spanned { place, value }),
             Err(message) => {
-                self.problem(place, message, right);
+                self.problem(place, message, hint);
                 None
             }
         }
@@ -297,8 +291,8 @@ impl Reader {
         fields: &Fields<'_>,
         name: &str,
         form: impl FnOnce(&str) -> Result<T, String>,
-    ) -> Option<Placed<T>> {
-        self.formed(fields.get(name)?, fields.right(name), form)
+    ) -> Option<Spanned<T>> {
+        self.formed(fields.get(name)?, fields.hint(name), form)
     }
 
     /// As [`Reader::field`], for numbers and sizes.
@@ -307,8 +301,8 @@ impl Reader {
         fields: &Fields<'_>,
         name: &str,
         form: impl FnOnce(&str) -> Result<T, String>,
-    ) -> Option<Placed<T>> {
-        self.formed_scalar(fields.get(name)?, fields.right(name), form)
+    ) -> Option<Spanned<T>> {
+        self.formed_scalar(fields.get(name)?, fields.hint(name), form)
     }
 
     /// The items of a list below a key, each in a certain form and none twice.
@@ -317,14 +311,14 @@ impl Reader {
         fields: &Fields<'_>,
         name: &str,
         form: impl Fn(&str) -> Result<T, String>,
-    ) -> Vec<Placed<T>> {
+    ) -> Vec<Spanned<T>> {
         let Some(node) = fields.get(name) else {
             return Vec::new();
         };
-        let right = fields.right(name);
-        let mut items: Vec<Placed<T>> = Vec::new();
-        for node in self.list(node, right) {
-            let Some(item) = self.formed(node, right, &form) else {
+        let hint = fields.hint(name);
+        let mut items: Vec<Spanned<T>> = Vec::new();
+        for node in self.list(node, hint) {
+            let Some(item) = self.formed(node, hint, &form) else {
                 continue;
             };
             let words = ("this is in the list", "each item once");
@@ -337,16 +331,16 @@ impl Reader {
     /// what is there twice, such as `the peer x is listed`, and what would be right.
     pub fn push_once<T>(
         &mut self,
-        items: &mut Vec<Placed<T>>,
-        item: Placed<T>,
+        items: &mut Vec<Spanned<T>>,
+        item: Spanned<T>,
         same: impl Fn(&T, &T) -> bool,
         words: (&str, &str),
     ) {
-        let (what, right) = words;
+        let (what, hint) = words;
         match items.iter().find(|other| same(&other.value, &item.value)) {
             Some(first) => {
                 let message = format!("{what} twice; first in line {}", first.place.line);
-                self.problem(item.place, message, right);
+                self.problem(item.place, message, hint);
             }
             None => items.push(item),
         }

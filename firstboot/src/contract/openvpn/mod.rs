@@ -1,47 +1,25 @@
 //! OpenVPN's configuration file: what OpenVPN 2.6 (Debian 12 and 13) makes of it in the guest.
 //!
-//! The builder judges a lab's configurations with it before they go onto a seed disk, and the
+//! The builder classifies a lab's configurations with it before they go onto a seed disk, and the
 //! guest's steps read and change them with it.
 
 mod ciphers;
+mod classify;
+mod display_safe;
 mod edit;
-mod judge;
 mod nature;
 mod options;
 mod parse;
-mod shown;
 mod taken;
 
+pub use classify::{Guest, classify};
+pub use display_safe::lines_without_secrets;
 pub use edit::{calls_somebody, has_open_tap, with_tap, with_user_pass};
-pub use judge::{Guest, judge};
 pub use nature::{NotText, text_of};
 pub use options::{all as options, refused as refused_options};
-pub use shown::lines_without_secrets;
-pub use taken::{Named, Taken, judge_content, named_files, with_blocks};
+pub use taken::{Named, Taken, classify_content, named_files, with_blocks};
 
-/// A place in a configuration file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Place {
-    /// Line, counted from 1.
-    pub line: usize,
-    /// Column in characters, counted from 1.
-    pub column: usize,
-    /// How many characters it covers; at least 1.
-    pub width: usize,
-}
-
-impl Place {
-    /// The first character of a file.
-    pub const START: Place = Place::of(1, 1, 1);
-
-    const fn of(line: usize, column: usize, width: usize) -> Self {
-        Place {
-            line,
-            column,
-            width,
-        }
-    }
-}
+use super::place::Place;
 
 /// Something in a configuration that will not do what it is there for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,23 +31,23 @@ pub struct Finding {
     /// What is wrong. It holds no secret.
     pub message: String,
     /// What would be right.
-    pub right: String,
+    pub hint: String,
 }
 
 impl Finding {
-    fn error(place: Place, message: impl Into<String>, right: impl Into<String>) -> Self {
+    fn error(place: Place, message: impl Into<String>, hint: impl Into<String>) -> Self {
         Finding {
             place,
             is_error: true,
             message: message.into(),
-            right: right.into(),
+            hint: hint.into(),
         }
     }
 
-    fn warning(place: Place, message: impl Into<String>, right: impl Into<String>) -> Self {
+    fn warning(place: Place, message: impl Into<String>, hint: impl Into<String>) -> Self {
         Finding {
             is_error: false,
-            ..Finding::error(place, message, right)
+            ..Finding::error(place, message, hint)
         }
     }
 }

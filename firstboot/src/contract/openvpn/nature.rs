@@ -1,6 +1,7 @@
 //! Telling what is no configuration at all: what a browser or a download makes in its place.
 
-use super::{Finding, Place, options, parse};
+use super::{Finding, options, parse};
+use crate::contract::place::Place;
 
 /// Why bytes are no text of a configuration.
 pub type NotText = Finding;
@@ -23,8 +24,8 @@ pub fn text_of(bytes: &[u8]) -> Result<&str, NotText> {
         (b"\xfe\xff", "UTF-16 text", "the same text saved as UTF-8"),
         (b"%PDF", "a PDF document", right_text),
     ];
-    if let Some((_, what, right)) = kinds.iter().find(|(begin, ..)| bytes.starts_with(begin)) {
-        return Err(other(what, right));
+    if let Some((_, what, hint)) = kinds.iter().find(|(begin, ..)| bytes.starts_with(begin)) {
+        return Err(other(what, hint));
     }
     if let Some(at) = bytes.iter().position(|byte| *byte == 0) {
         let line = bytes[..at].iter().filter(|byte| **byte == b'\n').count() + 1;
@@ -33,7 +34,7 @@ pub fn text_of(bytes: &[u8]) -> Result<&str, NotText> {
     }
     match std::str::from_utf8(bytes) {
         Ok(text) => match what_else(text) {
-            Some((what, right)) => Err(other(what, right)),
+            Some((what, hint)) => Err(other(what, hint)),
             None => Ok(text),
         },
         Err(error) => {
@@ -45,9 +46,9 @@ pub fn text_of(bytes: &[u8]) -> Result<&str, NotText> {
     }
 }
 
-fn other(what: &str, right: &str) -> Finding {
+fn other(what: &str, hint: &str) -> Finding {
     let message = format!("this is no OpenVPN configuration but {what}");
-    Finding::error(Place::START, message, right)
+    Finding::error(Place::START, message, hint)
 }
 
 fn what_else(text: &str) -> Option<(&'static str, &'static str)> {
@@ -60,8 +61,8 @@ fn what_else(text: &str) -> Option<(&'static str, &'static str)> {
         return Some(("an empty file", CONFIGURATION));
     }
     if lower.starts_with("<!doctype") || lower.starts_with("<html") {
-        let right = "the .ovpn file itself; a server that wants a login first answers with a page";
-        return Some(("a web page (HTML)", right));
+        let hint = "the .ovpn file itself; a server that wants a login first answers with a page";
+        return Some(("a web page (HTML)", hint));
     }
     if lower.starts_with("<?xml") || lower.starts_with("<plist") {
         return Some(("an XML file, such as Apple's profiles", CONFIGURATION));
@@ -87,9 +88,9 @@ fn what_else(text: &str) -> Option<(&'static str, &'static str)> {
         return None;
     }
     if lower.starts_with("-----begin") || lower.starts_with("certificate:") {
-        let right = "a configuration that holds this between <ca> and </ca>, <cert> and </cert> \
+        let hint = "a configuration that holds this between <ca> and </ca>, <cert> and </cert> \
                      or <key> and </key>";
-        return Some(("a key or certificate alone (PEM)", right));
+        return Some(("a key or certificate alone (PEM)", hint));
     }
     Some(("a text without one option of OpenVPN", CONFIGURATION))
 }

@@ -150,8 +150,8 @@ pub enum Known {
 
 /// What is known of this name.
 pub fn known(name: &str) -> Known {
-    if let Some((_, right)) = GONE.iter().find(|(gone, _)| *gone == name) {
-        return Known::Gone(right);
+    if let Some((_, hint)) = GONE.iter().find(|(gone, _)| *gone == name) {
+        return Known::Gone(hint);
     }
     match () {
         () if WINDOWS.contains(&name) => Known::Windows,

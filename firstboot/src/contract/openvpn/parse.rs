@@ -1,7 +1,8 @@
 //! Reading a configuration file as OpenVPN's own `parse_line` and `read_inline_file` do
 //! (`src/openvpn/options.c` of 2.6).
 
-use super::{Finding, Place};
+use super::Finding;
+use crate::contract::place::Place;
 use std::ops::Range;
 
 /// OpenVPN reads a line into this many bytes, its end included.
@@ -85,8 +86,8 @@ fn lines<'a>(
         if whole.trim_end_matches('\n').len() >= LINE_BYTES {
             let place = Place::of(line, 1, 1);
             let message = format!("this line is longer than {} bytes", LINE_BYTES - 1);
-            let right = "shorter lines; a file's content goes between <ca> and </ca>";
-            parsed.findings.push(Finding::error(place, message, right));
+            let hint = "shorter lines; a file's content goes between <ca> and </ca>";
+            parsed.findings.push(Finding::error(place, message, hint));
             continue;
         }
         let mut words = match words(&shown, line, mark) {
@@ -126,8 +127,8 @@ fn lines<'a>(
         }
         let Some(last) = found else {
             let message = format!("the block <{tag}> has no end");
-            let right = format!("a line {end} after its last line");
-            let finding = Finding::error(name.place, message, right);
+            let hint = format!("a line {end} after its last line");
+            let finding = Finding::error(name.place, message, hint);
             parsed.findings.push(finding);
             continue;
         };
@@ -180,8 +181,8 @@ fn words(text: &str, line: usize, mark: usize) -> Result<Vec<Word>, Finding> {
             (Some(_), Some(open)) if c == open && !(escaped && open == '"') => ended = true,
             (Some((begin, _)), Some(open)) if c == '\0' => {
                 let message = format!("a quotation that begins with {open} has no end");
-                let right = format!("{open} at its end");
-                return Err(Finding::error(place(*begin, at), message, right));
+                let hint = format!("{open} at its end");
+                return Err(Finding::error(place(*begin, at), message, hint));
             }
             (Some(_), Some(_)) => out = Some(c),
         }

@@ -1,8 +1,9 @@
 //! The files that a configuration names: which they are, and how they become blocks in it.
 
-use super::judge::Guest;
+use super::Finding;
+use super::classify::Guest;
 use super::parse::{self, Opt};
-use super::{Finding, Place};
+use crate::contract::place::Place;
 use std::collections::BTreeMap;
 
 /// What a file named by an option is.
@@ -87,7 +88,7 @@ pub(super) fn absent(option: &Opt) -> Option<Finding> {
     let path = option.parameter(at)?;
     let name = option.name.as_str();
     let message = format!("`{name}` names the file {path}, which the guest does not have");
-    let right = match name {
+    let hint = match name {
         "auth-user-pass" => {
             "`user_pass_file: FILE` in `openvpn` of lab.yaml, a file with user and password"
                 .to_owned()
@@ -101,7 +102,7 @@ pub(super) fn absent(option: &Opt) -> Option<Finding> {
         ),
         _ => "no such line".to_owned(),
     };
-    Some(Finding::error(option.place_of(at), message, right))
+    Some(Finding::error(option.place_of(at), message, hint))
 }
 
 /// A file that a configuration names and that can become a block in it.
@@ -177,7 +178,7 @@ fn is_encrypted(key: &str) -> bool {
 
 /// What is wrong with a file's content, whether it is a block or will be one.
 pub(super) fn content(option: &str, content: &str, place: Place) -> Option<Finding> {
-    let (wanted, right) = match option {
+    let (wanted, hint) = match option {
         "ca" | "cert" | "extra-certs" => ("CERTIFICATE-----", "a certificate"),
         "key" => ("PRIVATE KEY-----", "a private key"),
         "tls-auth" | "secret" | "tls-crypt" => (
@@ -199,9 +200,9 @@ pub(super) fn content(option: &str, content: &str, place: Place) -> Option<Findi
         _ => return None,
     };
     if !content.contains(wanted) {
-        let message = format!("`{option}` holds no {}", right.trim_start_matches("a "));
-        let right = format!("{right} in PEM form, from -----BEGIN to -----END");
-        return Some(Finding::error(place, message, right));
+        let message = format!("`{option}` holds no {}", hint.trim_start_matches("a "));
+        let hint = format!("{hint} in PEM form, from -----BEGIN to -----END");
+        return Some(Finding::error(place, message, hint));
     }
     (option == "key" && is_encrypted(content)).then(|| {
         Finding::error(
@@ -213,6 +214,6 @@ pub(super) fn content(option: &str, content: &str, place: Place) -> Option<Findi
 }
 
 /// What is wrong with the content of a file that is to be taken in, at the place of its path.
-pub fn judge_content(file: &Named, text: &str) -> Option<Finding> {
+pub fn classify_content(file: &Named, text: &str) -> Option<Finding> {
     content(&file.option, text, file.place)
 }

@@ -3,10 +3,11 @@
 use super::Secret;
 use super::check;
 use super::document::{Document, Notes};
+use super::path::Path;
 use super::problem::Problem;
 use super::proxmox;
 use super::user_data::{Chpasswd, Ntp, OpenVpnInstance, PasswordKind, UserData, UserPassword};
-use super::walk::Path;
+use crate::contract::place::Place;
 use std::collections::BTreeMap;
 
 /// The document's name.
@@ -36,7 +37,7 @@ pub(super) fn read(text: &str, notes: &mut Notes) -> UserData {
     if let Err(message) = check_first_line(text) {
         notes.problems.push(Problem {
             document: NAME,
-            place: Some((1, 1)),
+            place: Some(Place::START),
             message: message.into(),
         });
         return UserData::default();
@@ -103,7 +104,7 @@ fn users(doc: &mut Document, keys: &mut Vec<String>) {
             doc.ignore(&user, ONLY_ROOT);
             continue;
         }
-        let name: Option<String> = doc.get(&user.key("name"), "a login name");
+        let name = doc.text(&user.key("name"), "a login name");
         if name.as_deref() != Some("root") {
             doc.ignore(&user, ONLY_ROOT);
             continue;
@@ -148,18 +149,17 @@ fn user_password(doc: &mut Document, user: &Path) -> Option<UserPassword> {
         doc.wrong(user, "must be a mapping with `name`, `password` and `type`");
         return None;
     }
-    let name: String = doc.require(&user.key("name"), "a login name")?;
+    let name = doc.require(&user.key("name"), "a login name")?;
     if name != "root" {
         doc.ignore(user, ONLY_ROOT);
         return None;
     }
     doc.ignore_unknown(user, &["name", "password", "type"]);
-    let what = "hash or text";
-    let kind = doc.get::<PasswordKind>(&user.key("type"), what);
-    if kind.is_none() && doc.has(&user.key("type")) {
-        return None;
-    }
-    let kind = kind.unwrap_or_default();
+    let at = user.key("type");
+    let kind = match doc.has(&at) {
+        true => doc.checked(&at, PasswordKind::read)?,
+        false => PasswordKind::default(),
+    };
     let check = |text: &str| {
         let text = check::password(text)?;
         match kind {
@@ -179,7 +179,7 @@ fn user_password(doc: &mut Document, user: &Path) -> Option<UserPassword> {
 fn password_list(doc: &mut Document, path: &Path) -> Vec<UserPassword> {
     let mut users = Vec::new();
     for item in doc.items(path) {
-        let Some(text) = doc.get::<String>(&item, "`user:password` lines") else {
+        let Some(text) = doc.text(&item, "`user:password` lines") else {
             continue;
         };
         for line in text.lines().filter(|line| !line.trim().is_empty()) {
@@ -225,7 +225,7 @@ fn listed_password(doc: &mut Document, path: &Path, password: &str) -> Option<Us
 fn default_password(doc: &mut Document, chpasswd: &mut Option<Chpasswd>) {
     let root = Path::root();
     let path = root.key("password");
-    let other_user = match doc.get::<String>(&root.key("user"), "a login name") {
+    let other_user = match doc.text(&root.key("user"), "a login name") {
         Some(name) if name != "root" => {
             doc.ignore(&root.key("user"), ONLY_ROOT);
             true
@@ -241,7 +241,7 @@ fn default_password(doc: &mut Document, chpasswd: &mut Option<Chpasswd>) {
     if chpasswd.as_ref().is_some_and(|c| !c.users.is_empty()) {
         return doc.ignore(&path, "chpasswd gives root's password");
     }
-    let password: Option<String> = doc.get(&path, "one text");
+    let password = doc.text(&path, "one text");
     let user = password.and_then(|password| listed_password(doc, &path, &password));
     chpasswd.get_or_insert_default().users.extend(user);
 }
@@ -304,7 +304,7 @@ fn openvpn(doc: &mut Document) -> BTreeMap<String, OpenVpnInstance> {
 
 fn openvpn_config(doc: &mut Document, place: &Path) -> Secret {
     let what = "the text of an OpenVPN configuration (write `|` after the colon)";
-    let text = doc.require::<String>(place, what);
+    let text = doc.require(place, what);
     if let Some(text) = &text {
         if text.trim().is_empty() || text.contains('\0') {
             doc.wrong(place, &format!("must be {what}"));

@@ -2,8 +2,8 @@
 
 use super::check;
 use super::document::{Document, Notes};
-use super::walk::Path;
-use serde::{Deserialize, Serialize};
+use super::path::Path;
+use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 /// The document's name.
@@ -12,13 +12,13 @@ pub(super) const NAME: &str = "meta-data";
 const DERIVED: &str = "nocloud-";
 
 /// `meta-data` of NoCloud: the identity of this instance.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct MetaData {
     /// Unique per machine and per change of its seed. Never empty in what [`super::parse`] gives.
     pub instance_id: String,
     /// The short host name; user-data's `hostname` wins over it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub local_hostname: Option<String>,
 }
 

@@ -14,13 +14,13 @@ mod network;
 mod network_check;
 mod network_v1;
 mod network_v2;
+pub(crate) mod overwriting;
+mod path;
 mod problem;
 mod proxmox;
-pub(crate) mod scrub;
 mod secret;
 mod ticket;
 mod user_data;
-mod walk;
 
 pub use cluster::{Cluster, Credential, Peer, Retry, is_removed};
 pub use meta_data::MetaData;
@@ -33,8 +33,8 @@ pub use ticket::{TICKET_LIFE, Ticket, TicketError};
 pub use user_data::{Chpasswd, Ntp, OpenVpnInstance, PasswordKind, UserData, UserPassword};
 
 use document::{Document, Notes};
+use path::Path;
 use std::net::IpAddr;
-use walk::Path;
 
 /// One parsed and validated seed disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,7 +61,7 @@ pub fn parse(
     if meta.instance_id.is_empty() {
         let network = network_config.unwrap_or_default();
         // The removal of what lets it in, after the join, makes no new instance.
-        let user_data = scrub::without_credential(user_data);
+        let user_data = overwriting::without_credential(user_data);
         meta.instance_id = meta_data::derived_id([meta_data, &user_data, network]);
     }
     let user = cloud_config::read(user_data, &mut notes);

@@ -1,25 +1,24 @@
 //! The `network-config` document, version 2 (the part of netplan's format that a node needs).
 
 use super::document::{Document, Notes};
-use super::walk::Path;
+use super::path::Path;
 use super::{network_v1, network_v2};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use std::collections::BTreeMap;
 
 /// The document's name.
 pub(super) const NAME: &str = "network-config";
 
 /// `network-config`, version 2. A version 1 document is converted into it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct NetworkConfig {
     /// Always 2.
     pub version: u32,
     /// Network cards, by the name they are to have. A name that begins with `tap` and has
     /// no card is a persistent tap device (OpenVPN's).
-    #[serde(default)]
     pub ethernets: BTreeMap<String, Ethernet>,
     /// Bridges by name.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub bridges: BTreeMap<String, Bridge>,
 }
 
@@ -51,7 +50,7 @@ pub(super) fn read(text: &str, notes: &mut Notes) -> Option<NetworkConfig> {
     // cloud-init's way to say that the network is none of its business.
     let config = base.key("config");
     if !doc.is_list(&config) && doc.has(&config) {
-        let word: String = doc.get(&config, "a list")?;
+        let word = doc.text(&config, "a list")?;
         if word == "disabled" {
             doc.ignore(&config, "the network is left as the image has it");
             return None;
@@ -59,7 +58,7 @@ pub(super) fn read(text: &str, notes: &mut Notes) -> Option<NetworkConfig> {
     }
     let version = base.key("version");
     let what = "1 or 2";
-    let config = match doc.require::<String>(&version, what)?.as_str() {
+    let config = match doc.require(&version, what)?.as_str() {
         "1" => network_v1::read(&mut doc, &base),
         "2" => network_v2::read(&mut doc, &base),
         _ => {
@@ -71,38 +70,38 @@ pub(super) fn read(text: &str, notes: &mut Notes) -> Option<NetworkConfig> {
 }
 
 /// One network card.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Ethernet {
     /// Which card this is; without it, the one of this name.
-    #[serde(rename = "match", default, skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "match", skip_serializing_if = "Option::is_none")]
     pub match_: Option<Match>,
     /// Whether DHCP for IPv4 is used.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub dhcp4: Option<bool>,
     /// Addresses with prefix length, such as `192.168.122.42/24`.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub addresses: Vec<String>,
     /// The old spelling of a default route.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub gateway4: Option<std::net::Ipv4Addr>,
     /// Routes.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub routes: Vec<Route>,
     /// DNS.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub nameservers: Option<Nameservers>,
 }
 
 /// How a card is found.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Match {
     /// By its MAC address, lower-case with colons.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub macaddress: Option<String>,
 }
 
 /// One route.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Route {
     /// `default` or a network with prefix length.
     pub to: String,
@@ -111,47 +110,45 @@ pub struct Route {
 }
 
 /// DNS servers and search domains.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Nameservers {
     /// Servers in order.
-    #[serde(default)]
     pub addresses: Vec<std::net::IpAddr>,
     /// Search domains.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub search: Vec<String>,
 }
 
 /// One bridge.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Bridge {
     /// Its ports, by name.
-    #[serde(default)]
     pub interfaces: Vec<String>,
     /// Whether DHCP for IPv4 is used.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub dhcp4: Option<bool>,
     /// Addresses with prefix length.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub addresses: Vec<String>,
     /// Routes.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub routes: Vec<Route>,
     /// DNS.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub nameservers: Option<Nameservers>,
     /// Spanning tree and delay.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub parameters: Option<BridgeParameters>,
 }
 
 /// Bridge parameters.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct BridgeParameters {
     /// Spanning tree protocol.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub stp: Option<bool>,
     /// Seconds.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub forward_delay: Option<u32>,
 }

@@ -3,7 +3,7 @@
 use super::check;
 use super::document::Document;
 use super::network::NetworkConfig;
-use super::walk::Path;
+use super::path::Path;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 

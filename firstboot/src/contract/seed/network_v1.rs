@@ -6,7 +6,7 @@ use super::network::{
     Bridge, BridgeParameters, Ethernet, Match, Nameservers, NetworkConfig, Route,
 };
 use super::network_check::{self, Cidr, Places};
-use super::walk::Path;
+use super::path::Path;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
@@ -26,7 +26,7 @@ pub(super) fn read(doc: &mut Document, base: &Path) -> NetworkConfig {
             continue;
         }
         let what = "physical, bridge or nameserver";
-        let Some(kind) = doc.require::<String>(&item.key("type"), what) else {
+        let Some(kind) = doc.require(&item.key("type"), what) else {
             continue;
         };
         match kind.as_str() {
@@ -84,7 +84,7 @@ fn merge(into: &mut Nameservers, from: Nameservers) {
 }
 
 fn name(doc: &mut Document, item: &Path, places: &mut Places) -> Option<String> {
-    let name: String = doc.require(&item.key("name"), "the name of the interface")?;
+    let name = doc.require(&item.key("name"), "the name of the interface")?;
     places.interfaces.push((name.clone(), item.key("name")));
     Some(name)
 }
@@ -116,7 +116,7 @@ fn bridge(doc: &mut Document, item: &Path, config: &mut NetworkConfig, places: &
     let name = name(doc, item, places);
     let mut interfaces = Vec::new();
     for port in doc.list(&item.key("bridge_interfaces"), "ports") {
-        if let Some(name) = doc.get::<String>(&port, "the name of an interface") {
+        if let Some(name) = doc.text(&port, "the name of an interface") {
             places.ports.push((name.clone(), port));
             interfaces.push(name);
         }
@@ -168,7 +168,7 @@ fn subnets(doc: &mut Document, item: &Path, places: &mut Places) -> Subnets {
         }
         let at = subnet.key("type");
         let what = "static, dhcp or manual";
-        match doc.require::<String>(&at, what).as_deref() {
+        match doc.require(&at, what).as_deref() {
             None => continue,
             Some("dhcp" | "dhcp4") => all.dhcp4 = Some(true),
             Some("manual") => {}
@@ -220,7 +220,7 @@ fn static_address(doc: &mut Document, subnet: &Path) -> Option<Cidr> {
         return doc.require_checked(&at, what, Cidr::parse);
     }
     let prefix = doc.checked(&mask, network_check::netmask);
-    let text: String = doc.require(&at, what)?;
+    let text = doc.require(&at, what)?;
     if text.contains('/') {
         return doc.checked(&at, Cidr::parse);
     }
@@ -233,7 +233,7 @@ fn static_address(doc: &mut Document, subnet: &Path) -> Option<Cidr> {
 fn words(doc: &mut Document, path: &Path) -> Vec<(Path, String)> {
     let mut all = Vec::new();
     for item in doc.items(path) {
-        if let Some(text) = doc.get::<String>(&item, "one text or a list of texts") {
+        if let Some(text) = doc.text(&item, "one text or a list of texts") {
             let parts = text.split([' ', '\t', ',']).filter(|word| !word.is_empty());
             all.extend(parts.map(|word| (item.clone(), word.to_owned())));
         }

@@ -7,9 +7,10 @@ use super::network::{
     Bridge, BridgeParameters, Ethernet, Match, Nameservers, NetworkConfig, Route,
 };
 use super::network_check::{self, Cidr, Places};
-use super::walk::Path;
+use super::path::Path;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
+use std::ops::RangeInclusive;
 
 /// Reads what is below `base`.
 pub(super) fn read(doc: &mut Document, base: &Path) -> NetworkConfig {
@@ -25,7 +26,7 @@ pub(super) fn read(doc: &mut Document, base: &Path) -> NetworkConfig {
     let section = base.key("ethernets");
     for id in doc.keys(&section, "network cards") {
         let path = section.key(&id);
-        let new_name = doc.get(&path.key("set-name"), "an interface name");
+        let new_name = doc.text(&path.key("set-name"), "an interface name");
         let name = new_name
             .or_else(|| plain_name(doc, &path))
             .unwrap_or_else(|| id.clone());
@@ -48,7 +49,7 @@ pub(super) fn read(doc: &mut Document, base: &Path) -> NetworkConfig {
 /// The name in `match`, when it is one name and no pattern of several cards.
 fn plain_name(doc: &mut Document, path: &Path) -> Option<String> {
     let path = path.key("match").key("name");
-    let name: String = doc.get(&path, "an interface name")?;
+    let name = doc.text(&path, "an interface name")?;
     if name.contains(['*', '?', '[']) {
         let reason = "cards are found here by macaddress or by one plain name";
         doc.ignore(&path, reason);
@@ -65,6 +66,9 @@ struct Common {
     routes: Vec<Route>,
     nameservers: Option<Nameservers>,
 }
+
+/// What a number of seconds may be.
+const SECONDS: RangeInclusive<u64> = 0..=u32::MAX as u64;
 
 const COMMON: [&str; 6] = [
     "dhcp4",
@@ -111,7 +115,7 @@ fn bridge(
     doc.ignore_unknown(path, &[&COMMON[..], &["interfaces", "parameters"]].concat());
     let mut interfaces = Vec::new();
     for item in doc.list(&path.key("interfaces"), "ports") {
-        if let Some(id) = doc.get::<String>(&item, "the name of an interface") {
+        if let Some(id) = doc.text(&item, "the name of an interface") {
             let port = renamed.get(&id).unwrap_or(&id).clone();
             places.ports.push((port.clone(), item));
             interfaces.push(port);
@@ -122,7 +126,9 @@ fn bridge(
         doc.ignore_unknown(&at, &["stp", "forward-delay"]);
         BridgeParameters {
             stp: doc.flag(&at.key("stp")),
-            forward_delay: doc.get(&at.key("forward-delay"), "a number of seconds"),
+            forward_delay: doc
+                .whole(&at.key("forward-delay"), SECONDS, "a number of seconds")
+                .map(|seconds| seconds as u32),
         }
     });
     let mut common = common(doc, path, places);

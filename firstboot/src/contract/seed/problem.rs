@@ -1,5 +1,6 @@
 //! What is wrong with a seed: every problem, each with its place.
 
+use crate::contract::place::Place;
 use std::fmt;
 
 /// A seed that cannot be used. `Display` prints every problem, one per line.
@@ -16,7 +17,7 @@ pub struct Problem {
     /// `meta-data`, `user-data` or `network-config`.
     pub document: &'static str,
     /// Line and column, both from 1, where they are known.
-    pub place: Option<(usize, usize)>,
+    pub place: Option<Place>,
     /// What is wrong and what would be right.
     pub message: String,
 }
@@ -24,7 +25,7 @@ pub struct Problem {
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.document)?;
-        if let Some((line, column)) = self.place {
+        if let Some(Place { line, column, .. }) = self.place {
             write!(f, " line {line} column {column}")?;
         }
         write!(f, ": {}", self.message)

@@ -4,7 +4,7 @@
 use super::check;
 use super::cluster::{self, Cluster};
 use super::document::Document;
-use super::walk::Path;
+use super::path::Path;
 use serde::{Serialize, Serializer};
 
 /// The Proxmox VE part of a seed.

@@ -1,7 +1,7 @@
 //! The `user-data` document: `#cloud-config` keys, and two of this project's own.
 
 use super::{Proxmox, Secret};
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Serialize, Serializer};
 use std::collections::BTreeMap;
 
 /// What the machine should become.
@@ -128,7 +128,7 @@ pub struct UserPassword {
 }
 
 /// How a password of `chpasswd.users` is written.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum PasswordKind {
     /// A crypt(3) hash, put into `/etc/shadow` as it is.
@@ -136,4 +136,14 @@ pub enum PasswordKind {
     Hash,
     /// Clear text, handed to chpasswd(8) on standard input.
     Text,
+}
+
+impl PasswordKind {
+    pub(super) fn read(text: &str) -> Result<Self, String> {
+        match text {
+            "hash" => Ok(PasswordKind::Hash),
+            "text" => Ok(PasswordKind::Text),
+            _ => Err("must be hash or text".to_owned()),
+        }
+    }
 }

@@ -1,6 +1,6 @@
 //! Seeds on FAT, which is what `imgbuild seed` makes.
 
-use super::scrub::Located;
+use super::credential_removal::Located;
 use super::{LIMIT, MediaError, is_cidata, limited, parse_files};
 use crate::contract::seed::Seed;
 use fatfs::{File, FileSystem, FsOptions};

@@ -1,9 +1,9 @@
-//! Finding the seed disk and reading it. Nothing here writes to a device but [`scrub`].
+//! Finding the seed disk and reading it. Nothing here writes to a device but [`credential_removal`].
 
+pub mod credential_removal;
 mod fat;
 mod find;
 mod iso9660;
-pub mod scrub;
 
 pub use find::{Patience, find_in};
 

@@ -1,12 +1,13 @@
-//! Judging a configuration: everything that will keep the guest's tunnel from carrying frames to
+//! Classifying what a configuration says: everything that will keep the guest's tunnel from carrying frames to
 //! its bridge, each at its place.
 
 mod line;
 mod whole;
 
+use super::Finding;
 use super::options::{self, Known};
 use super::parse::{self, Opt, Parsed};
-use super::{Finding, Place};
+use crate::contract::place::Place;
 use std::collections::BTreeSet;
 
 /// What the configuration will find in the guest.
@@ -21,7 +22,7 @@ pub struct Guest<'a> {
 }
 
 /// Everything that is wrong with the configuration, in the order of its lines.
-pub fn judge(text: &str, guest: &Guest<'_>) -> Vec<Finding> {
+pub fn classify(text: &str, guest: &Guest<'_>) -> Vec<Finding> {
     let Parsed {
         options,
         mut findings,
@@ -46,9 +47,9 @@ pub fn judge(text: &str, guest: &Guest<'_>) -> Vec<Finding> {
         }
     }
     for option in &known {
-        findings.extend(line::judge(option, guest));
+        findings.extend(line::classify(option, guest));
     }
-    whole::judge(&known, guest, &mut findings);
+    whole::classify(&known, guest, &mut findings);
     findings.sort_by_key(|finding| finding.place);
     findings.dedup();
     findings
@@ -119,16 +120,16 @@ fn is_option(option: &Opt, lenient: &Lenient, findings: &mut Vec<Finding>) -> bo
             let message = format!("`{name}` with {count} values: OpenVPN does not start with it");
             Finding::error(place, message, wants)
         }
-        Known::Gone(right) => {
+        Known::Gone(hint) => {
             let message = format!(
                 "`{name}` is of an older release: Debian 13's OpenVPN 2.6 does not start with it"
             );
-            Finding::error(place, message, right)
+            Finding::error(place, message, hint)
         }
         Known::Windows => {
             let message = format!("`{name}` is for Windows only: OpenVPN does not start with it");
-            let right = format!("no such line, or before it: `ignore-unknown-option {name}`");
-            Finding::error(place, message, right)
+            let hint = format!("no such line, or before it: `ignore-unknown-option {name}`");
+            Finding::error(place, message, hint)
         }
         Known::Pushed => {
             let message = format!("`{name}` is nothing for a configuration file");
@@ -156,8 +157,8 @@ fn unknown(option: &Opt) -> Finding {
         true => format!("`{name}` is no option of OpenVPN 2.6"),
         false => "this is no option of OpenVPN 2.6".to_owned(),
     };
-    let right = "an option of openvpn(8), or no such line; a comment begins with #";
-    Finding::error(option.place, message, right)
+    let hint = "an option of openvpn(8), or no such line; a comment begins with #";
+    Finding::error(option.place, message, hint)
 }
 
 fn is_plain(name: &str) -> bool {

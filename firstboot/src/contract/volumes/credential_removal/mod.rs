@@ -4,12 +4,12 @@
 //! The seed disk lies as a file on a student's PC. What is on it after the join is only what
 //! the machine itself has, and what lets others into the cluster is not. It is overwritten where it
 //! stands (a new file would leave the old one's blocks behind), with no other byte written:
-//! not the size, not the folder's entry, not the table. See [`crate::contract::seed`]'s `scrub` for the
+//! not the size, not the folder's entry, not the table. See [`crate::contract::seed`]'s `overwriting` for the
 //! order, which keeps the seed valid if the power goes.
 
 use super::find::{Patience, find_in};
 use super::{MediaError, Source, VolumeKind, fat, volume_label};
-use crate::contract::seed::scrub::{Found, Round, Work, plan};
+use crate::contract::seed::overwriting::{Found, Round, Work, plan};
 use anyhow::{Context, Result, bail};
 use rustix::fs::Advice;
 use std::fs::{File, OpenOptions};

@@ -46,7 +46,7 @@ const PROTOCOLS: [&str; 12] = [
 ];
 
 /// Judges one option that OpenVPN knows.
-pub(super) fn judge(option: &Opt, guest: &Guest) -> Option<Finding> {
+pub(super) fn classify(option: &Opt, guest: &Guest) -> Option<Finding> {
     let name = option.name.as_str();
     let first = option.parameter(0);
     match name {
@@ -84,13 +84,13 @@ pub(super) fn judge(option: &Opt, guest: &Guest) -> Option<Finding> {
         "secret" if taken::is_absent(option, guest) => taken::absent(option),
         "secret" => {
             let message = "a static key (`secret`) is deprecated, and OpenVPN 2.7 refuses it";
-            let right = "a server with certificates";
-            Some(Finding::warning(option.place, message, right))
+            let hint = "a server with certificates";
+            Some(Finding::warning(option.place, message, hint))
         }
         "log" | "log-append" => {
             let message = format!("`{name}` hides from firstboot what OpenVPN says");
-            let right = "no such line: it then goes to the journal";
-            Some(Finding::warning(option.place, message, right))
+            let hint = "no such line: it then goes to the journal";
+            Some(Finding::warning(option.place, message, hint))
         }
         "user" | "group" => account(option),
         "proto" => protocol(option, 0),
@@ -121,7 +121,7 @@ fn block(option: &Opt) -> Option<Finding> {
 }
 
 fn asks(option: &Opt) -> Finding {
-    let (what, right) = match option.name.as_str() {
+    let (what, hint) = match option.name.as_str() {
         "auth-user-pass" => (
             "user and password",
             "`user_pass_file: FILE` in `openvpn` of lab.yaml, a file with both, one a line",
@@ -136,7 +136,7 @@ fn asks(option: &Opt) -> Finding {
         ),
     };
     let message = format!("OpenVPN would ask for {what} at the console, where nobody is");
-    Finding::error(option.place, message, right)
+    Finding::error(option.place, message, hint)
 }
 
 fn script(option: &Opt) -> Option<Finding> {
@@ -147,11 +147,11 @@ fn script(option: &Opt) -> Option<Finding> {
     }
     let name = &option.name;
     let message = format!("`{name}` runs {program}, which the guest does not have");
-    let right = match name.as_str() {
+    let hint = match name.as_str() {
         "up" | "down" => "no such line: the bridge has its port already, and needs no script",
         _ => "no such line",
     };
-    Some(Finding::error(option.place_of(0), message, right))
+    Some(Finding::error(option.place_of(0), message, hint))
 }
 
 fn plugin(option: &Opt) -> Option<Finding> {
@@ -168,8 +168,8 @@ fn plugin(option: &Opt) -> Option<Finding> {
 fn gone_cipher(option: &Opt, index: usize, name: &str) -> Option<Finding> {
     (!ciphers::is_cipher(name)).then(|| {
         let message = format!("Debian 13's OpenVPN has no cipher `{name}`");
-        let right = "one that the server has, too, such as AES-256-GCM or AES-256-CBC";
-        Finding::error(option.place_of(index), message, right)
+        let hint = "one that the server has, too, such as AES-256-GCM or AES-256-CBC";
+        Finding::error(option.place_of(index), message, hint)
     })
 }
 
@@ -180,9 +180,9 @@ fn cipher(option: &Opt) -> Option<Finding> {
     if name.eq_ignore_ascii_case("BF-CBC") {
         let message = "Debian 13's OpenVPN has no BF-CBC: the tunnel comes up only where the \
                        server offers another cipher";
-        let right = "a server of OpenVPN 2.4 or newer, and no such line; else another `cipher` \
+        let hint = "a server of OpenVPN 2.4 or newer, and no such line; else another `cipher` \
                      at both ends";
-        return Some(Finding::warning(option.place_of(0), message, right));
+        return Some(Finding::warning(option.place_of(0), message, hint));
     }
     gone_cipher(option, 0, name)
 }
@@ -228,8 +228,8 @@ fn compression(option: &Opt) -> Option<Finding> {
         "`{name}`: OpenVPN 2.6 no longer compresses what it sends, and a server without the same \
          line drops every packet"
     );
-    let right = "no such line at both ends; it must stay while the server has it";
-    Some(Finding::warning(option.place, message, right))
+    let hint = "no such line at both ends; it must stay while the server has it";
+    Some(Finding::warning(option.place, message, hint))
 }
 
 /// Accounts of other systems: OpenVPN ends when its own is missing.
@@ -240,22 +240,22 @@ fn account(option: &Opt) -> Option<Finding> {
         _ => ["openvpn", "_openvpn", "nobody"].contains(&name),
     };
     missing.then(|| {
-        let right = match option.name.as_str() {
+        let hint = match option.name.as_str() {
             "user" => "user nobody",
             _ => "group nogroup",
         };
         let message = format!("Debian has no {} `{name}`", option.name);
-        Finding::error(option.place_of(0), message, right)
+        Finding::error(option.place_of(0), message, hint)
     })
 }
 
 /// A first value that is none of those that OpenVPN knows.
-fn one_of(option: &Opt, known: &[&str], right: &str) -> Option<Finding> {
+fn one_of(option: &Opt, known: &[&str], hint: &str) -> Option<Finding> {
     let value = option.parameter(0).filter(|value| !known.contains(value))?;
     let name = &option.name;
     let message = format!("`{name}` knows no `{value}`: it takes {}", known.join(", "));
-    let right = format!("{name} {right}");
-    Some(Finding::error(option.place_of(0), message, right))
+    let hint = format!("{name} {hint}");
+    Some(Finding::error(option.place_of(0), message, hint))
 }
 
 /// The second number is at least twice the first (helper_keepalive in OpenVPN's helper.c).

@@ -13,15 +13,16 @@
 //! | `"double"` | `\"` and `\\` become `\/`; then each backslash is overwritten, which ends its escape; then as above |
 //! | `'single'` | all but `'`, as above; where there is a `''`, which no single byte can end, the opening quote makes it plain text, in which quotes mean nothing; then those |
 //!
-//! The forms are those of YAML 1.1 as libyaml reads it. An anchor, an alias or a tag says that
+//! The forms are those of YAML, as [`yaml`] reads it. An anchor, an alias or a tag says that
 //! there is more to it than one text, so they are refused.
 
 #[cfg(test)]
 mod tests;
 
-use super::document::Notes;
-use super::walk::{Path, index_of_value, value_at};
+use super::document::{Notes, find};
+use super::path::Path;
 use super::{Secret, cloud_config, is_removed};
+use crate::contract::yaml::{self, Dialect, Kind};
 use std::borrow::Cow;
 use std::ops::Range;
 
@@ -67,17 +68,24 @@ pub(crate) fn plan(text: &str) -> Result<Found, String> {
 
 fn plan_for(text: &str, path: &Path) -> Result<Found, String> {
     let words = |reason: &str| format!("user-data: {path} cannot be overwritten: {reason}");
-    let value = match value_at::<String>(text, path) {
-        Ok(Some(value)) => Secret::new(value),
-        Ok(None) => return Ok(Found::Nothing),
-        // The parser's own words would show the value.
-        Err(_) => return Err(words("it is not one text")),
+    let (tree, problems) = yaml::parse(text, Dialect::Full);
+    if !problems.is_empty() {
+        return Err(words("the document is not valid"));
+    }
+    let node = tree.as_ref().and_then(|tree| find(tree, path));
+    let Some(node) = node.filter(|node| !node.is_null()) else {
+        return Ok(Found::Nothing);
     };
+    let Kind::Scalar { text: value, .. } = &node.kind else {
+        return Err(words("it is not one text"));
+    };
+    let value = Secret::new(value.as_str());
     if is_removed(&value) {
         return Ok(Found::Removed);
     }
-    let place = index_of_value(text, path)
-        .and_then(|start| Scalar::find(text, start, value.reveal()))
+    let place = Some(node)
+        .filter(|node| !node.is_marked)
+        .and_then(|node| Scalar::find(text, node.offset, value.reveal()))
         .ok_or_else(|| {
             words("it has an anchor, an alias or a tag, or is written in another unusual way")
         })?;
@@ -154,7 +162,6 @@ impl Scalar {
     fn find(text: &str, start: usize, value: &str) -> Option<Self> {
         let rest = text.get(start..)?;
         let (style, content) = match *rest.as_bytes().first()? {
-            b'&' | b'*' | b'!' => return None,
             b'\'' => (Style::Single, single(text, start + 1)?),
             b'"' => (Style::Double, double(text, start + 1)?),
             b'|' | b'>' => {

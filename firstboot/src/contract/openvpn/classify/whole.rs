@@ -1,12 +1,13 @@
 //! What only the whole file tells: what is missing, and what does not go together.
 
+use super::super::Finding;
 use super::super::parse::Opt;
-use super::super::{Finding, Place};
 use super::line::is_negotiated;
 use super::{Guest, place_of};
+use crate::contract::place::Place;
 
 /// Notes what is wrong with the options taken together.
-pub(super) fn judge(options: &[&Opt], guest: &Guest, findings: &mut Vec<Finding>) {
+pub(super) fn classify(options: &[&Opt], guest: &Guest, findings: &mut Vec<Finding>) {
     let file = Whole { options };
     findings.extend(file.device(guest));
     findings.extend(file.side());
@@ -54,10 +55,10 @@ impl<'a> Whole<'a> {
     /// OpenVPN needs a device, and the bridge the one that is its port.
     fn device(&self, guest: &Guest) -> Option<Finding> {
         let tap = guest.taps.first().copied().unwrap_or("tap120");
-        let right = format!("`dev {tap}` and `dev-type tap`");
+        let hint = format!("`dev {tap}` and `dev-type tap`");
         let Some(option) = self.last("dev") else {
             let message = "no `dev`: OpenVPN does not start without a device";
-            return Some(Finding::error(Place::START, message, right));
+            return Some(Finding::error(Place::START, message, hint));
         };
         let device = option.parameter(0)?;
         let place = option.place_of(0);
@@ -70,15 +71,15 @@ impl<'a> Whole<'a> {
         };
         if kind.is_empty() {
             let message = format!("`dev {device}`: OpenVPN cannot tell whether it is a tap");
-            return Some(Finding::error(place, message, right));
+            return Some(Finding::error(place, message, hint));
         }
         if guest.taps.is_empty() && kind == "tap" && device == tap {
             let message = format!(
                 "`dev {tap}` is the port of the bridge vmbr120, and this machine has no vmbr120: \
                  what comes through the tunnel reaches no bridge"
             );
-            let right = "a `vmbr120` in lab.yaml, or `openvpn: none` for this VM";
-            return Some(Finding::warning(place, message, right));
+            let hint = "a `vmbr120` in lab.yaml, or `openvpn: none` for this VM";
+            return Some(Finding::warning(place, message, hint));
         }
         if guest.taps.is_empty() || guest.taps.contains(&device) && kind == "tap" {
             return None;
@@ -88,8 +89,8 @@ impl<'a> Whole<'a> {
                 "a {kind} device carries no Ethernet frames: it never reaches the bridge, whose \
                  port is {tap}"
             );
-            let right = format!("{right}, and a server with `dev tap`, too");
-            return Some(Finding::error(place, message, right));
+            let hint = format!("{hint}, and a server with `dev tap`, too");
+            return Some(Finding::error(place, message, hint));
         }
         if device == "tap" {
             // firstboot makes it the bridge's port where that is the only one.
@@ -101,7 +102,7 @@ impl<'a> Whole<'a> {
             return ambiguous.then(|| Finding::error(place, message, "one of them"));
         }
         let message = format!("`dev {device}` is in no bridge: the bridge's port is {tap}");
-        Some(Finding::error(place, message, right))
+        Some(Finding::error(place, message, hint))
     }
 
     /// OpenVPN says: --server and --client cannot be used together; --mode server knows no pull.
@@ -111,8 +112,8 @@ impl<'a> Whole<'a> {
         let client = ["client", "pull"].into_iter().find(|name| self.has(name))?;
         self.is_server().then(|| {
             let message = format!("`{client}` together with `{server}`: OpenVPN does not start");
-            let right = format!("`{client}` alone: a VM is a client of the VLAN's server");
-            Finding::error(place_of(self.options, server), message, right)
+            let hint = format!("`{client}` alone: a VM is a client of the VLAN's server");
+            Finding::error(place_of(self.options, server), message, hint)
         })
     }
 
@@ -174,11 +175,11 @@ impl<'a> Whole<'a> {
                 "OpenVPN 2.6 does not use `cipher {name}`: it negotiates AES-256-GCM, AES-128-GCM \
                  or CHACHA20-POLY1305"
             );
-            let right = format!(
+            let hint = format!(
                 "no such line where the server is of 2.4 or newer; for an older one \
                  `data-ciphers-fallback {name}`"
             );
-            Finding::warning(place, message, right)
+            Finding::warning(place, message, hint)
         })
     }
 
@@ -251,17 +252,17 @@ impl<'a> Whole<'a> {
         }
         let files = ["ca", "cert", "key", "tls-auth", "tls-crypt", "pkcs12"];
         let file = files.into_iter().find(|name| self.has(name));
-        let right = "client";
+        let hint = "client";
         Some(match file {
             Some(name) => Finding::error(
                 place_of(self.options, name),
                 format!("`{name}` without `client`: OpenVPN does not start"),
-                right,
+                hint,
             ),
             None => Finding::warning(
                 Place::START,
                 "neither `client` nor `secret`: nothing that goes through is encrypted",
-                right,
+                hint,
             ),
         })
     }
