@@ -4,9 +4,9 @@ use super::companions::{Companion, Companions};
 use crate::lab::{BRIDGE_PORT, Lab, Vm};
 use anyhow::{Context, Result};
 use firstboot::seed::{
-    Bridge, BridgeParameters, Chpasswd, Cluster, Credential, Ethernet, Ha, Match, MetaData,
-    Nameservers, NetworkConfig, Ntp, OpenVpnInstance, PasswordKind, Proxmox, Retry, Route, Secret,
-    UserData, UserPassword,
+    Bridge, BridgeParameters, Chpasswd, Cluster, Credential, DEFAULT_ROUTE, Ethernet, Ha, Match,
+    MetaData, Nameservers, NetworkConfig, Ntp, OpenVpnInstance, PasswordKind, Proxmox, Retry,
+    Route, Secret, UserData, UserPassword,
 };
 use sha_crypt::{CustomizedPasswordHasher, Params, ShaCrypt};
 use sha2::{Digest, Sha256};
@@ -179,7 +179,7 @@ fn network_config(lab: &Lab, vm: &Vm) -> Result<NetworkConfig> {
         addresses: vec![format!("{}/{}", vm.address, lab.network.range.prefix)],
         gateway4: None,
         routes: vec![Route {
-            to: "default".into(),
+            to: DEFAULT_ROUTE.into(),
             via: IpAddr::V4(lab.network.gateway),
         }],
         nameservers: Some(Nameservers {
@@ -206,6 +206,9 @@ fn network_config(lab: &Lab, vm: &Vm) -> Result<NetworkConfig> {
             ..Bridge::default()
         };
         config.bridges.insert(BRIDGE.into(), bridge);
+        // cloud-init gives a bridge no port that it has not heard of.
+        let port = Ethernet::default();
+        config.ethernets.insert(BRIDGE_PORT.into(), port);
     }
     Ok(config)
 }

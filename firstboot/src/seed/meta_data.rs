@@ -3,6 +3,7 @@
 use super::check;
 use super::document::{Document, Notes};
 use super::walk::Path;
+use super::write;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -30,7 +31,7 @@ impl MetaData {
 
     /// The document, as it goes onto the seed disk.
     pub fn to_document(&self) -> Result<String, serde_yaml::Error> {
-        serde_yaml::to_string(self)
+        write::document(self)
     }
 }
 

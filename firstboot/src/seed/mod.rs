@@ -21,10 +21,13 @@ mod secret;
 mod ticket;
 mod user_data;
 mod walk;
+mod write;
 
 pub use cluster::{Cluster, Credential, Peer, Retry, is_removed};
 pub use meta_data::MetaData;
-pub use network::{Bridge, BridgeParameters, Ethernet, Match, Nameservers, NetworkConfig, Route};
+pub use network::{
+    Bridge, BridgeParameters, DEFAULT_ROUTE, Ethernet, Match, Nameservers, NetworkConfig, Route,
+};
 pub use network_check::Cidr;
 pub use problem::{Problem, SeedError};
 pub use proxmox::{Ha, HaRule, NfsStorage, Proxmox, STANDARD_CONTENT};

@@ -2,8 +2,8 @@
 
 use super::document::{Document, Notes};
 use super::walk::Path;
-use super::{network_v1, network_v2};
-use serde::{Deserialize, Serialize};
+use super::{network_v1, network_v2, write};
+use serde::{Deserialize, Serialize, Serializer};
 use std::collections::BTreeMap;
 
 /// The document's name.
@@ -26,7 +26,18 @@ pub struct NetworkConfig {
 impl NetworkConfig {
     /// The document, as it goes onto the seed disk.
     pub fn to_document(&self) -> Result<String, serde_yaml::Error> {
-        serde_yaml::to_string(self)
+        write::document(self)
+    }
+
+    /// The entries of `ethernets` that are network cards.
+    pub fn cards(&self) -> impl Iterator<Item = (&String, &Ethernet)> {
+        self.ethernets.iter().filter(|(name, _)| !self.is_tap(name))
+    }
+
+    /// Whether this interface, a port of a bridge or an entry of `ethernets`, is a persistent tap.
+    pub fn is_tap(&self, name: &str) -> bool {
+        let card = self.ethernets.get(name).and_then(|e| e.match_.as_ref());
+        name.starts_with("tap") && card.is_none()
     }
 }
 
@@ -102,12 +113,33 @@ pub struct Match {
 }
 
 /// One route.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Route {
-    /// `default` or a network with prefix length.
+    /// [`DEFAULT_ROUTE`] or a network with prefix length.
     pub to: String,
     /// The gateway.
     pub via: std::net::IpAddr,
+}
+
+/// The target of a default route, however the document spells it.
+pub const DEFAULT_ROUTE: &str = "default";
+
+/// netplan alone knows the word `default`; Debian 13's cloud-init fails on it when it renders for
+/// ifupdown or systemd-networkd. The network that stands for it is understood by all.
+impl Serialize for Route {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct Written<'a> {
+            to: &'a str,
+            via: std::net::IpAddr,
+        }
+        let to = match (self.to.as_str(), self.via.is_ipv4()) {
+            (DEFAULT_ROUTE, true) => "0.0.0.0/0",
+            (DEFAULT_ROUTE, false) => "::/0",
+            (network, _) => network,
+        };
+        Written { to, via: self.via }.serialize(serializer)
+    }
 }
 
 /// DNS servers and search domains.

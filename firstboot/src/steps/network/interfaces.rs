@@ -1,7 +1,7 @@
 //! The text of `/etc/network/interfaces` (interfaces(5), ifupdown2).
 
 use super::card::Names;
-use crate::seed::{Bridge, NetworkConfig, Route};
+use crate::seed::{Bridge, DEFAULT_ROUTE, NetworkConfig, Route};
 use std::fmt::Write;
 
 const HEADER: &str = "# Written by firstboot from the network-config of the seed disk. Proxmox VE's own\n\
@@ -13,23 +13,19 @@ const HEADER: &str = "# Written by firstboot from the network-config of the seed
 /// The file. `cards` gives the real name of a card whose entry is found by its MAC.
 pub fn interfaces(network: &NetworkConfig, cards: &Names) -> String {
     let mut text = HEADER.to_owned();
-    let taps = taps(network);
-    for (entry, ethernet) in &network.ethernets {
-        if taps.contains(&entry.as_str()) {
-            continue;
-        }
+    for (entry, ethernet) in network.cards() {
         let name = cards.get(entry).unwrap_or(entry);
         let mut routes = ethernet.routes.clone();
         if let Some(gateway) = ethernet.gateway4 {
             routes.push(Route {
-                to: "default".to_owned(),
+                to: DEFAULT_ROUTE.to_owned(),
                 via: gateway.into(),
             });
         }
         let dhcp = ethernet.dhcp4 == Some(true);
         text.push_str(&stanzas(name, dhcp, &ethernet.addresses, &routes, &[]));
     }
-    for tap in taps {
+    for tap in taps(network) {
         // A persistent tap outlives OpenVPN's restarts; the bridge needs it before that.
         let _ = write!(
             text,
@@ -55,7 +51,7 @@ pub fn interfaces(network: &NetworkConfig, cards: &Names) -> String {
 pub fn tap_ports(network: &NetworkConfig) -> Vec<&str> {
     let ports = network.bridges.values().flat_map(|b| &b.interfaces);
     let mut taps: Vec<&str> = Vec::new();
-    for port in ports.filter(|port| is_tap(network, port)) {
+    for port in ports.filter(|port| network.is_tap(port)) {
         if !taps.contains(&port.as_str()) {
             taps.push(port);
         }
@@ -66,16 +62,11 @@ pub fn tap_ports(network: &NetworkConfig) -> Vec<&str> {
 fn taps(network: &NetworkConfig) -> Vec<&str> {
     let mut taps = tap_ports(network);
     for name in network.ethernets.keys() {
-        if is_tap(network, name) && !taps.contains(&name.as_str()) {
+        if network.is_tap(name) && !taps.contains(&name.as_str()) {
             taps.push(name);
         }
     }
     taps
-}
-
-fn is_tap(network: &NetworkConfig, name: &str) -> bool {
-    let card = network.ethernets.get(name).and_then(|e| e.match_.as_ref());
-    name.starts_with("tap") && card.is_none()
 }
 
 fn bridge_options(bridge: &Bridge, cards: &Names) -> Vec<String> {
@@ -143,8 +134,7 @@ fn route_lines(name: &str, routes: &[&Route]) -> String {
     let mut text = String::new();
     let mut gateway = false;
     for route in routes {
-        let default = matches!(route.to.as_str(), "default" | "0.0.0.0/0" | "::/0");
-        if !default {
+        if route.to != DEFAULT_ROUTE {
             let (to, via) = (&route.to, route.via);
             let _ = writeln!(text, "    up ip route replace {to} via {via} dev {name}");
         } else if !gateway {
@@ -227,7 +217,7 @@ iface vmbr120 inet static
             addresses: vec!["10.0.0.2/8".into(), "fd00::2/64".into()],
             routes: vec![
                 Route {
-                    to: "::/0".into(),
+                    to: "default".into(),
                     via: "fd00::1".parse().unwrap(),
                 },
                 Route {
