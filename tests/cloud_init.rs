@@ -105,7 +105,7 @@ fn seed(folder: &Path, seeds: &Path) -> Lab {
         .collect();
     let manifest = json!({
         "image": {"sha256": digest, "bytes": bytes.len(), "virtual_bytes": 1 << 20},
-        "firstboot": {"version": env!("CARGO_PKG_VERSION"), "sha256": ""},
+        "firstboot": {"contract": firstboot::seed::CONTRACT},
     });
     fs::write(imgbuild::seed::manifest_of(&lab.base), manifest.to_string()).unwrap();
     let done = Command::new(env!("CARGO_BIN_EXE_imgbuild"))

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+use firstboot::seed::CONTRACT;
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -59,7 +60,7 @@ fn a_firstboot_of_another_version_is_refused() {
         base_with(Some(Path::new(env!("CARGO_BIN_EXE_imgbuild")))),
         format!(
             "imgbuild: error: HERE/firstboot says `imgbuild {version}`, and this imgbuild needs \
-             `firstboot {version}`. Build both together: cargo build --release\n"
+             `firstboot {version} (contract {CONTRACT})`. Build both together: cargo build --release\n"
         )
     );
 }

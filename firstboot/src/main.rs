@@ -3,6 +3,7 @@
 use firstboot::args::{self, Args, Command};
 use firstboot::media::Source;
 use firstboot::root::Root;
+use firstboot::seed::CONTRACT;
 use firstboot::{run, secrecy, show, status};
 use std::io::Write;
 use std::process::ExitCode;
@@ -64,7 +65,11 @@ fn execute(args: Args) -> u8 {
             show::exit_code(state.as_ref())
         }
         Command::Version => {
-            print(&format!("firstboot {}\n", status::VERSION));
+            // `imgbuild base` reads this line for the manifest.
+            print(&format!(
+                "firstboot {} (contract {CONTRACT})\n",
+                status::VERSION
+            ));
             0
         }
         Command::Help => {

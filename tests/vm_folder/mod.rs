@@ -2,6 +2,7 @@
 
 #![allow(dead_code, clippy::unwrap_used)]
 
+use firstboot::seed::CONTRACT;
 use sha2::{Digest, Sha256};
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -148,7 +149,7 @@ impl LabFolder {
             .collect();
         let manifest = format!(
             r#"{{"image": {{"sha256": "{sha256}", "bytes": {}, "virtual_bytes": {virtual_bytes}}},
-                "firstboot": {{"version": "{}"}}}}"#,
+                "firstboot": {{"version": "{}", "contract": {CONTRACT}}}}}"#,
             base.len(),
             env!("CARGO_PKG_VERSION")
         );

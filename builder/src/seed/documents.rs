@@ -1,12 +1,12 @@
 //! The three documents of a VM's seed disk, made from the lab.
 
 use super::companions::{Companion, Companions};
-use crate::lab::{BRIDGE_PORT, Lab, Vm};
+use crate::lab::{BRIDGE_PORT, JoinWith, Lab, Vm};
 use anyhow::{Context, Result};
 use firstboot::seed::{
     Bridge, BridgeParameters, Chpasswd, Cluster, Credential, DEFAULT_ROUTE, Ethernet, Ha, Match,
     MetaData, Nameservers, NetworkConfig, Ntp, OpenVpnInstance, PasswordKind, Proxmox, Retry,
-    Route, Secret, UserData, UserPassword,
+    Route, Secret, UserData, UserPassword, needed,
 };
 use sha_crypt::{CustomizedPasswordHasher, Params, ShaCrypt};
 use sha2::{Digest, Sha256};
@@ -67,6 +67,25 @@ impl Documents {
         Self::of(lab, vm, &user_data)
     }
 
+    /// The contract that a VM's seed will need, whatever its secrets are.
+    pub fn contract(lab: &Lab, vm: &Vm, companions: &Companions<'_>) -> Result<u32> {
+        let given = Secret::new("x");
+        let secrets = Secrets {
+            root_password: None,
+            openvpn: vm.openvpn.as_ref().map(|openvpn| OpenVpnInstance {
+                config: given.clone(),
+                user_pass: openvpn.user_pass_file.is_some().then(|| given.clone()),
+                shared: openvpn.shared,
+            }),
+            credential: vm.cluster.as_ref().map(|join| match join.with {
+                JoinWith::PasswordFile(_) => Credential::Password(given.clone()),
+                JoinWith::Ticket => Credential::Ticket(given.clone()),
+            }),
+        };
+        let user_data = user_data(lab, vm, &secrets, companions.of_vm(vm))?;
+        needed(&user_data, &network_config(lab, vm)?).context("cannot number the seed")
+    }
+
     fn of(lab: &Lab, vm: &Vm, user_data: &UserData) -> Result<Self> {
         let document = |data: &UserData| data.to_document().context("cannot write the user-data");
         // The instance-id stays on the disk after the guest has removed the password, and a
@@ -79,14 +98,17 @@ impl Documents {
             cluster.lab = Vec::new();
         }
         let told = document(&told)?;
+        let network = network_config(lab, vm)?;
+        let contract = needed(user_data, &network).context("cannot number the seed")?;
         let user_data = document(user_data)?;
-        let network_config = network_config(lab, vm)?
+        let network_config = network
             .to_document()
             .context("cannot write the network-config")?;
         let instance_id = instance_id(&vm.name, &[&told, &network_config]);
         let meta_data = MetaData {
             instance_id: instance_id.clone(),
             local_hostname: Some(vm.name.clone()),
+            contract: Some(contract),
         }
         .to_document()
         .context("cannot write the meta-data")?;
@@ -250,6 +272,7 @@ fn instance_id(name: &str, documents: &[&str]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::lab::{ClusterJoin, OpenVpn};
     use crate::seed::example;
     use firstboot::seed::NfsStorage;
 
@@ -357,6 +380,46 @@ mod tests {
         assert_eq!(seed.user_data.ssh_authorized_keys, vm.ssh_keys);
         assert_eq!(seed.user_data.chpasswd, None);
         assert!(seed.user_data.openvpn.is_empty());
+    }
+
+    /// What is asked before there are secrets is what the seed will say.
+    #[test]
+    fn the_contract_is_known_beforehand() {
+        let lab = example::lab();
+        let full = &lab.vms[0];
+        let plain = Vm {
+            vmbr120: None,
+            ..full.clone()
+        };
+        let ticket = Vm {
+            cluster: full.cluster.clone().map(|join| ClusterJoin {
+                with: JoinWith::Ticket,
+                ..join
+            }),
+            ..plain.clone()
+        };
+        let login = Vm {
+            openvpn: full.openvpn.clone().map(|openvpn| OpenVpn {
+                shared: true,
+                ..openvpn
+            }),
+            ..plain.clone()
+        };
+        for (vm, expected) in [(full, 2), (&plain, 1), (&ticket, 2), (&login, 2)] {
+            let companions = Companions::of(&lab);
+            let contract = Documents::contract(&lab, vm, &companions).unwrap();
+            assert_eq!(contract, expected, "{vm:?}");
+            let mut secrets = example::secrets();
+            if vm == &ticket {
+                secrets.credential = Some(Credential::Ticket(Secret::new("PVE:root@pam:1::A")));
+            }
+            if let Some(openvpn) = &mut secrets.openvpn {
+                openvpn.shared = vm == &login;
+            }
+            let made = made(&lab, vm, &secrets).unwrap();
+            let line = format!("contract: {expected}\n");
+            assert!(made.meta_data.ends_with(&line), "{}", made.meta_data);
+        }
     }
 
     #[test]
