@@ -36,7 +36,10 @@ vms:
 
 /// cloud-init as `scripts/setup --tests` unpacked it.
 fn cloud_init() -> PathBuf {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("../../cloud-init");
+    let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
+    let cache =
+        cache.unwrap_or_else(|| Path::new(&std::env::var_os("HOME").unwrap()).join(".cache"));
+    let folder = cache.join("imgbuild-tests/cloud-init");
     assert!(
         folder.join("version").exists(),
         "Debian 13's cloud-init is not in {}. Fetch it with: scripts/setup --tests",
