@@ -121,13 +121,11 @@ stage "kernel"
 # Proxmox's is the only kernel that is ever downloaded. Its postinst does nothing while
 # /proxmox_install_mode is there: neither depmod nor hooks.
 {%- endif %}
-INITRD=No install_packages initramfs-tools zstd {{ kernel }}
+INITRD=No install_packages {{ kernel_packages }}
 stage "boot loader"
-install_packages grub-pc
+install_packages {{ boot_loader_packages }}
 stage "packages"
-# login: without it the console's prompt takes a name and asks again for ever (Debian 13).
-# fdisk and e2fsprogs: firstboot grows the root file system of a VM whose disk is larger.
-install_packages systemd-sysv dbus udev kmod login fdisk e2fsprogs ifupdown2 openssh-client {{ packages }}
+install_packages {{ packages }}
 {%- if generate_locale %}
 command -v locale-gen >/dev/null && { echo "{{ locale }} UTF-8" > /etc/locale.gen; locale-gen; }
 {%- endif %}

@@ -26,7 +26,7 @@ Commands:
 Options:
   --root DIR                  configure the system in DIR and leave this one alone
   --seed-dir DIR              read the seed from a folder and not from a disk
-  --version
+  --version                   this program's version, and the contract that it knows
   --help
 ";
 

@@ -1,6 +1,7 @@
 //! The guest binary; see the library.
 
 use firstboot::args::{self, Args, Command};
+use firstboot::contract::seed::CONTRACT;
 use firstboot::contract::volumes::Source;
 use firstboot::stage::{boot, member, report, retry};
 use firstboot::system::core_dumps;
@@ -65,7 +66,11 @@ fn execute(args: Args) -> u8 {
             report::admin::exit_code(state.as_ref())
         }
         Command::Version => {
-            print(&format!("firstboot {}\n", report::VERSION));
+            // `imgbuild base` reads this line for the manifest.
+            print(&format!(
+                "firstboot {} (contract {CONTRACT})\n",
+                report::VERSION
+            ));
             0
         }
         Command::Help => {

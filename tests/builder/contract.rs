@@ -1,7 +1,8 @@
 //! What the guest takes from a seed disk: firstboot's own types and reader.
 
 pub use firstboot::contract::seed::{
-    Cluster, Credential, Ha, HaRule, NfsStorage, Proxmox, Retry, Seed, Ticket, UserData, parse,
+    CONTRACT, Cluster, Credential, Ha, HaRule, NfsStorage, Proxmox, Retry, Seed, Ticket, UserData,
+    parse,
 };
 pub use firstboot::{JOIN, LOCAL, args::HELP};
 

@@ -197,7 +197,12 @@ fn every_key_of_the_lab_is_described() {
          openvpn: {{{X}}}\n  cluster: {{{X}, peers: [{{{X}}}], retry: {{{X}}}}}\n  storage: [{{{X}}}]\n  ha: {{{X}, rules: [{{{X}}}]}}\nvms:\n- name: vm1\n  {X}\n"
     );
     let some = ["fingerprint", "mac", "give_up", "export", "rules"];
-    known_keys_are_described(&text, imgbuild::config::lab::Lab::load, &some, "docs/lab.md");
+    known_keys_are_described(
+        &text,
+        imgbuild::config::lab::Lab::load,
+        &some,
+        "docs/lab.md",
+    );
 }
 
 #[test]
@@ -268,4 +273,27 @@ fn every_link_leads_somewhere() {
     }
     assert!(broken.is_empty(), "{broken:#?}");
     assert!(count > 5, "only {count} links");
+}
+
+/// The table of docs/base.md is the list of the program.
+#[test]
+fn the_packages_that_are_always_installed_are_those_of_the_page() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("base.yaml");
+    fs::write(&file, "release: trixie\ndisk: 8G\nlocale: fr_FR.UTF-8\n").unwrap();
+    let definition = imgbuild::config::definition::Definition::load(Some(&file)).unwrap();
+    let always = definition.always_installed();
+    let page = read("docs/base.md");
+    let start = page.find("### What is always installed").unwrap();
+    let rows: Vec<&str> = page[start..]
+        .lines()
+        .skip_while(|line| !line.starts_with("| --- |"))
+        .skip(1)
+        .take_while(|line| line.starts_with('|'))
+        .collect();
+    assert_eq!(rows.len(), always.len());
+    for (row, always) in rows.iter().zip(&always) {
+        let end = format!("`{}` | {} |", always.package, always.reason);
+        assert!(row.ends_with(&end), "{row}\n{end}");
+    }
 }

@@ -1,5 +1,6 @@
 //! imgbuild takes the firstboot beside it, and refuses one that would not run in a guest.
 
+use crate::contract::CONTRACT;
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -56,7 +57,7 @@ fn a_firstboot_of_another_version_is_refused() {
         base_with(Some(&crate::program())),
         format!(
             "imgbuild: error: HERE/firstboot says `imgbuild {version}`, and this imgbuild needs \
-             `firstboot {version}`. Build both together: cargo build --release\n"
+             `firstboot {version} (contract {CONTRACT})`. Build both together: cargo build --release\n"
         )
     );
 }

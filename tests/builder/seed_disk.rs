@@ -356,3 +356,59 @@ fn an_overlay_on_an_older_base_is_told() {
          will not start on this one. To start afresh: rm vm42/vm42.qcow2 vm42/vm42.qcow2.base\n"
     );
 }
+
+/// Each thing that a base of before may not know is refused, with all machines in one sentence, and
+/// what every base knows is made.
+#[test]
+fn a_base_that_is_too_old_for_a_seed_is_refused() {
+    let lab = LabFolder::new(&["vm41", "vm42", "vm43"]);
+    lab.with_cluster("    votes: 0\n");
+    let manifest = lab.read("base.manifest.json");
+    let current = format!("\"contract\": {}", CONTRACT);
+    assert!(manifest.contains(&current), "{manifest}");
+    // Without a number, as every imgbuild of before wrote it.
+    lab.write(
+        "base.manifest.json",
+        &manifest.replace(&format!(", {current}"), ""),
+    );
+    let done = lab.imgbuild(&["seed", "--all"]);
+    assert_eq!((done.code, done.out.as_str()), (Some(1), ""));
+    assert_eq!(
+        done.err,
+        "imgbuild: error: the base LAB/base.qcow2 is too old for the seeds of vm[41:43]: its firstboot \
+         knows contract 1, and contract 2 is needed. Make it again with: imgbuild base\n"
+    );
+    let done = lab.imgbuild(&["seed", "vm42"]);
+    assert_eq!(
+        done.err,
+        "imgbuild: error: the base LAB/base.qcow2 is too old for the seed of vm42: its firstboot \
+         knows contract 1, and contract 2 is needed. Make it again with: imgbuild base\n"
+    );
+    // With what else is wrong.
+    let done = lab.imgbuild(&["seed", "vm42", "vm9"]);
+    assert!(
+        done.err
+            .starts_with("imgbuild: error: 2 problems, nothing was changed:\n"),
+        "{}",
+        done.err
+    );
+    assert!(!lab.path("vm42").exists());
+    let newer = manifest.replace(&current, "\"contract\": 4294967295");
+    lab.write("base.manifest.json", &newer);
+    assert_eq!(lab.imgbuild(&["seed", "vm42"]).code, Some(0));
+}
+
+#[test]
+fn what_every_base_knows_needs_no_new_one() {
+    let lab = LabFolder::new(&["vm42"]);
+    let text = lab.read("lab.yaml").replace("  ssh_password: true\n", "");
+    lab.write("lab.yaml", &text);
+    let manifest = lab.read("base.manifest.json");
+    let current = format!(", \"contract\": {}", CONTRACT);
+    lab.write("base.manifest.json", &manifest.replace(&current, ""));
+    let done = lab.imgbuild(&["seed", "vm42"]);
+    assert_eq!(done.code, Some(0), "{}", done.err);
+    let seed = read_disk(&lab.path("vm42/seed.img"));
+    assert_eq!(seed.meta_data.contract, Some(1));
+    assert_eq!(seed.ignored, [""; 0]);
+}

@@ -1,6 +1,6 @@
 //! A lab folder with a base that is no real image, and programs that stand in for QEMU's.
 
-use crate::contract::{Seed, read_disk};
+use crate::contract::{CONTRACT, Seed, read_disk};
 use rustix::process::Signal;
 use std::fs;
 use std::ops::Deref;
@@ -129,7 +129,7 @@ impl LabFolder {
         let sha256 = sha256(base);
         let manifest = format!(
             r#"{{"image": {{"sha256": "{sha256}", "bytes": {}, "virtual_bytes": {virtual_bytes}}},
-                "firstboot": {{"version": "{}"}}}}"#,
+                "firstboot": {{"version": "{}", "contract": {CONTRACT}}}}}"#,
             base.len(),
             env!("CARGO_PKG_VERSION")
         );

@@ -1,5 +1,5 @@
 //! A password goes to a program by its standard input, and by no other way that could be seen.
-use crate::contract::{Root, PasswordCommand, forbid_core_dumps};
+use crate::contract::{PasswordCommand, Root, forbid_core_dumps};
 use rustix::process::{DumpableBehavior, dumpable_behavior};
 use std::ffi::OsStr;
 use std::fs;

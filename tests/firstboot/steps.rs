@@ -7,7 +7,8 @@
 mod openvpn;
 
 use crate::contract::{
-    Journal, LOCAL, Loaded, Reporter, Root, Source, Stage, State, StepRecord, StageRunner, read_folder,
+    Journal, LOCAL, Loaded, Reporter, Root, Source, Stage, StageRunner, State, StepRecord,
+    read_folder,
 };
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -133,7 +134,8 @@ fn an_unfinished_instance_hands_its_old_names_on() {
     other.user_data.fqdn = Some("vm40.lab.example".to_owned());
     let mut reporter = Reporter::new(&root, Stage::Local);
     let loaded = Journal::load(&root).unwrap();
-    let mut work = StageRunner::begin(&root, &Source::Disk, &other, &loaded, &mut reporter).unwrap();
+    let mut work =
+        StageRunner::begin(&root, &Source::Disk, &other, &loaded, &mut reporter).unwrap();
     // Cut before the statistics were renamed.
     work.steps(Stage::Local, &LOCAL[..4]).unwrap();
     let output = firstboot(folder.path(), &case.join("seed"), "local");

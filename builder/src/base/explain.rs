@@ -117,6 +117,7 @@ mod tests {
             source: "mirror",
             sources: vec!["deb http://mirror.example/debian trixie main".to_owned()],
             firstboot: std::path::PathBuf::new(),
+            contract: 1,
             root_uuid: String::new(),
             provision: String::new(),
             proxmox_key: None,

@@ -2,13 +2,23 @@
 
 use crate::system::program;
 use anyhow::{Context, Result, bail};
+use firstboot::contract::seed::CONTRACT;
 use std::path::{Path, PathBuf};
 
 /// Program header type of the dynamic loader's path (ELF specification, "PT_INTERP").
 const PT_INTERP: u32 = 3;
 
-/// The firstboot beside this program, checked: of this version, and static.
-pub fn find() -> Result<PathBuf> {
+/// The guest's program.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Firstboot {
+    /// The static executable.
+    pub file: PathBuf,
+    /// The contract that it says it knows.
+    pub contract: u32,
+}
+
+/// The firstboot beside this program, checked: of this version and contract, and static.
+pub fn find() -> Result<Firstboot> {
     let own = std::env::current_exe().context("cannot find this program's own folder")?;
     let folder = own.parent().unwrap_or(Path::new("."));
     let candidates = [
@@ -22,12 +32,15 @@ pub fn find() -> Result<PathBuf> {
             folder.display()
         );
     };
-    check(binary)?;
-    Ok(binary.clone())
+    Ok(Firstboot {
+        contract: check(binary)?,
+        file: binary.clone(),
+    })
 }
 
-/// Refuses a binary that is not a static x86-64 ELF file or not of this program's version.
-pub fn check(binary: &Path) -> Result<()> {
+/// Refuses a binary that is not a static x86-64 ELF file or was not built with this program.
+/// Gives the contract that it says it knows.
+fn check(binary: &Path) -> Result<u32> {
     let bytes =
         std::fs::read(binary).with_context(|| format!("cannot read {}", binary.display()))?;
     match is_static(&bytes) {
@@ -42,15 +55,19 @@ pub fn check(binary: &Path) -> Result<()> {
     let said = program::output(program::Command::new(binary).arg("--version"))
         .with_context(|| format!("cannot ask {} for its version", binary.display()))?;
     let said = String::from_utf8_lossy(&said).trim().to_owned();
-    let wanted = format!("firstboot {}", env!("CARGO_PKG_VERSION"));
-    if said != wanted {
+    let version = format!("firstboot {} (contract ", env!("CARGO_PKG_VERSION"));
+    let contract = said
+        .strip_prefix(&version)
+        .and_then(|rest| rest.strip_suffix(')')?.parse().ok());
+    let Some(contract) = contract.filter(|known| *known == CONTRACT) else {
+        let wanted = format!("{version}{CONTRACT})");
         bail!(
             "{} says `{said}`, and this imgbuild needs `{wanted}`. \
              Build both together: cargo build --release",
             binary.display()
         );
-    }
-    Ok(())
+    };
+    Ok(contract)
 }
 
 /// Whether an x86-64 ELF file asks for no dynamic loader; `None` when it is no such file.

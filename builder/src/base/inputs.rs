@@ -20,6 +20,8 @@ pub struct Inputs {
     pub sources: Vec<String>,
     /// The guest's binary.
     pub firstboot: PathBuf,
+    /// The contract that it knows, by its own words.
+    pub contract: u32,
     /// File system UUID of the root, derived from the other inputs.
     pub root_uuid: String,
     /// The rendered provision script.
@@ -46,7 +48,7 @@ impl Inputs {
         let sources = apt_sources::choose(&definition.release, chosen.as_deref(), security)
             .or_else(|unknown| requirements::check_tools(options.source).and(Err(unknown)))?;
         let firstboot = firstboot_binary::find()?;
-        let firstboot_digest = sha256_file(&firstboot)?;
+        let firstboot_digest = sha256_file(&firstboot.file)?;
 
         let definition_json =
             serde_json::to_string(&definition).context("cannot write the definition as JSON")?;
@@ -98,7 +100,8 @@ impl Inputs {
             definition,
             source,
             sources,
-            firstboot,
+            firstboot: firstboot.file,
+            contract: firstboot.contract,
             root_uuid,
             provision,
             proxmox_key: None,

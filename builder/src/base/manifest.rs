@@ -77,8 +77,16 @@ pub struct IsoFacts {
 pub struct FirstbootFacts {
     /// Its version.
     pub version: String,
+    /// The contract that it knows; absent in manifests of earlier versions, which had no number.
+    #[serde(default = "unnumbered")]
+    pub contract: u32,
     /// SHA-256 of the file in the image, lower-case hex.
     pub sha256: String,
+}
+
+/// The contract of a base whose manifest has no number.
+fn unnumbered() -> u32 {
+    firstboot::contract::seed::UNNUMBERED
 }
 
 /// Where the provision script writes [`Download`] in the image.
@@ -139,6 +147,7 @@ impl Manifest {
             },
             firstboot: FirstbootFacts {
                 version: env!("CARGO_PKG_VERSION").to_owned(),
+                contract: inputs.contract,
                 sha256: digest::sha256(&firstboot),
             },
             source: inputs.source.to_owned(),
@@ -215,6 +224,7 @@ mod tests {
             source: "mirror",
             sources: Vec::new(),
             firstboot: PathBuf::new(),
+            contract: 2,
             root_uuid: String::new(),
             provision: String::new(),
             proxmox_key: None,
@@ -233,6 +243,7 @@ mod tests {
             },
             firstboot: FirstbootFacts {
                 version: "0".into(),
+                contract: 2,
                 sha256: String::new(),
             },
             source: "mirror".into(),

@@ -1,6 +1,6 @@
 //! The scripts that run inside the new root, rendered from `templates/`.
 
-use crate::config::definition::Definition;
+use crate::config::definition::{Definition, Stage};
 use anyhow::{Context, Result};
 use tera::Tera;
 
@@ -39,8 +39,6 @@ pub const UNITS: [(&str, &str); 5] = [
 /// The name of Proxmox's repository: its file is the one that Proxmox's own manual and web page
 /// name, and its keyring the one that the package proxmox-archive-keyring renews later.
 pub const PROXMOX: &str = "proxmox";
-/// What a node is made of, beside its kernel. Proxmox's manual names these four.
-const PROXMOX_PACKAGES: [&str; 4] = ["proxmox-ve", "postfix", "open-iscsi", "chrony"];
 
 /// What a machine upgrades by itself, in `/etc/apt/apt.conf.d` after the package's own file.
 pub const UNATTENDED: (&str, &str) = (
@@ -66,12 +64,18 @@ pub fn render(
     context.insert("proxy", &definition.proxy);
     context.insert("timezone", &definition.timezone);
     context.insert("locale", &definition.locale);
-    // C.UTF-8 comes with libc; every other locale is generated.
-    context.insert("generate_locale", &!definition.locale.starts_with("C."));
-    let mut packages = definition.packages.clone();
-    if !definition.locale.starts_with("C.") {
-        packages.push("locales".to_owned());
-    }
+    context.insert("generate_locale", &definition.generates_locale());
+    let always = definition.always_installed();
+    let of = |stage| {
+        let those = always.iter().filter(move |always| always.stage == stage);
+        those
+            .map(|always| always.package.clone())
+            .collect::<Vec<_>>()
+    };
+    context.insert("kernel_packages", &of(Stage::Kernel).join(" "));
+    context.insert("boot_loader_packages", &of(Stage::BootLoader).join(" "));
+    let mut packages = of(Stage::Packages);
+    packages.extend(definition.packages.iter().cloned());
     let source = |name: &str, url: &str, suite: &str, components: &[String]| {
         serde_json::json!({
             "name": name,
@@ -84,14 +88,12 @@ pub fn render(
     let mut repositories = Vec::new();
     if let Some(p) = &definition.proxmox {
         repositories.push(source(PROXMOX, &p.url, &p.suite, &p.components));
-        packages.extend(PROXMOX_PACKAGES.map(str::to_owned));
     }
     for r in &definition.repositories {
         repositories.push(source(&r.name, &r.url, &r.suite, &r.components));
         packages.extend(r.packages.iter().cloned());
     }
     if definition.unattended_upgrades {
-        packages.push("unattended-upgrades".to_owned());
         let (file, text) = UNATTENDED;
         let conf = serde_json::json!({"file": file, "text": text});
         context.insert("unattended_upgrades", &conf);
@@ -107,4 +109,40 @@ pub fn render(
     context.insert("repositories", &repositories);
     context.insert("packages", &packages.join(" "));
     Tera::one_off(PROVISION, &context, false).context("cannot render templates/provision.sh")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    /// What APT installs in which run is what the definition says, and the template names nothing
+    /// itself but what is gone at the end.
+    #[test]
+    fn the_packages_are_those_of_the_definition() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("base.yaml");
+        for (more, expected) in [
+            (
+                "packages: [vim, chrony]\n",
+                "initramfs-tools zstd proxmox-default-kernel; grub-pc; systemd-sysv dbus udev kmod login \
+                 fdisk e2fsprogs ifupdown2 openssh-client proxmox-ve postfix open-iscsi chrony \
+                 unattended-upgrades vim chrony",
+            ),
+            (
+                "proxmox: false\nlocale: fr_FR.UTF-8\nunattended_upgrades: false\n",
+                "initramfs-tools zstd linux-image-cloud-amd64; grub-pc; systemd-sysv dbus udev kmod login \
+                 fdisk e2fsprogs ifupdown2 openssh-client locales",
+            ),
+        ] {
+            fs::write(&file, format!("release: trixie\ndisk: 8G\n{more}")).unwrap();
+            let definition = Definition::load(Some(&file)).unwrap();
+            let script = render(&definition, "netinst", "UUID", true).unwrap();
+            let runs = script
+                .lines()
+                .filter_map(|line| line.split_once("install_packages "));
+            let runs: Vec<&str> = runs.map(|(_, packages)| packages).collect();
+            assert_eq!(runs.join("; "), format!("libeatmydata1; {expected}"));
+        }
+    }
 }

@@ -1,6 +1,7 @@
 //! What a seed needs to know about the base image, from the manifest beside it.
 
 use anyhow::{Context, Result, bail};
+use firstboot::contract::seed::UNNUMBERED;
 use serde::Deserialize;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,8 +15,8 @@ pub struct BaseImage {
     pub bytes: u64,
     /// Virtual size of the disk in bytes.
     pub virtual_bytes: u64,
-    /// The version of firstboot inside.
-    pub firstboot: String,
+    /// The contract that the firstboot inside knows.
+    pub contract: u32,
 }
 
 #[derive(Deserialize)]
@@ -33,7 +34,8 @@ struct Image {
 
 #[derive(Deserialize)]
 struct Firstboot {
-    version: String,
+    /// Absent in manifests from before there was a number.
+    contract: Option<u32>,
 }
 
 impl BaseImage {
@@ -94,7 +96,7 @@ impl BaseImage {
             sha256,
             bytes,
             virtual_bytes,
-            firstboot: manifest.firstboot.version,
+            contract: manifest.firstboot.contract.unwrap_or(UNNUMBERED),
         })
     }
 }
@@ -124,7 +126,7 @@ mod tests {
     fn manifest(sha256: &str, bytes: u64) -> String {
         format!(
             r#"{{"image": {{"sha256": "{sha256}", "bytes": {bytes}, "virtual_bytes": 99}},
-                "firstboot": {{"version": "0.1.0", "sha256": "x"}}, "packages": []}}"#
+                "firstboot": {{"version": "0.1.0", "contract": 7, "sha256": "x"}}, "packages": []}}"#
         )
     }
 
@@ -137,7 +139,11 @@ mod tests {
         let read = BaseImage::read(&base).unwrap();
         assert_eq!(read.sha256, "ab".repeat(32));
         assert_eq!((read.bytes, read.virtual_bytes), (5, 99));
-        assert_eq!(read.firstboot, "0.1.0");
+        assert_eq!(read.contract, 7);
+        // As an imgbuild of before wrote it.
+        let older = manifest(&"ab".repeat(32), 5).replace("\"contract\": 7, ", "");
+        fs::write(manifest_of(&base), older).unwrap();
+        assert_eq!(BaseImage::read(&base).unwrap().contract, 1);
     }
 
     #[test]

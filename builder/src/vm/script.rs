@@ -72,7 +72,7 @@ mod tests {
             sha256: "ab".repeat(32),
             bytes: 123_456_789,
             virtual_bytes: 8 << 30,
-            firstboot: "0.1.0".into(),
+            contract: 2,
         }
     }
 

@@ -7,6 +7,5 @@ pub mod openvpn;
 pub mod place;
 pub mod seed;
 pub mod status;
-pub mod taps;
 pub mod volumes;
 pub mod yaml;

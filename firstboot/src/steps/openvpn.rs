@@ -6,7 +6,6 @@
 
 use crate::contract::openvpn;
 use crate::contract::seed::OpenVpnInstance;
-use crate::contract::taps::tap_ports;
 use crate::step::{Context, Outcome};
 use crate::system::root::Root;
 use crate::system::units;
@@ -146,7 +145,7 @@ fn the_tap<'a>(
     if instances.values().filter(is_open).count() != 1 {
         return None;
     }
-    match tap_ports(context.seed.network.as_ref()?)[..] {
+    match context.seed.network.as_ref()?.tap_ports()[..] {
         [tap] => Some(tap),
         _ => None,
     }
@@ -156,7 +155,9 @@ fn the_tap<'a>(
 /// not understand may well work, and the step `tunnel` tells whether it does.
 fn tell_findings(context: &Context, name: &str, instance: &OpenVpnInstance) {
     let network = context.seed.network.as_ref();
-    let taps = network.map(tap_ports).unwrap_or_default();
+    let taps = network
+        .map(|network| network.tap_ports())
+        .unwrap_or_default();
     let guest = openvpn::Guest {
         taps: &taps,
         user_pass: instance.user_pass.is_some(),

@@ -2,9 +2,9 @@
 
 use super::parse_case;
 use crate::contract::{
-    Bridge, BridgeParameters, Chpasswd, Cluster, Credential, Ethernet, Ha, HaRule, Match, MetaData,
-    Nameservers, NetworkConfig, NfsStorage, Ntp, OpenVpnInstance, PasswordKind, Peer, Proxmox,
-    Retry, Route, Secret, Seed, UserData, UserPassword, parse,
+    Bridge, BridgeParameters, CONTRACT, Chpasswd, Cluster, Credential, Ethernet, Ha, HaRule, Match,
+    MetaData, Nameservers, NetworkConfig, NfsStorage, Ntp, OpenVpnInstance, PasswordKind, Peer,
+    Proxmox, Retry, Route, Secret, Seed, UserData, UserPassword, parse,
 };
 
 mod good_seeds {
@@ -112,6 +112,7 @@ fn full_seed() -> Seed {
         meta_data: MetaData {
             instance_id: "0123456789".into(),
             local_hostname: Some("vm42".into()),
+            contract: Some(CONTRACT),
         },
         user_data: UserData {
             hostname: Some("vm42".into()),

@@ -82,7 +82,10 @@ fn show_problems(error: &Error, ui: &Ui) {
 fn show(definition: &Definition, lab: &Lab, ui: &Ui) {
     if ui.is_json() {
         let vms: Vec<Value> = lab.vms.iter().map(|vm| event(lab, vm)).collect();
-        ui.event(&json!({"event": "check", "definition": definition, "vms": vms}));
+        let always = definition.always_installed();
+        ui.event(&json!({
+            "event": "check", "definition": definition, "always_installed": always, "vms": vms,
+        }));
         return;
     }
     let count = |number: usize, one: &str, many: &str| match number {
@@ -101,6 +104,9 @@ fn show(definition: &Definition, lab: &Lab, ui: &Ui) {
         count(definition.packages.len(), "package", "packages"),
         count(definition.repositories.len(), "repository", "repositories"),
     ));
+    for line in always_installed(definition) {
+        ui.line(&line);
+    }
     let domain = &lab.domain;
     ui.line(&format!(
         "lab:  {} in {domain}",
@@ -110,6 +116,23 @@ fn show(definition: &Definition, lab: &Lab, ui: &Ui) {
     for line in table(lab) {
         ui.line(&line);
     }
+}
+
+/// What the base has besides, in lines of a page's width.
+fn always_installed(definition: &Definition) -> Vec<String> {
+    const WIDTH: usize = 100;
+    let always = definition.always_installed();
+    let mut lines = vec!["      always installed:".to_owned()];
+    for (number, always) in always.iter().enumerate() {
+        let comma = if number == 0 { "" } else { "," };
+        let mut line = lines.pop().unwrap_or_default() + comma;
+        if line.len() + " ".len() + always.package.len() + ",".len() > WIDTH {
+            lines.push(line);
+            line = " ".repeat(7);
+        }
+        lines.push(format!("{line} {}", always.package));
+    }
+    lines
 }
 
 fn warn(definition: &Definition, lab: &Lab, ui: &Ui) {

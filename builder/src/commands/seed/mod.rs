@@ -15,7 +15,7 @@ use crate::vm::retired::{self, Retired};
 use crate::vm::script;
 use crate::vm::seed::{self, Companions, Documents, Secrets};
 use anyhow::{Error, Result, anyhow, bail, ensure};
-use firstboot::contract::seed::Credential;
+use firstboot::contract::seed::{Credential, names};
 use serde_json::json;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -49,7 +49,6 @@ struct Prepared<'a> {
 pub fn seed(options: &Options, ui: &Ui) -> Result<()> {
     let lab = retired::load_lab(&options.lab)?;
     let base = BaseImage::read(&lab.base)?;
-    check_versions(&base, ui);
     let vms = all_seedable(&lab, options, &base, ui)?;
     // Before the work folder: others that wait for it need not wait for somebody who types.
     let tickets = Tickets::get(&lab, &vms, &options.tickets, ui)?;
@@ -91,16 +90,29 @@ pub fn seed(options: &Options, ui: &Ui) -> Result<()> {
     Ok(())
 }
 
-/// The seed is checked by this firstboot, and read by the one in the base.
-fn check_versions(base: &BaseImage, ui: &Ui) {
-    let own = env!("CARGO_PKG_VERSION");
-    if base.firstboot != own {
-        ui.warn(&format!(
-            "the base holds firstboot {}, this imgbuild is {own}: make the base again (imgbuild \
-             base) if a machine does not understand its seed",
-            base.firstboot
-        ));
+/// The VMs whose seeds the firstboot in the base would refuse or misunderstand, in one refusal.
+fn check_contract(lab: &Lab, vms: &[&Vm], base: &BaseImage) -> Result<()> {
+    let companions = Companions::of(lab);
+    let (mut names, mut needed) = (Vec::new(), base.contract);
+    for vm in vms {
+        let contract = Documents::contract(lab, vm, &companions)?;
+        if contract > base.contract {
+            names.push(vm.name.clone());
+            needed = needed.max(contract);
+        }
     }
+    let seeds = match &names[..] {
+        [] => return Ok(()),
+        [_] => "the seed",
+        _ => "the seeds",
+    };
+    bail!(
+        "the base {} is too old for {seeds} of {}: its firstboot knows contract {}, and contract \
+         {needed} is needed. Make it again with: imgbuild base",
+        lab.base.display(),
+        names::in_few_words(&names).join(", "),
+        base.contract,
+    )
 }
 
 /// The VMs that were asked for and can be seeded, before anything is asked for them. With `--all`
@@ -123,6 +135,9 @@ fn all_seedable<'a>(
             Ok(()) => seedable.push(vm),
             Err(error) => problems.push(error.context(format!("cannot seed {}", vm.name))),
         }
+    }
+    if let Err(error) = check_contract(lab, &seedable, base) {
+        problems.push(error);
     }
     all_well(problems)?;
     Ok(seedable)

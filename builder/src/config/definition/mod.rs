@@ -2,8 +2,11 @@
 
 pub mod key;
 mod netinst;
+mod packages;
 mod proxmox;
 mod read;
+
+pub use packages::{Always, Stage};
 
 use crate::config::yaml::{Place, Reader};
 use anyhow::{Context, Result};
@@ -178,15 +181,15 @@ mod tests {
         assert_eq!(built_in.release, "trixie");
         assert_eq!(built_in.disk, 32 * validators::GIB);
         assert_eq!(built_in.kernel_command_line, read::DEFAULT_COMMAND_LINE);
-        assert_eq!(built_in.proxmox.map(|proxmox| proxmox.version), Some(9));
-        for package in [
-            "openvpn",
-            "openssh-server",
-            "ifupdown2",
-            "postfix",
-            "chrony",
-        ] {
+        let version = built_in.proxmox.as_ref().map(|proxmox| proxmox.version);
+        assert_eq!(version, Some(9));
+        for package in ["openvpn", "openssh-server", "nfs-common"] {
             assert!(built_in.packages.iter().any(|p| p == package), "{package}");
+        }
+        // What is there anyway stands in one place.
+        for always in built_in.always_installed() {
+            let package = &always.package;
+            assert!(!built_in.packages.contains(package), "{package}");
         }
     }
 

@@ -1,7 +1,7 @@
 //! Reading an image definition: keys, forms and the checks of key files.
 
 use super::key::{self, Digest, Wanted};
-use super::{Definition, RELEASES, Repository, netinst, proxmox};
+use super::{Definition, RELEASES, Repository, netinst, packages, proxmox};
 use crate::config::yaml::{Fields, Keys, Node, Reader, Spanned, validators};
 use std::path::{Path, PathBuf};
 
@@ -95,10 +95,10 @@ pub(super) fn read(r: &mut Reader, node: &Node, folder: &Path) -> Definition {
     let release = r.field(&f, "release", release);
     let netinst = netinst::read(r, &f, release.as_ref(), folder);
     let proxmox = proxmox::read(r, &f, release.as_ref(), folder);
-    let kernel = r.field(&f, "kernel", validators::package);
-    let packages = r.field_list(&f, "packages", validators::package);
+    let kernel = r.field(&f, "kernel", packages::name);
+    let further = r.field_list(&f, "packages", packages::name);
     if proxmox.is_some() {
-        only_proxmoxs_kernel(r, kernel.as_ref(), &packages);
+        only_proxmoxs_kernel(r, kernel.as_ref(), &further);
     }
     let disk = r.field_scalar(&f, "disk", |t| validators::size(t, MIN_DISK, MAX_DISK));
     if let Some(disk) = disk.as_ref().filter(|_| proxmox.is_some()) {
@@ -116,7 +116,7 @@ pub(super) fn read(r: &mut Reader, node: &Node, folder: &Path) -> Definition {
         release: value(release, ""),
         disk: disk.map_or(0, |d| d.value),
         kernel: value(kernel, default_kernel),
-        packages: plain(packages),
+        packages: plain(further),
         kernel_command_line: value(
             r.field(&f, "kernel_command_line", command_line),
             DEFAULT_COMMAND_LINE,
@@ -250,7 +250,7 @@ fn read_repository(
         components: plain(components),
         key,
         key_sha256: value(sha256, ""),
-        packages: plain(r.field_list(f, "packages", validators::package)),
+        packages: plain(r.field_list(f, "packages", packages::name)),
     }
 }
 

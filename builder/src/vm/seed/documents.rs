@@ -1,13 +1,13 @@
 //! The three documents of a VM's seed disk, made from the lab.
 
 use super::companions::{Companion, Companions};
-use crate::config::lab::{BRIDGE_PORT, Lab, Vm};
+use crate::config::lab::{BRIDGE_PORT, JoinWith, Lab, Vm};
 use crate::system::text::hex;
 use anyhow::{Context, Result};
 use firstboot::contract::seed::{
-    Bridge, BridgeParameters, Chpasswd, Cluster, Credential, Ethernet, Ha, Match, MetaData,
-    Nameservers, NetworkConfig, Ntp, OpenVpnInstance, PasswordKind, Proxmox, Retry, Route, Secret,
-    UserData, UserPassword,
+    Bridge, BridgeParameters, Chpasswd, Cluster, Credential, DEFAULT_ROUTE, Ethernet, Ha, Match,
+    MetaData, Nameservers, NetworkConfig, Ntp, OpenVpnInstance, PasswordKind, Proxmox, Retry,
+    Route, Secret, UserData, UserPassword, needed,
 };
 use sha_crypt::{CustomizedPasswordHasher, Params, ShaCrypt};
 use sha2::{Digest, Sha256};
@@ -68,6 +68,25 @@ impl Documents {
         Self::of(lab, vm, &user_data)
     }
 
+    /// The contract that a VM's seed will need, whatever its secrets are.
+    pub fn contract(lab: &Lab, vm: &Vm, companions: &Companions<'_>) -> Result<u32> {
+        let given = Secret::new("x");
+        let secrets = Secrets {
+            root_password: None,
+            openvpn: vm.openvpn.as_ref().map(|openvpn| OpenVpnInstance {
+                config: given.clone(),
+                user_pass: openvpn.user_pass_file.is_some().then(|| given.clone()),
+                shared: openvpn.shared,
+            }),
+            credential: vm.cluster.as_ref().map(|join| match join.with {
+                JoinWith::PasswordFile(_) => Credential::Password(given.clone()),
+                JoinWith::Ticket => Credential::Ticket(given.clone()),
+            }),
+        };
+        let user_data = user_data(lab, vm, &secrets, companions.of_vm(vm))?;
+        needed(&user_data, &network_config(lab, vm)?).context("cannot number the seed")
+    }
+
     fn of(lab: &Lab, vm: &Vm, user_data: &UserData) -> Result<Self> {
         let document = |data: &UserData| data.to_document().context("cannot write the user-data");
         // The instance-id stays on the disk after the guest has removed the password, and a
@@ -80,14 +99,17 @@ impl Documents {
             cluster.lab = Vec::new();
         }
         let told = document(&told)?;
+        let network = network_config(lab, vm)?;
+        let contract = needed(user_data, &network).context("cannot number the seed")?;
         let user_data = document(user_data)?;
-        let network_config = network_config(lab, vm)?
+        let network_config = network
             .to_document()
             .context("cannot write the network-config")?;
         let instance_id = instance_id(&vm.name, &[&told, &network_config]);
         let meta_data = MetaData {
             instance_id: instance_id.clone(),
             local_hostname: Some(vm.name.clone()),
+            contract: Some(contract),
         }
         .to_document()
         .context("cannot write the meta-data")?;
@@ -180,7 +202,7 @@ fn network_config(lab: &Lab, vm: &Vm) -> Result<NetworkConfig> {
         addresses: vec![format!("{}/{}", vm.address, lab.network.range.prefix)],
         gateway4: None,
         routes: vec![Route {
-            to: "default".into(),
+            to: DEFAULT_ROUTE.into(),
             via: IpAddr::V4(lab.network.gateway),
         }],
         nameservers: Some(Nameservers {
@@ -207,6 +229,9 @@ fn network_config(lab: &Lab, vm: &Vm) -> Result<NetworkConfig> {
             ..Bridge::default()
         };
         config.bridges.insert(BRIDGE.into(), bridge);
+        // cloud-init gives a bridge no port that it has not heard of.
+        let port = Ethernet::default();
+        config.ethernets.insert(BRIDGE_PORT.into(), port);
     }
     Ok(config)
 }
@@ -242,6 +267,7 @@ fn instance_id(name: &str, documents: &[&str]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::lab::{ClusterJoin, OpenVpn};
     use crate::vm::example;
     use firstboot::contract::seed::NfsStorage;
 
@@ -355,6 +381,46 @@ mod tests {
         assert_eq!(seed.user_data.ssh_authorized_keys, vm.ssh_keys);
         assert_eq!(seed.user_data.chpasswd, None);
         assert!(seed.user_data.openvpn.is_empty());
+    }
+
+    /// What is asked before there are secrets is what the seed will say.
+    #[test]
+    fn the_contract_is_known_beforehand() {
+        let lab = example::lab();
+        let full = &lab.vms[0];
+        let plain = Vm {
+            vmbr120: None,
+            ..full.clone()
+        };
+        let ticket = Vm {
+            cluster: full.cluster.clone().map(|join| ClusterJoin {
+                with: JoinWith::Ticket,
+                ..join
+            }),
+            ..plain.clone()
+        };
+        let login = Vm {
+            openvpn: full.openvpn.clone().map(|openvpn| OpenVpn {
+                shared: true,
+                ..openvpn
+            }),
+            ..plain.clone()
+        };
+        for (vm, expected) in [(full, 2), (&plain, 1), (&ticket, 2), (&login, 2)] {
+            let companions = Companions::of(&lab);
+            let contract = Documents::contract(&lab, vm, &companions).unwrap();
+            assert_eq!(contract, expected, "{vm:?}");
+            let mut secrets = example::secrets();
+            if vm == &ticket {
+                secrets.credential = Some(Credential::Ticket(Secret::new("PVE:root@pam:1::A")));
+            }
+            if let Some(openvpn) = &mut secrets.openvpn {
+                openvpn.shared = vm == &login;
+            }
+            let made = made(&lab, vm, &secrets).unwrap();
+            let line = format!("contract: {expected}\n");
+            assert!(made.meta_data.ends_with(&line), "{}", made.meta_data);
+        }
     }
 
     #[test]

@@ -1,8 +1,10 @@
 //! The `meta-data` document.
 
 use super::check;
+use super::contract::CONTRACT;
 use super::document::{Document, Notes};
 use super::path::Path;
+use super::write;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
@@ -20,6 +22,10 @@ pub struct MetaData {
     /// The short host name; user-data's `hostname` wins over it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub local_hostname: Option<String>,
+    /// The number of the contract that a firstboot must know for this seed, as [`super::needed`]
+    /// gives it. cloud-init knows no such key and leaves it alone; seeds made elsewhere have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub contract: Option<u32>,
 }
 
 impl MetaData {
@@ -30,7 +36,7 @@ impl MetaData {
 
     /// The document, as it goes onto the seed disk.
     pub fn to_document(&self) -> Result<String, serde_yaml::Error> {
-        serde_yaml::to_string(self)
+        write::document(self)
     }
 }
 
@@ -55,12 +61,13 @@ pub(super) fn read(text: &str, notes: &mut Notes) -> MetaData {
     let mut data = MetaData {
         instance_id: String::new(),
         local_hostname: None,
+        contract: None,
     };
     let Some(mut doc) = Document::new(NAME, text, notes) else {
         return data;
     };
     let root = Path::root();
-    doc.ignore_unknown(&root, &["instance-id", "local-hostname"]);
+    doc.ignore_unknown(&root, &["instance-id", "local-hostname", "contract"]);
     let id = doc.checked(&root.key("instance-id"), |id| {
         // It is one word of the journal and of messages.
         match id.chars().any(char::is_control) {
@@ -73,5 +80,17 @@ pub(super) fn read(text: &str, notes: &mut Notes) -> MetaData {
     });
     data.instance_id = id.unwrap_or_default();
     data.local_hostname = doc.checked(&root.key("local-hostname"), check::host);
+    let at = root.key("contract");
+    let contract = doc.number(&at, 1..=u32::MAX.into());
+    data.contract = contract.map(|number| number as u32);
+    if let Some(needed) = data.contract.filter(|needed| *needed > CONTRACT) {
+        doc.wrong(
+            &at,
+            &format!(
+                "this seed needs contract {needed}, and the firstboot of this base knows contract \
+                 {CONTRACT}; make the base again (imgbuild base), and this machine's disk anew on it"
+            ),
+        );
+    }
     data
 }

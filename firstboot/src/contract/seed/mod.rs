@@ -7,6 +7,7 @@
 mod check;
 mod cloud_config;
 mod cluster;
+mod contract;
 mod document;
 mod meta_data;
 pub mod names;
@@ -21,10 +22,14 @@ mod proxmox;
 mod secret;
 mod ticket;
 mod user_data;
+mod write;
 
 pub use cluster::{Cluster, Credential, Peer, Retry, is_removed};
+pub use contract::{CONTRACT, UNNUMBERED, needed};
 pub use meta_data::MetaData;
-pub use network::{Bridge, BridgeParameters, Ethernet, Match, Nameservers, NetworkConfig, Route};
+pub use network::{
+    Bridge, BridgeParameters, DEFAULT_ROUTE, Ethernet, Match, Nameservers, NetworkConfig, Route,
+};
 pub use network_check::Cidr;
 pub use problem::{Problem, SeedError};
 pub use proxmox::{Ha, HaRule, NfsStorage, Proxmox, STANDARD_CONTENT};
@@ -58,6 +63,11 @@ pub fn parse(
 ) -> Result<Seed, SeedError> {
     let mut notes = Notes::default();
     let mut meta = meta_data::read(meta_data, &mut notes);
+    if meta.contract.is_some_and(|needed| needed > CONTRACT) {
+        // What else seems wrong may be what is not known here yet.
+        let problems = notes.problems;
+        return Err(SeedError { problems });
+    }
     if meta.instance_id.is_empty() {
         let network = network_config.unwrap_or_default();
         // The removal of what lets it in, after the join, makes no new instance.

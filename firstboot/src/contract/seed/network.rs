@@ -2,8 +2,8 @@
 
 use super::document::{Document, Notes};
 use super::path::Path;
-use super::{network_v1, network_v2};
-use serde::Serialize;
+use super::{network_v1, network_v2, write};
+use serde::{Serialize, Serializer};
 use std::collections::BTreeMap;
 
 /// The document's name.
@@ -25,7 +25,41 @@ pub struct NetworkConfig {
 impl NetworkConfig {
     /// The document, as it goes onto the seed disk.
     pub fn to_document(&self) -> Result<String, serde_yaml::Error> {
-        serde_yaml::to_string(self)
+        write::document(self)
+    }
+
+    /// The entries of `ethernets` that are network cards.
+    pub fn cards(&self) -> impl Iterator<Item = (&String, &Ethernet)> {
+        self.ethernets.iter().filter(|(name, _)| !self.is_tap(name))
+    }
+
+    /// Whether this interface, a port of a bridge or an entry of `ethernets`, is a persistent tap.
+    pub fn is_tap(&self, name: &str) -> bool {
+        let card = self.ethernets.get(name).and_then(|e| e.match_.as_ref());
+        name.starts_with("tap") && card.is_none()
+    }
+
+    /// The ports of bridges that are persistent taps, each once, in the order of the bridges.
+    pub fn tap_ports(&self) -> Vec<&str> {
+        let ports = self.bridges.values().flat_map(|b| &b.interfaces);
+        let mut taps: Vec<&str> = Vec::new();
+        for port in ports.filter(|port| self.is_tap(port)) {
+            if !taps.contains(&port.as_str()) {
+                taps.push(port);
+            }
+        }
+        taps
+    }
+
+    /// Those, and the entries of `ethernets` that are taps themselves.
+    pub fn taps(&self) -> Vec<&str> {
+        let mut taps = self.tap_ports();
+        for name in self.ethernets.keys() {
+            if self.is_tap(name) && !taps.contains(&name.as_str()) {
+                taps.push(name);
+            }
+        }
+        taps
     }
 }
 
@@ -101,12 +135,33 @@ pub struct Match {
 }
 
 /// One route.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Route {
-    /// `default` or a network with prefix length.
+    /// [`DEFAULT_ROUTE`] or a network with prefix length.
     pub to: String,
     /// The gateway.
     pub via: std::net::IpAddr,
+}
+
+/// The target of a default route, however the document spells it.
+pub const DEFAULT_ROUTE: &str = "default";
+
+/// netplan alone knows the word `default`; Debian 13's cloud-init fails on it when it renders for
+/// ifupdown or systemd-networkd. The network that stands for it is understood by all.
+impl Serialize for Route {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct Written<'a> {
+            to: &'a str,
+            via: std::net::IpAddr,
+        }
+        let to = match (self.to.as_str(), self.via.is_ipv4()) {
+            (DEFAULT_ROUTE, true) => "0.0.0.0/0",
+            (DEFAULT_ROUTE, false) => "::/0",
+            (network, _) => network,
+        };
+        Written { to, via: self.via }.serialize(serializer)
+    }
 }
 
 /// DNS servers and search domains.

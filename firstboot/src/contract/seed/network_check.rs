@@ -2,7 +2,7 @@
 
 use super::check;
 use super::document::Document;
-use super::network::NetworkConfig;
+use super::network::{DEFAULT_ROUTE, NetworkConfig};
 use super::path::Path;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -98,10 +98,11 @@ pub(super) fn netmask(text: &str) -> Result<u8, String> {
     Ok(ones as u8)
 }
 
-/// `default` or a network with prefix length, as the target of a route.
+/// `default` or a network with prefix length, as the target of a route. `0.0.0.0/0` and `::/0`
+/// are the default.
 pub(super) fn route_target(text: &str) -> Result<String, String> {
     let shape = "must be `default` or a network such as 10.0.0.0/8";
-    if text == "default" {
+    if text == DEFAULT_ROUTE {
         return Ok(text.to_owned());
     }
     let (address, prefix) = text.split_once('/').ok_or(shape)?;
@@ -110,7 +111,10 @@ pub(super) fn route_target(text: &str) -> Result<String, String> {
     if prefix > if address.is_ipv4() { 32 } else { 128 } {
         return Err(shape.into());
     }
-    Ok(text.to_owned())
+    match address.is_unspecified() && prefix == 0 {
+        true => Ok(DEFAULT_ROUTE.to_owned()),
+        false => Ok(text.to_owned()),
+    }
 }
 
 /// The gateways of one interface must be neighbours of it. With DHCP the network is not known.
@@ -224,6 +228,22 @@ mod tests {
         assert!(!cidr.contains("fd00::1".parse().unwrap()));
         let host = Cidr::parse("10.0.0.1/32").unwrap();
         assert!(!host.contains("10.0.0.2".parse().unwrap()));
+    }
+
+    #[test]
+    fn targets_of_routes() {
+        for text in ["default", "0.0.0.0/0", "::/0", "0:0::0/0"] {
+            assert_eq!(route_target(text).as_deref(), Ok("default"), "{text}");
+        }
+        for text in ["10.0.0.0/8", "0.0.0.0/1", "128.0.0.0/0", "fd00::/8"] {
+            assert_eq!(route_target(text).as_deref(), Ok(text));
+        }
+        for text in ["", "Default", "0.0.0.0", "::", "0.0.0.0/33", "::/129"] {
+            assert_eq!(
+                route_target(text).unwrap_err(),
+                "must be `default` or a network such as 10.0.0.0/8"
+            );
+        }
     }
 
     #[test]

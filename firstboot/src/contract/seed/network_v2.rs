@@ -4,7 +4,7 @@
 use super::check;
 use super::document::Document;
 use super::network::{
-    Bridge, BridgeParameters, Ethernet, Match, Nameservers, NetworkConfig, Route,
+    Bridge, BridgeParameters, DEFAULT_ROUTE, Ethernet, Match, Nameservers, NetworkConfig, Route,
 };
 use super::network_check::{self, Cidr, Places};
 use super::path::Path;
@@ -194,7 +194,7 @@ fn common(doc: &mut Document, path: &Path, places: &mut Places) -> Common {
 
 fn default_route(via: IpAddr) -> Route {
     Route {
-        to: "default".into(),
+        to: DEFAULT_ROUTE.into(),
         via,
     }
 }

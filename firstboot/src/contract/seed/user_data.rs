@@ -1,6 +1,6 @@
 //! The `user-data` document: `#cloud-config` keys, and two of this project's own.
 
-use super::{Proxmox, Secret};
+use super::{Proxmox, Secret, write};
 use serde::{Serialize, Serializer};
 use std::collections::BTreeMap;
 
@@ -43,7 +43,7 @@ pub struct UserData {
 impl UserData {
     /// The document with its `#cloud-config` line. It holds the secrets in clear text.
     pub fn to_document(&self) -> Result<String, serde_yaml::Error> {
-        Ok(format!("#cloud-config\n{}", serde_yaml::to_string(self)?))
+        Ok(format!("#cloud-config\n{}", write::document(self)?))
     }
 }
 

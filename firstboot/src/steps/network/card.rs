@@ -28,7 +28,7 @@ pub fn names(root: &Root, network: &NetworkConfig) -> Result<Names> {
             std::thread::sleep(Duration::from_millis(100));
             continue;
         }
-        if network.ethernets.len() == 1 {
+        if network.cards().count() == 1 {
             return Ok(names);
         }
         let seen: Vec<String> = cards.iter().map(|(n, mac)| format!("{n} {mac}")).collect();
@@ -46,12 +46,12 @@ pub fn names(root: &Root, network: &NetworkConfig) -> Result<Names> {
 fn assign(network: &NetworkConfig, cards: &[(String, String)]) -> (Names, Option<String>) {
     let mut names = Names::new();
     let mut missing = None;
-    for (entry, ethernet) in &network.ethernets {
+    for (entry, ethernet) in network.cards() {
         let wanted = ethernet.match_.as_ref().and_then(|m| m.macaddress.as_ref());
         let Some(wanted) = wanted else {
             // Seeds made elsewhere call the card as it is called elsewhere.
-            if let ([(card, _)], 1) = (cards, network.ethernets.len()) {
-                if card != entry && !entry.starts_with("tap") {
+            if let ([(card, _)], 1) = (cards, network.cards().count()) {
+                if card != entry {
                     names.insert(entry.clone(), card.clone());
                 }
             }
@@ -143,6 +143,18 @@ mod tests {
         let (_folder, root) = system(&[]);
         let network = network(&[("eth0", Some("52:54:00:00:00:01"))]);
         assert!(names(&root, &network).unwrap().is_empty());
+    }
+
+    /// A tap may be declared beside it, as imgbuild's seeds do: it is no card.
+    #[test]
+    fn a_declared_tap_is_no_second_card() {
+        let (_folder, root) = system(&[]);
+        let with_mac = network(&[("eth0", Some("52:54:00:00:00:01")), ("tap120", None)]);
+        assert!(names(&root, &with_mac).unwrap().is_empty());
+        let (_folder, root) = system(&[("eth0", "52:54:00:00:00:01", true)]);
+        let foreign = network(&[("ens3", None), ("tap120", None)]);
+        let names = names(&root, &foreign).unwrap();
+        assert_eq!(names, Names::from([("ens3".into(), "eth0".into())]));
     }
 
     #[test]

@@ -1,8 +1,7 @@
 //! The text of `/etc/network/interfaces` (interfaces(5), ifupdown2).
 
 use super::card::Names;
-use crate::contract::seed::{Bridge, NetworkConfig, Route};
-use crate::contract::taps::taps;
+use crate::contract::seed::{Bridge, DEFAULT_ROUTE, NetworkConfig, Route};
 use std::fmt::Write;
 
 const HEADER: &str = "# Written by firstboot from the network-config of the seed disk. Proxmox VE's own\n\
@@ -14,23 +13,19 @@ const HEADER: &str = "# Written by firstboot from the network-config of the seed
 /// The file. `cards` gives the real name of a card whose entry is found by its MAC.
 pub fn interfaces(network: &NetworkConfig, cards: &Names) -> String {
     let mut text = HEADER.to_owned();
-    let taps = taps(network);
-    for (entry, ethernet) in &network.ethernets {
-        if taps.contains(&entry.as_str()) {
-            continue;
-        }
+    for (entry, ethernet) in network.cards() {
         let name = cards.get(entry).unwrap_or(entry);
         let mut routes = ethernet.routes.clone();
         if let Some(gateway) = ethernet.gateway4 {
             routes.push(Route {
-                to: "default".to_owned(),
+                to: DEFAULT_ROUTE.to_owned(),
                 via: gateway.into(),
             });
         }
         let dhcp = ethernet.dhcp4 == Some(true);
         text.push_str(&stanzas(name, dhcp, &ethernet.addresses, &routes, &[]));
     }
-    for tap in taps {
+    for tap in network.taps() {
         // A persistent tap outlives OpenVPN's restarts; the bridge needs it before that.
         let _ = write!(
             text,
@@ -117,8 +112,7 @@ fn route_lines(name: &str, routes: &[&Route]) -> String {
     let mut text = String::new();
     let mut gateway = false;
     for route in routes {
-        let default = matches!(route.to.as_str(), "default" | "0.0.0.0/0" | "::/0");
-        if !default {
+        if route.to != DEFAULT_ROUTE {
             let (to, via) = (&route.to, route.via);
             let _ = writeln!(text, "    up ip route replace {to} via {via} dev {name}");
         } else if !gateway {
@@ -166,7 +160,7 @@ mod tests {
             ..Bridge::default()
         };
         let network = network([("eth0", card)], [("vmbr120", bridge)]);
-        assert_eq!(crate::contract::taps::tap_ports(&network), ["tap120"]);
+        assert_eq!(network.tap_ports(), ["tap120"]);
         assert_eq!(
             lines(&interfaces(&network, &Names::new())),
             "
@@ -201,7 +195,7 @@ iface vmbr120 inet static
             addresses: vec!["10.0.0.2/8".into(), "fd00::2/64".into()],
             routes: vec![
                 Route {
-                    to: "::/0".into(),
+                    to: "default".into(),
                     via: "fd00::1".parse().unwrap(),
                 },
                 Route {

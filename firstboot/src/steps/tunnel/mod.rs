@@ -7,7 +7,6 @@ mod log;
 
 use crate::contract::openvpn::calls_somebody;
 use crate::contract::seed::{Cidr, NetworkConfig};
-use crate::contract::taps::tap_ports;
 use crate::step::{Context, Outcome, RetryLater};
 use crate::system::root::Root;
 use crate::system::units;
@@ -170,7 +169,8 @@ fn behind(context: &Context, network: &NetworkConfig) -> Result<Option<String>> 
     if asked.is_empty() {
         return Ok(None);
     }
-    let frames: u64 = tap_ports(network)
+    let frames: u64 = network
+        .tap_ports()
         .iter()
         .map(|tap| frames(context.root, tap))
         .sum::<Result<u64>>()?;
@@ -182,7 +182,7 @@ fn behind(context: &Context, network: &NetworkConfig) -> Result<Option<String>> 
 
 /// For each bridge over a tap: its name, its own address, and who is to be asked there.
 fn to_ask<'a>(network: &'a NetworkConfig, peers: &[IpAddr]) -> Vec<(&'a str, IpAddr, Vec<IpAddr>)> {
-    let taps = tap_ports(network);
+    let taps = network.tap_ports();
     let bridges = network.bridges.iter();
     let bridges = bridges.filter(|(_, b)| b.interfaces.iter().any(|i| taps.contains(&i.as_str())));
     bridges

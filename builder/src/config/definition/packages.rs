@@ -1,0 +1,157 @@
+//! The packages that a base has whatever `packages` says: the one list of them.
+
+use super::Definition;
+use crate::config::yaml::validators;
+
+/// A package that is always installed.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Always {
+    /// Its name.
+    pub package: String,
+    /// What a base would be without, in few words.
+    pub reason: &'static str,
+    /// When it is installed.
+    #[serde(skip)]
+    pub stage: Stage,
+}
+
+/// The provision script's runs of APT, in their order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// First: grub's hook for kernels would look for a disk that is not there yet.
+    Kernel,
+    /// The boot loader.
+    BootLoader,
+    /// Everything else, with what the definition names.
+    Packages,
+}
+
+/// Of every base: what it needs to start, and what firstboot works with.
+const EVERY_BASE: [(Stage, &str, &str); 12] = [
+    (
+        Stage::Kernel,
+        "initramfs-tools",
+        "makes the kernel's initramfs",
+    ),
+    (Stage::Kernel, "zstd", "compresses the initramfs"),
+    (Stage::BootLoader, "grub-pc", "the boot loader"),
+    (Stage::Packages, "systemd-sysv", "the first process"),
+    (
+        Stage::Packages,
+        "dbus",
+        "logind, for clean shutdowns and ssh sessions",
+    ),
+    (
+        Stage::Packages,
+        "udev",
+        "finds the devices, the seed disk among them",
+    ),
+    (Stage::Packages, "kmod", "loads the drivers"),
+    (
+        Stage::Packages,
+        "login",
+        "the login prompt; without it the console asks for a name for ever",
+    ),
+    (
+        Stage::Packages,
+        "fdisk",
+        "firstboot enlarges the partition of a larger disk",
+    ),
+    (
+        Stage::Packages,
+        "e2fsprogs",
+        "firstboot enlarges the file system of a larger disk",
+    ),
+    (
+        Stage::Packages,
+        "ifupdown2",
+        "the network: Proxmox VE's own tool, and firstboot writes its file",
+    ),
+    (
+        Stage::Packages,
+        "openssh-client",
+        "its ssh-keygen makes each machine's host keys",
+    ),
+];
+
+/// With Proxmox VE: what its manual installs beside the kernel.
+const PROXMOX: [(Stage, &str, &str); 4] = [
+    (Stage::Packages, "proxmox-ve", "Proxmox VE"),
+    (Stage::Packages, "postfix", "Proxmox VE's mail"),
+    (Stage::Packages, "open-iscsi", "Proxmox VE's iSCSI storages"),
+    (
+        Stage::Packages,
+        "chrony",
+        "corosync wants clocks that agree, and the seed's `ntp` is for it",
+    ),
+];
+
+const LOCALES: (Stage, &str, &str) = (Stage::Packages, "locales", "generates `locale`");
+const UNATTENDED: (Stage, &str, &str) = (
+    Stage::Packages,
+    "unattended-upgrades",
+    "`unattended_upgrades` is true",
+);
+
+impl Definition {
+    /// What its base has besides `packages`, in the order of installation.
+    pub fn always_installed(&self) -> Vec<Always> {
+        let kernel = (Stage::Kernel, self.kernel.as_str(), "the kernel");
+        let mut all = EVERY_BASE.to_vec();
+        all.insert(2, kernel);
+        if self.proxmox.is_some() {
+            all.extend(PROXMOX);
+        }
+        // C.UTF-8 comes with libc; every other locale is generated.
+        if self.generates_locale() {
+            all.push(LOCALES);
+        }
+        if self.unattended_upgrades {
+            all.push(UNATTENDED);
+        }
+        let always = |(stage, package, reason): (Stage, &str, &'static str)| Always {
+            package: package.to_owned(),
+            reason,
+            stage,
+        };
+        all.into_iter().map(always).collect()
+    }
+
+    /// Whether `locale` is one that has to be generated.
+    pub fn generates_locale(&self) -> bool {
+        !self.locale.starts_with("C.")
+    }
+}
+
+/// A package's name. APT takes `NAME-` for its removal, and others write `-NAME` or `!NAME`: what is
+/// to be left out cannot be said here, and is not passed over.
+pub(super) fn name(text: &str) -> Result<String, String> {
+    let marked = text
+        .strip_suffix('-')
+        .or_else(|| text.strip_prefix(['-', '!', '~']));
+    let left_out = marked
+        .map(str::trim)
+        .filter(|name| validators::package(name).is_ok());
+    let Some(left_out) = left_out else {
+        return validators::package(text);
+    };
+    let among = |list: &[(Stage, &str, &'static str)]| {
+        let found = list.iter().find(|(_, package, _)| *package == left_out);
+        found.map(|(_, _, reason)| *reason)
+    };
+    let why = if let Some(reason) = among(&EVERY_BASE) {
+        format!("which is always installed ({reason})")
+    } else if let Some(reason) = among(&PROXMOX) {
+        format!("which is always installed with Proxmox VE ({reason})")
+    } else if among(&[UNATTENDED]).is_some() {
+        "and that is what `unattended_upgrades: false` is for".to_owned()
+    } else {
+        "and this is a list of what is installed: without a line it comes only where another package \
+         needs it"
+            .to_owned()
+    };
+    Err(format!(
+        "`{}` would leave {left_out} out, {why}",
+        validators::shown(text)
+    ))
+}
