@@ -1,6 +1,6 @@
 //! `imgbuild seed` as a whole: the disk, the script, and what it refuses.
 
-use crate::contract::{Ha, HaRule, NfsStorage, Proxmox, Retry};
+use crate::contract::{CONTRACT, Ha, HaRule, NfsStorage, Proxmox, Retry, read_disk};
 use crate::vm_folder::LabFolder;
 use std::fs;
 use std::process::Command;
