@@ -8,9 +8,10 @@
 mod written;
 
 use firstboot::media::read_folder;
-use firstboot::seed::{PasswordKind, Seed, SeedError, parse};
+use firstboot::seed::{CONTRACT, PasswordKind, Seed, SeedError, parse};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 fn cases(kind: &str) -> Vec<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/cases/seed");
@@ -74,6 +75,35 @@ fn bad_seeds_are_refused_with_every_problem() {
         same &= compare(&case, &format!("{error}\n"));
     }
     assert!(same, "some cases differ, see above");
+}
+
+/// A seed for a later firstboot is refused by the machine, which is left as it is.
+#[test]
+fn a_seed_for_a_later_firstboot_changes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let case = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/cases/seed/bad/contract-newer");
+    let root = folder.path().join("root");
+    fs::create_dir_all(root.join("etc")).unwrap();
+    fs::write(root.join("etc/hostname"), "localhost\n").unwrap();
+    let done = Command::new(env!("CARGO_BIN_EXE_firstboot"))
+        .arg("--root")
+        .arg(&root)
+        .arg("--seed-dir")
+        .arg(&case)
+        .arg("local")
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&done.stdout) + String::from_utf8_lossy(&done.stderr);
+    assert_eq!(done.status.code(), Some(1), "{said}");
+    let words = format!(
+        "meta-data line 3 column 11: contract: this seed needs contract 4294967295, and the firstboot \
+         of this base knows contract {CONTRACT}; make the base again (imgbuild base), and this \
+         machine's disk anew on it"
+    );
+    assert!(said.contains(&words), "{said}");
+    assert!(!said.contains("not-known-yet"), "{said}");
+    let name = fs::read_to_string(root.join("etc/hostname")).unwrap();
+    assert_eq!(name, "localhost\n");
 }
 
 /// The golden files do not show passwords, so they are looked at here.
