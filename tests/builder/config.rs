@@ -264,4 +264,8 @@ fn problems_are_events_for_programs() {
     assert_eq!(events.next().unwrap()["event"], "warning");
     assert_eq!(event["vms"][0]["address"], "192.168.122.2");
     assert_eq!(event["definition"]["release"], "trixie");
+    assert_eq!(
+        event["always_installed"][3],
+        serde_json::json!({"package": "grub-pc", "reason": "the boot loader"})
+    );
 }

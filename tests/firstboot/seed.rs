@@ -4,9 +4,10 @@
 //! `Debug` prints it, or the exact text of the error. `UPDATE_GOLDEN=1` rewrites those.
 mod written;
 
-use crate::contract::{PasswordKind, Seed, SeedError, parse, read_folder};
+use crate::contract::{CONTRACT, PasswordKind, Seed, SeedError, parse, read_folder};
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 use testkit::expect_file;
 
 fn parse_case(case: &Path) -> Result<Seed, SeedError> {
@@ -41,6 +42,35 @@ fn is_refused_with_every_problem(case: &Path) {
     };
     assert!(!error.problems.is_empty());
     expect_file(&case.join("expected.txt"), &format!("{error}\n"));
+}
+
+/// A seed for a later firstboot is refused by the machine, which is left as it is.
+#[test]
+fn a_seed_for_a_later_firstboot_changes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let case = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/cases/seed/bad/contract-newer");
+    let root = folder.path().join("root");
+    fs::create_dir_all(root.join("etc")).unwrap();
+    fs::write(root.join("etc/hostname"), "localhost\n").unwrap();
+    let done = Command::new(crate::program())
+        .arg("--root")
+        .arg(&root)
+        .arg("--seed-dir")
+        .arg(&case)
+        .arg("local")
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&done.stdout) + String::from_utf8_lossy(&done.stderr);
+    assert_eq!(done.status.code(), Some(1), "{said}");
+    let words = format!(
+        "meta-data line 3 column 11: contract: this seed needs contract 4294967295, and the firstboot \
+         of this base knows contract {CONTRACT}; make the base again (imgbuild base), and this \
+         machine's disk anew on it"
+    );
+    assert!(said.contains(&words), "{said}");
+    assert!(!said.contains("not-known-yet"), "{said}");
+    let name = fs::read_to_string(root.join("etc/hostname")).unwrap();
+    assert_eq!(name, "localhost\n");
 }
 
 /// The golden files do not show passwords, so they are looked at here.

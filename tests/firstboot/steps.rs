@@ -284,6 +284,11 @@ fn wrong_command_lines_end_with_2() {
         .arg("--version")
         .output()
         .unwrap();
-    let expected = format!("firstboot {}\n", env!("CARGO_PKG_VERSION"));
+    // `imgbuild base` takes the contract's number from this line.
+    let contract = firstboot::seed::CONTRACT;
+    let expected = format!(
+        "firstboot {} (contract {contract})\n",
+        env!("CARGO_PKG_VERSION")
+    );
     assert_eq!(text(&version), expected);
 }
