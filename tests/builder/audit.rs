@@ -2,22 +2,15 @@
 //! readable image ends with a clear message. Needs mke2fs and qemu-img.
 
 use std::fs;
-use std::ops::Deref;
 use std::os::unix::fs::{FileExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use testkit::{Folder, expect_file, house, must, set_mode};
+use testkit::{Folder, expect_file, has, house, must, set_mode};
 
 /// A folder with a tree and the image that is made of it.
 pub struct Case(Folder);
 
-impl Deref for Case {
-    type Target = Folder;
-
-    fn deref(&self) -> &Folder {
-        &self.0
-    }
-}
+testkit::is_a!(Case, Folder);
 
 impl Case {
     /// A file system without a file.
@@ -199,7 +192,7 @@ fn a_base_in_which_pmxcfs_ever_ran_fails() {
         let (code, text) = audit(&case.image());
         assert_eq!(code, Some(1));
         let line = format!("    Proxmox's cluster file system has never run: /{trace} is there\n");
-        assert!(text.contains(&line), "{text}");
+        has(&text, &line);
     }
 }
 
@@ -238,7 +231,7 @@ fn a_kernel_that_is_not_proxmoxs_is_found_wherever_it_is() {
         let (code, text) = audit(&case.image());
         assert_eq!(code, Some(1));
         let line = format!("    with Proxmox VE: {line}\n");
-        assert!(text.contains(&line), "{text}");
+        has(&text, &line);
     }
 }
 
@@ -248,10 +241,7 @@ fn a_node_without_its_initiators_file_fails() {
     fs::remove_file(case.tree("etc/iscsi/initiatorname.iscsi")).unwrap();
     let (code, text) = audit(&case.image());
     assert_eq!(code, Some(1));
-    assert!(
-        text.contains("/etc/iscsi/initiatorname.iscsi is missing"),
-        "{text}"
-    );
+    has(&text, "/etc/iscsi/initiatorname.iscsi is missing");
 }
 
 #[test]

@@ -5,7 +5,7 @@ use crate::base_folder::BaseFolder;
 use rustix::process::Signal;
 use std::fs;
 use std::process::{Child, Command};
-use testkit::{exists, kill, until};
+use testkit::{begins, exists, kill, until};
 
 const MANIFEST: [&str; 1] = ["base.manifest.json"];
 pub const MIRROR: [&str; 2] = ["--source", "mirror"];
@@ -74,7 +74,7 @@ fn a_disk_that_is_full_is_said() {
     let done = folder.fails(&MIRROR);
     let first = "imgbuild: error: the disk of out or of HERE/temporary is full: \
                  No space left on device: a program failed (exit status: 25): ";
-    assert!(done.error().starts_with(first), "{}", done.err);
+    begins(&done.error(), first);
     is_untouched(&folder);
 }
 

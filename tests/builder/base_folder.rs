@@ -1,6 +1,5 @@
 //! A folder to build a base in, with what stands in for the programs that would do it.
 
-use std::ops::Deref;
 use std::process::{Command, Output, Stdio};
 use testkit::Folder;
 
@@ -10,13 +9,7 @@ const EARLIER: &str = "of an earlier build\n";
 /// `images/base.yaml`, an empty `out`, a `temporary`; programs of `bin` are found before others.
 pub struct BaseFolder(Folder);
 
-impl Deref for BaseFolder {
-    type Target = Folder;
-
-    fn deref(&self) -> &Folder {
-        &self.0
-    }
-}
+testkit::is_a!(BaseFolder, Folder);
 
 /// How a build ended.
 pub struct Done {

@@ -9,7 +9,7 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 use tempfile::TempDir;
-use testkit::{expect_file, house, set_mode};
+use testkit::{begins, expect_file, house, set_mode};
 
 /// What every secret of the cases holds; no output may ever show it.
 const SECRET: &str = "hunter2";
@@ -126,10 +126,7 @@ fn warnings_are_events_for_programs() {
     let names: Vec<_> = events.iter().map(|event| &event["event"]).collect();
     assert_eq!(names, ["check", "warning", "warning", "warning"]);
     let text = events[3]["text"].as_str().unwrap();
-    assert!(
-        text.starts_with("the cluster of 10.120.0.1, 10.120.0.2: "),
-        "{text}"
-    );
+    begins(&text, "the cluster of 10.120.0.1, 10.120.0.2: ");
 }
 
 /// However a lab is cut or damaged, reading it ends with an answer that has a place and

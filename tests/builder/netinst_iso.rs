@@ -7,7 +7,7 @@ mod place;
 mod signed;
 
 use place::{Place, disc, was_read};
-use testkit::sha256;
+use testkit::{has, sha256};
 
 #[test]
 fn a_file_of_the_users_is_used_as_it_is() {
@@ -15,7 +15,7 @@ fn a_file_of_the_users_is_used_as_it_is() {
     let iso = disc();
     place.write("my.iso", &iso);
     let said = place.says(&["--iso", "my.iso"]);
-    assert!(said.contains(&format!("sha256 {}", sha256(&iso))), "{said}");
+    has(&said, &format!("sha256 {}", sha256(&iso)));
     assert!(
         was_read(&place.error(&["--iso", "my.iso"]), "my.iso"),
         "{said}"

@@ -10,7 +10,7 @@ use rustix::process::Signal;
 use std::fs;
 use std::io::Write;
 use std::process::{Command, Stdio};
-use testkit::{exists, kill, until, wait_for};
+use testkit::{begins, ends, exists, has, kill, until, wait_for};
 
 const LOGS: [&str; 2] = ["base.console.log", "base.installer.log"];
 
@@ -29,18 +29,16 @@ fn a_question_ends_the_build_with_its_text_and_the_log() {
         menu, or skip it and choose something else. The failing step is: Install the\n    \
         base system\n\
         the last lines of the installer's log:\n";
-    assert!(error.starts_with(expected), "{error}");
+    begins(&error, expected);
     let log: Vec<&str> = error
         .lines()
         .filter(|l| l.starts_with("    Nov "))
         .collect();
     assert_eq!(log.len(), 30, "{error}");
     assert!(log[29].ends_with("WARNING **: Menu item 'bootstrap-base' failed."));
-    assert!(
-        error.ends_with(
-            "the whole log: out/base.installer.log; the console: out/base.console.log\n"
-        ),
-        "{error}"
+    ends(
+        &error,
+        "the whole log: out/base.installer.log; the console: out/base.console.log\n",
     );
     // Signs of life are not worth keeping.
     let kept = place.read("out/base.installer.log");
@@ -61,7 +59,7 @@ fn a_mirror_that_does_not_answer_is_named_with_the_remedy() {
         Choose a mirror of the Debian archive\n    \
         !! ERROR: Bad archive mirror\n    \
         An error has been detected while trying to use the specified Debian archive\n";
-    assert!(error.starts_with(expected), "{error}");
+    begins(&error, expected);
 }
 
 #[test]
@@ -106,7 +104,7 @@ fn a_whole_installation_shows_its_stages() {
             "compress"
         ]
     );
-    assert!(done.err.contains("FAILED audit"), "{}", done.err);
+    has(&done.err, "FAILED audit");
     // No base, and the installer's log all the same.
     place.has(&["base.installer.log"]);
 }
@@ -122,7 +120,7 @@ fn a_package_that_does_not_exist_is_named() {
     let expected = "imgbuild: error: the package `no-such-package` was not found in trixie or in the \
         definition's repositories; correct `packages` in the image definition: the stage `packages` \
         failed in the new system (100)\n";
-    assert!(error.starts_with(expected), "{error}");
+    begins(&error, expected);
 }
 
 #[test]
@@ -134,7 +132,7 @@ fn a_disk_that_no_base_fits_on_is_refused_before_the_boot() {
     )
     .unwrap();
     let error = place.fails(&[], &[]);
-    assert!(error.contains("images/base.yaml:2:7: "), "{error}");
+    has(&error, "images/base.yaml:2:7: ");
     assert_eq!(place.qemu_args(), [] as [&str; 0]);
 }
 
@@ -147,7 +145,7 @@ fn a_disk_that_is_too_small_is_told_from_a_full_host() {
     let error = place.fails(&[], &LOGS);
     let expected = "imgbuild: error: the disk of 4 GiB is too small for these packages: enlarge `disk` in \
         the image definition: the stage `disc drive` failed in the new system (1)\n";
-    assert!(error.starts_with(expected), "{error}");
+    begins(&error, expected);
 }
 
 #[test]
@@ -167,7 +165,7 @@ for line in f:
     let error = place.fails(&[], &LOGS);
     let expected = "imgbuild: error: the disk of the work folder is full; QEMU has stopped the machine: \
         No space left on device: out/.imgbuild-base/";
-    assert!(error.starts_with(expected), "{error}");
+    begins(&error, expected);
 }
 
 #[test]
@@ -177,25 +175,25 @@ fn a_panic_a_silence_a_standstill_and_a_limit_are_said() {
     let error = panic.fails(&[], &LOGS);
     let expected = "imgbuild: error: the guest's kernel panicked; the last lines of its console:\n    \
         SeaBIOS (version 1.16)\n    [    0.000000] Linux version 6.12\n";
-    assert!(error.starts_with(expected), "{error}");
+    begins(&error, expected);
 
     let silent = Place::new("boot; exec sleep 600");
     let error = silent.fails(&["--silence", "1"], &LOGS);
     let expected = "imgbuild: error: the machine said nothing for 1 s in the stage `disc drive`; the \
         last lines of its console:\n";
-    assert!(error.starts_with(expected), "{error}");
+    begins(&error, expected);
 
     let idle = "boot; n=0; while sleep 0.1; do n=$((n + 1)); log \"imgbuild: alive $n 0\"; done";
     let error = Place::new(idle).fails(&["--standstill", "1"], &LOGS);
     let expected = "imgbuild: error: the installer did nothing for 1 s in the stage `disc drive`\n";
-    assert!(error.starts_with(expected), "{error}");
+    begins(&error, expected);
 
     // One that computes or downloads without a word is left alone.
     let busy = "boot; n=0; while sleep 0.1; do n=$((n + 5000)); log \"imgbuild: alive 9 $n\"; done";
     let error = Place::new(busy).fails(&["--standstill", "1", "--timeout", "3"], &LOGS);
     let expected = "imgbuild: error: the installation was not done after 3 s (--timeout), in the stage \
         `disc drive`\n";
-    assert!(error.starts_with(expected), "{error}");
+    begins(&error, expected);
 }
 
 #[test]
@@ -204,17 +202,14 @@ fn a_qemu_that_is_killed_or_refuses_is_said() {
     let error = place.fails(&[], &LOGS);
     let expected = "imgbuild: error: QEMU ended (signal: 9 (SIGKILL)) in the stage `disc drive`, before \
         the installation was done\n";
-    assert!(error.starts_with(expected), "{error}");
+    begins(&error, expected);
     // Off without having said that everything is done: no base.
     let error = Place::new("boot; exit 0").fails(&[], &LOGS);
-    assert!(
-        error.contains("QEMU ended (exit status: 0) in the stage"),
-        "{error}"
-    );
+    has(&error, "QEMU ended (exit status: 0) in the stage");
     let error = Place::new("echo 'qemu: no such machine' >&2; exit 1").fails(&[], &LOGS);
     let expected = "imgbuild: error: QEMU ended (exit status: 1) in the stage `start of the installer`, before \
         the installation was done\n    qemu: no such machine\nthe installer had not begun its log\n";
-    assert!(error.starts_with(expected), "{error}");
+    begins(&error, expected);
 }
 
 #[test]
@@ -249,31 +244,28 @@ fn kvm_that_runs_no_guest_is_given_up_and_remembered() {
     let said = "imgbuild: warning: KVM runs no guest on this PC: starting over with software emulation, \
                 until this PC is started again\n";
     assert_eq!(done.err.matches(said).count(), 1, "{}", done.err);
-    assert!(done.error().contains("Bad archive mirror"), "{}", done.err);
+    has(&done.error(), "Bad archive mirror");
     let args = place.qemu_args();
     assert_eq!(args.len(), 2);
     assert!(args[0].contains("-accel kvm -cpu host"), "{}", args[0]);
     assert!(args[1].contains("-accel tcg,thread=single"), "{}", args[1]);
     // The next one does not try again; `imgbuild run` and run.sh read the same file.
     let done = place.run(&words);
-    assert!(
-        done.err.contains(
-            "warning: KVM is not usable: no guest ran under it since this PC was started"
-        ),
-        "{}",
-        done.err
+    has(
+        &done.err,
+        "warning: KVM is not usable: no guest ran under it since this PC was started",
     );
     assert_eq!(place.qemu_args().len(), 3);
     // Nor does one that dies of it at once.
     let place = Place::new("case \"$*\" in *'-accel kvm'*) kill -ABRT $$ ;; esac; boot; exit 0");
     place.write("kvm", "");
     let done = place.run(&["--kvm-device", "kvm"]);
-    assert!(done.err.contains(said), "{}", done.err);
+    has(&done.err, said);
     // Whoever asks for KVM gets it or an error.
     let done = place.run(&["--kvm-device", "no-kvm", "--accel", "kvm"]);
     let expected = "imgbuild: error: KVM is not usable: no-kvm is not there (virtualisation is switched off \
                     in the firmware setup?)\n";
-    assert!(done.error().starts_with(expected), "{}", done.err);
+    begins(&done.error(), expected);
 }
 
 #[test]
@@ -310,7 +302,7 @@ fn qemu_ends_with_a_build_that_is_killed() {
     wait_for("QEMU's end", || place.path("ended").exists());
     // The next build removes what the killed one left.
     let again = place.fails(&["--timeout", "1"], &LOGS);
-    assert!(again.contains("--timeout"), "{again}");
+    has(&again, "--timeout");
 }
 
 #[test]

@@ -5,9 +5,8 @@
 use crate::base_folder::BaseFolder;
 use sha2::{Digest, Sha512};
 use std::fs;
-use std::ops::Deref;
 use testkit::http::{Server, Way};
-use testkit::{hex, sha256};
+use testkit::{begins, has, hex, sha256};
 
 /// What a binary keyring begins with; nobody looks further.
 const KEY: &[u8] = b"\x99\x01\x0d\x04 a key";
@@ -15,13 +14,7 @@ const KEY: &[u8] = b"\x99\x01\x0d\x04 a key";
 /// Its mmdebstrap and QEMU only leave a line.
 struct Place(BaseFolder);
 
-impl Deref for Place {
-    type Target = BaseFolder;
-
-    fn deref(&self) -> &BaseFolder {
-        &self.0
-    }
-}
+testkit::is_a!(Place, BaseFolder);
 
 impl Place {
     /// `proxmox` is what stands below that key.
@@ -85,21 +78,12 @@ fn a_wrong_digest_is_refused_before_anything_is_installed() {
     // Without a digest of one's own, it must be the one that is known for Proxmox.
     let place = Place::new(&format!("version: 9, key_url: '{url}'"));
     let error = place.error(&["--source", "mirror"]);
-    assert!(
-        error.contains("expected sha256: 136673be77aba35d"),
-        "{error}"
-    );
+    has(&error, "expected sha256: 136673be77aba35d");
     place.define("bookworm", &format!("version: 8, key_url: '{url}'"));
     let error = place.error(&["--source", "mirror"]);
     let found = hex(&Sha512::digest(KEY));
-    assert!(
-        error.contains("expected sha512: 7da6fe34168adc6e"),
-        "{error}"
-    );
-    assert!(
-        error.contains(&format!("found sha512:    {found}")),
-        "{error}"
-    );
+    has(&error, "expected sha512: 7da6fe34168adc6e");
+    has(&error, &format!("found sha512:    {found}"));
     place.is_untouched();
 }
 
@@ -113,7 +97,7 @@ fn a_login_page_is_called_what_it_is() {
     ));
     let error = place.error(&["--source", "mirror"]);
     let page = "It is a web page: a login page or a proxy answers in the server's place.";
-    assert!(error.contains(page), "{error}");
+    has(&error, page);
     place.is_untouched();
 }
 
@@ -134,10 +118,10 @@ fn a_server_that_has_no_key_is_said_with_the_ways_out() {
     server.next("/key.gpg", &[Way::Cut(3)]);
     let error = place.error(&["--source", "mirror"]);
     let start = format!("cannot download Proxmox's key {url} {ways_out}: a program failed");
-    assert!(error.starts_with(&start), "{error}");
+    begins(&error, &start);
     drop(server);
     let error = place.error(&["--source", "mirror"]);
-    assert!(error.starts_with(&start), "{error}");
+    begins(&error, &start);
     place.is_untouched();
 }
 
@@ -161,7 +145,7 @@ fn a_good_key_is_kept_and_looked_at_before_every_use() {
                   URIs: http://download.proxmox.com/debian/pve\nSuites: trixie\n\
                   Components: pve-no-subscription\n\
                   Signed-By: /usr/share/keyrings/proxmox-archive-keyring.gpg\nSOURCE\n";
-    assert!(script.contains(source), "{script}");
+    has(&script, source);
 
     // Damaged in the cache: downloaded again.
     let cached = place.path(&format!("cache/imgbuild/key-{digest}.gpg"));
@@ -186,9 +170,6 @@ fn a_key_that_apt_would_not_read_is_refused() {
         &format!("version: 9, key: key.asc, key_sha256: {digest}"),
     );
     let error = place.error(&["--source", "mirror"]);
-    assert!(
-        error.starts_with("Proxmox's key is ASCII-armoured"),
-        "{error}"
-    );
+    begins(&error, "Proxmox's key is ASCII-armoured");
     place.is_untouched();
 }

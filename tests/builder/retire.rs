@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::process::Command;
-use testkit::{expect_file, house};
+use testkit::{begins, expect_file, has, house};
 
 const RETIRE: [&str; 3] = ["lab", "retire", "vm42"];
 
@@ -112,9 +112,9 @@ fn a_second_time_prints_the_same_and_changes_nothing() {
     let second = steady(&well(lab.imgbuild(&RETIRE)), &lab);
     assert_eq!(files(&lab), before);
     let (line, steps) = first.split_once('\n').unwrap();
-    assert!(
-        line.starts_with("vm42: retired: vm42/retired, vm42/seed.img (INSTANCE). "),
-        "{line}"
+    begins(
+        &line,
+        "vm42: retired: vm42/retired, vm42/seed.img (INSTANCE). ",
     );
     assert_eq!(
         second.split_once('\n').unwrap(),
@@ -157,10 +157,7 @@ fn needs_neither_secrets_nor_the_base() {
         fs::remove_file(lab.path(name)).unwrap();
     }
     let out = well(lab.imgbuild(&RETIRE));
-    assert!(
-        out.contains("\n   Its OpenVPN certificate is good until "),
-        "{out}"
-    );
+    has(&out, "\n   Its OpenVPN certificate is good until ");
     let seed = seed(&lab);
     assert!(seed.user_data.openvpn.is_empty());
     assert!(seed.network.unwrap().bridges.contains_key("vmbr120"));
@@ -168,7 +165,7 @@ fn needs_neither_secrets_nor_the_base() {
     assert_eq!(names, ["retired", "seed.img"]);
     // What is missing of the other machine is said, and of this one no longer.
     let done = lab.imgbuild(&["check"]);
-    assert!(done.err.contains("vpn/vm41.ovpn"), "{}", done.err);
+    has(&done.err, "vpn/vm41.ovpn");
     assert!(!done.err.contains("vpn/vm42.ovpn"), "{}", done.err);
 }
 
@@ -241,7 +238,7 @@ fn a_retired_machine_is_neither_seeded_nor_run() {
         format!("imgbuild: error: cannot seed vm42: it {why}")
     );
     let out = well(lab.imgbuild(&["seed", "--all"]));
-    assert!(out.contains("vm42: retired: left as it is\n"), "{out}");
+    has(&out, "vm42: retired: left as it is\n");
 
     // The remedy.
     fs::remove_dir_all(lab.path("vm42")).unwrap();
@@ -265,11 +262,7 @@ fn a_lab_of_retired_machines_seeds_none() {
     well(check(&lab));
     fs::remove_file(lab.path("vm42/retired")).unwrap();
     let done = check(&lab);
-    assert!(
-        done.err.contains(" (vm42, vm43), more than "),
-        "{}",
-        done.err
-    );
+    has(&done.err, " (vm42, vm43), more than ");
 }
 
 #[test]

@@ -10,7 +10,7 @@ use crate::vm_folder::{CONFIGURED, LabFolder};
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixListener;
-use testkit::wait_for;
+use testkit::{ends, has, wait_for};
 
 const PANIC: &str = r#"
 console '[    0.000000] Linux version 6.12' '[    1.0] Kernel panic - not syncing: VFS'
@@ -25,7 +25,7 @@ fn a_configured_machine_goes_on_running() {
     // What run.sh found unsafe is no matter for its log alone.
     let warning = "imgbuild: warning: vm42 can reach what listens on this PC's 127.0.0.1: passt is \
                    not installed (Debian 13: sudo apt install passt)\n";
-    assert!(done.err.contains(warning), "{}", done.err);
+    has(&done.err, warning);
     let pid = imgbuild::qemu::running(&lab.path("vm42")).unwrap();
     assert_eq!(
         done.out,
@@ -103,7 +103,7 @@ status '{"event":"verdict","result":"failed","reason":"network: no card has 52:5
     );
     let done = lab.run(&[]);
     assert_eq!(done.code, Some(1));
-    let error = done.err.split_once("imgbuild: error: ").unwrap().1;
+    let error = done.error();
     assert_eq!(
         error,
         "vm42 is not configured: the step network failed: no card has 52:54\n\
@@ -127,11 +127,9 @@ fn a_panic_ends_the_machine_and_leaves_nothing_half_made() {
          [    0.000000] Linux version 6.12\n    \
          [    1.0] Kernel panic - not syncing: VFS\n"
     );
-    assert!(
-        progress.ends_with(
-            "imgbuild: warning: LAB/vm42/vm42.qcow2 was removed again: nothing was on it yet\n"
-        ),
-        "{progress}"
+    ends(
+        &progress,
+        "imgbuild: warning: LAB/vm42/vm42.qcow2 was removed again: nothing was on it yet\n",
     );
     assert_eq!(lab.read("vm42/fake.log"), "started\nended\n");
     assert_eq!(
@@ -146,13 +144,10 @@ fn a_disk_on_which_firstboot_has_begun_is_kept() {
     let begun = r#"status '{"event":"stage","stage":"local","state":"started"}'"#;
     lab.seeded("vm42", &format!("{begun}\nsleep 1\n{PANIC}"));
     let done = lab.run(&[]);
-    assert!(
-        done.err.contains(
-            "LAB/vm42/vm42.qcow2 is kept: firstboot had begun, and goes on where it stopped at \
-             the next start\n"
-        ),
-        "{}",
-        done.err
+    has(
+        &done.err,
+        "LAB/vm42/vm42.qcow2 is kept: firstboot had begun, and goes on where it stopped at \
+             the next start\n",
     );
     assert!(lab.files("vm42").contains(&"vm42.qcow2".to_owned()));
 }
@@ -174,7 +169,7 @@ fn silence_is_told_with_the_last_words() {
     let done = lab.run(&["--silence=2"]);
     assert_eq!(done.code, Some(1));
     assert_eq!(
-        done.err.split_once("imgbuild: error: ").unwrap().1,
+        done.error(),
         "vm42 is silent: no word on the console or from firstboot for 2 s\n\
          the last lines of the console, LAB/vm42/console.log:\n    \
          Loading Linux\n    Loading initial ramdisk\n"
@@ -207,7 +202,7 @@ fn no_verdict_in_time() {
     lab.seeded("vm42", "console 'vm42 login:'");
     let done = lab.run(&["--timeout=2"]);
     assert_eq!(
-        done.err.split_once("imgbuild: error: ").unwrap().1,
+        done.error(),
         "vm42 gave no verdict within 2 s (--timeout gives it longer)\n\
          the last lines of the console, LAB/vm42/console.log:\n    vm42 login:\n"
     );
@@ -222,7 +217,7 @@ fn a_machine_that_ends_by_itself() {
     );
     let done = lab.run(&[]);
     assert_eq!(
-        done.err.split_once("imgbuild: error: ").unwrap().1,
+        done.error(),
         "vm42 ended before its verdict (exit status: 3)\n    \
          vm42/run.sh: warning: KVM is not usable: LAB/kvm is not there (virtualisation is switched \
          off in the firmware setup?)\n    \
@@ -244,7 +239,7 @@ fn a_machine_that_does_not_shut_down_keeps_its_verdict() {
     let done = lab.run(&["--shutdown"]);
     assert_eq!(done.code, Some(1));
     assert_eq!(
-        done.err.split_once("imgbuild: error: ").unwrap().1,
+        done.error(),
         "vm42 is configured, and its power was taken away before it had shut down: cannot shut vm42 \
          down: cannot reach QEMU's control socket LAB/vm42/qmp.sock: No such file or directory (os \
          error 2)\n"
@@ -336,7 +331,7 @@ fn what_is_missing_is_said_before_anything_starts() {
     fs::remove_file(lab.path("base.qcow2")).unwrap();
     let done = lab.run(&[]);
     assert_eq!(
-        done.err.split_once("imgbuild: error: ").unwrap().1,
+        done.error(),
         "vm42 did not start\n    \
          vm42/run.sh: error: ../base.qcow2 is not there, and vm42.qcow2 is nothing without it. \
          Copy it there, or make it with: imgbuild base\n"
@@ -364,11 +359,11 @@ fn a_machine_that_nobody_can_log_in_to_is_told() {
     ] {
         lab.write("lab.yaml", text.replace(without, ""));
         let seeded = lab.imgbuild(&["seed", "vm42"]);
-        assert!(seeded.err.ends_with(warning), "{}", seeded.err);
+        ends(&seeded.err, warning);
         lab.seeded("vm42", CONFIGURED);
         let done = lab.run(&["--forward", "tcp::2222-:22"]);
         assert_eq!(done.code, Some(0), "{}", done.err);
-        assert!(done.err.ends_with(warning), "{}", done.err);
+        ends(&done.err, warning);
         assert!(!done.out.contains("log in:"), "{}", done.out);
         let pid = imgbuild::qemu::running(&lab.path("vm42")).unwrap();
         assert!(done.out.contains(&format!("\n  power off:  kill {pid} ")));

@@ -4,7 +4,7 @@ use crate::contract::{CONTRACT, Ha, HaRule, NfsStorage, Proxmox, Retry, read_dis
 use crate::vm_folder::LabFolder;
 use std::fs;
 use std::process::Command;
-use testkit::{mode, set_mode};
+use testkit::{begins, has, mode, set_mode};
 
 /// The same for every lab: no time, no folder and nothing random goes into it.
 const INSTANCE: &str = "vm42-";
@@ -183,12 +183,7 @@ fn links_fingerprints_and_time_servers_reach_the_guest() {
     // One address is one link.
     lab.write("lab.yaml", text.replace("  - name: vm43\n", none));
     let done = lab.imgbuild(&["seed", "vm43"]);
-    assert!(
-        done.err
-            .contains("the links 0 and 1 both have 192.168.122.43"),
-        "{}",
-        done.err
-    );
+    has(&done.err, "the links 0 and 1 both have 192.168.122.43");
 }
 
 /// What lab.yaml takes at its limits, the guest takes too: `imgbuild seed` asks it.
@@ -239,7 +234,7 @@ fn other_programs_know_the_disk() {
         assert!(words.contains(r#"label: "CIDATA     ""#), "{words}");
     }
     if let Some(words) = run("mlabel", &["-s", "-i"]).filter(|words| !words.is_empty()) {
-        assert!(words.contains("CIDATA"), "{words}");
+        has(&words, "CIDATA");
     }
     if let Ok(output) = Command::new("fsck.fat").arg("-n").arg(&image).output() {
         assert!(output.status.success(), "{output:?}");
@@ -264,7 +259,7 @@ fn a_second_run_changes_nothing_and_a_new_password_does() {
 
     lab.write("root-password", "another\n");
     let third = lab.imgbuild(&["seed", "vm42"]);
-    assert!(third.out.starts_with("vm42: made: "), "{}", third.out);
+    begins(&third.out, "vm42: made: ");
     assert_ne!(third.out, first.out);
     assert_eq!(lab.read("vm42/vm42.qcow2"), "a student's work");
 }
@@ -276,7 +271,7 @@ fn a_disk_that_others_could_read_is_made_again() {
     let image = lab.path("vm42/seed.img");
     set_mode(&image, 0o644);
     let done = lab.imgbuild(&["seed", "vm42"]);
-    assert!(done.out.starts_with("vm42: made: "), "{}", done.out);
+    begins(&done.out, "vm42: made: ");
     assert_eq!(mode(&lab.path("vm42/seed.img")), 0o600);
 }
 

@@ -14,6 +14,7 @@ use std::fs;
 use std::io::Write;
 use std::process::Stdio;
 use terminal::Session;
+use testkit::{begins, has};
 
 /// What no output may ever show.
 const PASSWORD: &str = "hunter2 hunter2";
@@ -208,7 +209,7 @@ fn a_ticket_can_stay_as_it_is() {
     let before = ticket(&lab, "vm42");
     let done = seed(&lab, &keep, "");
     assert_eq!((done.code, done.err.as_str()), (Some(0), ""));
-    assert!(done.out.starts_with("vm42: unchanged: "), "{}", done.out);
+    begins(&done.out, "vm42: unchanged: ");
     // As the guest leaves it when it has joined: the same machine, with no ticket.
     let image = lab.path("vm42/seed.img");
     let text = before.text().reveal();
@@ -226,7 +227,7 @@ fn a_ticket_can_stay_as_it_is() {
             .replace("disk: 8G", "disk: 8G\n  timezone: Etc/UTC"),
     );
     let done = seed(&lab, &keep, "");
-    assert!(done.out.starts_with("vm42: made: "), "{}", done.out);
+    begins(&done.out, "vm42: made: ");
     let (_, cluster) = cluster(&lab, "vm42");
     assert!(cluster.credential.is_removed());
     assert_eq!(member.count(), 1);
@@ -323,12 +324,8 @@ fn a_cluster_whose_clock_is_behind_gives_no_date_in_the_past() {
     let lab = lab(&["vm42"], &member);
     let done = with_password(&lab);
     assert_eq!(done.code, Some(0), "{}", done.err);
-    assert!(
-        done.err.contains("of this PC differ by 3 h"),
-        "{}",
-        done.err
-    );
+    has(&done.err, "of this PC differ by 3 h");
     let words = "\nthis seed can join for 2 h by the cluster's clock, and by this PC's no more: set the \
                  clock that is wrong, then imgbuild seed once more\n";
-    assert!(done.out.contains(words), "{}", done.out);
+    has(&done.out, words);
 }

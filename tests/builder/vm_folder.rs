@@ -3,7 +3,6 @@
 use crate::contract::{CONTRACT, Seed, read_disk};
 use rustix::process::Signal;
 use std::fs;
-use std::ops::Deref;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
@@ -66,13 +65,7 @@ status '{"event":"verdict","result":"configured","name":"vm42","instance":"i","u
 /// A temporary folder that is a lab; what runs in it is ended when it goes.
 pub struct LabFolder(Folder);
 
-impl Deref for LabFolder {
-    type Target = Folder;
-
-    fn deref(&self) -> &Folder {
-        &self.0
-    }
-}
+testkit::is_a!(LabFolder, Folder);
 
 impl LabFolder {
     /// A lab of these machines in `example.org`, each with a root password.
@@ -244,4 +237,11 @@ pub struct Finished {
     pub code: Option<i32>,
     pub out: String,
     pub err: String,
+}
+
+impl Finished {
+    /// The error, without the program's name and what was said before.
+    pub fn error(&self) -> &str {
+        self.err.split_once("imgbuild: error: ").expect(&self.err).1
+    }
 }

@@ -14,7 +14,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use testkit::tree::{apply_modes, check_modes, copy, expect, snapshot};
-use testkit::{both as text, expect_file, house};
+use testkit::{both as text, expect_file, has, house};
 
 const JOURNAL: &str = "var/lib/firstboot/journal.json";
 
@@ -91,7 +91,7 @@ fn touches_nothing(case: &Path) {
     let steps = outcome(folder.path());
     assert_eq!(steps.lines().count(), LOCAL.len());
     for step in steps.lines() {
-        assert!(step.contains(" unchanged"), "{step}");
+        has(&step, " unchanged");
     }
     assert_eq!(snapshot(folder.path()), before);
 }
@@ -155,8 +155,8 @@ fn a_damaged_journal_is_reported_and_all_steps_run() {
     let output = firstboot(folder.path(), &seed, "local");
     assert!(output.status.success());
     let words = text(&output);
-    assert!(words.contains("journal.json is not a journal"), "{words}");
-    assert!(words.contains("all steps run again"), "{words}");
+    has(&words, "journal.json is not a journal");
+    has(&words, "all steps run again");
     let loaded = Journal::load(&Root::new(folder.path())).unwrap();
     assert!(matches!(loaded, Loaded::Found(journal) if journal.local.finished));
 }
@@ -192,7 +192,7 @@ fn a_failed_step_stops_the_stage_and_the_join_says_so() {
     assert!(output.status.success());
     let words = text(&output);
     assert!(!words.contains("hostname "), "{words}");
-    assert!(words.contains("openvpn "), "{words}");
+    has(&words, "openvpn ");
 }
 
 #[test]

@@ -25,7 +25,7 @@ FILES = ("builder/src/base/mod.rs", "builder/src/base/netinst/mod.rs", "builder/
          "templates/unattended-upgrades.conf", "templates/netinst/hook", "templates/provision.sh", "templates/seal.sh",
          "tests/builder/machines/installer.rs", "tests/builder/machines/installer/compare.rs", "tests/netinst/isomaker/archive.py",
          "tests/netinst/make-iso", "tests/standin/debian_kernel.py", "tests/standin/make-repo",
-         "tests/builder/machines/whole_way/stand_in.rs")
+         "tests/builder/machines/stand_in.rs")
 
 
 class Record(unittest.TestCase):

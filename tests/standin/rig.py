@@ -3,10 +3,12 @@
 Each node is a root folder and an address of the loopback; nothing needs to be root.
 """
 
+import glob
 import json
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -221,6 +223,14 @@ class Rig:
     def close(self):
         for node in self.nodes:
             node.shut_down()
+        # Workers of pvecm have a session of their own, and outlive a pvecm that was killed.
+        for environment in glob.glob("/proc/[0-9]*/environ"):
+            try:
+                with open(environment, "rb") as file:
+                    if os.fsencode("PVE_STANDIN_ROOT=" + self.folder + "/") in file.read():
+                        os.kill(int(environment.split("/")[2]), signal.SIGKILL)
+            except (OSError, ProcessLookupError):
+                pass
         shutil.rmtree(self.folder)
 
 

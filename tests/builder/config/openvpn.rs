@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Output;
 use tempfile::TempDir;
-use testkit::{expect_file, house, mode, set_mode};
+use testkit::{expect_file, has, house, mode, set_mode};
 
 /// Somebody can log in, so that nothing is said of that.
 const KEY: &str = "ssh-ed25519 \
@@ -77,13 +77,11 @@ fn one_certificate_for_all_has_to_be_meant() {
     let output = imgbuild(folder.path(), &["check"]);
     let said = stderr(&output);
     assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(
-        said.contains(
-            "vm43 and vm42 have one OpenVPN identity: the server would throw one of them out"
-        ),
-        "{said}"
+    has(
+        &said,
+        "vm43 and vm42 have one OpenVPN identity: the server would throw one of them out",
     );
-    assert!(said.contains("or `shared: true` in `openvpn`"), "{said}");
+    has(&said, "or `shared: true` in `openvpn`");
     lab(folder.path(), &vms, "config: vm42.ovpn, shared: true");
     let output = imgbuild(folder.path(), &["check"]);
     assert_eq!(
@@ -125,7 +123,7 @@ fn an_instance_may_be_a_key_of_its_own() {
     assert!(text.config.reveal().ends_with(end));
     lab(folder.path(), &["vm42"], "campus: {inline: true}");
     let said = stderr(&imgbuild(folder.path(), &["check"]));
-    assert!(said.contains("the key `file` is missing"), "{said}");
+    has(&said, "the key `file` is missing");
 }
 
 #[test]

@@ -4,7 +4,7 @@
 use crate::base::{MIRROR, folder, is_untouched};
 use rustix::process::Signal;
 use std::process::Command;
-use testkit::{kill, until};
+use testkit::{begins, has, kill, until};
 
 #[test]
 #[ignore = "needs a user namespace to switch off further ones in; scripts/test runs it"]
@@ -52,12 +52,12 @@ fn a_mirror_that_does_not_answer_is_said() {
     let done = folder.fails(&words);
     let text = done.error();
     let first = "imgbuild: error: the mirror http://127.0.0.1:9/debian, the security archive http";
-    assert!(text.starts_with(first), "{text}");
+    begins(&text, first);
     // Between them the security archive, which is that of this machine's own sources.
     let then = " or a repository of the definition cannot be reached; look at the network, or choose others: \
                 --mirror, and `security_mirror` in the image definition: a program failed";
-    assert!(text.contains(then), "{text}");
-    assert!(text.contains("/mmdebstrap --variant=apt"), "{text}");
+    has(&text, then);
+    has(&text, "/mmdebstrap --variant=apt");
     is_untouched(&folder);
 }
 
@@ -68,7 +68,7 @@ fn a_package_that_does_not_exist_is_named() {
     let done = folder.fails(&MIRROR);
     let first = "imgbuild: error: the package `no-such-package` was not found in trixie or in the \
                  definition's repositories; correct `packages` in the image definition: a program failed";
-    assert!(done.error().starts_with(first), "{}", done.err);
+    begins(&done.error(), first);
     is_untouched(&folder);
 }
 

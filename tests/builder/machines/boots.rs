@@ -9,7 +9,7 @@ use rustix::process::Signal;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
-use testkit::{free_port, wait_up_to};
+use testkit::{free_port, has, wait_up_to};
 
 /// How long one thing may take on a machine with much else to do.
 const PATIENCE: Duration = Duration::from_secs(300);
@@ -105,10 +105,13 @@ fn from_no_seed_over_a_failed_step_to_a_larger_disk() {
     let made = fs::read(&seed).unwrap();
     fs::write(&seed, vec![0; 1 << 20]).unwrap();
     let text = fails(lab, name, port);
-    assert!(text.contains("firstboot found no seed disk"), "{text}");
+    has(&text, "firstboot found no seed disk");
     login_comes_up(lab, name);
     let console = lab.read("vm51/console.log");
-    assert!(console.contains("firstboot: no seed disk (a volume labelled CIDATA) was found: this machine is not configured"), "{console}");
+    has(
+        &console,
+        "firstboot: no seed disk (a volume labelled CIDATA) was found: this machine is not configured",
+    );
     assert!(!console.contains("Failed to start"), "{console}");
     assert!(!console.contains("ordering cycle"), "{console}");
     cut_power(lab, name);
@@ -118,7 +121,7 @@ fn from_no_seed_over_a_failed_step_to_a_larger_disk() {
     let text = fails(lab, name, port);
     let reason = "step timezone: cannot set the time zone Nowhere/City: \
                   /usr/share/zoneinfo/Nowhere/City does not exist";
-    assert!(text.contains(reason), "{text}");
+    has(&text, reason);
     let (well, said) = guest.try_ssh("firstboot status");
     assert!(
         !well && said.contains("): failed\n") && said.contains(reason),
@@ -126,11 +129,8 @@ fn from_no_seed_over_a_failed_step_to_a_larger_disk() {
     );
     login_comes_up(lab, name);
     let console = lab.read("vm51/console.log");
-    assert!(
-        console.contains("FAILED: this machine is not configured"),
-        "{console}"
-    );
-    assert!(console.contains(reason), "{console}");
+    has(&console, "FAILED: this machine is not configured");
+    has(&console, reason);
     guest.power_off();
 
     // The same disk with a corrected seed. Its larger size is there without a hand on it.
@@ -186,18 +186,12 @@ fn from_a_refused_seed_over_a_cut_to_another_name() {
     let broken = seeds::with(&good, "chpasswd:", "[hpasswd:");
     fs::write(folder.join("seed.img"), broken).unwrap();
     let text = fails(lab, name, port);
-    assert!(
-        text.contains("the seed on /dev/vdb is not valid:"),
-        "{text}"
-    );
-    assert!(text.contains("user-data line "), "{text}");
+    has(&text, "the seed on /dev/vdb is not valid:");
+    has(&text, "user-data line ");
     login_comes_up(lab, name);
     let console = lab.read("vm52/console.log");
-    assert!(
-        console.contains("FAILED: this machine is not configured"),
-        "{console}"
-    );
-    assert!(console.contains("user-data line "), "{console}");
+    has(&console, "FAILED: this machine is not configured");
+    has(&console, "user-data line ");
     cut_power(lab, name);
 
     // virt-install's way: a CD-ROM without a name and an instance-id. The power fails while the
@@ -222,7 +216,7 @@ fn from_a_refused_seed_over_a_cut_to_another_name() {
     configured(lab, name, "localhost", port);
     assert_eq!(guest.ssh("hostname"), "localhost\n");
     let status = guest.ssh("firstboot status");
-    assert!(status.contains("(instance nocloud-"), "{status}");
+    has(&status, "(instance nocloud-");
     guest.power_off();
 
     // The same with a name: noticed without an instance-id.

@@ -5,18 +5,16 @@
 
 use super::lab::imgbuild_says;
 use super::stand_in::StandIn;
-use rustix::fs::{FlockOperation, flock};
-use std::fs::{self, File};
+use std::fs;
 use std::path::{Path, PathBuf};
-use testkit::{hex, house, names};
+use testkit::{has, hex, house, lock, names};
 
 /// The folder with `base.qcow2`, its manifest and `repository`. Whoever asks first makes it, and the
 /// others wait, in this process or another. It is made anew when what it is made of has changed.
 pub fn base(release: &'static str) -> PathBuf {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("base-{release}"));
     fs::create_dir_all(&folder).unwrap();
-    let lock = File::create(folder.with_extension("lock")).unwrap();
-    flock(&lock, FlockOperation::LockExclusive).unwrap();
+    let _lock = lock(&folder);
     let (made, sources) = (folder.join("made-of"), sources());
     if fs::read_to_string(&made).is_ok_and(|text| text == sources) {
         return folder;
@@ -35,7 +33,7 @@ pub fn base(release: &'static str) -> PathBuf {
         imgbuild(&["base", "--source", "mirror"]);
     });
     let again = imgbuild(&["base", "--source", "mirror"]);
-    assert!(again.contains("is up to date"), "{again}");
+    has(&again, "is up to date");
     imgbuild(&["audit", "base.qcow2"]);
     fs::write(made, sources).unwrap();
     folder

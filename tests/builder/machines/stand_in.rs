@@ -5,7 +5,7 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use testkit::{house, must, sha256};
+use testkit::{has, house, must, sha256};
 
 /// Served until it is dropped.
 pub struct StandIn {
@@ -60,7 +60,7 @@ proxmox:
             .replacen("\nproxmox: 9\n", &copy, 1)
             .replacen("\npackages:\n", &format!("\npackages:\n{more}"), 1);
         for part in [&release, &sha256, &more] {
-            assert!(definition.contains(part), "{definition}");
+            has(&definition, part);
         }
         definition
     }

@@ -6,8 +6,8 @@ use super::lab::{Lab, OWN_PASSWORD, PASSWORD};
 use super::timed;
 use std::os::unix::fs::MetadataExt;
 use std::time::{Duration, Instant};
-use testkit::free_port;
 use testkit::traces::Traces;
+use testkit::{begins, free_port, has};
 
 /// The overlay of the recipe by hand, in bytes.
 const OVERLAY_BY_HAND: u64 = 25_000_000;
@@ -52,10 +52,7 @@ fn from_one_base_to_two_nodes_of_one_cluster() {
             let lab = &lab;
             scope.spawn(move || {
                 let second = lab.imgbuild(&["run", name, "--user-net", "--shutdown"]);
-                assert!(
-                    second.contains(&format!("{name} is configured")),
-                    "{second}"
-                );
+                has(&second, &format!("{name} is configured"));
                 assert!(!second.contains("  changed  "), "{second}");
             });
         }
@@ -82,7 +79,7 @@ fn proxmox_8_on_debian_12() {
     let vm41 = boot(&lab, "vm41", None);
     assert_eq!(vm41.ssh("cut -d. -f1 /etc/debian_version"), "12\n");
     let kernel = vm41.ssh("dpkg -S /boot/vmlinuz-$(uname -r)");
-    assert!(kernel.starts_with("proxmox-kernel-"), "{kernel}");
+    begins(&kernel, "proxmox-kernel-");
     vm41.wait_for(
         "pvecm status | grep -q 'Quorate: *Yes'",
         Duration::from_secs(180),
@@ -108,7 +105,7 @@ fn boot<'a>(lab: &'a Lab, name: &'static str, forward: Option<String>) -> Guest<
     }
     timed(&format!("{name}, boot to configured"), || {
         let said = lab.imgbuild(&words);
-        assert!(said.contains(&format!("{name} is configured")), "{said}");
+        has(&said, &format!("{name} is configured"));
     });
     Guest {
         lab,
@@ -167,15 +164,15 @@ fn inside(vm41: &Guest, vm42: &Guest) {
 
     // Proxmox's kernel is what runs, and APT has nothing to ask of the enterprise repository.
     let kernel = vm42.ssh("dpkg -S /boot/vmlinuz-$(uname -r)");
-    assert!(kernel.starts_with("proxmox-kernel-"), "{kernel}");
+    begins(&kernel, "proxmox-kernel-");
     let sources = vm42.ssh("apt-get --print-uris update");
-    assert!(sources.contains("http://127.0.0.1:"), "{sources}");
+    has(&sources, "http://127.0.0.1:");
     assert!(!sources.contains("enterprise"), "{sources}");
 
     // A clone can renew its kernel and boot loader by itself.
     vm41.ssh("grub-install /dev/vda && update-grub && grep -q ttyS0 /boot/grub/grub.cfg");
     let devices = vm41.ssh("debconf-show grub-pc | grep ' grub-pc/install_devices:'");
-    assert!(devices.contains("/dev/vda"), "{devices}");
+    has(&devices, "/dev/vda");
 
     // The cluster lists vm42, seen from the other node.
     let nodes = vm41.ssh("pvecm nodes");
@@ -264,10 +261,7 @@ fn from_outside(lab: &Lab) {
             "{hosts}"
         );
         let postfix = root.text("/etc/postfix/main.cf");
-        assert!(
-            postfix.contains(&format!("myhostname = {name}.lab.test")),
-            "{postfix}"
-        );
+        has(&postfix, &format!("myhostname = {name}.lab.test"));
         let interfaces = root.text("/etc/network/interfaces");
         for line in [
             &format!("address 192.168.122.{number}/24"),

@@ -4,7 +4,7 @@ use super::place::{Place, disc, was_read};
 use rustix::process::Signal;
 use std::fs;
 use testkit::http::{Server, Way};
-use testkit::{kill, sha256, wait_for, write_program};
+use testkit::{begins, ends, has, kill, sha256, wait_for, write_program};
 
 const PATH: &str = "/iso/debian-13.2.0-amd64-netinst.iso";
 
@@ -67,7 +67,7 @@ fn it_is_downloaded_once() {
     scene.is_read();
     scene.asked(&[PATH]);
     let said = scene.is_read();
-    assert!(said.contains("(from the cache)"), "{said}");
+    has(&said, "(from the cache)");
     scene.asked(&[]);
 }
 
@@ -88,7 +88,7 @@ fn one_that_is_damaged_in_the_cache_is_downloaded_again() {
             sha256(&scene.iso),
             sha256(damaged)
         );
-        assert!(said.contains(&warning), "{said}");
+        has(&said, &warning);
         scene.asked(&[PATH]);
     }
 }
@@ -99,10 +99,7 @@ fn a_download_that_breaks_off_goes_on_where_it_was() {
     let breaks = [Way::Cut(100_000), Way::Cut(50_000)];
     scene.server.next(PATH, &breaks);
     let said = scene.is_read();
-    assert!(
-        said.contains("it broke off after 100000 bytes: resumed"),
-        "{said}"
-    );
+    has(&said, "it broke off after 100000 bytes: resumed");
     let resumed = [100_000, 150_000].map(|from| format!("{PATH} from {from}"));
     scene.asked(&[PATH, &resumed[0], &resumed[1]]);
 }
@@ -112,10 +109,7 @@ fn a_server_that_sends_no_rest_is_asked_for_all() {
     let scene = Scene::with(Server::new().without_ranges());
     scene.server.next(PATH, &[Way::Cut(100_000)]);
     let said = scene.is_read();
-    assert!(
-        said.contains("sends no rest of a file: from the start"),
-        "{said}"
-    );
+    has(&said, "sends no rest of a file: from the start");
     let refused = format!("{PATH} from 100000");
     scene.asked(&[PATH, &refused, PATH]);
 }
@@ -131,8 +125,8 @@ fn a_download_that_does_not_go_on_fails_and_is_kept_for_the_next_time() {
         scene.server.url(PATH),
         scene.name()
     );
-    assert!(error.starts_with(&first), "{error}");
-    assert!(error.contains("\n    curl: (18) "), "{error}");
+    begins(&error, &first);
+    has(&error, "\n    curl: (18) ");
     assert_eq!(scene.place.cached(), [scene.name() + ".part"]);
     scene.server.requests();
     scene.is_read();
@@ -176,8 +170,8 @@ fn a_server_that_refuses_is_quoted() {
     scene.server.next(PATH, &[Way::Refused(503)]);
     let error = scene.place.error(&[]);
     let first = format!("cannot download {url}: a program failed (exit status: 22): ");
-    assert!(error.starts_with(&first), "{error}");
-    assert!(error.contains("returned error: 503"), "{error}");
+    begins(&error, &first);
+    has(&error, "returned error: 503");
     scene.server.remove(PATH);
     assert_eq!(
         scene.place.error(&[]),
@@ -185,7 +179,7 @@ fn a_server_that_refuses_is_quoted() {
     );
     drop(scene.server);
     let error = scene.place.error(&[]);
-    assert!(error.contains("\n    curl: (7) "), "{error}");
+    has(&error, "\n    curl: (7) ");
     assert_eq!(scene.place.cached(), [""; 0]);
 }
 
@@ -222,7 +216,7 @@ fn a_missing_curl_is_named_with_its_package() {
          curl\n",
         scene.server.url(PATH)
     );
-    assert!(done.err.ends_with(&last), "{}", done.err);
+    ends(&done.err, &last);
 }
 
 #[test]
@@ -241,7 +235,7 @@ fn what_had_come_before_ctrl_c_is_kept() {
          time: HERE/cache/imgbuild/{}.part\n",
         scene.name()
     );
-    assert!(done.err.ends_with(&last), "{}", done.err);
+    ends(&done.err, &last);
     assert_eq!(scene.place.cached(), [scene.name() + ".part"]);
     scene.server.requests();
     let from = come();

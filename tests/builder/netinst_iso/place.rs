@@ -2,7 +2,6 @@
 
 use crate::base_folder::BaseFolder;
 use std::fs;
-use std::ops::Deref;
 use std::path::PathBuf;
 use std::process::Command;
 use testkit::{Folder, must, names};
@@ -13,13 +12,7 @@ const INFO: &str = "Debian GNU/Linux 11.0.0 \"Bullseye\" - Official amd64 NETINS
 /// The definition is `base.yaml`, and what it names lies beside it.
 pub struct Place(BaseFolder);
 
-impl Deref for Place {
-    type Target = BaseFolder;
-
-    fn deref(&self) -> &BaseFolder {
-        &self.0
-    }
-}
+testkit::is_a!(Place, BaseFolder);
 
 impl Place {
     /// `keys` are further lines of the definition.

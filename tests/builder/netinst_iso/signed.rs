@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 use testkit::http::{Server, Way};
-use testkit::{Folder, must, sha256};
+use testkit::{Folder, begins, has, must, sha256};
 
 const CURRENT: &str = "/debian-cd/current/amd64/iso-cd";
 const OLD: &str = "/cdimage/archive/latest-oldstable/amd64/iso-cd";
@@ -216,8 +216,8 @@ fn without_a_network_the_newest_one_that_is_here_is_used() {
     scene.publish(CURRENT, &["13.2.0"]);
     let failed = |error: &str| {
         let first = format!("cannot download SITE{CURRENT}/SHA256SUMS: a program failed ");
-        assert!(error.starts_with(&first), "{error}");
-        assert!(error.contains("returned error: 503"), "{error}");
+        begins(&error, &first);
+        has(&error, "returned error: 503");
     };
     scene.server.next(&sums(CURRENT), &[Way::Refused(503)]);
     failed(&scene.error());
@@ -229,7 +229,7 @@ fn without_a_network_the_newest_one_that_is_here_is_used() {
         "imgbuild: warning: HERE/cache/imgbuild/{digest}-debian-13.2.0-amd64-netinst.iso is used, \
          the newest one that is here: cannot download "
     );
-    assert!(said.contains(&warning), "{said}");
+    has(&said, &warning);
     // What was kept is believed no more than what comes.
     let mut kept = scene.place.cached();
     kept.retain(|name| name.ends_with("-SHA256SUMS"));
@@ -247,8 +247,8 @@ fn nothing_is_taken(scene: &Scene, why: &str) {
         "SITE{CURRENT}/SHA256SUMS is not signed by a key of HERE/keys.gpg; no disc is taken from \
          there: "
     );
-    assert!(error.starts_with(&first), "{error}");
-    assert!(error.contains(why), "{error}");
+    begins(&error, &first);
+    has(&error, why);
     scene.asked(&[&sums(CURRENT), &sign(CURRENT)]);
     assert_eq!(scene.place.cached(), [""; 0]);
 }
@@ -325,16 +325,10 @@ fn a_list_beside_the_users_own_disc_is_debians_where_a_signature_says_so() {
     write("SHA256SUMS", list.as_bytes());
     let with = ["--iso", "my.iso"];
     let said = place.says(&with);
-    assert!(
-        said.contains("as in SHA256SUMS, without a signature"),
-        "{said}"
-    );
+    has(&said, "as in SHA256SUMS, without a signature");
     write("SHA256SUMS.sign", &key.sign(&list));
     let said = place.says(&with);
-    assert!(
-        said.contains("as in SHA256SUMS, which Debian has signed"),
-        "{said}"
-    );
+    has(&said, "as in SHA256SUMS, which Debian has signed");
     assert!(was_read(&place.error(&with), "my.iso"));
     // Somebody else's signature, and a list that was changed after Debian's.
     let refusal = "SHA256SUMS is not signed by a key of HERE/keys.gpg, so what it says of the disc \
@@ -342,8 +336,8 @@ fn a_list_beside_the_users_own_disc_is_debians_where_a_signature_says_so() {
                    out: ";
     write("SHA256SUMS.sign", &Key::new().sign(&list));
     let error = place.error(&with);
-    assert!(error.starts_with(refusal), "{error}");
+    begins(&error, refusal);
     write("SHA256SUMS.sign", &key.sign("another list\n"));
     let error = place.error(&with);
-    assert!(error.starts_with(refusal), "{error}");
+    begins(&error, refusal);
 }

@@ -1,7 +1,6 @@
 //! A folder to build in, with a program that stands in for QEMU.
 
 use crate::base_folder::{BaseFolder, Done};
-use std::ops::Deref;
 use std::process::Command;
 use testkit::{house, must};
 
@@ -20,13 +19,7 @@ boot() {
 /// A folder with a definition, a disc, an earlier base and a stand-in for QEMU.
 pub struct Place(BaseFolder);
 
-impl Deref for Place {
-    type Target = BaseFolder;
-
-    fn deref(&self) -> &BaseFolder {
-        &self.0
-    }
-}
+testkit::is_a!(Place, BaseFolder);
 
 impl Place {
     pub fn new(scenario: &str) -> Place {

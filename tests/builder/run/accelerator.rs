@@ -1,7 +1,15 @@
 //! `imgbuild run` and run.sh: KVM, emulation, and going from one to the other.
 
-use crate::vm_folder::{CONFIGURED, LabFolder};
+use crate::vm_folder::{CONFIGURED, Finished, LabFolder};
 use std::fs;
+use testkit::has;
+
+/// The first start was no failure.
+fn the_second_start_did_it(done: &Finished) {
+    assert_eq!(done.code, Some(0), "{}", done.err);
+    has(&done.err, "again  vm42: ");
+    assert!(!done.err.contains("FAILED"), "{}", done.err);
+}
 
 #[test]
 fn a_silent_kvm_is_given_up_until_the_next_boot() {
@@ -14,13 +22,7 @@ fn a_silent_kvm_is_given_up_until_the_next_boot() {
     );
     lab.write("kvm", "");
     let done = lab.run(&["--firmware=1"]);
-    assert_eq!(done.code, Some(0), "{}", done.err);
-    // The first start was no failure: the second one did it.
-    assert!(
-        done.err.contains("again  vm42: ") && !done.err.contains("FAILED"),
-        "{}",
-        done.err
-    );
+    the_second_start_did_it(&done);
     let told = "imgbuild: warning: KVM runs no guest on this PC: going on with software emulation, \
                 until this PC is started again\n";
     assert_eq!(done.err.matches(told).count(), 1, "{}", done.err);
@@ -34,11 +36,7 @@ fn a_silent_kvm_is_given_up_until_the_next_boot() {
     lab.seeded("vm42", "console SeaBIOS");
     lab.write("kvm", "");
     let done = lab.run(&["--firmware=1", "--silence=3", "--accel=kvm"]);
-    assert!(
-        done.err.contains("imgbuild: error: vm42 is silent"),
-        "{}",
-        done.err
-    );
+    has(&done.err, "imgbuild: error: vm42 is silent");
 }
 
 #[test]
@@ -50,18 +48,8 @@ fn a_kvm_that_breaks_qemu_is_given_up() {
     );
     lab.write("kvm", "");
     let done = lab.run(&[]);
-    assert_eq!(done.code, Some(0), "{}", done.err);
-    // The first start was no failure: the second one did it.
-    assert!(
-        done.err.contains("again  vm42: ") && !done.err.contains("FAILED"),
-        "{}",
-        done.err
-    );
-    assert!(
-        done.err.contains("warning: KVM runs no guest on this PC"),
-        "{}",
-        done.err
-    );
+    the_second_start_did_it(&done);
+    has(&done.err, "warning: KVM runs no guest on this PC");
     drop(lab);
 
     // A refusal that has nothing to do with KVM is shown, not tried again.
@@ -87,20 +75,20 @@ fn run_sh_remembers_that_kvm_runs_no_guest() {
         (lab.read("vm42/qemu.args"), done.err)
     };
     let (words, _) = arguments(&lab);
-    assert!(words.contains("-accel\nkvm\n-cpu\nhost\n-smp\n"), "{words}");
+    has(&words, "-accel\nkvm\n-cpu\nhost\n-smp\n");
     fs::create_dir_all(lab.path("state/imgbuild")).unwrap();
     let boot = fs::read_to_string(imgbuild::qemu::BOOT_ID).unwrap();
     lab.write("state/imgbuild/no-kvm", "another-pc\n");
     assert!(arguments(&lab).0.contains("-accel\nkvm\n"));
     lab.write("state/imgbuild/no-kvm", format!("another-pc\n{boot}"));
     let (words, said) = arguments(&lab);
-    assert!(
-        words.contains("-accel\ntcg,thread=single\n-cpu\nmax,bmi2=off\n-smp\n1\n"),
-        "{words}"
+    has(
+        &words,
+        "-accel\ntcg,thread=single\n-cpu\nmax,bmi2=off\n-smp\n1\n",
     );
-    assert!(
-        said.contains("KVM is not usable: no guest ran under it since this PC was started\n"),
-        "{said}"
+    has(
+        &said,
+        "KVM is not usable: no guest ran under it since this PC was started\n",
     );
 }
 
@@ -113,19 +101,10 @@ fn emulation_that_stumbles_is_started_once_more() {
         &format!("if [ -e stumbled ]; then {CONFIGURED}\nelse : >stumbled; {oops}; fi\n"),
     );
     let done = lab.run(&[]);
-    assert_eq!(done.code, Some(0), "{}", done.err);
-    // The first start was no failure: the second one did it.
-    assert!(
-        done.err.contains("again  vm42: ") && !done.err.contains("FAILED"),
-        "{}",
-        done.err
-    );
-    assert!(
-        done.err.contains(
-            "software emulation crashed at the start of the kernel: starting once more\n"
-        ),
-        "{}",
-        done.err
+    the_second_start_did_it(&done);
+    has(
+        &done.err,
+        "software emulation crashed at the start of the kernel: starting once more\n",
     );
     fs::remove_file(lab.path("vm42/stumbled")).unwrap();
     drop(lab);
@@ -134,11 +113,9 @@ fn emulation_that_stumbles_is_started_once_more() {
     let lab = LabFolder::new(&["vm42"]);
     lab.seeded("vm42", oops);
     let done = lab.run(&[]);
-    assert!(
-        done.err
-            .contains("error: vm42: the guest's kernel stopped at a breakpoint (int3)\n"),
-        "{}",
-        done.err
+    has(
+        &done.err,
+        "error: vm42: the guest's kernel stopped at a breakpoint (int3)\n",
     );
     assert_eq!(
         lab.read("vm42/fake.log"),

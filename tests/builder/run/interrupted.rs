@@ -3,7 +3,7 @@
 use crate::vm_folder::{CONFIGURED, Finished, LabFolder, RUN};
 use rustix::process::Signal;
 use std::fs;
-use testkit::{kill, wait_for};
+use testkit::{ends, kill, wait_for};
 
 /// `imgbuild run`, with Ctrl-C as soon as this file is there.
 fn interrupted(lab: &LabFolder, what: &str, file: &str) -> Finished {
@@ -19,11 +19,9 @@ fn ctrl_c_ends_the_machine_too() {
     lab.seeded("vm42", "console 'Linux version'");
     let done = interrupted(&lab, "QEMU", "vm42/console.log");
     assert_eq!(done.code, Some(130), "{}", done.err);
-    assert!(
-        done.err
-            .ends_with("imgbuild: error: interrupted; nothing half made was left behind\n"),
-        "{}",
-        done.err
+    ends(
+        &done.err,
+        "imgbuild: error: interrupted; nothing half made was left behind\n",
     );
     assert_eq!(lab.read("vm42/fake.log"), "started\nended\n");
     assert_eq!(

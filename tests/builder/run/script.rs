@@ -6,7 +6,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::Command;
-use testkit::{mode, set_mode};
+use testkit::{ends, has, mode, set_mode};
 
 /// The same lines before what a test looks at.
 const EMULATION: &str = "\
@@ -123,10 +123,7 @@ fn starts_through_a_link_and_with_a_console_on_the_terminal() {
         " -machine q35 -serial chardev:console -mon chardev=console,mode=readline -chardev \
          stdio,id=console,mux=on,signal=off,logfile=console.log,logappend=off "
     ));
-    assert!(
-        words.contains(",ipv6=off,hostfwd=tcp:127.0.0.1:2222-:22 "),
-        "{words}"
-    );
+    has(&words, ",ipv6=off,hostfwd=tcp:127.0.0.1:2222-:22 ");
 }
 
 #[test]
@@ -311,9 +308,9 @@ fn a_failed_qemu_img_leaves_nothing() {
         "#!/bin/sh\nwhile [ $# -gt 2 ]; do shift; done\n: >\"$1\"\necho 'no space' >&2\nexit 1\n",
     );
     let done = refusal(start(&lab));
-    assert!(
-        done.ends_with("no space\nvm42/run.sh: error: cannot make vm42.qcow2\n"),
-        "{done}"
+    ends(
+        &done,
+        "no space\nvm42/run.sh: error: cannot make vm42.qcow2\n",
     );
     assert_eq!(lab.names("vm42"), ["run.sh", "scenario", "seed.img"]);
 }
@@ -327,9 +324,9 @@ fn an_overlay_that_appears_meanwhile_is_left_as_it_is() {
         "#!/bin/sh\necho theirs >vm42.qcow2\necho ours >\"$9\"\n",
     );
     let done = refusal(start(&lab));
-    assert!(
-        done.ends_with("vm42/run.sh: error: vm42.qcow2 appeared meanwhile; it was left as it is\n"),
-        "{done}"
+    ends(
+        &done,
+        "vm42/run.sh: error: vm42.qcow2 appeared meanwhile; it was left as it is\n",
     );
     assert_eq!(lab.read("vm42/vm42.qcow2"), "theirs\n");
     let left = [

@@ -2,7 +2,7 @@
 
 use crate::vm_folder::{LabFolder, RUN};
 use rustix::process::Signal;
-use testkit::{kill, wait_for};
+use testkit::{ends, has, kill, wait_for};
 
 /// Up to the login prompt and the beginning of the join.
 const UP: &str = r#"
@@ -41,7 +41,7 @@ status '{"event":"verdict","result":"configured"}'"#
     lab.seeded("vm42", &scenario.concat());
     let done = lab.run(&[]);
     assert_eq!(done.code, Some(0), "{}", done.err);
-    assert!(done.out.ends_with("vm42 is configured\n"), "{}", done.out);
+    ends(&done.out, "vm42 is configured\n");
     let lines = [
         line(1, "10 s", "10.120.0.1 does not answer"),
         line(2, "20 s", QUORUM),
@@ -142,10 +142,6 @@ fn a_wait_that_is_over_is_none() {
     lab.seeded("vm42", &[UP, &waiting(4, 180, QUORUM), over].concat());
     let done = lab.run(&["--timeout=3"]);
     assert_eq!(done.code, Some(1));
-    assert!(
-        done.err.contains("error: vm42 gave no verdict within 3 s"),
-        "{}",
-        done.err
-    );
+    has(&done.err, "error: vm42 gave no verdict within 3 s");
     assert_eq!(lab.read("vm42/fake.log"), "started\nended\n");
 }

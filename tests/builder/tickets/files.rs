@@ -5,6 +5,7 @@ use super::{LINE, PASSWORD, lab, lab_of, refused, seed, ticket, until};
 use crate::vm_folder::LabFolder;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use testkit::{ends, has};
 
 #[test]
 fn tickets_of_a_file() {
@@ -70,9 +71,9 @@ fn tickets_of_a_file() {
     let expired = refused(&lab1, &words, "", &member.address);
     let (before, rest) = expired.split_once("(valid until ").unwrap();
     assert_eq!(before, "imgbuild: error: the ticket in ticket has expired ");
-    assert!(
-        rest.contains(" UTC by this PC's clock)\n  right: a new one, which "),
-        "{rest}"
+    has(
+        &rest,
+        " UTC by this PC's clock)\n  right: a new one, which ",
     );
     assert_eq!(member.count(), 1);
 
@@ -135,7 +136,7 @@ fn a_ticket_that_no_peer_can_be_given() {
     let found = told(&lab(&["vm42"], &member));
     let right = "\n  right: members of the cluster as `peers`; the ticket is tried at one of them, \
                  unless none answers at all\n";
-    assert!(found.ends_with(right), "{found}");
+    ends(&found, right);
 
     let pinned = ["AB"; 32].join(":");
     let lab1 = lab_of(&["vm42"], &[(&member.address, &pinned)]);
@@ -143,7 +144,7 @@ fn a_ticket_that_no_peer_can_be_given() {
     let right = "\n  right: imgbuild peer ADDRESS, compared with what that member itself prints; never \
                  without: whoever answers there would get the ticket, which is worth as much for two \
                  hours\n";
-    assert!(found.ends_with(right), "{found}");
+    ends(&found, right);
 
     lab1.secret("ticket", format!("{text}\n{text}\n"));
     assert_eq!(

@@ -3,6 +3,7 @@
 use super::member::{Kind, Member};
 use super::terminal::Session;
 use super::{LINE, PASSWORD, QUESTION, REFUSED, lab, lab_of, refused, seed, ticket};
+use testkit::{ends, has};
 
 #[test]
 fn a_wrong_password_is_taken_twice_at_a_terminal_and_once_from_a_script() {
@@ -108,12 +109,9 @@ fn second_factors() {
     session.answer("Second factor of root@pam", 2, "123 456\n");
     let done = session.end();
     assert_eq!(done.code, Some(0), "{}", done.err);
-    assert!(
-        done.err.contains(&format!(
-            "imgbuild: warning: that is not {wanted}; it is asked"
-        )),
-        "{}",
-        done.err
+    has(
+        &done.err,
+        &format!("imgbuild: warning: that is not {wanted}; it is asked"),
     );
     ticket(&lab1, "vm42");
     let logins = member.logins.lock().unwrap().clone();
@@ -196,11 +194,9 @@ fn ctrl_c_at_the_question_leaves_nothing() {
         session.answer(QUESTION, 1, keys);
         let done = session.end();
         assert_eq!(done.code, Some(130));
-        assert!(
-            done.err
-                .ends_with("interrupted; nothing half made was left behind\n"),
-            "{}",
-            done.err
+        ends(
+            &done.err,
+            "interrupted; nothing half made was left behind\n",
         );
         assert!(!lab.path("vm42").exists() && !lab.path(".imgbuild-seed").exists());
         assert_eq!(member.count(), 0);
@@ -210,10 +206,5 @@ fn ctrl_c_at_the_question_leaves_nothing() {
     session.answer(QUESTION, 1, "\u{4}");
     let done = session.end();
     assert_eq!(done.code, Some(1));
-    assert!(
-        done.err
-            .ends_with("nothing was typed, so nothing was made\n"),
-        "{}",
-        done.err
-    );
+    ends(&done.err, "nothing was typed, so nothing was made\n");
 }

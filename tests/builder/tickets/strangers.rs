@@ -2,6 +2,7 @@
 
 use super::member::{Kind, Member};
 use super::{LINE, PASSWORD, cluster, lab, lab_of, refused_from_script, with_password};
+use testkit::begins;
 
 #[test]
 fn another_certificate_gets_no_password() {
@@ -53,7 +54,7 @@ fn a_certificate_without_its_key_gets_no_password() {
     let words = refused_from_script(&lab, &member);
     let expected = "imgbuild: error: no peer of the cluster of ADDRESS can be asked from this PC:\n  \
                     ADDRESS: no TLS connection: invalid peer certificate: BadSignature\n";
-    assert!(words.starts_with(expected), "{words}");
+    begins(&words, expected);
     assert_eq!(member.count(), 0);
 }
 

@@ -5,6 +5,7 @@ use super::node::Node;
 use crate::contract::sections;
 use serde_json::Value;
 use std::fs;
+use testkit::{ends, has};
 
 /// How many nodes join at the same time.
 const JOINERS: u8 = 4;
@@ -157,13 +158,13 @@ fn nodes_that_join_together_are_all_in_storages_and_rules() {
         let odd = "odd-nfs is left as it is, because this cannot be changed: export is \
                    /srv/other, not /srv/odd";
         let storage = detail(&verdict, "storage");
-        assert!(storage.ends_with(odd), "{storage}");
+        ends(&storage, odd);
         let ha = detail(&verdict, "ha");
         let added = format!("{} added to the HA rule keep", node.name);
-        assert!(ha.contains(&added), "{ha}");
-        assert!(ha.contains("the cluster has no HA group prefer"), "{ha}");
-        assert!(ha.contains("the cluster has no HA rule gone"), "{ha}");
-        assert!(ha.contains("no working watchdog"), "{ha}");
+        has(&ha, &added);
+        has(&ha, "the cluster has no HA group prefer");
+        has(&ha, "the cluster has no HA rule gone");
+        has(&ha, "no working watchdog");
     }
     names.push("alpha".to_owned());
     names.sort();

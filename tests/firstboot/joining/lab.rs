@@ -2,30 +2,32 @@
 
 use super::node::{Node, PASSWORD};
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use tempfile::TempDir;
+use testkit::{lock, must};
 
 static LABS: AtomicU32 = AtomicU32::new(0);
-/// Host keys, made once: with keys of its own each node would cost seconds.
-static KEYS: OnceLock<TempDir> = OnceLock::new();
 
-fn keys() -> &'static Path {
-    let folder = KEYS.get_or_init(|| {
-        let folder = tempfile::tempdir().unwrap();
+/// Host keys, made once: with keys of its own each node would cost seconds.
+fn keys() -> PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("host-keys");
+    let _lock = lock(&folder);
+    if !folder.exists() {
+        let new = folder.with_extension("new");
+        let _ = fs::remove_dir_all(&new);
+        fs::create_dir_all(&new).unwrap();
         for kind in ["rsa", "ecdsa", "ed25519"] {
-            let file = folder.path().join(format!("ssh_host_{kind}_key"));
-            let made = Command::new("ssh-keygen")
-                .args(["-q", "-t", kind, "-N", "", "-f"])
-                .arg(file)
-                .status();
-            assert!(made.unwrap().success());
+            must(
+                Command::new("ssh-keygen")
+                    .args(["-q", "-t", kind, "-N", "", "-f"])
+                    .arg(new.join(format!("ssh_host_{kind}_key"))),
+            );
         }
-        folder
-    });
-    folder.path()
+        fs::rename(new, &folder).unwrap();
+    }
+    folder
 }
 
 /// A folder for places that share a network of loopback addresses.

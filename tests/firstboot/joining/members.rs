@@ -5,6 +5,7 @@ use super::node::{Node, PASSWORD};
 use super::rows::{detail, failed, wait_until_it_waits};
 use std::fs;
 use std::time::Instant;
+use testkit::{ends, has};
 
 /// Three servers, a member vm42 that was off while vm43 joined and stays on.
 fn stale(lab: &Lab) -> (Vec<Node>, Node, Node) {
@@ -44,7 +45,7 @@ fn a_member_that_was_off_while_others_joined_is_up_to_date_before_corosync_start
     assert_eq!(node.verdict()["state"], "configured");
     node.assert_member(&cluster[0]);
     let said = guard_says(&node);
-    assert!(said.contains("version 5 was taken from"), "{said}");
+    has(&said, "version 5 was taken from");
     assert_eq!(watch_says(&node), "");
     assert_eq!(disturbances(&cluster[0]), before);
 }
@@ -66,9 +67,9 @@ fn a_stale_corosync_that_stays_is_replaced_at_once() {
         start.elapsed().as_secs_f64()
     );
     let said = watch_says(&node);
-    assert!(
-        said.contains("ran without quorum, and disturbed the others, with version 4"),
-        "{said}"
+    has(
+        &said,
+        "ran without quorum, and disturbed the others, with version 4",
     );
     let after = disturbances(&cluster[0]);
     std::thread::sleep(std::time::Duration::from_secs(25));
@@ -87,10 +88,7 @@ fn a_stale_corosync_that_ends_itself_is_brought_back() {
     assert_eq!(node.verdict()["state"], "configured");
     node.assert_member(&cluster[0]);
     let said = watch_says(&node);
-    assert!(
-        said.contains("it runs again, with version 5 from"),
-        "{said}"
-    );
+    has(&said, "it runs again, with version 5 from");
 }
 
 /// With a new seed, which has another address and no password any more: neither is needed, and the
@@ -102,7 +100,7 @@ fn a_member_with_a_new_seed_comes_back_without_a_password() {
     let (cluster, node, _other) = stale(&lab);
     let seed = node.root.join("root/seed");
     let text = fs::read_to_string(seed.join("user-data")).unwrap();
-    assert!(text.contains("password: xxx"), "{text}");
+    has(&text, "password: xxx");
     let elsewhere = format!("link0: {}", lab.address(142));
     let text = text.replace(&format!("link0: {}", node.address), &elsewhere);
     fs::write(seed.join("user-data"), text).unwrap();
@@ -126,10 +124,7 @@ fn a_member_that_was_removed_stays_off() {
         guard_says(&node).contains("corosync stays off")
     });
     let said = guard_says(&node);
-    assert!(
-        said.contains("this node was removed from the cluster"),
-        "{said}"
-    );
+    has(&said, "this node was removed from the cluster");
     std::thread::sleep(std::time::Duration::from_secs(15));
     assert_eq!(
         node.run_with(&["systemctl", "is-active", "corosync"], "")
@@ -169,10 +164,7 @@ fn a_half_joined_machine_that_is_stale_disturbs_nobody() {
         match guarded {
             true => {
                 let said = guard_says(&node);
-                assert!(
-                    said.contains("corosync waits until the join has repaired it"),
-                    "{said}"
-                );
+                has(&said, "corosync waits until the join has repaired it");
                 assert_eq!(disturbances(&cluster[0]), before);
             }
             false => assert!(
@@ -206,7 +198,7 @@ fn a_join_that_never_ended_disturbs_nobody() {
     let before = disturbances(&cluster[0]);
     node.boot();
     let reason = failed(&node);
-    assert!(reason.contains("refused root's password"), "{reason}");
+    has(&reason, "refused root's password");
     std::thread::sleep(std::time::Duration::from_secs(15));
     let active = node.run_with(&["systemctl", "is-active", "corosync"], "");
     assert_eq!(active.said, "inactive\n");
@@ -214,7 +206,7 @@ fn a_join_that_never_ended_disturbs_nobody() {
     // The right one goes on.
     node.seed(&[&cluster[0]], PASSWORD, "");
     let said = node.must(&["firstboot", "--seed-dir", "/root/seed", "retry"]);
-    assert!(said.ends_with("done\n"), "{said}");
+    ends(&said, "done\n");
     node.assert_member(&cluster[0]);
     assert_eq!(disturbances(&cluster[0]), before);
 }
@@ -236,11 +228,11 @@ fn an_empty_key_is_removed_and_made_again() {
     println!("{}", detail(&node));
     node.assert_member(&cluster[0]);
     let said = node.read("/var/log/standin/firstboot-join.log");
-    assert!(
-        said.contains("/etc/pve/nodes/vm42/pve-ssl.key is no key, and is removed"),
-        "{said}"
+    has(
+        &said,
+        "/etc/pve/nodes/vm42/pve-ssl.key is no key, and is removed",
     );
-    assert!(said.contains("(re)generate node files"), "{said}");
+    has(&said, "(re)generate node files");
 }
 
 /// corosync has quorum, and pmxcfs takes no part in it.
@@ -255,7 +247,7 @@ fn a_pmxcfs_that_hangs_is_restarted() {
     node.wait("the hanging", || !node.sees(&node));
     node.assert_member(&cluster[0]);
     let said = watch_says(&node);
-    assert!(said.contains("pve-cluster was restarted"), "{said}");
+    has(&said, "pve-cluster was restarted");
 }
 
 /// The power went some seconds after the join: the key is whole, the configuration is empty, and the
@@ -280,9 +272,9 @@ fn a_recorded_join_that_was_torn_is_not_believed() {
     tear();
     node.boot();
     let reason = failed(&node);
-    assert!(
-        reason.contains("the cluster's password is not in the seed any more"),
-        "{reason}"
+    has(
+        &reason,
+        "the cluster's password is not in the seed any more",
     );
     node.cut();
     tear();
@@ -291,9 +283,9 @@ fn a_recorded_join_that_was_torn_is_not_believed() {
     assert!(detail(&node).contains("repaired"));
     node.assert_member(&cluster[0]);
     let said = node.read("/var/log/standin/firstboot-join.log");
-    assert!(
-        said.contains("vm42 has joined its cluster, and is no whole member any more"),
-        "{said}"
+    has(
+        &said,
+        "vm42 has joined its cluster, and is no whole member any more",
     );
 }
 

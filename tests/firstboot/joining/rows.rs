@@ -2,6 +2,7 @@
 
 use super::lab::Lab;
 use super::node::Node;
+use testkit::begins;
 
 /// What a node that failed for good says.
 pub fn failed(node: &Node) -> String {
@@ -171,10 +172,7 @@ fn the_cluster_has_no_quorum_for_a_while() {
     let node = lab.joiner("vm42", 42, &[&cluster[0]], "");
     wait_until_it_waits(&node, "has no quorum: too many of its members are off");
     let shown = node.run_with(&["firstboot", "status"], "").said;
-    assert!(
-        shown.starts_with("vm42 (instance vm42-1): joining, attempt "),
-        "{shown}"
-    );
+    begins(&shown, "vm42 (instance vm42-1): joining, attempt ");
     assert!(!node.exists("/etc/corosync/authkey"));
     cluster[1].boot();
     detail(&node);

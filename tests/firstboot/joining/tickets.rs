@@ -5,13 +5,14 @@ use super::node::{Node, PASSWORD};
 use super::rows::{detail, failed};
 use std::fs;
 use std::path::Path;
+use testkit::{begins, ends, has};
 
 /// What the documents name to make a ticket on a member.
 const MAKE: &str = "print PVE::AccessControl::assemble_ticket(\"root\\@pam\")";
 
 fn ticket(member: &Node) -> String {
     let made = member.must(&["perl", "-MPVE::AccessControl", "-e", MAKE]);
-    assert!(made.starts_with("PVE:root@pam:"), "{made}");
+    begins(&made, "PVE:root@pam:");
     made.trim().to_owned()
 }
 
@@ -95,7 +96,7 @@ fn a_ticket_joins_in_the_password_s_place() {
     println!("{}", detail(&node));
     node.assert_member(&cluster[0]);
     let seed = node.read("/root/seed/user-data");
-    assert!(seed.contains("ticket: \"xxxx"), "{seed}");
+    has(&seed, "ticket: \"xxxx");
     assert_eq!(holding(&node.root, &ticket), [""; 0]);
     assert!(!node.exists("/var/lib/firstboot/tickets"));
     // Its verdict is told a moment before it ends.
@@ -114,8 +115,8 @@ fn a_ticket_joins_in_the_password_s_place() {
     // The same with the password: nobody is there to type the second factor.
     let other = lab.joiner("vm43", 43, &[&cluster[0]], "");
     let reason = failed(&other);
-    assert!(reason.contains("needs a second factor"), "{reason}");
-    assert!(reason.contains("join: ticket"), "{reason}");
+    has(&reason, "needs a second factor");
+    has(&reason, "join: ticket");
 }
 
 /// An expired one ends the join with its remedy, and a new seed goes on.
@@ -132,17 +133,14 @@ fn an_expired_ticket_ends_the_join_and_a_new_one_goes_on() {
     let node = joiner(&lab, 42, &cluster[0], expired.trim(), "");
     node.boot();
     let reason = failed(&node);
-    assert!(
-        reason.contains("the ticket has expired (valid until 2"),
-        "{reason}"
-    );
-    assert!(reason.contains("imgbuild seed vm42"), "{reason}");
+    has(&reason, "the ticket has expired (valid until 2");
+    has(&reason, "imgbuild seed vm42");
     assert!(!reason.contains("password"), "{reason}");
     let fresh = format!("ticket: \"{}\"", ticket(&cluster[0]));
     node.seed_with(&[&cluster[0]], &fresh, "");
     // The unit reads a folder here, so retry is given the same.
     let said = node.must(&["firstboot", "--seed-dir", "/root/seed", "retry"]);
-    assert!(said.ends_with("done\n"), "{said}");
+    ends(&said, "done\n");
     detail(&node);
     node.assert_member(&cluster[0]);
 }
@@ -158,14 +156,8 @@ fn a_ticket_of_another_cluster_is_told() {
     let node = joiner(&lab, 42, &cluster[0], &foreign, "");
     node.boot();
     let reason = failed(&node);
-    assert!(
-        reason.contains("does not know the ticket (valid until"),
-        "{reason}"
-    );
-    assert!(
-        reason.contains("it was made in another cluster"),
-        "{reason}"
-    );
+    has(&reason, "does not know the ticket (valid until");
+    has(&reason, "it was made in another cluster");
     assert!(!reason.contains(PASSWORD));
 }
 

@@ -3,6 +3,7 @@
 use super::lab::Lab;
 use super::node::{LONG, Node};
 use std::time::{Duration, Instant};
+use testkit::has;
 
 const NODES: u8 = 20;
 /// How long the room is unruly; after that everybody lets the machines run.
@@ -146,7 +147,7 @@ fn twenty_join_at_once_under_power_cuts() {
         node.assert_member(&cluster[0]);
     }
     let status = cluster[0].must(&["corosync-quorumtool", "-s"]);
-    assert!(status.contains("Expected votes:   3\n"), "{status}");
+    has(&status, "Expected votes:   3\n");
     let count = |unit: &str, words: &str| -> usize {
         let logs = nodes.iter().chain(&stale).map(|node| {
             let log = format!("var/log/standin/firstboot-{unit}.log");

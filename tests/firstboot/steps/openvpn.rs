@@ -2,6 +2,7 @@
 
 use super::{begin, cases, firstboot, outcome, text};
 use std::fs;
+use testkit::has;
 
 #[test]
 fn an_openvpn_instance_goes_with_the_seed_that_brought_it() {
@@ -21,10 +22,7 @@ fn an_openvpn_instance_goes_with_the_seed_that_brought_it() {
     let output = firstboot(folder.path(), other.path(), "local");
     assert!(output.status.success(), "{}", text(&output));
     let words = outcome(folder.path());
-    assert!(
-        words.contains("openvpn changed removed vpn-interco\n"),
-        "{words}"
-    );
+    has(&words, "openvpn changed removed vpn-interco\n");
     assert!(!conf.exists() && !link.is_symlink());
     assert!(by_hand.exists());
     assert!(!folder.path().join("var/lib/firstboot/openvpn").exists());

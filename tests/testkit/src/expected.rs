@@ -36,6 +36,27 @@ pub(crate) fn expect(place: &Path, expected: &str, found: &str) {
     );
 }
 
+/// Wants a text to have this in it.
+#[track_caller]
+pub fn has(text: &str, part: &str) {
+    assert!(text.contains(part), "`{part}` is not in:\n{text}");
+}
+
+/// Wants a text to begin so.
+#[track_caller]
+pub fn begins(text: &str, start: &str) {
+    assert!(
+        text.starts_with(start),
+        "`{start}` is not the start of:\n{text}"
+    );
+}
+
+/// Wants a text to end so.
+#[track_caller]
+pub fn ends(text: &str, end: &str) {
+    assert!(text.ends_with(end), "`{end}` is not the end of:\n{text}");
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -55,6 +55,15 @@ impl Folder {
         }
     }
 
+    /// A lock beside a file or folder that several tests, in this process or another, want and one has to
+    /// make. It is given back when this is dropped.
+    #[must_use]
+    pub fn lock(path: &Path) -> fs::File {
+        let lock = fs::File::create(path.with_extension("lock")).unwrap();
+        rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive).unwrap();
+        lock
+    }
+
     /// The names in a folder, sorted; none where there is no such folder.
     pub fn names(&self, name: &str) -> Vec<String> {
         names(&self.path(name))
@@ -93,6 +102,15 @@ pub fn write_program(file: &Path, content: &[u8]) {
         .unwrap();
     writer.stdin.take().unwrap().write_all(content).unwrap();
     assert!(writer.wait().unwrap().success(), "{}", file.display());
+}
+
+/// A lock beside a file or folder that several tests, in this process or another, want and one has to
+/// make. It is given back when this is dropped.
+#[must_use]
+pub fn lock(path: &Path) -> fs::File {
+    let lock = fs::File::create(path.with_extension("lock")).unwrap();
+    rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive).unwrap();
+    lock
 }
 
 /// The names in a folder, sorted; none where there is no such folder.

@@ -18,8 +18,8 @@ mod process;
 pub mod traces;
 pub mod tree;
 
-pub use expected::expect_file;
-pub use folder::{Folder, mode, names, set_mode, write_program};
+pub use expected::{begins, ends, expect_file, has};
+pub use folder::{Folder, lock, mode, names, set_mode, write_program};
 pub use process::{
     both, exists, free_port, in_a_process_of_its_own, kill, must, program, until, wait_for,
     wait_up_to,
@@ -29,6 +29,20 @@ use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
 
 include!(concat!(env!("OUT_DIR"), "/cases.rs"));
+
+/// What holds a folder of some kind, and nothing else, can do what that can.
+#[macro_export]
+macro_rules! is_a {
+    ($holder:ty, $folder:ty) => {
+        impl std::ops::Deref for $holder {
+            type Target = $folder;
+
+            fn deref(&self) -> &$folder {
+                &self.0
+            }
+        }
+    };
+}
 
 /// A file of this project, by its path from the top.
 pub fn house(name: &str) -> PathBuf {

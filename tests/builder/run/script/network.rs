@@ -3,7 +3,7 @@
 use super::{LOOPBACK, SANDBOX, TCG, lab, qemu_words, refusal, start, words};
 use crate::vm_folder::LabFolder;
 use std::fs;
-use testkit::set_mode;
+use testkit::{has, set_mode};
 
 /// A port that is open to the whole room is one that somebody asked for.
 #[test]
@@ -23,7 +23,7 @@ fn a_forwarded_port_is_this_pcs_alone_unless_an_address_is_given() {
         let done = lab.run_sh("vm42", &["--user-net", "--forward", rule]);
         assert_eq!(done.code, Some(0), "{}", done.err);
         let words = qemu_words(&lab);
-        assert!(words.contains(&format!(",hostfwd={expected} ")), "{words}");
+        has(&words, &format!(",hostfwd={expected} "));
     }
 }
 
@@ -53,7 +53,7 @@ fn passt_keeps_the_guest_from_this_pcs_loopback_where_it_can() {
     assert!(!done.err.contains("127.0.0.1"), "{}", done.err);
     let qemu = qemu_words(&lab);
     let stream = " -netdev stream,id=net,server=off,addr.type=unix,addr.path=passt.sock -device ";
-    assert!(qemu.contains(stream), "{qemu}");
+    has(&qemu, stream);
     let root = match rustix::process::geteuid().is_root() {
         true => "--runas 0 ",
         false => "",
@@ -91,7 +91,7 @@ fn what_lets_a_guest_reach_this_pcs_loopback_is_said() {
             ),
         }
         let qemu = qemu_words(&lab);
-        assert!(qemu.contains(" -netdev user,id=net,"), "{qemu}");
+        has(&qemu, " -netdev user,id=net,");
     };
     with_qemus_own(&["--host-loopback"], "");
     lab.program("passt", "#!/bin/sh\necho '  --no-map-gw' >&2\n");

@@ -39,25 +39,16 @@ fn told(node: &str, observed: &Observed) -> String {
     text
 }
 
-#[test]
-fn every_recorded_node_has_its_state_and_its_next_action() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/cases/join-state");
-    let (mut count, mut wrong) = (0, String::new());
-    for entry in std::fs::read_dir(&folder).unwrap() {
-        let file = entry.unwrap().path();
-        if file.extension().is_none_or(|e| e != "txt") {
-            continue;
-        }
-        count += 1;
-        let (node, observed) = read(&std::fs::read_to_string(&file).unwrap());
-        let got = told(&node, &observed);
-        let expected = std::fs::read_to_string(file.with_extension("expected")).unwrap();
-        if got != expected {
-            wrong.push_str(&format!("{}\n--- got\n{got}", file.display()));
-        }
-    }
-    assert!(wrong.is_empty(), "{wrong}");
-    assert!(count >= 17, "only {count} cases in {}", folder.display());
+mod recorded_nodes {
+    testkit::cases!(
+        "join-state/*.txt",
+        super::node_has_its_state_and_its_next_action
+    );
+}
+
+fn node_has_its_state_and_its_next_action(file: &Path) {
+    let (node, observed) = read(&std::fs::read_to_string(file).unwrap());
+    testkit::expect_file(&file.with_extension("expected"), &told(&node, &observed));
 }
 
 fn listed(name: &str, address: &str) -> Listed {
