@@ -1,6 +1,8 @@
-//! The command line, by hand: the guest's binary stays small.
+//! The command line.
 
-use std::ffi::OsString;
+use lexopt::Arg::{Long, Short, Value};
+use lexopt::{Parser, RawArgs};
+use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
 /// The help text.
@@ -67,43 +69,44 @@ pub enum Command {
 
 /// Reads the words behind the program's name. The error is one line.
 pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Args, String> {
-    let mut words = words.into_iter().peekable();
+    let mut parser = lexopt::Parser::from_args(words);
     let mut root = None;
     let mut seed_folder = None;
     let mut command = None;
-    while let Some(word) = words.next() {
-        let text = word.to_string_lossy().into_owned();
-        let mut value = || {
-            let folder = words.next().filter(|folder| !folder.is_empty());
-            folder
-                .map(PathBuf::from)
-                .ok_or_else(|| format!("{text} needs a folder"))
+    // The word that is looked at, as it was typed.
+    let mut typed = String::new();
+    loop {
+        if let Some(next) = parser.try_raw_args().as_ref().and_then(RawArgs::peek) {
+            typed = next.to_string_lossy().into_owned();
+        }
+        let unexpected = || format!("unexpected argument: {typed}");
+        let Some(word) = parser.next().map_err(|_| unexpected())? else {
+            break;
         };
-        match (text.as_str(), &mut command) {
-            ("--root", _) => root = Some(value()?),
-            ("--seed-dir", _) => seed_folder = Some(value()?),
-            ("--help" | "-h", _) => command = Some(Command::Help),
-            ("--version" | "-V", _) => command = Some(Command::Version),
-            ("local", None) => command = Some(Command::Local),
-            ("join", None) => command = Some(Command::Join),
-            ("retry", None) => command = Some(Command::Retry),
-            ("guard", None) => command = Some(Command::Guard),
-            ("watch", None) => command = Some(Command::Watch),
-            ("status", None) => {
-                command = Some(Command::Status {
-                    wait: None,
-                    json: false,
+        match (word, &mut command) {
+            (Long("root"), _) => root = Some(folder(&mut parser, "--root")?),
+            (Long("seed-dir"), _) => seed_folder = Some(folder(&mut parser, "--seed-dir")?),
+            (Long("help") | Short('h'), _) => command = Some(Command::Help),
+            (Long("version") | Short('V'), _) => command = Some(Command::Version),
+            (Value(word), None) => {
+                command = Some(match word.to_str() {
+                    Some("local") => Command::Local,
+                    Some("join") => Command::Join,
+                    Some("retry") => Command::Retry,
+                    Some("guard") => Command::Guard,
+                    Some("watch") => Command::Watch,
+                    Some("status") => Command::Status {
+                        wait: None,
+                        json: false,
+                    },
+                    _ => return Err(unexpected()),
                 });
             }
-            ("--json", Some(Command::Status { json, .. })) => *json = true,
-            ("--wait", Some(Command::Status { wait, .. })) => {
-                let seconds = words.peek().and_then(|next| next.to_str()?.parse().ok());
-                if seconds.is_some() {
-                    words.next();
-                }
-                *wait = Some(seconds);
+            (Long("json"), Some(Command::Status { json, .. })) => *json = true,
+            (Long("wait"), Some(Command::Status { wait, .. })) => {
+                *wait = Some(seconds(&mut parser).map_err(|()| unexpected())?);
             }
-            (word, _) => return Err(format!("unexpected argument: {word}")),
+            _ => return Err(unexpected()),
         }
     }
     let command = command.ok_or("no command given")?;
@@ -117,6 +120,29 @@ pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Args, String> 
         seed_folder,
         command,
     })
+}
+
+/// The value of an option that wants a folder.
+fn folder(parser: &mut Parser, option: &str) -> Result<PathBuf, String> {
+    let value = parser.value().ok().filter(|folder| !folder.is_empty());
+    value
+        .map(PathBuf::from)
+        .ok_or_else(|| format!("{option} needs a folder"))
+}
+
+/// The seconds behind `--wait` or `--wait=`; `None` where the next word is no number.
+fn seconds(parser: &mut Parser) -> Result<Option<u64>, ()> {
+    if let Some(value) = parser.optional_value() {
+        return number(&value).map(Some).ok_or(());
+    }
+    let next = parser
+        .try_raw_args()
+        .and_then(|mut words| words.next_if(|next| number(next).is_some()));
+    Ok(next.and_then(|next| number(&next)))
+}
+
+fn number(word: &OsStr) -> Option<u64> {
+    word.to_str()?.parse().ok()
 }
 
 #[cfg(test)]
@@ -133,6 +159,8 @@ mod tests {
         assert_eq!(args.root, PathBuf::from("/mnt"));
         assert_eq!(args.seed_folder, Some(PathBuf::from("seed")));
         assert_eq!(args.command, Command::Local);
+        assert_eq!(of("--root=/mnt --seed-dir=seed local").unwrap(), args);
+        assert_eq!(of("local --seed-dir=seed --root=/mnt").unwrap(), args);
         assert_eq!(of("join").unwrap().root, PathBuf::from("/"));
         assert_eq!(of("retry").unwrap().command, Command::Retry);
         assert_eq!(of("guard").unwrap().command, Command::Guard);
@@ -152,6 +180,9 @@ mod tests {
             of("status --json --wait 30").unwrap().command,
             status(Some(Some(30)), true)
         );
+        for line in ["status --wait=30", "status --wait 30"] {
+            assert_eq!(of(line).unwrap().command, status(Some(Some(30)), false));
+        }
     }
 
     #[test]
@@ -162,7 +193,17 @@ mod tests {
             ("local join", "unexpected argument: join"),
             ("local --json", "unexpected argument: --json"),
             ("local --seed-dir", "--seed-dir needs a folder"),
+            ("local --root", "--root needs a folder"),
+            ("local --root=", "--root needs a folder"),
             ("--root /mnt local", "--root needs --seed-dir"),
+            ("--root=/mnt local", "--root needs --seed-dir"),
+            ("--rot=/mnt local", "unexpected argument: --rot=/mnt"),
+            ("status --json=yes", "unexpected argument: --json=yes"),
+            ("status --wait=soon", "unexpected argument: --wait=soon"),
+            ("status --wait soon", "unexpected argument: soon"),
+            ("status -hx", "unexpected argument: -hx"),
+            ("-abc", "unexpected argument: -abc"),
+            ("local --help=x", "unexpected argument: --help=x"),
         ] {
             assert_eq!(of(line).unwrap_err(), message, "{line}");
         }
