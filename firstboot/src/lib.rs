@@ -3,11 +3,14 @@
 //! The library is shared with the builder in one direction only: `imgbuild seed` reads
 //! back what it wrote with [`contract`], the very code that the guest runs.
 
+#![deny(unreachable_pub)]
+
 pub mod args;
 pub mod cluster;
+#[allow(unreachable_pub)]
 pub mod contract;
 pub mod stage;
-pub mod step;
+mod step;
 mod steps;
 pub mod system;
 

@@ -3,7 +3,7 @@
 
 /// What became of one `pvecm add`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum JoinVerdict {
+pub(crate) enum JoinVerdict {
     /// The success line came last. The state must be looked at all the same.
     Added,
     /// The peer did not answer, and nothing was asked of it yet: another may.
@@ -48,7 +48,7 @@ pub enum JoinVerdict {
 }
 
 /// Reads the whole output (both streams) of a `pvecm add` for the node `name`.
-pub fn classify(output: &str, name: &str) -> JoinVerdict {
+pub(crate) fn classify(output: &str, name: &str) -> JoinVerdict {
     let lines: Vec<&str> = output
         .lines()
         .map(str::trim)
@@ -164,7 +164,7 @@ fn is_server_error(line: &str) -> bool {
 
 impl JoinVerdict {
     /// The reason in words, for a join through `peer`.
-    pub fn reason(&self, peer: &str, name: &str) -> String {
+    pub(crate) fn reason(&self, peer: &str, name: &str) -> String {
         match self {
             JoinVerdict::Added => format!("{name} was added through {peer}"),
             JoinVerdict::Unreachable(line) => format!("{peer} does not answer: {line}"),

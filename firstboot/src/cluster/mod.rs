@@ -1,18 +1,18 @@
 //! What steps know of a Proxmox VE cluster: its file system, its files and the locks on them, its
 //! members and their words, and the watch over a node that is one of them.
 
-pub mod classify;
-pub mod corosync;
-pub mod corosync_conf;
-pub mod cut_joins;
-pub mod member;
-pub mod members;
+pub(crate) mod classify;
+pub(crate) mod corosync;
+pub(crate) mod corosync_conf;
+pub(crate) mod cut_joins;
+pub(crate) mod member;
+pub(crate) mod members;
 pub mod password_command;
-pub mod peers;
-pub mod pmxcfs;
-pub mod pvecm;
-pub mod quorum;
-pub mod renewed_tickets;
+pub(crate) mod peers;
+pub(crate) mod pmxcfs;
+pub(crate) mod pvecm;
+pub(crate) mod quorum;
+pub(crate) mod renewed_tickets;
 pub mod sections;
-pub mod settle;
-pub mod votes;
+pub(crate) mod settle;
+pub(crate) mod votes;

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 /// Why the join that the journal has recorded is not there any more, in words; `None` where it is, or
 /// where there never was one. A member that has no quorum, or whose corosync has stopped, is one all
 /// the same: it is watched over.
-pub fn lost(root: &Root, journal: &Journal, seed: Option<&Seed>) -> Option<String> {
+pub(super) fn lost(root: &Root, journal: &Journal, seed: Option<&Seed>) -> Option<String> {
     let joins = seed.map(|seed| seed.cluster().is_some());
     let is_to_be = joins.unwrap_or_else(|| root.exists(AUTHKEY).unwrap_or(false));
     if !root.is_live() || !is_to_be {
@@ -59,7 +59,7 @@ fn is_lost(state: &State) -> bool {
 }
 
 /// The journal of a machine that has been through the first stage and nothing else.
-pub fn before_the_join(journal: Journal) -> Journal {
+pub(super) fn before_the_join(journal: Journal) -> Journal {
     Journal {
         join: StageRecord::default(),
         ..journal

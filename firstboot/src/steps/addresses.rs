@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 const WAIT: Duration = Duration::from_secs(30);
 
 /// Fails while one of the addresses is missing; a node that joins a cluster waits for it.
-pub fn run(context: &Context) -> Result<Outcome> {
+pub(crate) fn run(context: &Context) -> Result<Outcome> {
     if !context.root.is_live() {
         return Ok(Outcome::unchanged_because("not the running machine"));
     }

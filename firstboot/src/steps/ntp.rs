@@ -20,7 +20,7 @@ const SOURCES_FOLDER: &str = "/etc/chrony/sources.d";
 const OFF: &str = "#firstboot: ";
 
 /// Writes the servers, and has chrony take them up.
-pub fn run(context: &Context) -> Result<Outcome> {
+pub(crate) fn run(context: &Context) -> Result<Outcome> {
     let root = context.root;
     let wanted = context.seed.user_data.ntp.as_ref();
     let sources = wanted.map(sources).unwrap_or_default();

@@ -15,13 +15,13 @@ use std::fmt::Write;
 const SSHD: &str = "/usr/sbin/sshd";
 const CONFIG: &str = "/etc/ssh/sshd_config";
 /// The file that firstboot writes.
-pub const DROP_IN: &str = "/etc/ssh/sshd_config.d/10-firstboot.conf";
+pub(crate) const DROP_IN: &str = "/etc/ssh/sshd_config.d/10-firstboot.conf";
 const INCLUDED: &str = "/etc/ssh/sshd_config.d/*.conf";
 /// Made by sshd's own unit when it starts; without it sshd does not even test.
 const RUN_FOLDER: &str = "/run/sshd";
 
 /// Writes the settings, and has a sshd that runs take them over.
-pub fn run(context: &Context) -> Result<Outcome> {
+pub(crate) fn run(context: &Context) -> Result<Outcome> {
     let root = context.root;
     let Some(config) = root.read_text(CONFIG)? else {
         return Ok(Outcome::unchanged_because(

@@ -20,7 +20,7 @@ const RELOAD_AFTER: Duration = Duration::from_secs(10);
 const COUNT_WAIT: Duration = Duration::from_secs(30);
 
 /// Sets the votes, and waits until they count.
-pub fn run(context: &Context) -> Result<Outcome> {
+pub(crate) fn run(context: &Context) -> Result<Outcome> {
     let Some(votes) = context.seed.cluster().and_then(|c| c.votes) else {
         return Ok(Outcome::unchanged_because("no votes in the seed"));
     };

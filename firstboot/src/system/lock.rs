@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 /// Takes the lock `file` (below the root), for as long as the result is kept; `None` when another
 /// process still has it after `patience`. The error is the kernel's.
-pub fn take(root: &Root, file: &str, patience: Duration) -> Result<Option<OwnedFd>> {
+pub(crate) fn take(root: &Root, file: &str, patience: Duration) -> Result<Option<OwnedFd>> {
     if let Some(folder) = Path::new(file).parent().and_then(Path::to_str) {
         root.ensure_folder(folder, 0o755)?;
     }

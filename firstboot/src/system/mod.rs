@@ -1,11 +1,11 @@
 //! The system that firstboot works on: files below a root, programs, locks, pauses.
 
-pub mod addresses;
-pub mod backoff;
+pub(crate) mod addresses;
+pub(crate) mod backoff;
 pub mod core_dumps;
-pub mod hostname;
-pub mod hosts;
-pub mod lock;
+pub(crate) mod hostname;
+pub(crate) mod hosts;
+pub(crate) mod lock;
 pub mod root;
-pub mod ssh;
-pub mod units;
+pub(crate) mod ssh;
+pub(crate) mod units;

@@ -15,7 +15,7 @@ use std::ffi::OsStr;
 const TRIES: usize = 10;
 
 /// A shared file and the tool that changes it.
-pub trait Shared {
+pub(crate) trait Shared {
     /// The file's path, for messages.
     fn name(&self) -> &str;
     /// Its text; empty when there is none.
@@ -27,7 +27,7 @@ pub trait Shared {
 }
 
 /// A file in `/etc/pve` and its program.
-pub struct Tool<'a> {
+pub(crate) struct Tool<'a> {
     /// The running system.
     pub root: &'a Root,
     /// The file.
@@ -58,7 +58,7 @@ impl Shared for Tool<'_> {
 
 /// What is to be done, seen from a text of the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Plan {
+pub(crate) enum Plan {
     /// Nothing.
     Fits,
     /// Nothing, although it is not as the seed wants it; why, for a human.
@@ -74,7 +74,7 @@ pub enum Plan {
 
 /// How a file came to be as it is to be.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub struct Settled {
+pub(crate) struct Settled {
     /// What was changed.
     pub changed: Option<String>,
     /// What was left although the seed wants it otherwise.
@@ -83,14 +83,14 @@ pub struct Settled {
 
 /// What several of them come to.
 #[derive(Debug, Default)]
-pub struct Changes {
+pub(crate) struct Changes {
     changed: Vec<String>,
     left: Vec<String>,
 }
 
 impl Changes {
     /// Adds one; what was left as it is also goes to the log.
-    pub fn add(&mut self, settled: Settled, log: &dyn Fn(&str)) {
+    pub(crate) fn add(&mut self, settled: Settled, log: &dyn Fn(&str)) {
         self.changed.extend(settled.changed);
         if let Some(left) = settled.left {
             log(&left);
@@ -99,7 +99,7 @@ impl Changes {
     }
 
     /// The outcome of the step; `fits` is said when there was nothing to say.
-    pub fn outcome(self, fits: &str) -> Outcome {
+    pub(crate) fn outcome(self, fits: &str) -> Outcome {
         let changed = !self.changed.is_empty();
         let mut lines = self.changed;
         lines.extend(self.left);
@@ -114,7 +114,7 @@ impl Changes {
 }
 
 /// Follows the plan until the file itself shows that there is nothing more to do.
-pub fn settle(file: &dyn Shared, plan: impl Fn(&str) -> Plan) -> Result<Settled> {
+pub(crate) fn settle(file: &dyn Shared, plan: impl Fn(&str) -> Plan) -> Result<Settled> {
     let mut settled = Settled::default();
     let mut last = String::new();
     for _ in 0..TRIES {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 /// A file that the tools of several nodes change, as `pvesm` and `ha-manager` do: the digest
 /// is compared, then the change is made, at once.
-pub struct Cluster<'a> {
+pub(crate) struct Cluster<'a> {
     text: &'a RefCell<String>,
     apply: fn(&str, &[String]) -> Result<String, String>,
     /// Runs before each look and each change, with its number.
@@ -16,7 +16,7 @@ pub struct Cluster<'a> {
 }
 
 impl<'a> Cluster<'a> {
-    pub fn new(
+    pub(crate) fn new(
         text: &'a RefCell<String>,
         apply: fn(&str, &[String]) -> Result<String, String>,
         before: &'a dyn Fn(usize),

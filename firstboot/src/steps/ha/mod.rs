@@ -51,7 +51,7 @@ const RULES: Kind = Kind {
 const RULES_FILE: &str = "/etc/pve/ha/rules.cfg";
 
 /// Adds this node to each group and rule that is there.
-pub fn run(context: &Context) -> Result<Outcome> {
+pub(crate) fn run(context: &Context) -> Result<Outcome> {
     let proxmox = context.seed.user_data.proxmox.as_ref();
     let Some(ha) = proxmox.map(|p| &p.ha).filter(|ha| !ha.is_empty()) else {
         return Ok(Outcome::unchanged_because("no HA in the seed"));

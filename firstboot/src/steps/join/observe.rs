@@ -14,7 +14,7 @@ const CERTIFICATE: &str = "/etc/pve/local/pve-ssl.pem";
 const KEY: &str = "/etc/pve/local/pve-ssl.key";
 
 /// Looks at the node `name`.
-pub fn observe(root: &Root, name: &str) -> Result<Observed> {
+pub(crate) fn observe(root: &Root, name: &str) -> Result<Observed> {
     let members = Members::of(root);
     let complete = members.as_ref().is_some_and(|m| m.online_in(name).is_ok());
     Ok(Observed {
@@ -74,7 +74,7 @@ fn is_from_the_future(words: &str) -> bool {
 
 /// Whether a certificate does not verify, in these words, because of this machine's clock. A new
 /// one would only have a wrong date, too. Not so once a time server has set the clock.
-pub fn clock_is_behind(root: &Root, words: &str) -> Result<bool> {
+pub(crate) fn clock_is_behind(root: &Root, words: &str) -> Result<bool> {
     if !is_from_the_future(words) {
         return Ok(false);
     }

@@ -9,7 +9,7 @@ use crate::contract::seed::names;
 ///
 /// A cluster whose nodes are all up takes one more in any case: with one or two nodes there is
 /// no other way to grow.
-pub fn no_room(nodes: &[Listed]) -> Option<String> {
+pub(super) fn no_room(nodes: &[Listed]) -> Option<String> {
     let missing: Vec<&Listed> = nodes
         .iter()
         .filter(|node| node.votes > 0 && node.online == Some(false))
@@ -31,7 +31,7 @@ pub fn no_room(nodes: &[Listed]) -> Option<String> {
 
 /// The nodes of this lab (`lab` in the words of [`names`]) whose join is under way or was cut: they are
 /// to end without a vote, have one, and the peer does not see them.
-pub fn unfinished<'a>(nodes: &'a [Listed], lab: &[String]) -> Vec<&'a str> {
+pub(super) fn unfinished<'a>(nodes: &'a [Listed], lab: &[String]) -> Vec<&'a str> {
     let nodes = nodes.iter().filter(|node| {
         node.votes > 0 && node.online == Some(false) && names::contain(lab, &node.name)
     });

@@ -17,7 +17,7 @@ use std::ffi::OsStr;
 const SLACK: u64 = 1 << 20;
 
 /// Grows partition and file system, where there is room.
-pub fn run(context: &Context) -> Result<Outcome> {
+pub(crate) fn run(context: &Context) -> Result<Outcome> {
     let root = context.root;
     if !root.is_live() {
         return Ok(Outcome::unchanged_because("not the running machine"));

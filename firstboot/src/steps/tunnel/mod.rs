@@ -38,7 +38,7 @@ enum State {
 }
 
 /// Waits for the tunnels, and says who answers behind them.
-pub fn run(context: &Context) -> Result<Outcome> {
+pub(crate) fn run(context: &Context) -> Result<Outcome> {
     let instances = &context.seed.user_data.openvpn;
     if instances.is_empty() {
         return Ok(Outcome::unchanged_because("no OpenVPN in the seed"));

@@ -39,7 +39,7 @@ const MOST_ROUNDS: u32 = 8;
 const MOST_ACTIONS: usize = 16;
 
 /// One attempt.
-pub struct Attempt<'a> {
+pub(super) struct Attempt<'a> {
     context: &'a Context<'a>,
     cluster: &'a Cluster,
     /// The peers that have not failed in this attempt.
@@ -66,7 +66,7 @@ pub struct Attempt<'a> {
 
 impl<'a> Attempt<'a> {
     /// Begins with the first peer.
-    pub fn new(context: &'a Context<'a>, cluster: &'a Cluster) -> Result<Self> {
+    pub(super) fn new(context: &'a Context<'a>, cluster: &'a Cluster) -> Result<Self> {
         let instance = &context.seed.meta_data.instance_id;
         let pass = Pass::new(context.root, instance, &cluster.credential, context.log)?;
         Ok(Attempt {
@@ -87,7 +87,7 @@ impl<'a> Attempt<'a> {
 
     /// The cluster's name, and what was done for it. The error is a [`RetryLater`] where time may
     /// help.
-    pub fn join(mut self) -> Result<(String, Option<String>)> {
+    pub(super) fn join(mut self) -> Result<(String, Option<String>)> {
         password_command::end_leftovers();
         // At a boot it may still be on its way up; later nobody but this program starts it.
         let limit = match self.context.attempt {
@@ -345,7 +345,7 @@ impl<'a> Attempt<'a> {
 }
 
 /// Why pmxcfs may not run.
-pub fn not_mounted(name: &str) -> String {
+pub(super) fn not_mounted(name: &str) -> String {
     format!(
         "the cluster file system is not mounted at /etc/pve. It does not start when {name} stands \
          for no address or for 127.0.1.1 in /etc/hosts; see journalctl -u pve-cluster"

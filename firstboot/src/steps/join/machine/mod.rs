@@ -64,7 +64,7 @@ use std::time::Duration;
 
 /// Everything that the state follows from.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Observed {
+pub(crate) struct Observed {
     /// pmxcfs's `.members`; `None` when it is not mounted.
     pub members: Option<Members>,
     /// `/etc/corosync/authkey` is there.
@@ -80,7 +80,7 @@ pub struct Observed {
 
 /// How far this node is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum State {
+pub(crate) enum State {
     /// pmxcfs does not run.
     NoFileSystem,
     /// pmxcfs runs under this name, and in no cluster.
@@ -101,7 +101,7 @@ pub enum State {
 
 impl State {
     /// The state of the node `name`.
-    pub fn of(observed: &Observed, name: &str) -> State {
+    pub(crate) fn of(observed: &Observed, name: &str) -> State {
         let Some(members) = &observed.members else {
             return State::NoFileSystem;
         };
@@ -128,7 +128,7 @@ impl State {
     }
 
     /// It in a few words, for the status.
-    pub fn words(&self) -> String {
+    pub(crate) fn words(&self) -> String {
         match self {
             State::NoFileSystem => "pmxcfs does not run".to_owned(),
             State::OtherName(other) => format!("pmxcfs runs under the name {other}"),
@@ -144,7 +144,7 @@ impl State {
 
 /// What the cluster's list of nodes says of this node.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Entry {
+pub(crate) enum Entry {
     /// Neither its name nor its address is there.
     Absent,
     /// Its name is there, with its own address: an earlier join of this node was cut.
@@ -157,7 +157,7 @@ pub enum Entry {
 
 impl Entry {
     /// Looks for the node `name` with the link address `own`.
-    pub fn of(nodes: &[Listed], name: &str, own: Option<IpAddr>) -> Entry {
+    pub(crate) fn of(nodes: &[Listed], name: &str, own: Option<IpAddr>) -> Entry {
         let is_own = |node: &Listed| own.is_some() && node.address.parse().ok() == own;
         if let Some(node) = nodes.iter().find(|node| node.name == name) {
             return match is_own(node) {
@@ -182,7 +182,7 @@ impl Entry {
 
 /// What to do next.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Action {
+pub(crate) enum Action {
     /// Let systemd start pmxcfs again.
     StartFileSystem,
     /// Let pmxcfs take up the machine's name.
@@ -210,7 +210,7 @@ pub enum Action {
 }
 
 /// The next action in a state; `entry` is what the peer said in this attempt.
-pub fn next(state: &State, entry: Option<&Entry>) -> Action {
+pub(crate) fn next(state: &State, entry: Option<&Entry>) -> Action {
     match (state, entry) {
         (State::NoFileSystem, _) => Action::StartFileSystem,
         (State::OtherName(_), _) => Action::RestartFileSystem,
@@ -245,7 +245,7 @@ pub fn next(state: &State, entry: Option<&Entry>) -> Action {
 
 /// How to go on after a `pvecm add`, or after a question to a peer, that did not succeed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct After {
+pub(crate) struct After {
     /// Whether another peer may do better.
     pub other_peer: bool,
     /// The shortest pause before the next attempt; `None` means never by itself.
@@ -253,7 +253,7 @@ pub struct After {
 }
 
 /// The transition for a verdict; see the table above.
-pub fn after(verdict: &JoinVerdict) -> After {
+pub(crate) fn after(verdict: &JoinVerdict) -> After {
     let (other_peer, patience) = match verdict {
         JoinVerdict::Unreachable(_) | JoinVerdict::NoQuorum | JoinVerdict::NoCluster => {
             (true, Some(Duration::ZERO))
