@@ -5,6 +5,7 @@
 //! whose first sign is `#` is no line at all. They are never written here: Proxmox's tools do
 //! that, under the cluster's lock.
 
+use crate::contract::digest::hex;
 use sha1::{Digest, Sha1};
 use std::collections::BTreeMap;
 
@@ -83,8 +84,7 @@ pub fn list(value: &str) -> Vec<&str> {
 /// What Proxmox's tools compare `--digest` with: the SHA-1 of the file's text. They refuse
 /// the change when another one came first.
 pub fn digest(text: &str) -> String {
-    let digest = Sha1::digest(text.as_bytes());
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&Sha1::digest(text.as_bytes()))
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use super::companions::{Companion, Companions};
 use crate::config::lab::{BRIDGE_PORT, Lab, Vm};
 use anyhow::{Context, Result};
+use firstboot::contract::digest;
 use firstboot::contract::seed::{
     Bridge, BridgeParameters, Chpasswd, Cluster, Credential, Ethernet, Ha, Match, MetaData,
     Nameservers, NetworkConfig, Ntp, OpenVpnInstance, PasswordKind, Proxmox, Retry, Route, Secret,
@@ -228,20 +229,10 @@ fn hash(password: &Secret, name: &str, domain: &str) -> Result<Secret> {
     Ok(Secret::new(hash.as_str()))
 }
 
-/// The length goes in before each text: moving a line from one document to the other is a change.
+/// Unique per machine and per change of a document.
 fn instance_id(name: &str, documents: &[&str]) -> String {
-    let mut digest = Sha256::new();
-    for text in std::iter::once(name).chain(documents.iter().copied()) {
-        digest.update((text.len() as u64).to_le_bytes());
-        digest.update(text);
-    }
-    let hex: String = digest
-        .finalize()
-        .iter()
-        .take(8)
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
-    format!("{name}-{hex}")
+    let texts = std::iter::once(name).chain(documents.iter().copied());
+    format!("{name}-{}", digest::short(texts))
 }
 
 #[cfg(test)]
