@@ -10,17 +10,14 @@ use std::time::Duration;
 /// One step: its name in the journal and on the status port, and what runs it.
 #[derive(Clone, Copy)]
 pub struct Step {
-    /// Its name.
     pub name: &'static str,
     /// Makes it true. Reads, compares, writes only a difference.
     pub run: fn(&Context) -> anyhow::Result<Outcome>,
 }
 
-/// What a step is given.
 pub struct Context<'a> {
     /// The system that is configured.
     pub root: &'a Root,
-    /// Where the seed is.
     pub source: &'a Source,
     /// What it should become.
     pub seed: &'a Seed,
@@ -62,7 +59,6 @@ impl RetryLater {
     }
 }
 
-/// How a step ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outcome {
     /// Whether anything had to be changed.
@@ -72,7 +68,6 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    /// Something was changed.
     pub fn changed(detail: impl Into<String>) -> Self {
         Outcome {
             changed: true,
@@ -80,7 +75,6 @@ impl Outcome {
         }
     }
 
-    /// All was as it should be.
     pub fn unchanged() -> Self {
         Outcome {
             changed: false,

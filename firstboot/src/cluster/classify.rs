@@ -37,7 +37,6 @@ pub(crate) enum JoinVerdict {
     },
     /// Root of the cluster has a second factor, and nobody is there to type it.
     TwoFactor,
-    /// pmxcfs does not run.
     NoFileSystem,
     /// This machine's own name stands for no address that can be used.
     OwnName(String),

@@ -45,10 +45,8 @@ const TOOL: Duration = Duration::from_secs(10);
 /// How long the version of a corosync that runs is asked for: several callers do so in a row.
 const VERSION_TOOL: Duration = Duration::from_secs(5);
 
-/// corosync.service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Corosync {
-    /// It runs.
     Active,
     /// It was not started, or was stopped.
     Inactive,
@@ -97,7 +95,6 @@ fn connected_nodes(text: &str) -> usize {
     ids.collect::<BTreeSet<_>>().len()
 }
 
-/// This node's own file.
 pub(crate) fn own_conf(root: &Root) -> Result<Conf> {
     let text = root.read_text(CONF)?;
     let text = text.with_context(|| format!("{CONF} is not there"))?;

@@ -19,16 +19,13 @@ pub(crate) struct Members {
     pub nodelist: BTreeMap<String, Node>,
 }
 
-/// The cluster.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 pub(crate) struct Cluster {
-    /// Its name.
     pub name: String,
     /// 1 when a majority of the votes is there.
     pub quorate: u8,
 }
 
-/// One node.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 pub(crate) struct Node {
     /// 1 when its pmxcfs takes part.
@@ -42,7 +39,6 @@ impl Members {
         Members::parse(&root.read_text(FILE).ok().flatten()?).ok()
     }
 
-    /// Reads the file's text.
     pub(crate) fn parse(text: &str) -> serde_json::Result<Members> {
         serde_json::from_str(text)
     }

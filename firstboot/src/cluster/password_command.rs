@@ -23,7 +23,6 @@ pub const MEANWHILE: Duration = Duration::from_secs(3);
 
 /// One run of such a program.
 pub struct PasswordCommand<'a> {
-    /// The program.
     pub program: &'a str,
     /// Where it runs; never below `/etc/pve`.
     pub folder: &'a Path,

@@ -103,7 +103,6 @@ pub(crate) struct Listing {
 /// A node in the cluster's list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Listed {
-    /// Its name.
     pub name: String,
     /// Its address on its first link (`ring0_addr`).
     pub address: String,

@@ -18,10 +18,8 @@ pub(crate) const LOCK_GONE: Duration = Duration::from_secs(130);
 /// How long pmxcfs may take to mount `/etc/pve` at a boot.
 pub(crate) const MOUNT_WAIT: Duration = Duration::from_secs(60);
 
-/// What this node is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Standing {
-    /// `/etc/pve` is not mounted.
     Unmounted,
     /// It is in no cluster.
     Alone,

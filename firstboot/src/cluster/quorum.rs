@@ -7,7 +7,6 @@
 /// What the nodes that are up count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Count {
-    /// This node's votes.
     pub own: u32,
     /// The votes of all others that are up.
     pub others: u32,

@@ -9,19 +9,16 @@ use crate::contract::digest::hex;
 use sha1::{Digest, Sha1};
 use std::collections::BTreeMap;
 
-/// One section.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Section {
     /// Such as `nfs`; lower case.
     pub kind: String,
-    /// Its name.
     pub id: String,
     /// Its settings; one without a value has an empty one.
     pub settings: BTreeMap<String, String>,
 }
 
 impl Section {
-    /// A setting's value.
     pub fn get(&self, key: &str) -> Option<&str> {
         self.settings.get(key).map(String::as_str)
     }

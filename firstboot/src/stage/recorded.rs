@@ -12,7 +12,8 @@ use crate::stage::journal::{Journal, StageRecord};
 use crate::steps::join::machine::State;
 use crate::steps::join::observe::{clock_is_behind, observe};
 use crate::system::root::Root;
-use std::time::{Duration, Instant};
+use crate::system::wait;
+use std::time::Duration;
 
 /// Why the join that the journal has recorded is not there any more, in words; `None` where it is, or
 /// where there never was one. A member that has no quorum, or whose corosync has stopped, is one all
@@ -23,15 +24,9 @@ pub(super) fn lost(root: &Root, journal: &Journal, seed: Option<&Seed>) -> Optio
     if !root.is_live() || !is_to_be {
         return None;
     }
-    let deadline = Instant::now() + MOUNT_WAIT;
-    let state = loop {
-        let observed = observe(root, &journal.name).ok()?;
-        let state = State::of(&observed, &journal.name);
-        if state != State::NoFileSystem || Instant::now() > deadline {
-            break state;
-        }
-        std::thread::sleep(Duration::from_secs(1));
-    };
+    let state = || Ok(State::of(&observe(root, &journal.name)?, &journal.name));
+    let is_mounted = |state: &State| *state != State::NoFileSystem;
+    let state = wait::until(MOUNT_WAIT, Duration::from_secs(1), state, is_mounted).ok()?;
     if let State::NoCertificate(why) = &state {
         // The next boot looks again, with a better clock.
         if clock_is_behind(root, why).unwrap_or(false) {

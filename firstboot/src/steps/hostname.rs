@@ -33,7 +33,6 @@ pub(crate) fn run(context: &Context) -> Result<Outcome> {
     ))
 }
 
-/// The content of `/etc/hostname`.
 pub(crate) fn text(name: &str) -> String {
     format!("{name}\n")
 }

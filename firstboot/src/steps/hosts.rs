@@ -30,11 +30,8 @@ pub(crate) fn run(context: &Context) -> Result<Outcome> {
 
 /// What `/etc/hosts` is to say about this machine.
 pub(crate) struct Own<'a> {
-    /// Its address.
     pub address: IpAddr,
-    /// Its full name.
     pub fqdn: &'a str,
-    /// Its short name.
     pub name: &'a str,
     /// Short names it had before.
     pub old_names: &'a [String],

@@ -10,9 +10,7 @@ use crate::step::{Context, Outcome};
 use crate::system::root::Root;
 use anyhow::Result;
 
-/// The configuration.
 const CONF: &str = "/etc/chrony/chrony.conf";
-/// The seed's servers.
 const SOURCES: &str = "/etc/chrony/sources.d/firstboot.sources";
 /// The folder of the file above, as the configuration names it.
 const SOURCES_FOLDER: &str = "/etc/chrony/sources.d";

@@ -14,7 +14,6 @@ const FILE: &str = "/etc/shadow";
 /// 2022-01-08. An earlier "today" means that the machine has no working clock.
 const PLAUSIBLE_DAY: u64 = 19_000;
 
-/// Gives root its password.
 pub(crate) fn run(context: &Context) -> Result<Outcome> {
     let Some(chpasswd) = &context.seed.user_data.chpasswd else {
         return Ok(Outcome::unchanged_because("no password in the seed"));

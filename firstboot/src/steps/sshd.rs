@@ -9,7 +9,6 @@ use crate::step::{Context, Outcome};
 use crate::system::root::Root;
 use crate::system::ssh::ROOT_KEYS;
 use anyhow::{Context as _, Result};
-use std::ffi::OsStr;
 use std::fmt::Write;
 
 const SSHD: &str = "/usr/sbin/sshd";
@@ -85,7 +84,7 @@ fn take_over(root: &Root) -> Result<()> {
         return Ok(());
     }
     root.ensure_folder(RUN_FOLDER, 0o755)?;
-    root.run(SSHD, &[OsStr::new("-t")], b"")
+    root.run(SSHD, &["-t"], b"")
         .context("sshd refuses its configuration, and would not start")?;
     if root.is_active("ssh.service")? {
         root.systemctl(&["reload", "--no-block", "ssh.service"])?;

@@ -8,7 +8,6 @@ use crate::cluster::votes::{counted, holds, set_votes};
 use crate::cluster::{cut_joins, pmxcfs};
 use crate::step::{Context, Outcome, RetryLater};
 use anyhow::{Context as _, Result};
-use std::ffi::OsStr;
 use std::time::{Duration, Instant};
 
 /// How often it is looked at whether the change is still there once corosync counts it.
@@ -78,7 +77,7 @@ fn wait_until_counted(context: &Context, store: &dyn Store, votes: u32) -> Resul
             (context.log)("corosync is told to read its configuration again");
             context
                 .root
-                .run("corosync-cfgtool", &[OsStr::new("-R")], b"")
+                .run("corosync-cfgtool", &["-R"], b"")
                 .context("corosync does not read its configuration again")
                 .map_err(|error| RetryLater::because(format!("{error:#}")))?;
         }

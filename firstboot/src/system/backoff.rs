@@ -7,7 +7,6 @@ use std::time::Duration;
 pub(crate) struct Backoff {
     /// The pause after the first attempt.
     pub first: Duration,
-    /// The longest.
     pub most: Duration,
 }
 

@@ -73,7 +73,6 @@ impl Conf {
     }
 }
 
-/// Reads a text.
 pub(crate) fn parse(text: &str) -> Result<Conf, Problem> {
     let layout = Layout::of(text)?;
     let node = |entry: &Entry| Node {

@@ -55,7 +55,6 @@ pub(crate) trait Store {
     fn read(&self) -> Result<Option<String>>;
     /// Takes the lock; `false` when somebody else has it for long.
     fn lock(&self) -> Result<bool>;
-    /// Gives the lock back.
     fn unlock(&self) -> Result<()>;
     /// Lays the new text beside the old one.
     fn prepare(&self, new: &str) -> Result<()>;

@@ -17,14 +17,11 @@ const ONE: Duration = Duration::from_secs(8);
 /// How many silent ones are named.
 const NAMED: usize = 3;
 
-/// One member's file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Answer {
-    /// The member's name.
     pub from: String,
     /// What is read out of the text.
     pub conf: Conf,
-    /// The whole text.
     pub text: String,
 }
 

@@ -9,7 +9,6 @@ use crate::cluster::pmxcfs::{LOCK_GONE, retry_if_passing, short_pause};
 use crate::step::{Outcome, RetryLater};
 use crate::system::root::Root;
 use anyhow::Result;
-use std::ffi::OsStr;
 
 /// How often one change is begun anew before it is left for later.
 const TRIES: usize = 10;
@@ -20,7 +19,6 @@ pub(crate) trait Shared {
     fn name(&self) -> &str;
     /// Its text; empty when there is none.
     fn text(&self) -> Result<String>;
-    /// Runs the tool.
     fn tool(&self, words: &[String]) -> Result<()>;
     /// Waits a moment before the next try.
     fn pause(&self);
@@ -28,11 +26,8 @@ pub(crate) trait Shared {
 
 /// A file in `/etc/pve` and its program.
 pub(crate) struct Tool<'a> {
-    /// The running system.
     pub root: &'a Root,
-    /// The file.
     pub file: &'a str,
-    /// The program.
     pub program: &'a str,
 }
 
@@ -47,8 +42,7 @@ impl Shared for Tool<'_> {
     }
 
     fn tool(&self, words: &[String]) -> Result<()> {
-        let words: Vec<&OsStr> = words.iter().map(OsStr::new).collect();
-        self.root.run(self.program, &words, b"").map(|_| ())
+        self.root.run(self.program, words, b"").map(drop)
     }
 
     fn pause(&self) {
@@ -67,7 +61,6 @@ pub(crate) enum Plan {
     Change {
         /// The words after the program's name.
         words: Vec<String>,
-        /// What they change.
         what: String,
     },
 }
@@ -75,7 +68,6 @@ pub(crate) enum Plan {
 /// How a file came to be as it is to be.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(crate) struct Settled {
-    /// What was changed.
     pub changed: Option<String>,
     /// What was left although the seed wants it otherwise.
     pub left: Option<String>,

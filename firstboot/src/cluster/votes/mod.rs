@@ -7,7 +7,6 @@ use crate::cluster::pmxcfs::{LOCK_GONE, retry_if_passing};
 use crate::cluster::quorum::{self, Count};
 use crate::step::{Context, RetryLater};
 use anyhow::Result;
-use std::ffi::OsStr;
 
 /// How often the change is begun anew before it is left for later.
 const TRIES: usize = 10;
@@ -152,7 +151,7 @@ impl Drop for Locked<'_> {
 pub(crate) fn counted(context: &Context) -> Result<Count> {
     let text = context
         .root
-        .run("corosync-quorumtool", &[OsStr::new("-l")], b"")
+        .run("corosync-quorumtool", &["-l"], b"")
         .map_err(|error| RetryLater::because(format!("corosync does not answer: {error:#}")))?;
     let missing =
         || RetryLater::because("corosync-quorumtool -l does not show this node".to_owned());

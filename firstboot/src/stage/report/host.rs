@@ -17,7 +17,6 @@ const PENDING: &str = "/run/firstboot/port.pending";
 /// How much is kept for a host that never reads, in bytes.
 const MOST_KEPT: usize = 1 << 20;
 
-/// The port.
 pub(super) struct HostPort<'a> {
     root: &'a Root,
     open: Option<OwnedFd>,

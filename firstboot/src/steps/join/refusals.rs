@@ -8,7 +8,6 @@ use std::time::Duration;
 pub(super) struct Refusals(Vec<(String, Option<Duration>)>);
 
 impl Refusals {
-    /// Notes one more.
     pub(super) fn note(&mut self, reason: String, patience: Option<Duration>) {
         self.0.push((reason, patience));
     }

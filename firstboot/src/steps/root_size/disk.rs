@@ -23,7 +23,6 @@ pub(super) enum Place {
 pub(super) struct Partition {
     /// Its name, such as `vda1`.
     name: String,
-    /// The disk's name.
     disk: String,
     /// Its number in the partition table.
     pub number: u32,
@@ -50,12 +49,10 @@ impl Partition {
         Partition::read(root, self.disk.clone(), self.name.clone())
     }
 
-    /// Its device.
     pub(super) fn device(&self) -> String {
         format!("/dev/{}", self.name)
     }
 
-    /// The disk's device.
     pub(super) fn disk(&self) -> String {
         format!("/dev/{}", self.disk)
     }

@@ -17,12 +17,12 @@ use crate::cluster::pvecm;
 use crate::contract::seed::{Cluster, Peer};
 use crate::step::{Context, RetryLater};
 use crate::system::backoff;
-use crate::system::hosts;
+use crate::system::{hosts, wait};
 use anyhow::{Result, bail};
 use std::collections::{BTreeSet, VecDeque};
 use std::net::IpAddr;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// How long pmxcfs may take when it was started again.
 const RESTART_WAIT: Duration = Duration::from_secs(30);
@@ -38,7 +38,6 @@ const MOST_ROUNDS: u32 = 8;
 /// More actions than any way through the machine has; then it runs in a circle.
 const MOST_ACTIONS: usize = 16;
 
-/// One attempt.
 pub(super) struct Attempt<'a> {
     context: &'a Context<'a>,
     cluster: &'a Cluster,
@@ -152,14 +151,8 @@ impl<'a> Attempt<'a> {
 
     /// Looks again and again until the state is the wanted one or the time is over.
     fn wait_until(&self, limit: Duration, wanted: impl Fn(&State) -> bool) -> Result<State> {
-        let deadline = Instant::now() + limit;
-        loop {
-            let state = self.state()?;
-            if wanted(&state) || Instant::now() > deadline {
-                return Ok(state);
-            }
-            std::thread::sleep(Duration::from_secs(1));
-        }
+        let every = Duration::from_secs(1);
+        wait::until(limit, every, || self.state(), wanted)
     }
 
     /// Asks the candidates in turn for the list of nodes, until one answers.

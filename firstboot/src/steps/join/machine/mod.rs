@@ -71,7 +71,6 @@ pub(crate) struct Observed {
     pub authkey: bool,
     /// `/etc/pve/corosync.conf` is there and can be read.
     pub cluster_conf: bool,
-    /// corosync.service.
     pub corosync: Corosync,
     /// Why the node's certificate does not verify against the cluster's authority; only looked
     /// at where everything else is right.
@@ -81,7 +80,6 @@ pub(crate) struct Observed {
 /// How far this node is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum State {
-    /// pmxcfs does not run.
     NoFileSystem,
     /// pmxcfs runs under this name, and in no cluster.
     OtherName(String),
@@ -180,7 +178,6 @@ impl Entry {
     }
 }
 
-/// What to do next.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Action {
     /// Let systemd start pmxcfs again.
@@ -194,10 +191,8 @@ pub(crate) enum Action {
     BringBack,
     /// `pvecm add`; with `force` where an earlier join of this very node is to be repaired.
     Add {
-        /// Whether `--force` is given.
         force: bool,
     },
-    /// Wait for quorum.
     Wait,
     /// `pvecm updatecerts`.
     RenewCertificate,
