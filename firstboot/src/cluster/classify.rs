@@ -214,17 +214,17 @@ impl JoinVerdict {
             } => format!("the join through {peer} took too long and was ended"),
             JoinVerdict::TwoFactor => format!(
                 "root of the cluster of {peer} needs a second factor to log in, which nobody can \
-                 type here. A ticket is not asked for one: `join: ticket` in lab.yaml's cluster"
+                 type here. A ticket needs none: `join: ticket` in lab.yaml's cluster"
             ),
             JoinVerdict::NoFileSystem => {
                 "the cluster file system does not run (journalctl -u pve-cluster)".to_owned()
             }
             JoinVerdict::OwnName(line) => {
-                format!("the name {name} stands for no address of this machine: {line}")
+                format!("the name {name} resolves to no address of this machine: {line}")
             }
             JoinVerdict::Usage(line) => format!("pvecm did not take its command line: {line}"),
             JoinVerdict::Unknown(line) if line.is_empty() => {
-                "pvecm ended without a word".to_owned()
+                "pvecm ended and printed nothing".to_owned()
             }
             JoinVerdict::Unknown(line) => format!("pvecm ended with: {line}"),
         }
@@ -322,7 +322,7 @@ mod tests {
         assert_eq!(
             JoinVerdict::TwoFactor.reason("10.99.0.11", "vm42"),
             "root of the cluster of 10.99.0.11 needs a second factor to log in, which nobody can type \
-             here. A ticket is not asked for one: `join: ticket` in lab.yaml's cluster"
+             here. A ticket needs none: `join: ticket` in lab.yaml's cluster"
         );
     }
 

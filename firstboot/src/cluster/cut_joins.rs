@@ -69,7 +69,7 @@ impl CutJoins {
         match done {
             Ok(()) if taken.is_empty() => None,
             Ok(()) => Some(format!(
-                "the join of {} was cut: its vote was taken, so that it is not missing",
+                "the join of {} was cut: its vote was taken away, so that the others do not miss it",
                 taken.join(", ")
             )),
             Err(error) => Some(format!("cannot take the vote of a cut join: {error:#}")),

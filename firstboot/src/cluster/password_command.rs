@@ -91,7 +91,7 @@ impl PasswordCommand<'_> {
             }
             let mut why = None;
             if Instant::now() > deadline {
-                why = Some(format!("no end after {} s", self.limit.as_secs()));
+                why = Some(format!("it did not end within {} s", self.limit.as_secs()));
             } else if looked.elapsed() > MEANWHILE {
                 looked = Instant::now();
                 why = (self.meanwhile)();

@@ -64,11 +64,14 @@ pub(crate) fn renew_certificate(context: &Context) -> Result<Result<(), String>>
             root.remove_file(&key).map_err(retry_if_passing)?;
         }
     }
-    (context.log)("the certificate is missing or of no use: pvecm updatecerts --force");
+    (context.log)("the certificate is missing or unusable: pvecm updatecerts --force");
     // Without --force a certificate that is there and does not verify would be kept.
     let made = root.run_within("pvecm", &["updatecerts", "--force"], CERTIFICATE)?;
     let Some(made) = made else {
-        return Ok(Err(format!("no end after {} s", CERTIFICATE.as_secs())));
+        return Ok(Err(format!(
+            "it did not end within {} s",
+            CERTIFICATE.as_secs()
+        )));
     };
     let said = format!("{}{}", made.output, made.errors);
     for line in said.lines() {

@@ -40,7 +40,7 @@ fn guarded(root: &Root, stage: Stage, run: impl FnOnce() -> bool) -> bool {
     // goes to standard error and so to the system's journal.
     let words = panic.downcast_ref::<&str>().copied();
     let reason = format!(
-        "firstboot itself broke, which is an error in it: {}",
+        "firstboot crashed, which is a bug in it: {}",
         words.unwrap_or("see its unit's journal")
     );
     let mut reporter = Reporter::new(root, stage);
@@ -192,7 +192,7 @@ fn join_stage(root: &Root, source: &Source, reporter: &mut Reporter) -> Result<b
 fn lock(root: &Root) -> Option<OwnedFd> {
     let why = match lock::take(root, LOCK, LAST_WORDS) {
         Ok(Some(file)) => return Some(file),
-        Ok(None) => "the join is at work already; see: firstboot status".to_owned(),
+        Ok(None) => "the join is already running; see: firstboot status".to_owned(),
         Err(error) => format!("cannot take {LOCK}: {error:#}"),
     };
     let _ = writeln!(std::io::stderr(), "firstboot: {why}");
@@ -227,7 +227,7 @@ mod tests {
         assert!(!guarded(&root, Stage::Local, || panic!("out of thin air")));
         let state = State::load(&root).unwrap();
         assert_eq!(state.state, Verdict::Failed);
-        let reason = "firstboot itself broke, which is an error in it: out of thin air";
+        let reason = "firstboot crashed, which is a bug in it: out of thin air";
         assert_eq!(state.reason.as_deref(), Some(reason));
     }
 }

@@ -35,7 +35,7 @@ pub(super) fn lost(root: &Root, journal: &Journal, seed: Option<&Seed>) -> Optio
     }
     is_lost(&state).then(|| {
         format!(
-            "{} has joined its cluster, and is no whole member any more ({})",
+            "{} joined its cluster, but is no longer a complete member ({})",
             journal.name,
             state.words()
         )

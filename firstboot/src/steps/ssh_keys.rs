@@ -13,7 +13,7 @@ use std::fmt::Write;
 
 /// Where an earlier firstboot put them.
 const EARLIER: &str = "/root/.ssh/authorized_keys";
-const HEAD: &str = "# Written by firstboot from the seed disk. A key of another origin belongs into\n\
+const HEAD: &str = "# Written by firstboot from the seed disk. A key from elsewhere belongs in\n\
                     # /root/.ssh/authorized_keys, which a Proxmox cluster shares among its members.\n";
 
 /// Writes the keys, and takes them out of where the join would find them.

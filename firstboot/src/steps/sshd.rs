@@ -24,7 +24,7 @@ pub(crate) fn run(context: &Context) -> Result<Outcome> {
     let root = context.root;
     let Some(config) = root.read_text(CONFIG)? else {
         return Ok(Outcome::unchanged_because(
-            "the server of ssh is not installed",
+            "the ssh server is not installed",
         ));
     };
     let by_password = context.seed.user_data.ssh_pwauth;
@@ -56,7 +56,7 @@ fn settings(by_password: Option<bool>) -> String {
     };
     format!(
         "# Written by firstboot from the seed disk. The first value counts: what is to win over\n\
-         # this belongs into a file of this folder whose name sorts before this one's.\n\
+         # this belongs in a file of this folder whose name sorts before this one's.\n\
          # {ROOT_KEYS} is this machine's alone. On a member of a Proxmox cluster\n\
          # /root/.ssh/authorized_keys is shared by all members.\n\
          AuthorizedKeysFile .ssh/authorized_keys .ssh/authorized_keys2 /etc/ssh/authorized_keys.d/%u\n\
@@ -117,7 +117,7 @@ mod tests {
     fn root_by_key_only_unless_the_seed_says_otherwise() {
         let folder = tempfile::tempdir().unwrap();
         let root = Root::new(folder.path());
-        let none = Outcome::unchanged_because("the server of ssh is not installed");
+        let none = Outcome::unchanged_because("the ssh server is not installed");
         assert_eq!(step(&root, ""), none);
         root.write(CONFIG, DEBIAN.as_bytes(), 0o644).unwrap();
         assert_eq!(step(&root, ""), Outcome::changed("root by key only"));

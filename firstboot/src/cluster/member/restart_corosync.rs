@@ -39,7 +39,7 @@ pub(crate) fn compare(
     match other.node(name) {
         Some(node) if node.links.iter().any(is_here) => Compared::Newer,
         None => Compared::Foreign(format!(
-            "it does not list {name} any more: this node was removed from the cluster, and must not \
+            "it no longer lists {name}: this node was removed from the cluster, and must not \
              come back. For a new node of this name delete the VM's disk on the host and seed again"
         )),
         Some(node) => Compared::Foreign(format!("it has {name} at {}", node.links.join(", "))),

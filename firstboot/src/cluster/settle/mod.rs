@@ -136,7 +136,7 @@ pub(crate) fn settle(file: &dyn Shared, plan: impl Fn(&str) -> Plan) -> Result<S
         }
     }
     Err(RetryLater::because(format!(
-        "{} did not become as it is to be in {TRIES} tries, because others change it{last}",
+        "{} could not be changed in {TRIES} tries, because other nodes keep changing it{last}",
         file.name()
     ))
     .into())

@@ -114,8 +114,8 @@ fn keeps_quorum(new: &str, votes: u32, up: u32) -> Result<()> {
         return Ok(());
     }
     Err(RetryLater::because(format!(
-        "with {votes} votes of this node, {up} of {all} votes would be up, and the cluster \
-         without quorum"
+        "with {votes} votes for this node, only {up} of {all} votes would be up, and the cluster \
+         would have no quorum"
     ))
     .into())
 }

@@ -88,7 +88,7 @@ pub(crate) fn run(context: &Context) -> Result<Outcome> {
     let left = no_watchdog(context.root.exists(WATCHDOG)?, mux.trim());
     let changed = None;
     changes.add(Settled { changed, left }, context.log);
-    Ok(changes.outcome("this node is in all of the seed's"))
+    Ok(changes.outcome("this node is in all that the seed names"))
 }
 
 /// What resets a node that has lost its cluster. Proxmox's multiplexer takes the kernel's (`softdog`,

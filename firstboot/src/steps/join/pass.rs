@@ -68,7 +68,7 @@ impl<'a> Pass<'a> {
     pub(crate) fn secret(&self, name: &str) -> Result<&Secret> {
         let gone = |what: &str| {
             anyhow!(
-                "{what} is not in the seed any more: it was removed after an earlier join. On the \
+                "{what} is no longer in the seed: it was removed after an earlier join. On the \
                  host, with the VM switched off: imgbuild seed {name}"
             )
         };
@@ -107,7 +107,7 @@ impl<'a> Pass<'a> {
                 "the ticket was renewed; it is valid until {until}"
             )),
             Err(error) => (self.log)(&format!(
-                "the ticket was renewed, until {until}, but cannot be kept over a power cut: {error:#}"
+                "the ticket was renewed, until {until}, but would be lost in a power cut: {error:#}"
             )),
         }
         self.ticket = Some(new);
@@ -287,7 +287,7 @@ mod tests {
         let machine = machine();
         let x = || Secret::new("xxx");
         let words = |credential| machine.secret(&credential).unwrap_err();
-        let rest = "is not in the seed any more: it was removed after an earlier join. On the host, \
+        let rest = "is no longer in the seed: it was removed after an earlier join. On the host, \
                     with the VM switched off: imgbuild seed vm42";
         assert_eq!(words(Credential::Ticket(x())), format!("the ticket {rest}"));
         assert_eq!(

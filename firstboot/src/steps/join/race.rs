@@ -24,7 +24,7 @@ pub(super) fn no_room(nodes: &[Listed]) -> Option<String> {
     let names: Vec<&str> = missing.iter().map(|node| node.name.as_str()).collect();
     Some(format!(
         "{up} of the cluster's {all} votes are up, and one more node that is switched off in the \
-         middle of its join would take it its quorum. Off, or joining: {}",
+         middle of its join would cost it its quorum. Off, or joining: {}",
         names.join(", ")
     ))
 }

@@ -100,9 +100,7 @@ impl<'a> Attempt<'a> {
             match machine::next(&state, entry) {
                 Action::Done => {
                     let State::Member(cluster) = state else {
-                        bail!(
-                            "the join ended in the state {state:?}, which is an error in firstboot"
-                        );
+                        bail!("the join ended in the state {state:?}, which is a bug in firstboot");
                     };
                     return Ok((cluster, self.done));
                 }
@@ -219,9 +217,10 @@ impl<'a> Attempt<'a> {
         }
         self.seen = Some(names);
         if self.rounds == MOST_ROUNDS {
-            return Err(
-                RetryLater::because("other nodes join at the same time, and were faster").into(),
-            );
+            return Err(RetryLater::because(
+                "other nodes are joining at the same time, and were faster",
+            )
+            .into());
         }
         self.rounds += 1;
         self.spread();
@@ -292,7 +291,7 @@ impl<'a> Attempt<'a> {
         rustix::fs::sync();
         if verdict == JoinVerdict::WrongPassword {
             let reason = format!(
-                "{} took the {} first and refused it then",
+                "{} accepted the {} at first and then refused it",
                 peer.address,
                 self.pass.word()
             );
@@ -309,8 +308,7 @@ impl<'a> Attempt<'a> {
         match self.wait_until(SETTLE, |state| matches!(state, State::Member(_)))? {
             State::NoFileSystem | State::Alone | State::HalfJoined | State::LeftBehind => {
                 Err(RetryLater::because(format!(
-                    "pvecm said that it added {} through {}, and this node is no member all the \
-                     same: {}",
+                    "pvecm says that it added {} through {}, but this node is not a member: {}",
                     self.context.name,
                     peer.address,
                     self.state()?.words()
@@ -340,7 +338,7 @@ impl<'a> Attempt<'a> {
 /// Why pmxcfs may not run.
 pub(super) fn not_mounted(name: &str) -> String {
     format!(
-        "the cluster file system is not mounted at /etc/pve. It does not start when {name} stands \
-         for no address or for 127.0.1.1 in /etc/hosts; see journalctl -u pve-cluster"
+        "the cluster file system is not mounted at /etc/pve. It does not start when /etc/hosts \
+         gives {name} no address, or 127.0.1.1; see journalctl -u pve-cluster"
     )
 }

@@ -134,7 +134,7 @@ impl State {
             State::HalfJoined => "an earlier join was cut half-way".to_owned(),
             State::LeftBehind => "an earlier join left corosync behind: it has stopped".to_owned(),
             State::Waiting(missing) => format!("added, and waiting: {missing}"),
-            State::NoCertificate(_) => "in the cluster, without a certificate of it".to_owned(),
+            State::NoCertificate(_) => "in the cluster, without a certificate from it".to_owned(),
             State::Member(cluster) => format!("member of {cluster}"),
         }
     }
@@ -218,7 +218,7 @@ pub(crate) fn next(state: &State, entry: Option<&Entry>) -> Action {
         // this one a moment ago, before its power went.
         (_, Some(Entry::Running)) => Action::Doubt(
             "the cluster sees a machine with this name and address at work. If this VM was started \
-             on two PCs, end one of them"
+             on two PCs, stop one of them"
                 .to_owned(),
         ),
         (_, Some(Entry::Others(why))) => Action::Refuse(format!(
@@ -231,7 +231,7 @@ pub(crate) fn next(state: &State, entry: Option<&Entry>) -> Action {
         // A peer that was off meanwhile, and has no quorum yet, says the same as the cluster says
         // of a node that was deleted. Neither gets --force.
         (State::LeftBehind, Some(Entry::Absent)) => Action::Doubt(
-            "the cluster lists this node no more. If it was removed from it, its disk must not come \
+            "the cluster no longer lists this node. If it was removed, its disk must not come \
              back: for a new node of this name delete the VM's disk on the host and seed again"
                 .to_owned(),
         ),
