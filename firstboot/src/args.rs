@@ -5,7 +5,6 @@ use lexopt::{Parser, RawArgs};
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
-/// The help text.
 pub const HELP: &str = "\
 firstboot reads the seed disk and makes a clone of the base image its own machine.
 
@@ -30,23 +29,18 @@ Options:
   --help
 ";
 
-/// What is asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Args {
     /// The system to work on.
     pub root: PathBuf,
     /// Where the seed is, if it is not on a disk.
     pub seed_folder: Option<PathBuf>,
-    /// What to do.
     pub command: Command,
 }
 
-/// What to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
-    /// The first stage.
     Local,
-    /// The second stage.
     Join,
     /// Go on with the second stage now.
     Retry,
@@ -54,16 +48,12 @@ pub enum Command {
     Guard,
     /// Keep a member in its cluster.
     Watch,
-    /// Show the state.
     Status {
         /// Wait until it is final: for ever, or so many seconds.
         wait: Option<Option<u64>>,
-        /// As JSON.
         json: bool,
     },
-    /// Print the version.
     Version,
-    /// Print the help.
     Help,
 }
 

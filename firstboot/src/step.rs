@@ -10,17 +10,14 @@ use std::time::Duration;
 /// One step: its name in the journal and on the status port, and what runs it.
 #[derive(Clone, Copy)]
 pub struct Step {
-    /// Its name.
     pub name: &'static str,
     /// Makes it true. Reads, compares, writes only a difference.
     pub run: fn(&Context) -> anyhow::Result<Outcome>,
 }
 
-/// What a step is given.
 pub struct Context<'a> {
     /// The system that is configured.
     pub root: &'a Root,
-    /// Where the seed is.
     pub source: &'a Source,
     /// What it should become.
     pub seed: &'a Seed,
@@ -45,7 +42,7 @@ pub struct Context<'a> {
 /// ends the stage.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{reason}")]
-pub struct RetryLater {
+pub(crate) struct RetryLater {
     /// Why it did not succeed, for a human.
     pub reason: String,
     /// The shortest pause that makes sense; the runner's own may be longer.
@@ -54,7 +51,7 @@ pub struct RetryLater {
 
 impl RetryLater {
     /// To be tried again after the runner's own pause.
-    pub fn because(reason: impl Into<String>) -> Self {
+    pub(crate) fn because(reason: impl Into<String>) -> Self {
         RetryLater {
             reason: reason.into(),
             at_least: Duration::ZERO,
@@ -62,7 +59,6 @@ impl RetryLater {
     }
 }
 
-/// How a step ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outcome {
     /// Whether anything had to be changed.
@@ -72,7 +68,6 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    /// Something was changed.
     pub fn changed(detail: impl Into<String>) -> Self {
         Outcome {
             changed: true,
@@ -80,7 +75,6 @@ impl Outcome {
         }
     }
 
-    /// All was as it should be.
     pub fn unchanged() -> Self {
         Outcome {
             changed: false,
@@ -139,7 +133,7 @@ impl Context<'_> {
 
 /// The address that the node's name stands for: the first cluster link if the seed names one,
 /// else the first static address of a network card, else of a bridge. `None` with DHCP only.
-pub fn node_address(seed: &Seed) -> Option<IpAddr> {
+pub(crate) fn node_address(seed: &Seed) -> Option<IpAddr> {
     let links = seed.cluster().map(|cluster| cluster.all_links());
     if let Some((_, link)) = links.and_then(|links| links.first().copied()) {
         return Some(link);
@@ -158,7 +152,7 @@ pub(crate) mod tests {
     use crate::contract::seed;
 
     /// What a step of a machine named vm42 is given, in its first attempt.
-    pub fn context<'a>(root: &'a Root, source: &'a Source, seed: &'a Seed) -> Context<'a> {
+    pub(crate) fn context<'a>(root: &'a Root, source: &'a Source, seed: &'a Seed) -> Context<'a> {
         Context {
             root,
             source,
@@ -174,7 +168,11 @@ pub(crate) mod tests {
     }
 
     /// Gives a step what it gets, for a machine named vm42.
-    pub fn with_context<T>(root: &Root, user_data: &str, run: impl FnOnce(&Context) -> T) -> T {
+    pub(crate) fn with_context<T>(
+        root: &Root,
+        user_data: &str,
+        run: impl FnOnce(&Context) -> T,
+    ) -> T {
         let meta_data = "instance-id: a\nlocal-hostname: vm42\n";
         let user_data = format!("#cloud-config\n{user_data}\n");
         let seed = seed::parse(meta_data, &user_data, None).unwrap();
@@ -182,7 +180,7 @@ pub(crate) mod tests {
     }
 
     /// A seed that joins a cluster, with this beside `cluster` in `proxmox`.
-    pub fn joining(beside: &str) -> String {
+    pub(crate) fn joining(beside: &str) -> String {
         let fingerprint = ["AA"; 32].join(":");
         format!(
             "proxmox:\n  cluster:\n    peers: [{{address: 10.99.0.11, fingerprint: \

@@ -1,5 +1,7 @@
 //! Text of other programs, made fit for the user's terminal.
 
+pub use firstboot::contract::digest::hex;
+
 /// A line without escape sequences, other control characters and blanks at its end: the user's
 /// terminal must not obey a guest, nor what runs in a chroot.
 pub fn plain(line: &str) -> String {
@@ -44,11 +46,6 @@ pub fn wrapped(text: &str, width: usize) -> Vec<String> {
         }
     }
     lines
-}
-
-/// Bytes as lower-case hex.
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 
 /// What became of one `pvecm add`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum JoinVerdict {
+pub(crate) enum JoinVerdict {
     /// The success line came last. The state must be looked at all the same.
     Added,
     /// The peer did not answer, and nothing was asked of it yet: another may.
@@ -37,7 +37,6 @@ pub enum JoinVerdict {
     },
     /// Root of the cluster has a second factor, and nobody is there to type it.
     TwoFactor,
-    /// pmxcfs does not run.
     NoFileSystem,
     /// This machine's own name stands for no address that can be used.
     OwnName(String),
@@ -48,7 +47,7 @@ pub enum JoinVerdict {
 }
 
 /// Reads the whole output (both streams) of a `pvecm add` for the node `name`.
-pub fn classify(output: &str, name: &str) -> JoinVerdict {
+pub(crate) fn classify(output: &str, name: &str) -> JoinVerdict {
     let lines: Vec<&str> = output
         .lines()
         .map(str::trim)
@@ -164,7 +163,7 @@ fn is_server_error(line: &str) -> bool {
 
 impl JoinVerdict {
     /// The reason in words, for a join through `peer`.
-    pub fn reason(&self, peer: &str, name: &str) -> String {
+    pub(crate) fn reason(&self, peer: &str, name: &str) -> String {
         match self {
             JoinVerdict::Added => format!("{name} was added through {peer}"),
             JoinVerdict::Unreachable(line) => format!("{peer} does not answer: {line}"),
@@ -215,17 +214,17 @@ impl JoinVerdict {
             } => format!("the join through {peer} took too long and was ended"),
             JoinVerdict::TwoFactor => format!(
                 "root of the cluster of {peer} needs a second factor to log in, which nobody can \
-                 type here. A ticket is not asked for one: `join: ticket` in lab.yaml's cluster"
+                 type here. A ticket needs none: `join: ticket` in lab.yaml's cluster"
             ),
             JoinVerdict::NoFileSystem => {
                 "the cluster file system does not run (journalctl -u pve-cluster)".to_owned()
             }
             JoinVerdict::OwnName(line) => {
-                format!("the name {name} stands for no address of this machine: {line}")
+                format!("the name {name} resolves to no address of this machine: {line}")
             }
             JoinVerdict::Usage(line) => format!("pvecm did not take its command line: {line}"),
             JoinVerdict::Unknown(line) if line.is_empty() => {
-                "pvecm ended without a word".to_owned()
+                "pvecm ended and printed nothing".to_owned()
             }
             JoinVerdict::Unknown(line) => format!("pvecm ended with: {line}"),
         }
@@ -308,7 +307,7 @@ mod tests {
         assert_eq!(
             JoinVerdict::TwoFactor.reason("10.99.0.11", "vm42"),
             "root of the cluster of 10.99.0.11 needs a second factor to log in, which nobody can type \
-             here. A ticket is not asked for one: `join: ticket` in lab.yaml's cluster"
+             here. A ticket needs none: `join: ticket` in lab.yaml's cluster"
         );
     }
 

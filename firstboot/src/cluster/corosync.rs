@@ -9,9 +9,9 @@ use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 /// Corosync's key: a machine that has it is, or is about to be, in a cluster.
-pub const AUTHKEY: &str = "/etc/corosync/authkey";
+pub(crate) const AUTHKEY: &str = "/etc/corosync/authkey";
 /// The file that corosync reads. pmxcfs writes it from `/etc/pve/corosync.conf`.
-pub const CONF: &str = "/etc/corosync/corosync.conf";
+pub(crate) const CONF: &str = "/etc/corosync/corosync.conf";
 /// Held by whoever starts and stops corosync and pmxcfs: a join, or what restarts them on a member.
 const LOCK: &str = "/run/firstboot/corosync.lock";
 
@@ -21,7 +21,7 @@ const HELD: &str = "/run/firstboot/corosync-held";
 
 /// Keeps corosync off for this boot, until it is [released](release). Where its start is still in
 /// systemd's queue, it is taken out; `waits` is for callers that are not in that queue themselves.
-pub fn hold(root: &Root, waits: bool) -> Result<()> {
+pub(crate) fn hold(root: &Root, waits: bool) -> Result<()> {
     root.ensure(HELD, b"", 0o600)?;
     match waits {
         true => root.systemctl(&["stop", "corosync"]),
@@ -30,13 +30,13 @@ pub fn hold(root: &Root, waits: bool) -> Result<()> {
 }
 
 /// Lets corosync be started again.
-pub fn release(root: &Root) -> Result<()> {
+pub(crate) fn release(root: &Root) -> Result<()> {
     root.remove_file(HELD).map(drop)
 }
 
 /// The right to start and stop corosync and pmxcfs, for as long as it is kept; `None` when another
 /// firstboot has it for longer than `patience`, or it cannot be had at all.
-pub fn services(root: &Root, patience: Duration) -> Option<OwnedFd> {
+pub(crate) fn services(root: &Root, patience: Duration) -> Option<OwnedFd> {
     lock::take(root, LOCK, patience).ok().flatten()
 }
 
@@ -45,10 +45,8 @@ const TOOL: Duration = Duration::from_secs(10);
 /// How long the version of a corosync that runs is asked for: several callers do so in a row.
 const VERSION_TOOL: Duration = Duration::from_secs(5);
 
-/// corosync.service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Corosync {
-    /// It runs.
+pub(crate) enum Corosync {
     Active,
     /// It was not started, or was stopped.
     Inactive,
@@ -57,7 +55,7 @@ pub enum Corosync {
 }
 
 /// `systemctl is-active` prints the state, and fails for every one but `active`.
-pub fn state(root: &Root) -> Result<Corosync> {
+pub(crate) fn state(root: &Root) -> Result<Corosync> {
     let words = root.query("systemctl", &["is-active", "corosync"])?;
     Ok(match words.trim() {
         "active" | "activating" | "reloading" => Corosync::Active,
@@ -67,7 +65,7 @@ pub fn state(root: &Root) -> Result<Corosync> {
 }
 
 /// Whether corosync itself says that it has quorum.
-pub fn has_quorum(root: &Root) -> bool {
+pub(crate) fn has_quorum(root: &Root) -> bool {
     tool(root, "corosync-quorumtool", "-s").is_some_and(|text| is_quorate(&text))
 }
 
@@ -83,7 +81,7 @@ fn is_quorate(text: &str) -> bool {
 }
 
 /// With how many other nodes corosync has a link that is up.
-pub fn connected(root: &Root) -> usize {
+pub(crate) fn connected(root: &Root) -> usize {
     tool(root, "corosync-cfgtool", "-s").map_or(0, |text| connected_nodes(&text))
 }
 
@@ -97,8 +95,7 @@ fn connected_nodes(text: &str) -> usize {
     ids.collect::<BTreeSet<_>>().len()
 }
 
-/// This node's own file.
-pub fn own_conf(root: &Root) -> Result<Conf> {
+pub(crate) fn own_conf(root: &Root) -> Result<Conf> {
     let text = root.read_text(CONF)?;
     let text = text.with_context(|| format!("{CONF} is not there"))?;
     corosync_conf::parse(&text).with_context(|| format!("cannot use {CONF}"))
@@ -106,7 +103,7 @@ pub fn own_conf(root: &Root) -> Result<Conf> {
 
 /// The same, with the version that a corosync which runs has in fact: its file may be newer, where
 /// somebody wrote it and did not start corosync again.
-pub fn effective_conf(root: &Root) -> Result<Conf> {
+pub(crate) fn effective_conf(root: &Root) -> Result<Conf> {
     let mut conf = own_conf(root)?;
     let words = ["-g", "totem.config_version"];
     let shown = root.run_within("corosync-cmapctl", &words, VERSION_TOOL);

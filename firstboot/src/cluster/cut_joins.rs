@@ -24,7 +24,7 @@ const CUT: Duration = Duration::from_secs(150);
 const SPREAD: f64 = 10.0;
 
 /// Remembers which nodes of the lab have no votes, for whoever watches; durable.
-pub fn remember(root: &Root, cluster: &Cluster) -> Result<()> {
+pub(crate) fn remember(root: &Root, cluster: &Cluster) -> Result<()> {
     if cluster.votes != Some(0) || cluster.lab.is_empty() {
         return root.remove_file(LAB).map(drop);
     }
@@ -34,7 +34,7 @@ pub fn remember(root: &Root, cluster: &Cluster) -> Result<()> {
 
 /// Since when nodes of the lab have been off with a vote.
 #[derive(Debug, Default)]
-pub struct CutJoins {
+pub(crate) struct CutJoins {
     since: BTreeMap<String, Instant>,
     /// Since when others of the lab have been at work with a vote. A joiner gives its own back within
     /// seconds: who keeps one was given it, by a new seed or by an admin.
@@ -44,7 +44,7 @@ pub struct CutJoins {
 impl CutJoins {
     /// Takes the votes of those whose join was cut; says whose. For a node with quorum; an error is
     /// for the next time.
-    pub fn take_votes(&mut self, root: &Root, name: &str) -> Option<String> {
+    pub(crate) fn take_votes(&mut self, root: &Root, name: &str) -> Option<String> {
         let words = root.read_text(LAB).ok().flatten()?;
         let words: Vec<String> = words.lines().map(str::to_owned).collect();
         let off = |conf: &Conf| with_vote(conf, &Members::of(root)?, &words, name, 0);
@@ -69,7 +69,7 @@ impl CutJoins {
         match done {
             Ok(()) if taken.is_empty() => None,
             Ok(()) => Some(format!(
-                "the join of {} was cut: its vote was taken, so that it is not missing",
+                "the join of {} was cut: its vote was taken away, so that the others do not miss it",
                 taken.join(", ")
             )),
             Err(error) => Some(format!("cannot take the vote of a cut join: {error:#}")),

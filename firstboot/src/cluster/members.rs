@@ -5,11 +5,11 @@ use serde::Deserialize;
 use std::collections::BTreeMap;
 
 /// Where it is; JSON.
-pub const FILE: &str = "/etc/pve/.members";
+pub(crate) const FILE: &str = "/etc/pve/.members";
 
 /// Its content, as far as it matters here.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
-pub struct Members {
+pub(crate) struct Members {
     /// The name that pmxcfs was started under.
     pub nodename: String,
     /// Absent on a node in no cluster, and on one whose join was cut.
@@ -19,18 +19,15 @@ pub struct Members {
     pub nodelist: BTreeMap<String, Node>,
 }
 
-/// The cluster.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
-pub struct Cluster {
-    /// Its name.
+pub(crate) struct Cluster {
     pub name: String,
     /// 1 when a majority of the votes is there.
     pub quorate: u8,
 }
 
-/// One node.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
-pub struct Node {
+pub(crate) struct Node {
     /// 1 when its pmxcfs takes part.
     pub online: u8,
 }
@@ -38,18 +35,17 @@ pub struct Node {
 impl Members {
     /// Reads the file; `None` where pmxcfs is not there. While it goes down or comes up the file may be
     /// away, or cut.
-    pub fn of(root: &Root) -> Option<Members> {
+    pub(crate) fn of(root: &Root) -> Option<Members> {
         Members::parse(&root.read_text(FILE).ok().flatten()?).ok()
     }
 
-    /// Reads the file's text.
-    pub fn parse(text: &str) -> serde_json::Result<Members> {
+    pub(crate) fn parse(text: &str) -> serde_json::Result<Members> {
         serde_json::from_str(text)
     }
 
     /// The name of the quorate cluster in which the node `name` is online and is this one, or
     /// what is missing, in words.
-    pub fn online_in(&self, name: &str) -> Result<String, String> {
+    pub(crate) fn online_in(&self, name: &str) -> Result<String, String> {
         let Some(cluster) = &self.cluster else {
             return Err("pmxcfs knows of no cluster".to_owned());
         };

@@ -23,7 +23,6 @@ pub const MEANWHILE: Duration = Duration::from_secs(3);
 
 /// One run of such a program.
 pub struct PasswordCommand<'a> {
-    /// The program.
     pub program: &'a str,
     /// Where it runs; never below `/etc/pve`.
     pub folder: &'a Path,
@@ -92,7 +91,7 @@ impl PasswordCommand<'_> {
             }
             let mut why = None;
             if Instant::now() > deadline {
-                why = Some(format!("no end after {} s", self.limit.as_secs()));
+                why = Some(format!("it did not end within {} s", self.limit.as_secs()));
             } else if looked.elapsed() > MEANWHILE {
                 looked = Instant::now();
                 why = (self.meanwhile)();

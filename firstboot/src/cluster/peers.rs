@@ -80,7 +80,7 @@ print "cluster: ", JSON::PP->new->ascii->encode($answer), "\n";
 
 /// What became of the question to a peer.
 #[derive(Debug)]
-pub struct Answer {
+pub(crate) struct Answer {
     /// What it says of its cluster, or why it is of no use.
     pub cluster: Result<Listing, JoinVerdict>,
     /// Which of the pinned certificates it has.
@@ -91,7 +91,7 @@ pub struct Answer {
 
 /// What a peer says of its cluster.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Listing {
+pub(crate) struct Listing {
     /// The cluster's nodes, in no order.
     pub nodes: Vec<Listed>,
     /// The version of its `corosync.conf`; `None` when the peer does not tell.
@@ -102,8 +102,7 @@ pub struct Listing {
 
 /// A node in the cluster's list.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Listed {
-    /// Its name.
+pub(crate) struct Listed {
     pub name: String,
     /// Its address on its first link (`ring0_addr`).
     pub address: String,
@@ -168,7 +167,7 @@ impl Number {
 }
 
 /// Asks a peer for its cluster's nodes with the password or ticket `secret`, for the node `name`.
-pub fn ask(peer: &Peer, secret: &str, name: &str) -> Result<Answer> {
+pub(crate) fn ask(peer: &Peer, secret: &str, name: &str) -> Result<Answer> {
     let args = [
         "-e".to_owned(),
         CLIENT.to_owned(),
@@ -237,7 +236,7 @@ fn listing(said: Said) -> Listing {
 }
 
 /// What is told of a peer that shows a certificate which is not among the pinned ones.
-pub fn other_certificate(peer: &Peer, shown: &str) -> String {
+pub(crate) fn other_certificate(peer: &Peer, shown: &str) -> String {
     let address = &peer.address;
     match &peer.fingerprints[..] {
         [_] => JoinVerdict::WrongFingerprint(Some(shown.to_owned())).reason(address, ""),

@@ -13,15 +13,13 @@ use std::time::Duration;
 const PVECM: &str = "/usr/bin/pvecm";
 /// When a lock that was left behind is gone: pmxcfs drops it after 120 s, as soon as
 /// somebody asks for it.
-pub const LOCK_GONE: Duration = Duration::from_secs(130);
+pub(crate) const LOCK_GONE: Duration = Duration::from_secs(130);
 
 /// How long pmxcfs may take to mount `/etc/pve` at a boot.
-pub const MOUNT_WAIT: Duration = Duration::from_secs(60);
+pub(crate) const MOUNT_WAIT: Duration = Duration::from_secs(60);
 
-/// What this node is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Standing {
-    /// `/etc/pve` is not mounted.
+pub(crate) enum Standing {
     Unmounted,
     /// It is in no cluster.
     Alone,
@@ -33,7 +31,7 @@ pub enum Standing {
 }
 
 /// Looks at the list of members.
-pub fn standing(root: &Root) -> Result<Standing> {
+pub(crate) fn standing(root: &Root) -> Result<Standing> {
     let Some(text) = root.read_text(MEMBERS).map_err(retry_if_passing)? else {
         return Ok(Standing::Unmounted);
     };
@@ -50,7 +48,7 @@ pub fn standing(root: &Root) -> Result<Standing> {
 /// Whether this node is in a cluster whose files can be changed now. `false` is a node on its
 /// own that is to stay so. [`RetryLater`] when it is to be in a cluster and is not, or not with
 /// quorum: the change is still to be made.
-pub fn is_member(context: &Context) -> Result<bool> {
+pub(crate) fn is_member(context: &Context) -> Result<bool> {
     if context.root.kind(PVECM)?.is_none() {
         bail!("Proxmox VE is not installed (no {PVECM})");
     }
@@ -67,7 +65,7 @@ pub fn is_member(context: &Context) -> Result<bool> {
 
 /// Makes a [`RetryLater`] of what pmxcfs says while it has no quorum (everything is read-only and
 /// belongs to nobody) or is being restarted; any other error stays.
-pub fn retry_if_passing(error: anyhow::Error) -> anyhow::Error {
+pub(crate) fn retry_if_passing(error: anyhow::Error) -> anyhow::Error {
     let passing = error.chain().any(|cause| {
         let Some(error) = cause.downcast_ref::<std::io::Error>() else {
             return false;
@@ -87,12 +85,12 @@ pub fn retry_if_passing(error: anyhow::Error) -> anyhow::Error {
 }
 
 /// How long pmxcfs may lag behind corosync. It takes some seconds; more was seen once, and lasted.
-pub const LAG: Duration = Duration::from_secs(20);
+pub(crate) const LAG: Duration = Duration::from_secs(20);
 
 /// Restarts a pmxcfs that takes no part in a cluster with quorum; says so. Seen once after corosync was
 /// restarted under it: no cluster for minutes, and a restart mended it in 8 s. The caller has the
 /// right to do so; see `cluster::corosync::services`.
-pub fn restart(root: &Root) -> String {
+pub(crate) fn restart(root: &Root) -> String {
     match root.systemctl(&["restart", "pve-cluster"]) {
         Ok(_) => format!(
             "corosync has quorum, and pmxcfs took no part in it for {} s: pve-cluster was restarted",
@@ -103,7 +101,7 @@ pub fn restart(root: &Root) -> String {
 }
 
 /// Waits a short random time, so that two nodes that met do not meet again.
-pub fn short_pause() {
+pub(crate) fn short_pause() {
     std::thread::sleep(Duration::from_secs_f64(0.1 + 0.9 * backoff::chance()));
 }
 

@@ -13,7 +13,7 @@ const VMLIST: &str = "/etc/pve/.vmlist";
 
 /// The links that pvecm is given: the seed's. `own` is this node's address on the first of them, and on
 /// link 0 where the seed gives none.
-pub fn links(cluster: &Cluster, own: Option<IpAddr>) -> Vec<(u8, IpAddr)> {
+pub(crate) fn links(cluster: &Cluster, own: Option<IpAddr>) -> Vec<(u8, IpAddr)> {
     let mut links = cluster.all_links();
     match (links.first_mut(), own) {
         (Some(first), Some(own)) => first.1 = own,
@@ -24,7 +24,7 @@ pub fn links(cluster: &Cluster, own: Option<IpAddr>) -> Vec<(u8, IpAddr)> {
 }
 
 /// The words after `pvecm` that add this node through a peer that has this certificate.
-pub fn arguments(
+pub(crate) fn arguments(
     peer: &Peer,
     fingerprint: &str,
     links: &[(u8, IpAddr)],
@@ -54,7 +54,7 @@ const KEY: Duration = Duration::from_secs(30);
 ///
 /// `openssl genrsa -out` makes the key's file first: a cut then leaves it empty, for ever, and pvecm
 /// fails over it for ever (seen: transcript 29). So a key that openssl refuses goes first.
-pub fn renew_certificate(context: &Context) -> Result<Result<(), String>> {
+pub(crate) fn renew_certificate(context: &Context) -> Result<Result<(), String>> {
     let root = context.root;
     let key = format!("/etc/pve/nodes/{}/pve-ssl.key", context.name);
     if root.exists(&key).map_err(retry_if_passing)? {
@@ -64,11 +64,14 @@ pub fn renew_certificate(context: &Context) -> Result<Result<(), String>> {
             root.remove_file(&key).map_err(retry_if_passing)?;
         }
     }
-    (context.log)("the certificate is missing or of no use: pvecm updatecerts --force");
+    (context.log)("the certificate is missing or unusable: pvecm updatecerts --force");
     // Without --force a certificate that is there and does not verify would be kept.
     let made = root.run_within("pvecm", &["updatecerts", "--force"], CERTIFICATE)?;
     let Some(made) = made else {
-        return Ok(Err(format!("no end after {} s", CERTIFICATE.as_secs())));
+        return Ok(Err(format!(
+            "it did not end within {} s",
+            CERTIFICATE.as_secs()
+        )));
     };
     let said = format!("{}{}", made.output, made.errors);
     for line in said.lines() {
@@ -84,7 +87,7 @@ pub fn renew_certificate(context: &Context) -> Result<Result<(), String>> {
 
 /// Fails where this node has guests: `--force` turns pvecm's own look for them into a warning, and
 /// the join replaces the node's database, their configurations included.
-pub fn no_guests(root: &Root) -> Result<()> {
+pub(crate) fn no_guests(root: &Root) -> Result<()> {
     let list = root.read_text(VMLIST).map_err(retry_if_passing)?;
     let guests = guests(&list.unwrap_or_default());
     if guests.is_empty() {

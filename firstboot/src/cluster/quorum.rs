@@ -6,15 +6,14 @@
 
 /// What the nodes that are up count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Count {
-    /// This node's votes.
+pub(crate) struct Count {
     pub own: u32,
     /// The votes of all others that are up.
     pub others: u32,
 }
 
 /// Reads what the program printed; `None` when this node is not in it.
-pub fn parse(text: &str) -> Option<Count> {
+pub(crate) fn parse(text: &str) -> Option<Count> {
     let (mut own, mut others) = (None, 0u32);
     for line in text.lines() {
         let mut words = line.split_whitespace();

@@ -14,7 +14,7 @@ use std::io::Write;
 const FOLDER: &str = "/var/lib/firstboot/tickets";
 
 /// Keeps a ticket of this instance, and removes all others.
-pub fn remember(root: &Root, instance: &str, ticket: &Ticket) -> Result<()> {
+pub(crate) fn remember(root: &Root, instance: &str, ticket: &Ticket) -> Result<()> {
     root.ensure_folder(FOLDER, 0o700)?;
     let name = format!("{:08X}", ticket.made());
     let text = format!("{instance}\n{}\n", ticket.text().reveal());
@@ -28,7 +28,7 @@ pub fn remember(root: &Root, instance: &str, ticket: &Ticket) -> Result<()> {
 }
 
 /// The newest ticket of this instance. A file that is of another one, or is damaged, counts as none.
-pub fn newest(root: &Root, instance: &str) -> Result<Option<Ticket>> {
+pub(crate) fn newest(root: &Root, instance: &str) -> Result<Option<Ticket>> {
     let mut newest: Option<Ticket> = None;
     for name in root.list(FOLDER)? {
         let Ok(Some(text)) = root.read_text(&file(&name)) else {
@@ -44,7 +44,7 @@ pub fn newest(root: &Root, instance: &str) -> Result<Option<Ticket>> {
 }
 
 /// Overwrites and removes all of them; returns whether there was any.
-pub fn forget(root: &Root) -> Result<bool> {
+pub(crate) fn forget(root: &Root) -> Result<bool> {
     let names = root.list(FOLDER)?;
     for name in &names {
         overwrite_and_remove(root, name)?;

@@ -5,22 +5,20 @@
 //! whose first sign is `#` is no line at all. They are never written here: Proxmox's tools do
 //! that, under the cluster's lock.
 
+use crate::contract::digest::hex;
 use sha1::{Digest, Sha1};
 use std::collections::BTreeMap;
 
-/// One section.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Section {
     /// Such as `nfs`; lower case.
     pub kind: String,
-    /// Its name.
     pub id: String,
     /// Its settings; one without a value has an empty one.
     pub settings: BTreeMap<String, String>,
 }
 
 impl Section {
-    /// A setting's value.
     pub fn get(&self, key: &str) -> Option<&str> {
         self.settings.get(key).map(String::as_str)
     }
@@ -83,8 +81,7 @@ pub fn list(value: &str) -> Vec<&str> {
 /// What Proxmox's tools compare `--digest` with: the SHA-1 of the file's text. They refuse
 /// the change when another one came first.
 pub fn digest(text: &str) -> String {
-    let digest = Sha1::digest(text.as_bytes());
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&Sha1::digest(text.as_bytes()))
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! The two runs of a boot: `firstboot local` and `firstboot join`.
 
 use crate::cluster::cut_joins;
+use crate::contract::seed::Seed;
 use crate::contract::status::{Stage, Verdict};
 use crate::contract::volumes::Source;
 use crate::stage::journal::{Journal, Loaded};
@@ -39,7 +40,7 @@ fn guarded(root: &Root, stage: Stage, run: impl FnOnce() -> bool) -> bool {
     // goes to standard error and so to the system's journal.
     let words = panic.downcast_ref::<&str>().copied();
     let reason = format!(
-        "firstboot itself broke, which is an error in it: {}",
+        "firstboot crashed, which is a bug in it: {}",
         words.unwrap_or("see its unit's journal")
     );
     let mut reporter = Reporter::new(root, stage);
@@ -146,43 +147,44 @@ fn join_stage(root: &Root, source: &Source, reporter: &mut Reporter) -> Result<b
             None => "it did not finish".to_owned(),
         }));
     }
-    let loaded = Loaded::Found(journal.clone());
-    match read_seed(source, &loaded)? {
-        Some(seed) if seed.meta_data.instance_id != journal.instance => {
-            let id = seed.meta_data.instance_id;
-            Err(not_after_local(&format!(
-                "it did not take up instance {id}"
-            )))
-        }
-        seed if journal.join.finished => {
-            let Some(lost) = recorded::lost(root, &journal, seed.as_ref()) else {
-                if let Some(seed) = seed {
-                    secret::again(&seed, source);
-                    if let Some(cluster) = seed.cluster() {
-                        // Which nodes of the lab have no vote may have changed since.
-                        cut_joins::remember(root, cluster).map_err(with_causes)?;
-                    }
-                }
-                return Ok(true);
-            };
-            let Some(seed) = seed else {
-                return Err(format!("{lost}, and its seed disk is gone"));
-            };
-            let loaded = Loaded::Found(recorded::before_the_join(journal));
-            let mut runner =
-                StageRunner::begin(root, source, &seed, &loaded, reporter).map_err(with_causes)?;
-            runner.remark(format!("{lost}: it joins again"));
-            runner.stage(Stage::Join, crate::JOIN)?;
-            Ok(false)
-        }
-        None => Err(unfinished_without_seed(&journal)),
-        Some(seed) => {
-            let mut runner =
-                StageRunner::begin(root, source, &seed, &loaded, reporter).map_err(with_causes)?;
-            runner.stage(Stage::Join, crate::JOIN)?;
-            Ok(false)
-        }
+    let seed = read_seed(source, &Loaded::Found(journal.clone()))?;
+    let other = |seed: &&Seed| seed.meta_data.instance_id != journal.instance;
+    if let Some(seed) = seed.as_ref().filter(other) {
+        let id = &seed.meta_data.instance_id;
+        let why = format!("it did not take up instance {id}");
+        return Err(not_after_local(&why));
     }
+    let lost = match journal.join.finished {
+        true => recorded::lost(root, &journal, seed.as_ref()),
+        false => None,
+    };
+    let is_done = journal.join.finished && lost.is_none();
+    let Some(seed) = seed else {
+        return match (is_done, lost) {
+            (true, _) => Ok(true),
+            (false, Some(lost)) => Err(format!("{lost}, and its seed disk is gone")),
+            (false, None) => Err(unfinished_without_seed(&journal)),
+        };
+    };
+    if is_done {
+        secret::again(&seed, source);
+        if let Some(cluster) = seed.cluster() {
+            // Which nodes of the lab have no vote may have changed since.
+            cut_joins::remember(root, cluster).map_err(with_causes)?;
+        }
+        return Ok(true);
+    }
+    let loaded = Loaded::Found(match lost {
+        Some(_) => recorded::before_the_join(journal),
+        None => journal,
+    });
+    let mut runner =
+        StageRunner::begin(root, source, &seed, &loaded, reporter).map_err(with_causes)?;
+    if let Some(lost) = lost {
+        runner.remark(format!("{lost}: it joins again"));
+    }
+    runner.stage(Stage::Join, crate::JOIN)?;
+    Ok(false)
 }
 
 /// The lock of the second stage, for as long as it is kept; `None`, and a line on standard error,
@@ -190,7 +192,7 @@ fn join_stage(root: &Root, source: &Source, reporter: &mut Reporter) -> Result<b
 fn lock(root: &Root) -> Option<OwnedFd> {
     let why = match lock::take(root, LOCK, LAST_WORDS) {
         Ok(Some(file)) => return Some(file),
-        Ok(None) => "the join is at work already; see: firstboot status".to_owned(),
+        Ok(None) => "the join is already running; see: firstboot status".to_owned(),
         Err(error) => format!("cannot take {LOCK}: {error:#}"),
     };
     let _ = writeln!(std::io::stderr(), "firstboot: {why}");
@@ -225,7 +227,7 @@ mod tests {
         assert!(!guarded(&root, Stage::Local, || panic!("out of thin air")));
         let state = State::load(&root).unwrap();
         assert_eq!(state.state, Verdict::Failed);
-        let reason = "firstboot itself broke, which is an error in it: out of thin air";
+        let reason = "firstboot crashed, which is a bug in it: out of thin air";
         assert_eq!(state.reason.as_deref(), Some(reason));
     }
 }

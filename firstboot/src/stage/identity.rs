@@ -12,7 +12,7 @@ use anyhow::Result;
 const NO_NAMES: [&str; 2] = ["", "localhost"];
 
 /// The seed's full name for the machine `name`; where it names no machine, the one that the machine has.
-pub fn fqdn(root: &Root, seed: &Seed, name: &str) -> Result<String> {
+pub(super) fn fqdn(root: &Root, seed: &Seed, name: &str) -> Result<String> {
     if let Some(fqdn) = seed.fqdn() {
         return Ok(fqdn.to_owned());
     }
@@ -27,13 +27,13 @@ pub fn fqdn(root: &Root, seed: &Seed, name: &str) -> Result<String> {
 }
 
 /// Whether neither the seed nor the machine `name` itself has a name.
-pub fn is_unnamed(seed: &Seed, name: &str) -> bool {
+pub(super) fn is_unnamed(seed: &Seed, name: &str) -> bool {
     seed.hostname().is_empty() && NO_NAMES.contains(&name)
 }
 
 /// Why name and address stay, when this machine is in a cluster and the seed asks for others.
 /// The cluster knows it by both, and would take it for a new node.
-pub fn lock_reason(root: &Root, seed: &Seed, current: &str) -> Result<Option<String>> {
+pub(super) fn lock_reason(root: &Root, seed: &Seed, current: &str) -> Result<Option<String>> {
     if !root.exists(AUTHKEY)? {
         return Ok(None);
     }
@@ -62,7 +62,12 @@ pub fn lock_reason(root: &Root, seed: &Seed, current: &str) -> Result<Option<Str
 
 /// The short names that may still stand in this machine's files. A run that was cut may have
 /// removed some of them from where they can be read, so an unfinished journal's names count.
-pub fn old_names(root: &Root, current: &str, name: &str, loaded: &Loaded) -> Result<Vec<String>> {
+pub(super) fn old_names(
+    root: &Root,
+    current: &str,
+    name: &str,
+    loaded: &Loaded,
+) -> Result<Vec<String>> {
     let mut names = vec![current.to_owned()];
     let hosts = root.read_text(hosts::FILE)?.unwrap_or_default();
     names.extend(hosts::local_names(&hosts));

@@ -15,9 +15,7 @@ pub const FILE: &str = "/var/lib/firstboot/journal.json";
 /// One step that has run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct StepRecord {
-    /// Its name.
     pub step: String,
-    /// How it ended.
     pub result: StepResult,
     /// How long it took, in seconds.
     pub seconds: f64,
@@ -72,7 +70,6 @@ impl StageRecord {
     }
 }
 
-/// The journal.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Journal {
     /// The instance-id of the seed that it is about.
@@ -82,9 +79,7 @@ pub struct Journal {
     /// Short names that the machine had before. Kept here because the first step removes
     /// them from where they could be read.
     pub old_names: Vec<String>,
-    /// The first stage.
     pub local: StageRecord,
-    /// The second stage.
     pub join: StageRecord,
 }
 
@@ -95,7 +90,6 @@ pub enum Loaded {
     Missing,
     /// Something that cannot be read as a journal, and why.
     Corrupt(String),
-    /// A journal.
     Found(Journal),
 }
 

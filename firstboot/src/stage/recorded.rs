@@ -12,26 +12,21 @@ use crate::stage::journal::{Journal, StageRecord};
 use crate::steps::join::machine::State;
 use crate::steps::join::observe::{clock_is_behind, observe};
 use crate::system::root::Root;
-use std::time::{Duration, Instant};
+use crate::system::wait;
+use std::time::Duration;
 
 /// Why the join that the journal has recorded is not there any more, in words; `None` where it is, or
 /// where there never was one. A member that has no quorum, or whose corosync has stopped, is one all
 /// the same: it is watched over.
-pub fn lost(root: &Root, journal: &Journal, seed: Option<&Seed>) -> Option<String> {
+pub(super) fn lost(root: &Root, journal: &Journal, seed: Option<&Seed>) -> Option<String> {
     let joins = seed.map(|seed| seed.cluster().is_some());
     let is_to_be = joins.unwrap_or_else(|| root.exists(AUTHKEY).unwrap_or(false));
     if !root.is_live() || !is_to_be {
         return None;
     }
-    let deadline = Instant::now() + MOUNT_WAIT;
-    let state = loop {
-        let observed = observe(root, &journal.name).ok()?;
-        let state = State::of(&observed, &journal.name);
-        if state != State::NoFileSystem || Instant::now() > deadline {
-            break state;
-        }
-        std::thread::sleep(Duration::from_secs(1));
-    };
+    let state = || Ok(State::of(&observe(root, &journal.name)?, &journal.name));
+    let is_mounted = |state: &State| *state != State::NoFileSystem;
+    let state = wait::until(MOUNT_WAIT, Duration::from_secs(1), state, is_mounted).ok()?;
     if let State::NoCertificate(why) = &state {
         // The next boot looks again, with a better clock.
         if clock_is_behind(root, why).unwrap_or(false) {
@@ -40,7 +35,7 @@ pub fn lost(root: &Root, journal: &Journal, seed: Option<&Seed>) -> Option<Strin
     }
     is_lost(&state).then(|| {
         format!(
-            "{} has joined its cluster, and is no whole member any more ({})",
+            "{} joined its cluster, but is no longer a complete member ({})",
             journal.name,
             state.words()
         )
@@ -59,7 +54,7 @@ fn is_lost(state: &State) -> bool {
 }
 
 /// The journal of a machine that has been through the first stage and nothing else.
-pub fn before_the_join(journal: Journal) -> Journal {
+pub(super) fn before_the_join(journal: Journal) -> Journal {
     Journal {
         join: StageRecord::default(),
         ..journal

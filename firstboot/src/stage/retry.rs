@@ -7,7 +7,6 @@ use crate::stage::recorded;
 use crate::stage::seed::read_seed;
 use crate::system::root::Root;
 
-/// The second stage's unit.
 const UNIT: &str = "firstboot-join.service";
 /// Goes on with the second stage now: after a reason that ended it, or in the middle of a pause.
 /// A seed that has changed meanwhile is taken up first. The answer is one line for a human, or

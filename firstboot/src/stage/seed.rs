@@ -24,7 +24,7 @@ const NOT_NEEDED: Patience = Patience {
     quiet: Duration::from_millis(200),
 };
 /// The seed, `None` when there is no seed disk, or why it cannot be used.
-pub fn read_seed(source: &Source, loaded: &Loaded) -> Result<Option<Seed>, String> {
+pub(super) fn read_seed(source: &Source, loaded: &Loaded) -> Result<Option<Seed>, String> {
     let (patience, needed) = match loaded {
         Loaded::Found(journal) if journal.is_finished() => (NOT_NEEDED, false),
         Loaded::Found(_) | Loaded::Corrupt(_) => (NEEDED, true),

@@ -13,7 +13,7 @@ const FILE: &str = "/etc/pve/priv/authorized_keys";
 const TAIL: usize = 24;
 
 /// Looks, and says what it found.
-pub fn run(context: &Context) -> Result<Outcome> {
+pub(crate) fn run(context: &Context) -> Result<Outcome> {
     let text = context.root.read_text(FILE).map_err(retry_if_passing)?;
     let text = text.unwrap_or_default();
     let keys = &context.seed.user_data.ssh_authorized_keys;

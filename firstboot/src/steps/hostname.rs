@@ -5,7 +5,7 @@ use crate::system::hostname::FILE;
 use anyhow::{Context as _, Result};
 
 /// Makes the short name this machine's own.
-pub fn run(context: &Context) -> Result<Outcome> {
+pub(crate) fn run(context: &Context) -> Result<Outcome> {
     if let Some(locked) = context.name_locked_outcome() {
         return Ok(locked);
     }
@@ -33,7 +33,6 @@ pub fn run(context: &Context) -> Result<Outcome> {
     ))
 }
 
-/// The content of `/etc/hostname`.
-pub fn text(name: &str) -> String {
+pub(crate) fn text(name: &str) -> String {
     format!("{name}\n")
 }

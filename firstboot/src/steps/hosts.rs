@@ -11,7 +11,7 @@ use anyhow::Result;
 use std::net::IpAddr;
 
 /// Makes the name stand for the node's address.
-pub fn run(context: &Context) -> Result<Outcome> {
+pub(crate) fn run(context: &Context) -> Result<Outcome> {
     if let Some(locked) = context.name_locked_outcome() {
         return Ok(locked);
     }
@@ -29,12 +29,9 @@ pub fn run(context: &Context) -> Result<Outcome> {
 }
 
 /// What `/etc/hosts` is to say about this machine.
-pub struct Own<'a> {
-    /// Its address.
+pub(crate) struct Own<'a> {
     pub address: IpAddr,
-    /// Its full name.
     pub fqdn: &'a str,
-    /// Its short name.
     pub name: &'a str,
     /// Short names it had before.
     pub old_names: &'a [String],
@@ -51,7 +48,7 @@ impl Own<'_> {
 
     /// The file with this machine's own line and no other that names it. Lines of other
     /// machines and comments stay byte for byte.
-    pub fn text(&self, before: &str) -> String {
+    pub(crate) fn text(&self, before: &str) -> String {
         let wanted = self.line();
         let words: Vec<&str> = wanted.split(' ').collect();
         let mut lines: Vec<String> = Vec::new();

@@ -6,7 +6,7 @@ use anyhow::Result;
 const FILE: &str = "/etc/mailname";
 
 /// Makes the mail name the full name.
-pub fn run(context: &Context) -> Result<Outcome> {
+pub(crate) fn run(context: &Context) -> Result<Outcome> {
     if let Some(locked) = context.name_locked_outcome() {
         return Ok(locked);
     }

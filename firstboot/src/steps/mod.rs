@@ -1,28 +1,28 @@
 //! The steps: each makes one thing true, and says whether it had to change anything. None knows another.
 
-pub mod addresses;
-pub mod cluster_keys;
-pub mod ha;
-pub mod hostname;
-pub mod hosts;
-pub mod join;
-pub mod mailname;
-pub mod network;
-pub mod ntp;
-pub mod openvpn;
-pub mod postfix;
-pub mod retired;
-pub mod root_password;
-pub mod root_size;
-pub mod rrd;
-pub mod secret;
-pub mod ssh_host_keys;
-pub mod ssh_keys;
-pub mod sshd;
-pub mod storage;
-pub mod timezone;
-pub mod tunnel;
-pub mod votes;
+pub(crate) mod addresses;
+pub(crate) mod cluster_keys;
+pub(crate) mod ha;
+pub(crate) mod hostname;
+pub(crate) mod hosts;
+pub(crate) mod join;
+pub(crate) mod mailname;
+pub(crate) mod network;
+pub(crate) mod ntp;
+pub(crate) mod openvpn;
+pub(crate) mod postfix;
+pub(crate) mod retired;
+pub(crate) mod root_password;
+pub(crate) mod root_size;
+pub(crate) mod rrd;
+pub(crate) mod secret;
+pub(crate) mod ssh_host_keys;
+pub(crate) mod ssh_keys;
+pub(crate) mod sshd;
+pub(crate) mod storage;
+pub(crate) mod timezone;
+pub(crate) mod tunnel;
+pub(crate) mod votes;
 
 #[cfg(test)]
 mod tests {

@@ -10,9 +10,7 @@ use crate::step::{Context, Outcome};
 use crate::system::root::Root;
 use anyhow::Result;
 
-/// The configuration.
 const CONF: &str = "/etc/chrony/chrony.conf";
-/// The seed's servers.
 const SOURCES: &str = "/etc/chrony/sources.d/firstboot.sources";
 /// The folder of the file above, as the configuration names it.
 const SOURCES_FOLDER: &str = "/etc/chrony/sources.d";
@@ -20,7 +18,7 @@ const SOURCES_FOLDER: &str = "/etc/chrony/sources.d";
 const OFF: &str = "#firstboot: ";
 
 /// Writes the servers, and has chrony take them up.
-pub fn run(context: &Context) -> Result<Outcome> {
+pub(crate) fn run(context: &Context) -> Result<Outcome> {
     let root = context.root;
     let wanted = context.seed.user_data.ntp.as_ref();
     let sources = wanted.map(sources).unwrap_or_default();

@@ -22,7 +22,7 @@ const DROP_IN: &str = include_str!("../../../templates/openvpn-instance.conf");
 const BROUGHT: &str = "/var/lib/firstboot/openvpn";
 
 /// Writes the configurations, enables the instances, and removes those of an earlier seed.
-pub fn run(context: &Context) -> Result<Outcome> {
+pub(crate) fn run(context: &Context) -> Result<Outcome> {
     let instances = &context.seed.user_data.openvpn;
     let root = context.root;
     let brought = brought(root)?;

@@ -9,7 +9,7 @@ use anyhow::Result;
 const FILE: &str = "/etc/postfix/main.cf";
 
 /// Makes mail for and from this machine carry its name.
-pub fn run(context: &Context) -> Result<Outcome> {
+pub(crate) fn run(context: &Context) -> Result<Outcome> {
     if let Some(locked) = context.name_locked_outcome() {
         return Ok(locked);
     }
@@ -25,7 +25,7 @@ pub fn run(context: &Context) -> Result<Outcome> {
 }
 
 /// `main.cf` with this machine's names; every other byte as before.
-pub fn main_cf(before: &str, name: &str, fqdn: &str, old_names: &[String]) -> String {
+pub(crate) fn main_cf(before: &str, name: &str, fqdn: &str, old_names: &[String]) -> String {
     let settings = settings(before);
     let old_fqdn = settings
         .iter()

@@ -14,8 +14,7 @@ const FILE: &str = "/etc/shadow";
 /// 2022-01-08. An earlier "today" means that the machine has no working clock.
 const PLAUSIBLE_DAY: u64 = 19_000;
 
-/// Gives root its password.
-pub fn run(context: &Context) -> Result<Outcome> {
+pub(crate) fn run(context: &Context) -> Result<Outcome> {
     let Some(chpasswd) = &context.seed.user_data.chpasswd else {
         return Ok(Outcome::unchanged_because("no password in the seed"));
     };
@@ -87,7 +86,7 @@ fn today() -> Option<u64> {
 
 /// The file with this hash for root and `day` as the day of the change; `None` when root
 /// has this hash already. Without a day the field is left empty, which switches ageing off.
-pub fn with_hash(before: &str, hash: &str, day: Option<u64>) -> Result<Option<String>> {
+pub(crate) fn with_hash(before: &str, hash: &str, day: Option<u64>) -> Result<Option<String>> {
     edit(before, |fields| {
         let differs = fields[1] != hash;
         if differs {

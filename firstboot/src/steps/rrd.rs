@@ -9,7 +9,7 @@ use anyhow::Result;
 const FOLDER: &str = "/var/lib/rrdcached/db";
 
 /// Renames every file and folder of an old name.
-pub fn run(context: &Context) -> Result<Outcome> {
+pub(crate) fn run(context: &Context) -> Result<Outcome> {
     if let Some(locked) = context.name_locked_outcome() {
         return Ok(locked);
     }
@@ -51,7 +51,7 @@ pub fn run(context: &Context) -> Result<Outcome> {
 }
 
 /// Whether a folder below [`FOLDER`] holds entries named after nodes.
-pub fn is_of_nodes(folder: &str) -> bool {
+pub(crate) fn is_of_nodes(folder: &str) -> bool {
     ["pve2-node", "pve2-storage"].contains(&folder)
         || ["pve-node-", "pve-storage-"]
             .iter()

@@ -12,7 +12,7 @@ use anyhow::Result;
 
 /// Overwrites the password, or the ticket and what it was renewed to. A disk that cannot be written to is
 /// told, and is no failure: the node is a member all the same.
-pub fn run(context: &Context) -> Result<Outcome> {
+pub(crate) fn run(context: &Context) -> Result<Outcome> {
     let renewed = match renewed_tickets::forget(context.root) {
         Ok(false) => None,
         Ok(true) => Some(Outcome::changed("the renewed ticket was removed")),
@@ -54,7 +54,7 @@ fn of_seed(source: &Source, what: &str) -> Outcome {
 }
 
 /// On a node that has joined before and finds a seed that was made anew: the same, silently.
-pub fn again(seed: &Seed, source: &Source) {
+pub(crate) fn again(seed: &Seed, source: &Source) {
     if secret_of(seed).is_some() {
         let _ = credential_removal::credential(source);
     }

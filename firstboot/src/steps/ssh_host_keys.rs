@@ -12,7 +12,7 @@ const FOLDER: &str = "/etc/ssh";
 const TYPES: [&str; 3] = ["rsa", "ecdsa", "ed25519"];
 
 /// Makes the keys that are missing.
-pub fn run(context: &Context) -> Result<Outcome> {
+pub(crate) fn run(context: &Context) -> Result<Outcome> {
     let root = context.root;
     if root.kind(FOLDER)?.is_none() {
         return Ok(Outcome::unchanged_because("ssh is not installed"));

@@ -13,11 +13,11 @@ use std::fmt::Write;
 
 /// Where an earlier firstboot put them.
 const EARLIER: &str = "/root/.ssh/authorized_keys";
-const HEAD: &str = "# Written by firstboot from the seed disk. A key of another origin belongs into\n\
+const HEAD: &str = "# Written by firstboot from the seed disk. A key from elsewhere belongs in\n\
                     # /root/.ssh/authorized_keys, which a Proxmox cluster shares among its members.\n";
 
 /// Writes the keys, and takes them out of where the join would find them.
-pub fn run(context: &Context) -> Result<Outcome> {
+pub(crate) fn run(context: &Context) -> Result<Outcome> {
     let keys = &context.seed.user_data.ssh_authorized_keys;
     let root = context.root;
     let written = write(root, keys)?;

@@ -9,23 +9,22 @@ use crate::step::{Context, Outcome};
 use crate::system::root::Root;
 use crate::system::ssh::ROOT_KEYS;
 use anyhow::{Context as _, Result};
-use std::ffi::OsStr;
 use std::fmt::Write;
 
 const SSHD: &str = "/usr/sbin/sshd";
 const CONFIG: &str = "/etc/ssh/sshd_config";
 /// The file that firstboot writes.
-pub const DROP_IN: &str = "/etc/ssh/sshd_config.d/10-firstboot.conf";
+pub(crate) const DROP_IN: &str = "/etc/ssh/sshd_config.d/10-firstboot.conf";
 const INCLUDED: &str = "/etc/ssh/sshd_config.d/*.conf";
 /// Made by sshd's own unit when it starts; without it sshd does not even test.
 const RUN_FOLDER: &str = "/run/sshd";
 
 /// Writes the settings, and has a sshd that runs take them over.
-pub fn run(context: &Context) -> Result<Outcome> {
+pub(crate) fn run(context: &Context) -> Result<Outcome> {
     let root = context.root;
     let Some(config) = root.read_text(CONFIG)? else {
         return Ok(Outcome::unchanged_because(
-            "the server of ssh is not installed",
+            "the ssh server is not installed",
         ));
     };
     let by_password = context.seed.user_data.ssh_pwauth;
@@ -57,7 +56,7 @@ fn settings(by_password: Option<bool>) -> String {
     };
     format!(
         "# Written by firstboot from the seed disk. The first value counts: what is to win over\n\
-         # this belongs into a file of this folder whose name sorts before this one's.\n\
+         # this belongs in a file of this folder whose name sorts before this one's.\n\
          # {ROOT_KEYS} is this machine's alone. On a member of a Proxmox cluster\n\
          # /root/.ssh/authorized_keys is shared by all members.\n\
          AuthorizedKeysFile .ssh/authorized_keys .ssh/authorized_keys2 /etc/ssh/authorized_keys.d/%u\n\
@@ -85,7 +84,7 @@ fn take_over(root: &Root) -> Result<()> {
         return Ok(());
     }
     root.ensure_folder(RUN_FOLDER, 0o755)?;
-    root.run(SSHD, &[OsStr::new("-t")], b"")
+    root.run(SSHD, &["-t"], b"")
         .context("sshd refuses its configuration, and would not start")?;
     if root.is_active("ssh.service")? {
         root.systemctl(&["reload", "--no-block", "ssh.service"])?;
@@ -118,7 +117,7 @@ mod tests {
     fn root_by_key_only_unless_the_seed_says_otherwise() {
         let folder = tempfile::tempdir().unwrap();
         let root = Root::new(folder.path());
-        let none = Outcome::unchanged_because("the server of ssh is not installed");
+        let none = Outcome::unchanged_because("the ssh server is not installed");
         assert_eq!(step(&root, ""), none);
         root.write(CONFIG, DEBIAN.as_bytes(), 0o644).unwrap();
         assert_eq!(step(&root, ""), Outcome::changed("root by key only"));

@@ -4,7 +4,7 @@ use crate::step::{Context, Outcome};
 use anyhow::{Result, bail};
 
 /// Makes the zone of the seed the machine's.
-pub fn run(context: &Context) -> Result<Outcome> {
+pub(crate) fn run(context: &Context) -> Result<Outcome> {
     let Some(zone) = &context.seed.user_data.timezone else {
         return Ok(Outcome::unchanged_because("no time zone in the seed"));
     };

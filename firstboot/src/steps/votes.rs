@@ -8,7 +8,6 @@ use crate::cluster::votes::{counted, holds, set_votes};
 use crate::cluster::{cut_joins, pmxcfs};
 use crate::step::{Context, Outcome, RetryLater};
 use anyhow::{Context as _, Result};
-use std::ffi::OsStr;
 use std::time::{Duration, Instant};
 
 /// How often it is looked at whether the change is still there once corosync counts it.
@@ -20,7 +19,7 @@ const RELOAD_AFTER: Duration = Duration::from_secs(10);
 const COUNT_WAIT: Duration = Duration::from_secs(30);
 
 /// Sets the votes, and waits until they count.
-pub fn run(context: &Context) -> Result<Outcome> {
+pub(crate) fn run(context: &Context) -> Result<Outcome> {
     let Some(votes) = context.seed.cluster().and_then(|c| c.votes) else {
         return Ok(Outcome::unchanged_because("no votes in the seed"));
     };
@@ -78,7 +77,7 @@ fn wait_until_counted(context: &Context, store: &dyn Store, votes: u32) -> Resul
             (context.log)("corosync is told to read its configuration again");
             context
                 .root
-                .run("corosync-cfgtool", &[OsStr::new("-R")], b"")
+                .run("corosync-cfgtool", &["-R"], b"")
                 .context("corosync does not read its configuration again")
                 .map_err(|error| RetryLater::because(format!("{error:#}")))?;
         }

@@ -5,13 +5,13 @@ use std::io::ErrorKind;
 use std::net::{IpAddr, UdpSocket};
 
 /// Whether a text is an address that this machine has.
-pub fn is_own(text: &str) -> bool {
+pub(crate) fn is_own(text: &str) -> bool {
     let address = text.parse().ok();
     address.is_some_and(|address| missing(&[address]).is_ok_and(|missing| missing.is_empty()))
 }
 
 /// Those that no interface has. The kernel binds a socket to its own addresses only.
-pub fn missing(wanted: &[IpAddr]) -> Result<Vec<IpAddr>> {
+pub(crate) fn missing(wanted: &[IpAddr]) -> Result<Vec<IpAddr>> {
     let mut missing = Vec::new();
     for address in wanted {
         match UdpSocket::bind((*address, 0)) {

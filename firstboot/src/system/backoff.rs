@@ -4,10 +4,9 @@ use std::time::Duration;
 
 /// Pauses that double, up to a limit.
 #[derive(Debug, Clone, Copy)]
-pub struct Backoff {
+pub(crate) struct Backoff {
     /// The pause after the first attempt.
     pub first: Duration,
-    /// The longest.
     pub most: Duration,
 }
 
@@ -15,7 +14,7 @@ impl Backoff {
     /// The pause after attempt number `attempt` (from 1). `chance` from 0 to 1 spreads it, so that the
     /// PCs of a room that were switched on together do not stay together: 0.5 to 1.5 times the pause
     /// that doubles. It is never shorter than `at_least`, which is spread by up to a quarter more.
-    pub fn pause(&self, attempt: u32, at_least: Duration, chance: f64) -> Duration {
+    pub(crate) fn pause(&self, attempt: u32, at_least: Duration, chance: f64) -> Duration {
         let times = 2f64.powi(attempt.saturating_sub(1).min(30) as i32);
         let doubled = (self.first.as_secs_f64() * times).min(self.most.as_secs_f64());
         let own = doubled * (0.5 + chance);
@@ -24,7 +23,7 @@ impl Backoff {
 }
 
 /// A number from 0 to 1 that differs between two machines that do the same at the same time.
-pub fn chance() -> f64 {
+pub(crate) fn chance() -> f64 {
     let mut bytes = [0; 4];
     // Without random numbers (a kernel that has none yet) the pauses are only less spread.
     match rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::NONBLOCK) {

@@ -4,12 +4,12 @@ use super::hostname::short;
 use std::net::{IpAddr, Ipv4Addr};
 
 /// Where it is.
-pub const FILE: &str = "/etc/hosts";
+pub(crate) const FILE: &str = "/etc/hosts";
 /// What Debian gives a machine without a fixed address.
-pub const NO_ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 1, 1));
+pub(crate) const NO_ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 1, 1));
 
 /// The address that `/etc/hosts` gives a name, other than a loopback one.
-pub fn address_of(hosts: &str, name: &str) -> Option<IpAddr> {
+pub(crate) fn address_of(hosts: &str, name: &str) -> Option<IpAddr> {
     hosts.lines().find_map(|line| {
         let (address, names) = parse(line)?;
         (names.contains(&name) && !address.is_loopback()).then_some(address)
@@ -17,7 +17,7 @@ pub fn address_of(hosts: &str, name: &str) -> Option<IpAddr> {
 }
 
 /// The full name on a line that gives a short name an address.
-pub fn full_name(hosts: &str, name: &str) -> Option<String> {
+pub(crate) fn full_name(hosts: &str, name: &str) -> Option<String> {
     let is_full = |full: &&str| full.split_once('.').is_some_and(|(short, _)| short == name);
     hosts.lines().find_map(|line| {
         let (_, names) = parse(line)?;
@@ -27,7 +27,7 @@ pub fn full_name(hosts: &str, name: &str) -> Option<String> {
 }
 
 /// The short names on lines of 127.0.1.1: what this machine was called.
-pub fn local_names(hosts: &str) -> Vec<String> {
+pub(crate) fn local_names(hosts: &str) -> Vec<String> {
     hosts
         .lines()
         .filter_map(parse)
@@ -38,13 +38,13 @@ pub fn local_names(hosts: &str) -> Vec<String> {
 }
 
 /// The words of a line, its comment left out.
-pub fn tokens(line: &str) -> Vec<&str> {
+pub(crate) fn tokens(line: &str) -> Vec<&str> {
     let text = line.split('#').next().unwrap_or_default();
     text.split_whitespace().collect()
 }
 
 /// The address of a line and its names; `None` for a line without any.
-pub fn parse(line: &str) -> Option<(IpAddr, Vec<&str>)> {
+pub(crate) fn parse(line: &str) -> Option<(IpAddr, Vec<&str>)> {
     let words = tokens(line);
     let (address, names) = words.split_first()?;
     Some((address.parse().ok()?, names.to_vec()))

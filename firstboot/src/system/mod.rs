@@ -9,3 +9,4 @@ pub(crate) mod lock;
 pub mod root;
 pub(crate) mod ssh;
 pub(crate) mod units;
+pub(crate) mod wait;

@@ -1,6 +1,6 @@
 //! The names of systemd units that several parts of firstboot speak of.
 
 /// Debian's unit of an OpenVPN instance.
-pub fn openvpn(instance: &str) -> String {
+pub(crate) fn openvpn(instance: &str) -> String {
     format!("openvpn@{instance}.service")
 }

@@ -2,8 +2,8 @@
 
 use super::companions::{Companion, Companions};
 use crate::config::lab::{BRIDGE_PORT, JoinWith, Lab, Vm};
-use crate::system::text::hex;
 use anyhow::{Context, Result};
+use firstboot::contract::digest;
 use firstboot::contract::seed::{
     Bridge, BridgeParameters, Chpasswd, Cluster, Credential, DEFAULT_ROUTE, Ethernet, Ha, Match,
     MetaData, Nameservers, NetworkConfig, Ntp, OpenVpnInstance, PasswordKind, Proxmox, Retry,
@@ -254,14 +254,10 @@ fn hash(password: &Secret, name: &str, domain: &str) -> Result<Secret> {
     Ok(Secret::new(hash.as_str()))
 }
 
-/// The length goes in before each text: moving a line from one document to the other is a change.
+/// Unique per machine and per change of a document.
 fn instance_id(name: &str, documents: &[&str]) -> String {
-    let mut digest = Sha256::new();
-    for text in std::iter::once(name).chain(documents.iter().copied()) {
-        digest.update((text.len() as u64).to_le_bytes());
-        digest.update(text);
-    }
-    format!("{name}-{}", hex(&digest.finalize()[..8]))
+    let texts = std::iter::once(name).chain(documents.iter().copied());
+    format!("{name}-{}", digest::short(texts))
 }
 
 #[cfg(test)]

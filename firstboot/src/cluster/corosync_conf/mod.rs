@@ -5,7 +5,7 @@
 //! which corosync does not; such a tail is kept. The file's order, comments and unknown
 //! settings stay, because they are somebody else's.
 
-pub mod store;
+pub(crate) mod store;
 
 use std::ops::Range;
 
@@ -15,7 +15,7 @@ const STANDARD_VOTES: u32 = 1;
 
 /// Why a text cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Problem {
+pub(crate) enum Problem {
     /// It is no `corosync.conf`; the line counts from one.
     #[error("line {0} is neither a section nor a setting: {1:?}")]
     Line(usize, String),
@@ -41,7 +41,7 @@ pub enum Problem {
 
 /// What is read out of a `corosync.conf`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Conf {
+pub(crate) struct Conf {
     /// `config_version`; raised by one with each change.
     pub version: u64,
     /// The nodes, in the file's order.
@@ -50,7 +50,7 @@ pub struct Conf {
 
 /// One entry of the nodelist.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Node {
+pub(crate) struct Node {
     /// `name`; as Proxmox does, `ring0_addr` where there is none.
     pub name: String,
     /// `ring0_addr`; empty where there is none.
@@ -63,18 +63,17 @@ pub struct Node {
 
 impl Conf {
     /// The entry of a node, or `None` when it is not in the list.
-    pub fn node(&self, name: &str) -> Option<&Node> {
+    pub(crate) fn node(&self, name: &str) -> Option<&Node> {
         self.nodes.iter().find(|node| node.name == name)
     }
 
     /// The votes of a node, or `None` when it is not in the list.
-    pub fn votes(&self, name: &str) -> Option<u32> {
+    pub(crate) fn votes(&self, name: &str) -> Option<u32> {
         Some(self.node(name)?.votes)
     }
 }
 
-/// Reads a text.
-pub fn parse(text: &str) -> Result<Conf, Problem> {
+pub(crate) fn parse(text: &str) -> Result<Conf, Problem> {
     let layout = Layout::of(text)?;
     let node = |entry: &Entry| Node {
         name: entry.name().to_owned(),
@@ -90,7 +89,7 @@ pub fn parse(text: &str) -> Result<Conf, Problem> {
 
 /// The text with these votes for these nodes and the version raised by one, or `None` when they have
 /// them.
-pub fn with_votes(text: &str, wanted: &[(&str, u32)]) -> Result<Option<String>, Problem> {
+pub(crate) fn with_votes(text: &str, wanted: &[(&str, u32)]) -> Result<Option<String>, Problem> {
     let layout = Layout::of(text)?;
     let mut edits = Vec::new();
     for (name, votes) in wanted {

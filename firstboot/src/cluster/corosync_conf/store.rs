@@ -19,7 +19,7 @@ use std::io::ErrorKind;
 use std::time::{Duration, Instant};
 
 /// The cluster's own file.
-pub const FILE: &str = "/etc/pve/corosync.conf";
+pub(crate) const FILE: &str = "/etc/pve/corosync.conf";
 const NEW: &str = "/etc/pve/corosync.conf.new";
 const LOCKS: &str = "/etc/pve/priv/lock";
 const LOCK: &str = "/etc/pve/priv/lock/file-corosync_conf";
@@ -39,7 +39,7 @@ const GAP: Duration = Duration::from_millis(150);
 
 /// Whether the cluster's file is there and can be read as one. A power cut soon after a join leaves an
 /// empty one.
-pub fn is_usable(root: &Root) -> bool {
+pub(crate) fn is_usable(root: &Root) -> bool {
     (0..LOOKS).any(|look| {
         if look > 0 {
             std::thread::sleep(GAP);
@@ -50,12 +50,11 @@ pub fn is_usable(root: &Root) -> bool {
 }
 
 /// Where `corosync.conf` is kept. Each method is one moment at which others may act.
-pub trait Store {
+pub(crate) trait Store {
     /// The text; `None` outside a cluster.
     fn read(&self) -> Result<Option<String>>;
     /// Takes the lock; `false` when somebody else has it for long.
     fn lock(&self) -> Result<bool>;
-    /// Gives the lock back.
     fn unlock(&self) -> Result<()>;
     /// Lays the new text beside the old one.
     fn prepare(&self, new: &str) -> Result<()>;
@@ -66,14 +65,14 @@ pub trait Store {
 }
 
 /// The real one.
-pub struct Pmxcfs<'a> {
+pub(crate) struct Pmxcfs<'a> {
     root: &'a Root,
     since: Cell<Option<Instant>>,
 }
 
 impl<'a> Pmxcfs<'a> {
     /// The one below this root.
-    pub fn new(root: &'a Root) -> Self {
+    pub(crate) fn new(root: &'a Root) -> Self {
         Pmxcfs {
             root,
             since: Cell::new(None),

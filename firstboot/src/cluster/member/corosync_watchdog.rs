@@ -101,7 +101,7 @@ impl Watcher {
 /// Watches over this node until the machine is switched off. Returns at once in a root folder, and
 /// where another firstboot watches. `name` is asked for each time, because a first boot gives it;
 /// `tell` takes what was done, and why something cannot be done yet.
-pub fn watch(root: &Root, name: &dyn Fn() -> Option<String>, tell: &dyn Fn(&str)) {
+pub(crate) fn watch(root: &Root, name: &dyn Fn() -> Option<String>, tell: &dyn Fn(&str)) {
     if !root.is_live() {
         return;
     }

@@ -24,7 +24,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 
 /// Looks after the configuration of the node `name` before its corosync starts; says what was done.
 /// `None` where there is nothing to say. An error is told, and keeps nothing from starting.
-pub fn guard(root: &Root, name: &str) -> Result<Option<String>> {
+pub(crate) fn guard(root: &Root, name: &str) -> Result<Option<String>> {
     if !root.is_live() || !root.exists(AUTHKEY)? {
         return Ok(None);
     }

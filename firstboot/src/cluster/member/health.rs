@@ -7,7 +7,7 @@ use crate::system::root::Root;
 
 /// What is the matter with a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Health {
+pub(super) enum Health {
     /// It has no key of a cluster.
     NoMember,
     /// It is online, in a cluster with quorum.
@@ -26,7 +26,7 @@ pub enum Health {
 }
 
 /// Looks at the node `name`.
-pub fn look(root: &Root, name: &str) -> Health {
+pub(super) fn look(root: &Root, name: &str) -> Health {
     if !root.exists(AUTHKEY).unwrap_or(false) {
         return Health::NoMember;
     }

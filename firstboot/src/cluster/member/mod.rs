@@ -15,8 +15,8 @@
 //! `authorized_keys`. No password is needed for it. It is done twice: [`guard`] before corosync
 //! starts, so that a stale one never does, and [`corosync_watchdog`] for as long as the machine runs.
 
-pub mod corosync_watchdog;
-pub mod guard;
+pub(crate) mod corosync_watchdog;
+pub(crate) mod guard;
 mod health;
 mod others;
-pub mod restart_corosync;
+pub(crate) mod restart_corosync;

@@ -17,20 +17,17 @@ const ONE: Duration = Duration::from_secs(8);
 /// How many silent ones are named.
 const NAMED: usize = 3;
 
-/// One member's file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Answer {
-    /// The member's name.
+pub(crate) struct Answer {
     pub from: String,
     /// What is read out of the text.
     pub conf: Conf,
-    /// The whole text.
     pub text: String,
 }
 
 /// What became of the question.
 #[derive(Debug, Default)]
-pub struct Asked {
+pub(super) struct Asked {
     /// The newest file of those that answered.
     pub newest: Option<Answer>,
     /// Why the others did not, one each: `vm43: Connection timed out`.
@@ -39,7 +36,7 @@ pub struct Asked {
 
 impl Asked {
     /// The reasons in one line that stays short in a cluster of hundreds.
-    pub fn reasons(&self) -> String {
+    pub(super) fn reasons(&self) -> String {
         let shown = &self.silent[..self.silent.len().min(NAMED)];
         let more = self.silent.len() - shown.len();
         match (shown.is_empty(), more) {
@@ -52,7 +49,7 @@ impl Asked {
 
 /// Asks members of `conf` other than `name` for their file, several at a time, those with a vote
 /// first because they are rarely off, until enough have answered or `limit` is over.
-pub fn ask(root: &Root, conf: &Conf, name: &str, limit: Duration) -> Asked {
+pub(super) fn ask(root: &Root, conf: &Conf, name: &str, limit: Duration) -> Asked {
     let deadline = Instant::now() + limit;
     let nodes = order(&conf.nodes, name);
     let mut asked = Asked::default();

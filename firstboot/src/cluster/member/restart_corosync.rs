@@ -13,7 +13,7 @@ const ASKING: Duration = Duration::from_secs(20);
 
 /// How another member's file compares with this node's.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Compared {
+pub(crate) enum Compared {
     /// It is not newer.
     Same,
     /// It is newer, and may take the place of this node's.
@@ -25,7 +25,12 @@ pub enum Compared {
 /// Compares another member's file with the `own` one of the node `name`. One that is newer must know
 /// this node, at an address of the own file or at one that this machine has (`is_own`: the cluster's
 /// network may have been renumbered); otherwise it was removed, and must not speak to the cluster.
-pub fn compare(other: &Conf, own: &Conf, name: &str, is_own: &dyn Fn(&str) -> bool) -> Compared {
+pub(crate) fn compare(
+    other: &Conf,
+    own: &Conf,
+    name: &str,
+    is_own: &dyn Fn(&str) -> bool,
+) -> Compared {
     if other.version <= own.version {
         return Compared::Same;
     }
@@ -34,7 +39,7 @@ pub fn compare(other: &Conf, own: &Conf, name: &str, is_own: &dyn Fn(&str) -> bo
     match other.node(name) {
         Some(node) if node.links.iter().any(is_here) => Compared::Newer,
         None => Compared::Foreign(format!(
-            "it does not list {name} any more: this node was removed from the cluster, and must not \
+            "it no longer lists {name}: this node was removed from the cluster, and must not \
              come back. For a new node of this name delete the VM's disk on the host and seed again"
         )),
         Some(node) => Compared::Foreign(format!("it has {name} at {}", node.links.join(", "))),
@@ -42,7 +47,7 @@ pub fn compare(other: &Conf, own: &Conf, name: &str, is_own: &dyn Fn(&str) -> bo
 }
 
 /// Writes the newer file whole and durably.
-pub fn take_conf(root: &Root, answer: &Answer) -> Result<()> {
+pub(crate) fn take_conf(root: &Root, answer: &Answer) -> Result<()> {
     root.ensure(CONF, answer.text.as_bytes(), 0o644).map(drop)
 }
 
@@ -53,7 +58,7 @@ pub fn take_conf(root: &Root, answer: &Answer) -> Result<()> {
 ///
 /// Returns what was done; `None` when there was nothing to do. An error says why it cannot be done
 /// yet.
-pub fn with_newest_conf(root: &Root, name: &str, stopped: bool) -> Result<Option<String>> {
+pub(crate) fn with_newest_conf(root: &Root, name: &str, stopped: bool) -> Result<Option<String>> {
     let own = match stopped {
         true => own_conf(root)?,
         false => effective_conf(root)?,

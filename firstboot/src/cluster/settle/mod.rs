@@ -9,30 +9,25 @@ use crate::cluster::pmxcfs::{LOCK_GONE, retry_if_passing, short_pause};
 use crate::step::{Outcome, RetryLater};
 use crate::system::root::Root;
 use anyhow::Result;
-use std::ffi::OsStr;
 
 /// How often one change is begun anew before it is left for later.
 const TRIES: usize = 10;
 
 /// A shared file and the tool that changes it.
-pub trait Shared {
+pub(crate) trait Shared {
     /// The file's path, for messages.
     fn name(&self) -> &str;
     /// Its text; empty when there is none.
     fn text(&self) -> Result<String>;
-    /// Runs the tool.
     fn tool(&self, words: &[String]) -> Result<()>;
     /// Waits a moment before the next try.
     fn pause(&self);
 }
 
 /// A file in `/etc/pve` and its program.
-pub struct Tool<'a> {
-    /// The running system.
+pub(crate) struct Tool<'a> {
     pub root: &'a Root,
-    /// The file.
     pub file: &'a str,
-    /// The program.
     pub program: &'a str,
 }
 
@@ -47,8 +42,7 @@ impl Shared for Tool<'_> {
     }
 
     fn tool(&self, words: &[String]) -> Result<()> {
-        let words: Vec<&OsStr> = words.iter().map(OsStr::new).collect();
-        self.root.run(self.program, &words, b"").map(|_| ())
+        self.root.run(self.program, words, b"").map(drop)
     }
 
     fn pause(&self) {
@@ -58,7 +52,7 @@ impl Shared for Tool<'_> {
 
 /// What is to be done, seen from a text of the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Plan {
+pub(crate) enum Plan {
     /// Nothing.
     Fits,
     /// Nothing, although it is not as the seed wants it; why, for a human.
@@ -67,15 +61,13 @@ pub enum Plan {
     Change {
         /// The words after the program's name.
         words: Vec<String>,
-        /// What they change.
         what: String,
     },
 }
 
 /// How a file came to be as it is to be.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub struct Settled {
-    /// What was changed.
+pub(crate) struct Settled {
     pub changed: Option<String>,
     /// What was left although the seed wants it otherwise.
     pub left: Option<String>,
@@ -83,14 +75,14 @@ pub struct Settled {
 
 /// What several of them come to.
 #[derive(Debug, Default)]
-pub struct Changes {
+pub(crate) struct Changes {
     changed: Vec<String>,
     left: Vec<String>,
 }
 
 impl Changes {
     /// Adds one; what was left as it is also goes to the log.
-    pub fn add(&mut self, settled: Settled, log: &dyn Fn(&str)) {
+    pub(crate) fn add(&mut self, settled: Settled, log: &dyn Fn(&str)) {
         self.changed.extend(settled.changed);
         if let Some(left) = settled.left {
             log(&left);
@@ -99,7 +91,7 @@ impl Changes {
     }
 
     /// The outcome of the step; `fits` is said when there was nothing to say.
-    pub fn outcome(self, fits: &str) -> Outcome {
+    pub(crate) fn outcome(self, fits: &str) -> Outcome {
         let changed = !self.changed.is_empty();
         let mut lines = self.changed;
         lines.extend(self.left);
@@ -114,7 +106,7 @@ impl Changes {
 }
 
 /// Follows the plan until the file itself shows that there is nothing more to do.
-pub fn settle(file: &dyn Shared, plan: impl Fn(&str) -> Plan) -> Result<Settled> {
+pub(crate) fn settle(file: &dyn Shared, plan: impl Fn(&str) -> Plan) -> Result<Settled> {
     let mut settled = Settled::default();
     let mut last = String::new();
     for _ in 0..TRIES {
@@ -144,7 +136,7 @@ pub fn settle(file: &dyn Shared, plan: impl Fn(&str) -> Plan) -> Result<Settled>
         }
     }
     Err(RetryLater::because(format!(
-        "{} did not become as it is to be in {TRIES} tries, because others change it{last}",
+        "{} could not be changed in {TRIES} tries, because other nodes keep changing it{last}",
         file.name()
     ))
     .into())

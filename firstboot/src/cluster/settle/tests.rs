@@ -5,7 +5,7 @@ use std::time::Duration;
 
 /// A file that the tools of several nodes change, as `pvesm` and `ha-manager` do: the digest
 /// is compared, then the change is made, at once.
-pub struct Cluster<'a> {
+pub(crate) struct Cluster<'a> {
     text: &'a RefCell<String>,
     apply: fn(&str, &[String]) -> Result<String, String>,
     /// Runs before each look and each change, with its number.
@@ -16,7 +16,7 @@ pub struct Cluster<'a> {
 }
 
 impl<'a> Cluster<'a> {
-    pub fn new(
+    pub(crate) fn new(
         text: &'a RefCell<String>,
         apply: fn(&str, &[String]) -> Result<String, String>,
         before: &'a dyn Fn(usize),
@@ -161,8 +161,8 @@ fn it_is_left_for_later_when_there_is_no_end_of_changes() {
     let file = Cluster::new(&text, set, &always);
     let error = settle(&file, appending("b")).unwrap_err();
     let reason = error.downcast::<RetryLater>().unwrap().reason;
-    let begin = "the file did not become as it is to be in 10 tries, because others change it; the \
-                 last time: ";
+    let begin = "the file could not be changed in 10 tries, because other nodes keep changing it; \
+                 the last time: ";
     let end = "; detected modified configuration - file changed by other user? Try again.";
     assert!(
         reason.starts_with(begin) && reason.ends_with(end),

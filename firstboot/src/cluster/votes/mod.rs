@@ -7,13 +7,12 @@ use crate::cluster::pmxcfs::{LOCK_GONE, retry_if_passing};
 use crate::cluster::quorum::{self, Count};
 use crate::step::{Context, RetryLater};
 use anyhow::Result;
-use std::ffi::OsStr;
 
 /// How often the change is begun anew before it is left for later.
 const TRIES: usize = 10;
 /// Puts this node's votes into the file, as soon as it has quorum in the middle of its join: what it
 /// had before, when that was another number. That they count is for the step to see.
-pub fn claim(context: &Context, votes: u32) -> Result<Option<u32>> {
+pub(crate) fn claim(context: &Context, votes: u32) -> Result<Option<u32>> {
     let up = counted(context)?.others;
     set_votes(&Pmxcfs::new(context.root), &context.name, votes, up)
 }
@@ -26,7 +25,7 @@ fn conf_text(store: &dyn Store) -> Result<String> {
 }
 
 /// Whether the file has these votes for the node `name`.
-pub fn holds(store: &dyn Store, name: &str, votes: u32) -> Result<bool> {
+pub(crate) fn holds(store: &dyn Store, name: &str, votes: u32) -> Result<bool> {
     let conf = corosync_conf::parse(&conf_text(store)?).map_err(problem)?;
     Ok(conf.votes(name) == Some(votes))
 }
@@ -43,7 +42,7 @@ fn problem(problem: Problem) -> anyhow::Error {
 
 /// Makes the file hold the votes; returns what this node had before, when that was changed.
 /// `up` are the votes of the other nodes that are switched on.
-pub fn set_votes(store: &dyn Store, name: &str, votes: u32, up: u32) -> Result<Option<u32>> {
+pub(crate) fn set_votes(store: &dyn Store, name: &str, votes: u32, up: u32) -> Result<Option<u32>> {
     let mut before = None;
     change(
         store,
@@ -59,7 +58,7 @@ pub fn set_votes(store: &dyn Store, name: &str, votes: u32, up: u32) -> Result<O
 
 /// Makes the file hold the votes that `wanted` says of what is there, under the cluster's lock and as
 /// often as others come first. `allow` is shown the old and the new text before it is put in place.
-pub fn change(
+pub(crate) fn change(
     store: &dyn Store,
     wanted: &dyn Fn(&Conf) -> Vec<(String, u32)>,
     allow: &mut dyn FnMut(&Conf, &str) -> Result<()>,
@@ -115,8 +114,8 @@ fn keeps_quorum(new: &str, votes: u32, up: u32) -> Result<()> {
         return Ok(());
     }
     Err(RetryLater::because(format!(
-        "with {votes} votes of this node, {up} of {all} votes would be up, and the cluster \
-         without quorum"
+        "with {votes} votes for this node, only {up} of {all} votes would be up, and the cluster \
+         would have no quorum"
     ))
     .into())
 }
@@ -149,10 +148,10 @@ impl Drop for Locked<'_> {
 }
 
 /// What corosync counts.
-pub fn counted(context: &Context) -> Result<Count> {
+pub(crate) fn counted(context: &Context) -> Result<Count> {
     let text = context
         .root
-        .run("corosync-quorumtool", &[OsStr::new("-l")], b"")
+        .run("corosync-quorumtool", &["-l"], b"")
         .map_err(|error| RetryLater::because(format!("corosync does not answer: {error:#}")))?;
     let missing =
         || RetryLater::because("corosync-quorumtool -l does not show this node".to_owned());

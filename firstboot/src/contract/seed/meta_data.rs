@@ -5,8 +5,8 @@ use super::contract::CONTRACT;
 use super::document::{Document, Notes};
 use super::path::Path;
 use super::write;
+use crate::contract::digest;
 use serde::Serialize;
-use sha2::{Digest, Sha256};
 
 /// The document's name.
 pub(super) const NAME: &str = "meta-data";
@@ -45,15 +45,7 @@ impl MetaData {
 /// cloud-init calls every such seed `nocloud`. A seed that was changed would then go
 /// unnoticed, because only the id is compared; so a digest of the content is a part of it.
 pub(super) fn derived_id(documents: [&str; 3]) -> String {
-    let mut digest = Sha256::new();
-    for text in documents {
-        // With its length, so that no text can pass from one document to the next unseen.
-        digest.update((text.len() as u64).to_le_bytes());
-        digest.update(text);
-    }
-    let digits = digest.finalize();
-    let digits: String = digits.iter().take(8).map(|b| format!("{b:02x}")).collect();
-    format!("{DERIVED}{digits}")
+    format!("{DERIVED}{}", digest::short(documents))
 }
 
 /// Reads the document. What it returns is complete only when no problem was noted.

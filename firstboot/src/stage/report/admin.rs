@@ -35,7 +35,6 @@ pub fn exit_code(state: Option<&State>) -> u8 {
     }
 }
 
-/// The state as text.
 pub fn text(state: Option<&State>) -> String {
     let Some(state) = state else {
         return format!("firstboot has not run since the boot ({FILE} is not there)\n");

@@ -64,7 +64,7 @@ pub fn alarm(stage: Stage, reason: &str) -> String {
     }
     let _ = write!(
         text,
-        "It goes on booting. More: firstboot status; journalctl -u firstboot-{stage}\n{rule}"
+        "The boot goes on. See: firstboot status; journalctl -u firstboot-{stage}\n{rule}"
     );
     text
 }

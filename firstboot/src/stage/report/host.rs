@@ -17,8 +17,7 @@ const PENDING: &str = "/run/firstboot/port.pending";
 /// How much is kept for a host that never reads, in bytes.
 const MOST_KEPT: usize = 1 << 20;
 
-/// The port.
-pub struct HostPort<'a> {
+pub(super) struct HostPort<'a> {
     root: &'a Root,
     open: Option<OwnedFd>,
     pending: Vec<u8>,
@@ -26,7 +25,7 @@ pub struct HostPort<'a> {
 
 impl<'a> HostPort<'a> {
     /// Begins with the lines that an earlier run left.
-    pub fn new(root: &'a Root) -> Self {
+    pub(super) fn new(root: &'a Root) -> Self {
         let pending = root.read(PENDING).ok().flatten().unwrap_or_default();
         HostPort {
             root,
@@ -36,7 +35,7 @@ impl<'a> HostPort<'a> {
     }
 
     /// Sends one line, or keeps it for later.
-    pub fn send(&mut self, event: &Event) {
+    pub(super) fn send(&mut self, event: &Event) {
         if let Ok(line) = serde_json::to_string(event) {
             self.send_line(&line);
         }
@@ -51,7 +50,7 @@ impl<'a> HostPort<'a> {
     }
 
     /// Tries for at most `wait` to write what is left, then leaves the rest to the next run.
-    pub fn close(mut self, wait: Duration) {
+    pub(super) fn close(mut self, wait: Duration) {
         let deadline = Instant::now() + wait;
         self.flush();
         while !self.pending.is_empty() && Instant::now() < deadline {

@@ -18,7 +18,6 @@ use host::HostPort;
 use state::{State, StepState, step_states};
 use std::time::Duration;
 
-/// This program's version.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// Failing to tell is never an error: a machine is not to fail because nobody listens.
@@ -32,7 +31,6 @@ pub struct Reporter<'a> {
 }
 
 impl<'a> Reporter<'a> {
-    /// Begins a stage's report.
     pub fn new(root: &'a Root, stage: Stage) -> Self {
         let mut state = State::load(root).unwrap_or_default();
         state.version = VERSION.to_owned();
@@ -59,7 +57,6 @@ impl<'a> Reporter<'a> {
         self.state.save(self.root);
     }
 
-    /// The stage begins.
     pub fn started(&mut self) {
         self.state.state = Verdict::Running;
         self.state.reason = None;
@@ -68,7 +65,6 @@ impl<'a> Reporter<'a> {
         self.stage_event(StageState::Started);
     }
 
-    /// The stage has ended.
     pub fn ended(&mut self, finished: bool) {
         self.stage_event(match finished {
             true => StageState::Finished,
@@ -92,7 +88,6 @@ impl<'a> Reporter<'a> {
         self.step = step;
     }
 
-    /// A step has ended.
     pub fn step(&mut self, record: &StepRecord) {
         self.state.waiting = None;
         self.console.say(&step_line(record));

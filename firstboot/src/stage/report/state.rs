@@ -11,9 +11,7 @@ pub const FILE: &str = "/run/firstboot/status.json";
 /// The content of [`FILE`].
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct State {
-    /// The version of firstboot that wrote it.
     pub version: String,
-    /// How far the machine is.
     pub state: Verdict,
     /// The machine's name; empty when there is no seed.
     #[serde(default)]
@@ -21,7 +19,6 @@ pub struct State {
     /// The instance-id; empty when there is no seed.
     #[serde(default)]
     pub instance: String,
-    /// Why it failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// What is tried again and again, while that is so.
@@ -32,12 +29,9 @@ pub struct State {
     pub steps: Vec<StepState>,
 }
 
-/// One step in [`State`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct StepState {
-    /// The stage that it belongs to.
     pub stage: Stage,
-    /// Its record.
     #[serde(flatten)]
     pub record: StepRecord,
 }

@@ -51,7 +51,7 @@ const RULES: Kind = Kind {
 const RULES_FILE: &str = "/etc/pve/ha/rules.cfg";
 
 /// Adds this node to each group and rule that is there.
-pub fn run(context: &Context) -> Result<Outcome> {
+pub(crate) fn run(context: &Context) -> Result<Outcome> {
     let proxmox = context.seed.user_data.proxmox.as_ref();
     let Some(ha) = proxmox.map(|p| &p.ha).filter(|ha| !ha.is_empty()) else {
         return Ok(Outcome::unchanged_because("no HA in the seed"));
@@ -88,7 +88,7 @@ pub fn run(context: &Context) -> Result<Outcome> {
     let left = no_watchdog(context.root.exists(WATCHDOG)?, mux.trim());
     let changed = None;
     changes.add(Settled { changed, left }, context.log);
-    Ok(changes.outcome("this node is in all of the seed's"))
+    Ok(changes.outcome("this node is in all that the seed names"))
 }
 
 /// What resets a node that has lost its cluster. Proxmox's multiplexer takes the kernel's (`softdog`,

@@ -5,9 +5,9 @@
 //! Then the error is a [`RetryLater`](crate::step::RetryLater), and the step is run again; see the runner for the pauses.
 
 mod attempt;
-pub mod machine;
-pub mod observe;
-pub mod pass;
+pub(crate) mod machine;
+pub(crate) mod observe;
+pub(crate) mod pass;
 mod race;
 mod refusals;
 mod stale;
@@ -19,7 +19,7 @@ use anyhow::{Result, bail};
 use attempt::Attempt;
 
 /// Joins, unless there is nothing to join or it is done.
-pub fn run(context: &Context) -> Result<Outcome> {
+pub(crate) fn run(context: &Context) -> Result<Outcome> {
     let proxmox = context.seed.user_data.proxmox.as_ref();
     if proxmox.is_some_and(|p| p.retired) {
         return Ok(Outcome::unchanged_because(

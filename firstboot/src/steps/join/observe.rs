@@ -8,13 +8,14 @@ use crate::contract::clock;
 use crate::system::root::Root;
 use anyhow::{Context, Result, bail};
 use std::ffi::OsStr;
+use std::path::Path;
 
 const CA: &str = "/etc/pve/pve-root-ca.pem";
 const CERTIFICATE: &str = "/etc/pve/local/pve-ssl.pem";
 const KEY: &str = "/etc/pve/local/pve-ssl.key";
 
 /// Looks at the node `name`.
-pub fn observe(root: &Root, name: &str) -> Result<Observed> {
+pub(crate) fn observe(root: &Root, name: &str) -> Result<Observed> {
     let members = Members::of(root);
     let complete = members.as_ref().is_some_and(|m| m.online_in(name).is_ok());
     Ok(Observed {
@@ -35,18 +36,18 @@ pub fn observe(root: &Root, name: &str) -> Result<Observed> {
 /// active over a key that it cannot use (transcript 29).
 fn certificate(root: &Root) -> Result<()> {
     let (ca, certificate, key) = (root.path(CA)?, root.path(CERTIFICATE)?, root.path(KEY)?);
-    let openssl = |words: &[&OsStr]| root.run("openssl", words, b"");
-    let (verify, ca_file) = (OsStr::new("verify"), OsStr::new("-CAfile"));
-    openssl(&[verify, ca_file, ca.as_os_str(), certificate.as_os_str()]).map_err(|error| {
+    let openssl = |words: &[&str], files: &[&Path]| {
+        let words = words.iter().map(OsStr::new);
+        let words = words.chain(files.iter().map(|file| file.as_os_str()));
+        root.run("openssl", &words.collect::<Vec<_>>(), b"")
+    };
+    openssl(&["verify", "-CAfile"], &[&ca, &certificate]).map_err(|error| {
         let why = why_not(&error, clock::unix_time());
         error.context(why)
     })?;
-    let words = |words: [&'static str; 4]| words.map(OsStr::new);
-    let [x509, noout, pubkey, input] = words(["x509", "-noout", "-pubkey", "-in"]);
-    let of_certificate = openssl(&[x509, noout, pubkey, input, certificate.as_os_str()])?;
-    let [pkey, pubout, input, _] = words(["pkey", "-pubout", "-in", ""]);
-    let of_key = openssl(&[pkey, pubout, input, key.as_os_str()])
-        .context("the node's key cannot be used")?;
+    let of_certificate = openssl(&["x509", "-noout", "-pubkey", "-in"], &[&certificate])?;
+    let of_key =
+        openssl(&["pkey", "-pubout", "-in"], &[&key]).context("the node's key cannot be used")?;
     if of_certificate != of_key {
         bail!("the node's certificate is not that of its key {KEY}");
     }
@@ -74,7 +75,7 @@ fn is_from_the_future(words: &str) -> bool {
 
 /// Whether a certificate does not verify, in these words, because of this machine's clock. A new
 /// one would only have a wrong date, too. Not so once a time server has set the clock.
-pub fn clock_is_behind(root: &Root, words: &str) -> Result<bool> {
+pub(crate) fn clock_is_behind(root: &Root, words: &str) -> Result<bool> {
     if !is_from_the_future(words) {
         return Ok(false);
     }

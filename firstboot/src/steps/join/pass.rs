@@ -30,7 +30,7 @@ const CLOCKS_DIFFER: u64 = 300;
 const LOOK: Duration = Duration::from_secs(10 * 60);
 
 /// What lets this node in.
-pub struct Pass<'a> {
+pub(crate) struct Pass<'a> {
     root: &'a Root,
     instance: &'a str,
     credential: &'a Credential,
@@ -41,7 +41,7 @@ pub struct Pass<'a> {
 
 impl<'a> Pass<'a> {
     /// The seed's credential, or the newer ticket that is remembered for this instance.
-    pub fn new(
+    pub(crate) fn new(
         root: &'a Root,
         instance: &'a str,
         credential: &'a Credential,
@@ -65,10 +65,10 @@ impl<'a> Pass<'a> {
     }
 
     /// What goes to Proxmox's programs by standard input. The error says that it is gone.
-    pub fn secret(&self, name: &str) -> Result<&Secret> {
+    pub(crate) fn secret(&self, name: &str) -> Result<&Secret> {
         let gone = |what: &str| {
             anyhow!(
-                "{what} is not in the seed any more: it was removed after an earlier join. On the \
+                "{what} is no longer in the seed: it was removed after an earlier join. On the \
                  host, with the VM switched off: imgbuild seed {name}"
             )
         };
@@ -85,7 +85,7 @@ impl<'a> Pass<'a> {
     }
 
     /// Asks a peer for the list of nodes, and keeps the new ticket that it gives.
-    pub fn ask(&mut self, peer: &Peer, name: &str) -> Result<Answer> {
+    pub(crate) fn ask(&mut self, peer: &Peer, name: &str) -> Result<Answer> {
         let mut answer = peers::ask(peer, self.secret(name)?.reveal(), name)?;
         if let Some(new) = answer.ticket.take() {
             self.renew(new);
@@ -107,7 +107,7 @@ impl<'a> Pass<'a> {
                 "the ticket was renewed; it is valid until {until}"
             )),
             Err(error) => (self.log)(&format!(
-                "the ticket was renewed, until {until}, but cannot be kept over a power cut: {error:#}"
+                "the ticket was renewed, until {until}, but would be lost in a power cut: {error:#}"
             )),
         }
         self.ticket = Some(new);
@@ -132,7 +132,7 @@ impl<'a> Pass<'a> {
     }
 
     /// Why a verdict on this pass ends the join at once, whatever other peers would say.
-    pub fn end(&self, verdict: &JoinVerdict, name: &str) -> Option<anyhow::Error> {
+    pub(crate) fn end(&self, verdict: &JoinVerdict, name: &str) -> Option<anyhow::Error> {
         let ticket = self.ticket.as_ref()?;
         // A peer whose clock is a little ahead refuses it a little earlier.
         let in_time = clock::unix_time() + CLOCKS_DIFFER < ticket.valid_until();
@@ -147,7 +147,12 @@ impl<'a> Pass<'a> {
     }
 
     /// What a verdict means for this pass, in words, and how to go on.
-    pub fn explain(&self, verdict: &JoinVerdict, peer: &Peer, name: &str) -> (String, After) {
+    pub(crate) fn explain(
+        &self,
+        verdict: &JoinVerdict,
+        peer: &Peer,
+        name: &str,
+    ) -> (String, After) {
         let reason = match (verdict, &self.ticket) {
             (JoinVerdict::WrongPassword, Some(ticket)) => {
                 refused(ticket, &peer.address, clock::unix_time())
@@ -161,7 +166,7 @@ impl<'a> Pass<'a> {
     }
 
     /// What a human calls it.
-    pub fn word(&self) -> &'static str {
+    pub(crate) fn word(&self) -> &'static str {
         self.credential.word()
     }
 }
@@ -194,7 +199,7 @@ fn refused(ticket: &Ticket, peer: &str, now: u64) -> String {
 }
 
 /// Waits as long as a pause of the join is to last, and renews the ticket meanwhile.
-pub fn pause(root: &Root, seed: &Seed, name: &str, length: Duration, log: &dyn Fn(&str)) {
+pub(crate) fn pause(root: &Root, seed: &Seed, name: &str, length: Duration, log: &dyn Fn(&str)) {
     let deadline = Instant::now() + length;
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
@@ -282,7 +287,7 @@ mod tests {
         let machine = machine();
         let x = || Secret::new("xxx");
         let words = |credential| machine.secret(&credential).unwrap_err();
-        let rest = "is not in the seed any more: it was removed after an earlier join. On the host, \
+        let rest = "is no longer in the seed: it was removed after an earlier join. On the host, \
                     with the VM switched off: imgbuild seed vm42";
         assert_eq!(words(Credential::Ticket(x())), format!("the ticket {rest}"));
         assert_eq!(

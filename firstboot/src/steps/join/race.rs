@@ -9,7 +9,7 @@ use crate::contract::seed::names;
 ///
 /// A cluster whose nodes are all up takes one more in any case: with one or two nodes there is
 /// no other way to grow.
-pub fn no_room(nodes: &[Listed]) -> Option<String> {
+pub(super) fn no_room(nodes: &[Listed]) -> Option<String> {
     let missing: Vec<&Listed> = nodes
         .iter()
         .filter(|node| node.votes > 0 && node.online == Some(false))
@@ -24,14 +24,14 @@ pub fn no_room(nodes: &[Listed]) -> Option<String> {
     let names: Vec<&str> = missing.iter().map(|node| node.name.as_str()).collect();
     Some(format!(
         "{up} of the cluster's {all} votes are up, and one more node that is switched off in the \
-         middle of its join would take it its quorum. Off, or joining: {}",
+         middle of its join would cost it its quorum. Off, or joining: {}",
         names.join(", ")
     ))
 }
 
 /// The nodes of this lab (`lab` in the words of [`names`]) whose join is under way or was cut: they are
 /// to end without a vote, have one, and the peer does not see them.
-pub fn unfinished<'a>(nodes: &'a [Listed], lab: &[String]) -> Vec<&'a str> {
+pub(super) fn unfinished<'a>(nodes: &'a [Listed], lab: &[String]) -> Vec<&'a str> {
     let nodes = nodes.iter().filter(|node| {
         node.votes > 0 && node.online == Some(false) && names::contain(lab, &node.name)
     });

@@ -5,16 +5,15 @@ use std::time::Duration;
 
 /// Each reason with the pause that it asks for; `None` where no waiting mends it.
 #[derive(Debug, Default)]
-pub struct Refusals(Vec<(String, Option<Duration>)>);
+pub(super) struct Refusals(Vec<(String, Option<Duration>)>);
 
 impl Refusals {
-    /// Notes one more.
-    pub fn note(&mut self, reason: String, patience: Option<Duration>) {
+    pub(super) fn note(&mut self, reason: String, patience: Option<Duration>) {
         self.0.push((reason, patience));
     }
 
     /// Every peer has been asked: one that may answer later is hope.
-    pub fn no_peer_left(&self, name: &str) -> anyhow::Error {
+    pub(super) fn no_peer_left(&self, name: &str) -> anyhow::Error {
         match self.0.iter().any(|(_, patience)| patience.is_some()) {
             true => self.later(),
             false => self.end(name),
@@ -22,7 +21,7 @@ impl Refusals {
     }
 
     /// A [`RetryLater`], after the longest of the pauses.
-    pub fn later(&self) -> anyhow::Error {
+    pub(super) fn later(&self) -> anyhow::Error {
         let pauses = self.0.iter().filter_map(|(_, pause)| *pause);
         RetryLater {
             reason: self.reasons(),
@@ -32,7 +31,7 @@ impl Refusals {
     }
 
     /// The end of the join of the node `name`, with what to do about it.
-    pub fn end(&self, name: &str) -> anyhow::Error {
+    pub(super) fn end(&self, name: &str) -> anyhow::Error {
         anyhow::anyhow!(
             "{}. Correct the seed (on the host, with the VM switched off: imgbuild seed {name}) or \
              what is wrong in the cluster; then the next boot, or `firstboot retry`, goes on",

@@ -25,7 +25,7 @@ const PAUSE: Duration = Duration::from_secs(15);
 
 /// Stops a corosync that runs with an older configuration than the peer's cluster has; says whether it
 /// did.
-pub fn stop(context: &Context, peer: &Peer, listing: &Listing) -> Result<bool> {
+pub(super) fn stop(context: &Context, peer: &Peer, listing: &Listing) -> Result<bool> {
     let root = context.root;
     let Some((own, theirs)) = older(root, listing) else {
         return Ok(false);
@@ -53,7 +53,7 @@ fn older(root: &Root, listing: &Listing) -> Option<(u64, u64)> {
 
 /// Starts corosync on a node whose join was cut, where the peer's cluster has no quorum and the same
 /// configuration: this node's vote may be the one that is missing.
-pub fn lend_vote(context: &Context, listing: &Listing) -> Result<()> {
+pub(super) fn lend_vote(context: &Context, listing: &Listing) -> Result<()> {
     let root = context.root;
     let same = corosync::own_conf(root).is_ok_and(|own| Some(own.version) == listing.version);
     if listing.quorate == Some(false) && same && corosync::state(root)? == Corosync::Inactive {
@@ -65,7 +65,7 @@ pub fn lend_vote(context: &Context, listing: &Listing) -> Result<()> {
 }
 
 /// What is looked after while a node waits for quorum, in `pvecm add` and after it.
-pub struct QuorumWait<'a> {
+pub(super) struct QuorumWait<'a> {
     context: &'a Context<'a>,
     cluster: &'a Cluster,
     peers: Vec<&'a Peer>,
@@ -84,7 +84,11 @@ pub struct QuorumWait<'a> {
 
 impl<'a> QuorumWait<'a> {
     /// From now on; `peers` are asked in turn until one answers.
-    pub fn new(context: &'a Context<'a>, cluster: &'a Cluster, peers: Vec<&'a Peer>) -> Self {
+    pub(super) fn new(
+        context: &'a Context<'a>,
+        cluster: &'a Cluster,
+        peers: Vec<&'a Peer>,
+    ) -> Self {
         QuorumWait {
             context,
             cluster,
@@ -101,7 +105,7 @@ impl<'a> QuorumWait<'a> {
 
     /// The same, for a caller that has the right to start and stop corosync; see
     /// [`services`](corosync::services).
-    pub fn with_services(mut self) -> Self {
+    pub(super) fn with_services(mut self) -> Self {
         self.has_services = true;
         self
     }
@@ -109,7 +113,7 @@ impl<'a> QuorumWait<'a> {
     /// The same, over a corosync that runs already, with this node's configuration of now. pvecm only
     /// starts corosync, which leaves one that runs as it is, and then waits for ever. It is not stopped
     /// before, because its vote may be the one that gives the peer its quorum.
-    pub fn over_a_running_corosync(self) -> Self {
+    pub(super) fn over_a_running_corosync(self) -> Self {
         let own = corosync::own_conf(self.context.root).ok();
         self.runs_with.set(Some(own.map_or(0, |own| own.version)));
         self
@@ -132,7 +136,7 @@ impl<'a> QuorumWait<'a> {
 
     /// Once every few seconds: gives the vote back as soon as that is possible, and looks whether
     /// waiting makes sense. The reason why it does not, where that is so; corosync has stopped then.
-    pub fn look(&self) -> Option<String> {
+    pub(super) fn look(&self) -> Option<String> {
         let (context, root) = (self.context, self.context.root);
         self.restart_with_the_new_one();
         let observed = observe(root, &context.name).ok()?;
@@ -178,7 +182,7 @@ impl<'a> QuorumWait<'a> {
 
     /// Why the join is to end, where waiting has brought nothing and no peer tells anything any more, as
     /// when the ticket has expired. corosync is stopped then: whether it is stale cannot be known.
-    pub fn abort_if(&self) -> Option<Error> {
+    pub(super) fn abort_if(&self) -> Option<Error> {
         let end = self.refused.take()?;
         let _ = corosync::hold(self.context.root, true);
         Some(end)

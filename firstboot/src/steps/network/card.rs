@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 /// Entry of the network-config → name of the card, where the two differ.
-pub type Names = BTreeMap<String, String>;
+pub(super) type Names = BTreeMap<String, String>;
 
 const FOLDER: &str = "/sys/class/net";
 /// How long a card may take to appear this early in the boot.
@@ -16,7 +16,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Finds the cards. An entry with a MAC means the card that has it. Where no such card is
 /// seen, a single entry means its own name: the base image has `net.ifnames=0`, so one card
 /// is always called the same. A single entry without a MAC means the only card.
-pub fn names(root: &Root, network: &NetworkConfig) -> Result<Names> {
+pub(super) fn names(root: &Root, network: &NetworkConfig) -> Result<Names> {
     let deadline = Instant::now() + PATIENCE;
     loop {
         let cards = cards(root)?;

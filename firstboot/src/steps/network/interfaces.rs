@@ -11,7 +11,7 @@ const HEADER: &str = "# Written by firstboot from the network-config of the seed
                       iface lo inet loopback\n";
 
 /// The file. `cards` gives the real name of a card whose entry is found by its MAC.
-pub fn interfaces(network: &NetworkConfig, cards: &Names) -> String {
+pub(super) fn interfaces(network: &NetworkConfig, cards: &Names) -> String {
     let mut text = HEADER.to_owned();
     for (entry, ethernet) in network.cards() {
         let name = cards.get(entry).unwrap_or(entry);

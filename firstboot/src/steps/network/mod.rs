@@ -19,7 +19,7 @@ const RESOLV: &str = "/etc/resolv.conf";
 const PENDING: &str = "/etc/network/interfaces.new";
 
 /// Makes the network what the seed says.
-pub fn run(context: &Context) -> Result<Outcome> {
+pub(crate) fn run(context: &Context) -> Result<Outcome> {
     if let Some(locked) = context.locked_outcome() {
         return Ok(locked);
     }
@@ -63,7 +63,7 @@ fn summary(network: &NetworkConfig, cards: &card::Names) -> String {
 }
 
 /// The content of `/etc/resolv.conf`; `None` when the seed names no server.
-pub fn resolv_conf(network: &NetworkConfig) -> Option<String> {
+pub(crate) fn resolv_conf(network: &NetworkConfig) -> Option<String> {
     let cards = network.ethernets.values().map(|e| e.nameservers.as_ref());
     let bridges = network.bridges.values().map(|b| b.nameservers.as_ref());
     let all: Vec<&Nameservers> = cards.chain(bridges).flatten().collect();

@@ -21,7 +21,7 @@ const FOLDER: &str = "/var/lib/pve-cluster";
 const DATABASE: &str = "config.db";
 
 /// Takes away what makes this machine a member of its cluster.
-pub fn run(context: &Context) -> Result<Outcome> {
+pub(crate) fn run(context: &Context) -> Result<Outcome> {
     let proxmox = context.seed.user_data.proxmox.as_ref();
     if !proxmox.is_some_and(|p| p.retired) {
         return Ok(Outcome::unchanged_because("not retired"));

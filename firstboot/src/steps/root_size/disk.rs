@@ -11,7 +11,7 @@ const SUPERBLOCK_LENGTH: usize = 0x154;
 
 /// What the root file system lies on.
 #[derive(Debug, PartialEq)]
-pub enum Place {
+pub(super) enum Place {
     /// ext4 on the last partition of its disk.
     Partition(Partition),
     /// Something that is left alone, and why.
@@ -20,10 +20,9 @@ pub enum Place {
 
 /// A partition with nothing behind it. Positions and lengths in sectors of 512 bytes.
 #[derive(Debug, PartialEq)]
-pub struct Partition {
+pub(super) struct Partition {
     /// Its name, such as `vda1`.
     name: String,
-    /// The disk's name.
     disk: String,
     /// Its number in the partition table.
     pub number: u32,
@@ -46,33 +45,31 @@ impl Partition {
     }
 
     /// The same partition as it is now.
-    pub fn again(&self, root: &Root) -> Result<Self> {
+    pub(super) fn again(&self, root: &Root) -> Result<Self> {
         Partition::read(root, self.disk.clone(), self.name.clone())
     }
 
-    /// Its device.
-    pub fn device(&self) -> String {
+    pub(super) fn device(&self) -> String {
         format!("/dev/{}", self.name)
     }
 
-    /// The disk's device.
-    pub fn disk(&self) -> String {
+    pub(super) fn disk(&self) -> String {
         format!("/dev/{}", self.disk)
     }
 
     /// Its length in bytes.
-    pub fn bytes(&self) -> u64 {
+    pub(super) fn bytes(&self) -> u64 {
         self.length * SECTOR
     }
 
     /// What is unused behind it, in bytes.
-    pub fn unused(&self) -> u64 {
+    pub(super) fn unused(&self) -> u64 {
         self.disk_length.saturating_sub(self.start + self.length) * SECTOR
     }
 
     /// The length of the file system on it, in bytes, as its superblock says
     /// (kernel documentation, ext4: "The Super Block").
-    pub fn file_system_bytes(&self, root: &Root) -> Result<u64> {
+    pub(super) fn file_system_bytes(&self, root: &Root) -> Result<u64> {
         let device = self.device();
         let bytes = root.read_first(&device, SUPERBLOCK + SUPERBLOCK_LENGTH)?;
         let block = bytes.get(SUPERBLOCK..).unwrap_or_default();
@@ -97,7 +94,7 @@ impl Partition {
 }
 
 /// Finds what the root file system lies on.
-pub fn of_root(root: &Root) -> Result<Place> {
+pub(super) fn of_root(root: &Root) -> Result<Place> {
     const MOUNTS: &str = "/proc/self/mountinfo";
     let mounts = root.read_text(MOUNTS)?.unwrap_or_default();
     let Some((device, kind)) = mounted_on_root(&mounts) else {

@@ -11,13 +11,12 @@ use crate::step::{Context, Outcome};
 use crate::system::root::Root;
 use anyhow::{Context as _, Result, bail};
 use disk::{Partition, Place};
-use std::ffi::OsStr;
 
 /// What may stay unused at the end of a disk: partitioning tools align to this. In bytes.
 const SLACK: u64 = 1 << 20;
 
 /// Grows partition and file system, where there is room.
-pub fn run(context: &Context) -> Result<Outcome> {
+pub(crate) fn run(context: &Context) -> Result<Outcome> {
     let root = context.root;
     if !root.is_live() {
         return Ok(Outcome::unchanged_because("not the running machine"));
@@ -82,8 +81,7 @@ fn grow_partition(root: &Root, partition: &Partition) -> Result<()> {
 }
 
 fn call(root: &Root, program: &str, args: &[&str], stdin: &[u8]) -> Result<()> {
-    let args: Vec<&OsStr> = args.iter().map(OsStr::new).collect();
-    root.run(program, &args, stdin)
+    root.run(program, args, stdin)
         .map(drop)
         .context("cannot make the root file system fill its disk")
 }

@@ -19,7 +19,7 @@ const FILE: &str = "/etc/pve/storage.cfg";
 const UNSAID_CONTENT: &str = "images";
 
 /// Ensures each storage of the seed.
-pub fn run(context: &Context) -> Result<Outcome> {
+pub(crate) fn run(context: &Context) -> Result<Outcome> {
     let proxmox = context.seed.user_data.proxmox.as_ref();
     let storages = proxmox.map_or(&[][..], |p| &p.storage);
     if storages.is_empty() {

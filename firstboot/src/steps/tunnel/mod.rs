@@ -9,12 +9,12 @@ use crate::contract::openvpn::calls_somebody;
 use crate::contract::seed::{Cidr, NetworkConfig};
 use crate::step::{Context, Outcome, RetryLater};
 use crate::system::root::Root;
-use crate::system::units;
+use crate::system::{units, wait};
 use anyhow::{Result, bail};
 use log::Said;
 use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr, TcpStream};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// How long a tunnel may take before the step pauses: a handshake that gets no answer takes 60 s.
 const WAIT: Duration = Duration::from_secs(70);
@@ -37,7 +37,7 @@ enum State {
 }
 
 /// Waits for the tunnels, and says who answers behind them.
-pub fn run(context: &Context) -> Result<Outcome> {
+pub(crate) fn run(context: &Context) -> Result<Outcome> {
     let instances = &context.seed.user_data.openvpn;
     if instances.is_empty() {
         return Ok(Outcome::unchanged_because("no OpenVPN in the seed"));
@@ -48,7 +48,7 @@ pub fn run(context: &Context) -> Result<Outcome> {
     let mut told = Vec::new();
     for (name, instance) in instances {
         let calls = calls_somebody(instance.config.reveal());
-        match wait(context.root, name, calls)? {
+        match wait_for(context.root, name, calls)? {
             State::Up => told.push(format!("{name} up")),
             State::Listens => told.push(format!("{name} listens")),
             State::NotYet(words) => {
@@ -65,17 +65,10 @@ pub fn run(context: &Context) -> Result<Outcome> {
 }
 
 /// Looks again and again while there is hope.
-fn wait(root: &Root, name: &str, calls: bool) -> Result<State> {
-    let deadline = Instant::now() + WAIT;
-    loop {
-        let state = state(&unit(root, name)?, &said(root, name)?, calls);
-        match state {
-            State::NotYet(_) if Instant::now() < deadline => {
-                std::thread::sleep(Duration::from_secs(1));
-            }
-            state => return Ok(state),
-        }
-    }
+fn wait_for(root: &Root, name: &str, calls: bool) -> Result<State> {
+    let state = || Ok(state(&unit(root, name)?, &said(root, name)?, calls));
+    let is_final = |state: &State| !matches!(state, State::NotYet(_));
+    wait::until(WAIT, Duration::from_secs(1), state, is_final)
 }
 
 /// What systemd knows of the instance.

@@ -26,11 +26,8 @@ pub struct Root {
 /// What a path is, symbolic links not followed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// A regular file.
     File,
-    /// A folder.
     Folder,
-    /// A symbolic link.
     Symlink,
     /// A device, a socket, a pipe.
     Other,

@@ -4,14 +4,12 @@ use super::Root;
 use anyhow::{Context, Result, bail};
 use std::ffi::OsStr;
 use std::io::{Read, Write};
-use std::os::unix::ffi::OsStrExt;
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 /// A program that has ended by itself.
 #[derive(Debug)]
 pub struct Ended {
-    /// How.
     pub status: ExitStatus,
     /// What it printed on standard output.
     pub output: String,
@@ -38,18 +36,10 @@ impl Root {
     /// Runs a program of this process's system to its end and returns what it printed on
     /// standard output. `stdin` is for secrets, which have no place on a command line; the
     /// error shows the command line and what the program said.
-    pub fn run(&self, program: &str, args: &[&OsStr], stdin: &[u8]) -> Result<String> {
-        let words = std::iter::once(OsStr::new(program)).chain(args.iter().copied());
-        let line = words
-            .map(|word| String::from_utf8_lossy(word.as_bytes()).into_owned())
-            .collect::<Vec<_>>()
-            .join(" ");
-        let mut child = Command::new(program)
-            .args(args)
-            .env("LC_ALL", "C")
+    pub fn run(&self, program: &str, args: &[impl AsRef<OsStr>], stdin: &[u8]) -> Result<String> {
+        let (mut command, line) = command(program, args);
+        let mut child = command
             .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
             .spawn()
             .with_context(|| format!("cannot start: {line}"))?;
         if let Some(mut pipe) = child.stdin.take() {
@@ -74,20 +64,17 @@ impl Root {
     /// Runs a program that answers by its standard output, whatever its exit code: `systemctl
     /// is-active` and its like. Fails only when it cannot be started.
     pub fn query(&self, program: &str, args: &[&str]) -> Result<String> {
-        let output = Command::new(program)
-            .args(args)
-            .env("LC_ALL", "C")
-            .stdin(Stdio::null())
+        let (mut command, line) = command(program, args);
+        let output = command
             .output()
-            .with_context(|| format!("cannot start: {program} {}", args.join(" ")))?;
+            .with_context(|| format!("cannot start: {line}"))?;
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
     /// Has systemd do something, and waits until it is done. The error shows the command line and what
     /// systemctl said.
     pub fn systemctl(&self, words: &[&str]) -> Result<()> {
-        let words: Vec<&OsStr> = words.iter().map(OsStr::new).collect();
-        self.run("systemctl", &words, b"").map(drop)
+        self.run("systemctl", words, b"").map(drop)
     }
 
     /// Whether systemd calls a unit active.
@@ -104,15 +91,10 @@ impl Root {
         args: &[&str],
         limit: Duration,
     ) -> Result<Option<Ended>> {
-        let line = || format!("{program} {}", args.join(" "));
-        let mut child = Command::new(program)
-            .args(args)
-            .env("LC_ALL", "C")
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
+        let (mut command, line) = command(program, args);
+        let mut child = command
             .spawn()
-            .with_context(|| format!("cannot start: {}", line()))?;
+            .with_context(|| format!("cannot start: {line}"))?;
         // Read beside it: a full pipe would hold it up.
         let (out, err) = (child.stdout.take(), child.stderr.take());
         let out = std::thread::spawn(move || all(out));
@@ -120,7 +102,7 @@ impl Root {
         let deadline = Instant::now() + limit;
         let status = loop {
             let ended = child.try_wait();
-            if let Some(status) = ended.with_context(|| format!("cannot wait for: {}", line()))? {
+            if let Some(status) = ended.with_context(|| format!("cannot wait for: {line}"))? {
                 break status;
             }
             if Instant::now() >= deadline {
@@ -136,6 +118,20 @@ impl Root {
             errors: err.join().unwrap_or_default(),
         }))
     }
+}
+
+/// A program that speaks English and gets no input, and its command line for messages.
+fn command(program: &str, args: &[impl AsRef<OsStr>]) -> (Command, String) {
+    let mut command = Command::new(program);
+    command
+        .args(args)
+        .env("LC_ALL", "C")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let words = args.iter().map(|word| word.as_ref().to_string_lossy());
+    let words: Vec<_> = std::iter::once(program.into()).chain(words).collect();
+    (command, words.join(" "))
 }
 
 /// All of a stream; what cannot be read ends it.

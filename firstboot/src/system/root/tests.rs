@@ -1,5 +1,4 @@
 use super::*;
-use std::ffi::OsStr;
 
 fn tree() -> (tempfile::TempDir, Root) {
     let folder = tempfile::tempdir().unwrap();
@@ -91,7 +90,7 @@ fn symlink_reports_whether_it_did_something() {
 #[test]
 fn a_failed_program_shows_its_command_line_and_words() {
     let (_folder, root) = tree();
-    let args = ["-c", "cat >&2; exit 3"].map(OsStr::new);
+    let args = ["-c", "cat >&2; exit 3"];
     let error = root.run("sh", &args, b"some words").unwrap_err();
     assert_eq!(
         error.to_string(),

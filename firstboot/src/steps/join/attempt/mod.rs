@@ -17,12 +17,12 @@ use crate::cluster::pvecm;
 use crate::contract::seed::{Cluster, Peer};
 use crate::step::{Context, RetryLater};
 use crate::system::backoff;
-use crate::system::hosts;
+use crate::system::{hosts, wait};
 use anyhow::{Result, bail};
 use std::collections::{BTreeSet, VecDeque};
 use std::net::IpAddr;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// How long pmxcfs may take when it was started again.
 const RESTART_WAIT: Duration = Duration::from_secs(30);
@@ -38,8 +38,7 @@ const MOST_ROUNDS: u32 = 8;
 /// More actions than any way through the machine has; then it runs in a circle.
 const MOST_ACTIONS: usize = 16;
 
-/// One attempt.
-pub struct Attempt<'a> {
+pub(super) struct Attempt<'a> {
     context: &'a Context<'a>,
     cluster: &'a Cluster,
     /// The peers that have not failed in this attempt.
@@ -66,7 +65,7 @@ pub struct Attempt<'a> {
 
 impl<'a> Attempt<'a> {
     /// Begins with the first peer.
-    pub fn new(context: &'a Context<'a>, cluster: &'a Cluster) -> Result<Self> {
+    pub(super) fn new(context: &'a Context<'a>, cluster: &'a Cluster) -> Result<Self> {
         let instance = &context.seed.meta_data.instance_id;
         let pass = Pass::new(context.root, instance, &cluster.credential, context.log)?;
         Ok(Attempt {
@@ -87,7 +86,7 @@ impl<'a> Attempt<'a> {
 
     /// The cluster's name, and what was done for it. The error is a [`RetryLater`] where time may
     /// help.
-    pub fn join(mut self) -> Result<(String, Option<String>)> {
+    pub(super) fn join(mut self) -> Result<(String, Option<String>)> {
         password_command::end_leftovers();
         // At a boot it may still be on its way up; later nobody but this program starts it.
         let limit = match self.context.attempt {
@@ -101,9 +100,7 @@ impl<'a> Attempt<'a> {
             match machine::next(&state, entry) {
                 Action::Done => {
                     let State::Member(cluster) = state else {
-                        bail!(
-                            "the join ended in the state {state:?}, which is an error in firstboot"
-                        );
+                        bail!("the join ended in the state {state:?}, which is a bug in firstboot");
                     };
                     return Ok((cluster, self.done));
                 }
@@ -152,14 +149,8 @@ impl<'a> Attempt<'a> {
 
     /// Looks again and again until the state is the wanted one or the time is over.
     fn wait_until(&self, limit: Duration, wanted: impl Fn(&State) -> bool) -> Result<State> {
-        let deadline = Instant::now() + limit;
-        loop {
-            let state = self.state()?;
-            if wanted(&state) || Instant::now() > deadline {
-                return Ok(state);
-            }
-            std::thread::sleep(Duration::from_secs(1));
-        }
+        let every = Duration::from_secs(1);
+        wait::until(limit, every, || self.state(), wanted)
     }
 
     /// Asks the candidates in turn for the list of nodes, until one answers.
@@ -226,9 +217,10 @@ impl<'a> Attempt<'a> {
         }
         self.seen = Some(names);
         if self.rounds == MOST_ROUNDS {
-            return Err(
-                RetryLater::because("other nodes join at the same time, and were faster").into(),
-            );
+            return Err(RetryLater::because(
+                "other nodes are joining at the same time, and were faster",
+            )
+            .into());
         }
         self.rounds += 1;
         self.spread();
@@ -299,7 +291,7 @@ impl<'a> Attempt<'a> {
         rustix::fs::sync();
         if verdict == JoinVerdict::WrongPassword {
             let reason = format!(
-                "{} took the {} first and refused it then",
+                "{} accepted the {} at first and then refused it",
                 peer.address,
                 self.pass.word()
             );
@@ -316,8 +308,7 @@ impl<'a> Attempt<'a> {
         match self.wait_until(SETTLE, |state| matches!(state, State::Member(_)))? {
             State::NoFileSystem | State::Alone | State::HalfJoined | State::LeftBehind => {
                 Err(RetryLater::because(format!(
-                    "pvecm said that it added {} through {}, and this node is no member all the \
-                     same: {}",
+                    "pvecm says that it added {} through {}, but this node is not a member: {}",
                     self.context.name,
                     peer.address,
                     self.state()?.words()
@@ -345,9 +336,9 @@ impl<'a> Attempt<'a> {
 }
 
 /// Why pmxcfs may not run.
-pub fn not_mounted(name: &str) -> String {
+pub(super) fn not_mounted(name: &str) -> String {
     format!(
-        "the cluster file system is not mounted at /etc/pve. It does not start when {name} stands \
-         for no address or for 127.0.1.1 in /etc/hosts; see journalctl -u pve-cluster"
+        "the cluster file system is not mounted at /etc/pve. It does not start when /etc/hosts \
+         gives {name} no address, or 127.0.1.1; see journalctl -u pve-cluster"
     )
 }

@@ -9,6 +9,7 @@ use crate::step::RetryLater;
 use crate::steps::join::machine::State;
 use crate::steps::join::observe::clock_is_behind;
 use crate::steps::join::stale::QuorumWait;
+use crate::system::wait;
 use anyhow::Result;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
@@ -52,18 +53,10 @@ impl Attempt<'_> {
             (true, State::LeftBehind) => Duration::from_secs(5),
             _ => Duration::from_secs(100),
         };
-        let deadline = Instant::now() + limit;
-        while Instant::now() < deadline {
-            let jobs = self
-                .context
-                .root
-                .query("systemctl", &["list-jobs", "--no-legend"])?;
-            if !starts_proxmox(&jobs) {
-                break;
-            }
-            std::thread::sleep(Duration::from_secs(1));
-        }
-        Ok(())
+        let root = self.context.root;
+        let jobs = || root.query("systemctl", &["list-jobs", "--no-legend"]);
+        let is_quiet = |jobs: &String| !starts_proxmox(jobs);
+        wait::until(limit, Duration::from_secs(1), jobs, is_quiet).map(drop)
     }
 
     /// Nothing comes of itself afterwards, so nothing is waited for: it is there, or pvecm said why not.

@@ -64,14 +64,13 @@ use std::time::Duration;
 
 /// Everything that the state follows from.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Observed {
+pub(crate) struct Observed {
     /// pmxcfs's `.members`; `None` when it is not mounted.
     pub members: Option<Members>,
     /// `/etc/corosync/authkey` is there.
     pub authkey: bool,
     /// `/etc/pve/corosync.conf` is there and can be read.
     pub cluster_conf: bool,
-    /// corosync.service.
     pub corosync: Corosync,
     /// Why the node's certificate does not verify against the cluster's authority; only looked
     /// at where everything else is right.
@@ -80,8 +79,7 @@ pub struct Observed {
 
 /// How far this node is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum State {
-    /// pmxcfs does not run.
+pub(crate) enum State {
     NoFileSystem,
     /// pmxcfs runs under this name, and in no cluster.
     OtherName(String),
@@ -101,7 +99,7 @@ pub enum State {
 
 impl State {
     /// The state of the node `name`.
-    pub fn of(observed: &Observed, name: &str) -> State {
+    pub(crate) fn of(observed: &Observed, name: &str) -> State {
         let Some(members) = &observed.members else {
             return State::NoFileSystem;
         };
@@ -128,7 +126,7 @@ impl State {
     }
 
     /// It in a few words, for the status.
-    pub fn words(&self) -> String {
+    pub(crate) fn words(&self) -> String {
         match self {
             State::NoFileSystem => "pmxcfs does not run".to_owned(),
             State::OtherName(other) => format!("pmxcfs runs under the name {other}"),
@@ -136,7 +134,7 @@ impl State {
             State::HalfJoined => "an earlier join was cut half-way".to_owned(),
             State::LeftBehind => "an earlier join left corosync behind: it has stopped".to_owned(),
             State::Waiting(missing) => format!("added, and waiting: {missing}"),
-            State::NoCertificate(_) => "in the cluster, without a certificate of it".to_owned(),
+            State::NoCertificate(_) => "in the cluster, without a certificate from it".to_owned(),
             State::Member(cluster) => format!("member of {cluster}"),
         }
     }
@@ -144,7 +142,7 @@ impl State {
 
 /// What the cluster's list of nodes says of this node.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Entry {
+pub(crate) enum Entry {
     /// Neither its name nor its address is there.
     Absent,
     /// Its name is there, with its own address: an earlier join of this node was cut.
@@ -157,7 +155,7 @@ pub enum Entry {
 
 impl Entry {
     /// Looks for the node `name` with the link address `own`.
-    pub fn of(nodes: &[Listed], name: &str, own: Option<IpAddr>) -> Entry {
+    pub(crate) fn of(nodes: &[Listed], name: &str, own: Option<IpAddr>) -> Entry {
         let is_own = |node: &Listed| own.is_some() && node.address.parse().ok() == own;
         if let Some(node) = nodes.iter().find(|node| node.name == name) {
             return match is_own(node) {
@@ -180,9 +178,8 @@ impl Entry {
     }
 }
 
-/// What to do next.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Action {
+pub(crate) enum Action {
     /// Let systemd start pmxcfs again.
     StartFileSystem,
     /// Let pmxcfs take up the machine's name.
@@ -194,10 +191,8 @@ pub enum Action {
     BringBack,
     /// `pvecm add`; with `force` where an earlier join of this very node is to be repaired.
     Add {
-        /// Whether `--force` is given.
         force: bool,
     },
-    /// Wait for quorum.
     Wait,
     /// `pvecm updatecerts`.
     RenewCertificate,
@@ -210,7 +205,7 @@ pub enum Action {
 }
 
 /// The next action in a state; `entry` is what the peer said in this attempt.
-pub fn next(state: &State, entry: Option<&Entry>) -> Action {
+pub(crate) fn next(state: &State, entry: Option<&Entry>) -> Action {
     match (state, entry) {
         (State::NoFileSystem, _) => Action::StartFileSystem,
         (State::OtherName(_), _) => Action::RestartFileSystem,
@@ -223,7 +218,7 @@ pub fn next(state: &State, entry: Option<&Entry>) -> Action {
         // this one a moment ago, before its power went.
         (_, Some(Entry::Running)) => Action::Doubt(
             "the cluster sees a machine with this name and address at work. If this VM was started \
-             on two PCs, end one of them"
+             on two PCs, stop one of them"
                 .to_owned(),
         ),
         (_, Some(Entry::Others(why))) => Action::Refuse(format!(
@@ -236,7 +231,7 @@ pub fn next(state: &State, entry: Option<&Entry>) -> Action {
         // A peer that was off meanwhile, and has no quorum yet, says the same as the cluster says
         // of a node that was deleted. Neither gets --force.
         (State::LeftBehind, Some(Entry::Absent)) => Action::Doubt(
-            "the cluster lists this node no more. If it was removed from it, its disk must not come \
+            "the cluster no longer lists this node. If it was removed, its disk must not come \
              back: for a new node of this name delete the VM's disk on the host and seed again"
                 .to_owned(),
         ),
@@ -245,7 +240,7 @@ pub fn next(state: &State, entry: Option<&Entry>) -> Action {
 
 /// How to go on after a `pvecm add`, or after a question to a peer, that did not succeed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct After {
+pub(crate) struct After {
     /// Whether another peer may do better.
     pub other_peer: bool,
     /// The shortest pause before the next attempt; `None` means never by itself.
@@ -253,7 +248,7 @@ pub struct After {
 }
 
 /// The transition for a verdict; see the table above.
-pub fn after(verdict: &JoinVerdict) -> After {
+pub(crate) fn after(verdict: &JoinVerdict) -> After {
     let (other_peer, patience) = match verdict {
         JoinVerdict::Unreachable(_) | JoinVerdict::NoQuorum | JoinVerdict::NoCluster => {
             (true, Some(Duration::ZERO))
