@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 const PT_INTERP: u32 = 3;
 
 /// The firstboot beside this program, checked: of this version, and static.
-pub fn find() -> Result<PathBuf> {
+pub(super) fn find() -> Result<PathBuf> {
     let own = std::env::current_exe().context("cannot find this program's own folder")?;
     let folder = own.parent().unwrap_or(Path::new("."));
     let candidates = [
@@ -27,7 +27,7 @@ pub fn find() -> Result<PathBuf> {
 }
 
 /// Refuses a binary that is not a static x86-64 ELF file or not of this program's version.
-pub fn check(binary: &Path) -> Result<()> {
+pub(super) fn check(binary: &Path) -> Result<()> {
     let bytes =
         std::fs::read(binary).with_context(|| format!("cannot read {}", binary.display()))?;
     match is_static(&bytes) {

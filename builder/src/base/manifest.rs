@@ -13,7 +13,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The three results, side by side in the output folder.
-pub const RESULTS: [&str; 3] = ["base.qcow2", "base.manifest.json", "base.qcow2.sha256"];
+pub(crate) const RESULTS: [&str; 3] = ["base.qcow2", "base.manifest.json", "base.qcow2.sha256"];
 
 /// The document.
 #[derive(Debug, Serialize, Deserialize)]
@@ -184,7 +184,7 @@ impl Manifest {
 }
 
 /// Whether the folder holds an image that was made of exactly these inputs.
-pub fn is_up_to_date(folder: &Path, inputs: &Inputs) -> Result<bool> {
+pub(crate) fn is_up_to_date(folder: &Path, inputs: &Inputs) -> Result<bool> {
     // A manifest that cannot be read is no reason to fail: a new build replaces it.
     let Ok(Some(manifest)) = Manifest::read(folder) else {
         return Ok(false);

@@ -18,13 +18,14 @@ mod provision;
 mod proxmox_key;
 mod requirements;
 
-pub use audit::{Finding, audit_image, audited};
-pub use inputs::Inputs;
-pub use manifest::{Manifest, RESULTS, is_up_to_date};
-pub use measures::Measure;
-pub use netinst::{CONSOLE_LOG, Failed as InstallationFailed, INSTALLER_LOG};
-pub use options::{Options, Source};
-pub use requirements::{NO_SPACE, temporary};
+pub use audit::audit_image;
+pub(crate) use audit::audited;
+pub(crate) use inputs::Inputs;
+pub(crate) use manifest::{Manifest, RESULTS, is_up_to_date};
+pub(crate) use measures::Measure;
+pub(crate) use netinst::Failed as InstallationFailed;
+pub(crate) use options::{Options, Source};
+pub(crate) use requirements::{NO_SPACE, temporary};
 
 use crate::system::files;
 use crate::system::interrupt;

@@ -12,7 +12,7 @@ const STARTUP: &str = include_str!("../../../templates/netinst/startup");
 
 /// The rendered templates.
 #[derive(Debug, Clone, Default)]
-pub struct Answers {
+pub(super) struct Answers {
     /// `/preseed.cfg`
     pub preseed: String,
     /// `/imgbuild/hook`
@@ -31,7 +31,7 @@ struct Mirror {
 }
 
 /// Renders the templates. `sources` are the new system's APT lines, the mirror's first.
-pub fn render(
+pub(super) fn render(
     definition: &Definition,
     sources: &[String],
     root_uuid: &str,

@@ -14,7 +14,7 @@ use firstboot::contract::seed::Secret;
 use serde_json::Value;
 
 /// The only user who may add a node.
-pub const USER: &str = "root@pam";
+pub(super) const USER: &str = "root@pam";
 const PATH: &str = "/api2/json/access/ticket";
 /// How a ticket of Proxmox VE for root begins, and one that still wants a second factor.
 const TICKET: &str = "PVE:root@pam:";
@@ -22,7 +22,7 @@ const HALF: &str = "PVE:!tfa!";
 
 /// What a login gave.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Login {
+pub(crate) enum Login {
     /// A ticket.
     Ticket {
         /// Worth two hours from its making.
@@ -41,7 +41,7 @@ pub enum Login {
 
 /// The second factors that an account has.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Factors {
+pub(crate) struct Factors {
     /// A code of six digits that changes.
     pub totp: bool,
     /// Keys on paper, each good once.
@@ -52,19 +52,19 @@ pub struct Factors {
 
 impl Factors {
     /// Whether there is one that can be typed; the others need a browser.
-    pub fn can_be_typed(self) -> bool {
+    pub(crate) fn can_be_typed(self) -> bool {
         self.totp || self.recovery || self.yubico
     }
 }
 
 /// Logs root in with a password, or renews a ticket.
-pub fn log_in(connection: &mut Connection, host: &str, secret: &Secret) -> Result<Login, Failure> {
+pub(crate) fn log_in(connection: &mut Connection, host: &str, secret: &Secret) -> Result<Login, Failure> {
     let fields = [("username", USER), ("password", secret.reveal())];
     ask(connection, host, &fields)
 }
 
 /// Answers a challenge; the factor is in Proxmox's form, such as `totp:123456`.
-pub fn finish(
+pub(crate) fn finish(
     connection: &mut Connection,
     host: &str,
     challenge: &Secret,

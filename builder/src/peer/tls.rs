@@ -21,9 +21,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 /// The port of Proxmox VE's API.
-pub const PORT: u16 = 8006;
+pub(crate) const PORT: u16 = 8006;
 /// How long a peer may take to accept a connection.
-pub const CONNECT: Duration = Duration::from_secs(5);
+pub(super) const CONNECT: Duration = Duration::from_secs(5);
 /// How long it may take for the handshake and one answer. Proxmox delays a refused login by
 /// three seconds.
 const ANSWER: Duration = Duration::from_secs(30);
@@ -32,7 +32,7 @@ const TICK: Duration = Duration::from_millis(100);
 
 /// Which certificates are accepted.
 #[derive(Debug, Clone, Copy)]
-pub enum Pins<'a> {
+pub(crate) enum Pins<'a> {
     /// One of these, by their SHA-256 as Proxmox shows it.
     One(&'a [String]),
     /// Whatever comes: for looking at it only, before anything is known.
@@ -40,7 +40,7 @@ pub enum Pins<'a> {
 }
 
 /// An open connection to a peer.
-pub struct Connection {
+pub(crate) struct Connection {
     stream: StreamOwned<ClientConnection, Patient>,
     /// What it showed.
     pub certificate: Certificate,
@@ -48,7 +48,7 @@ pub struct Connection {
 
 /// A connection that could not be opened.
 #[derive(Debug)]
-pub struct Refused {
+pub(crate) struct Refused {
     /// Why.
     pub failure: Failure,
     /// What it showed nevertheless.
@@ -57,7 +57,7 @@ pub struct Refused {
 
 /// Connects to a peer (an IP address or a name) and checks its certificate, before a byte is
 /// sent to it.
-pub fn connect(address: &str, port: u16, pins: Pins<'_>) -> Result<Connection, Refused> {
+pub(crate) fn connect(address: &str, port: u16, pins: Pins<'_>) -> Result<Connection, Refused> {
     let silent = |failure| Refused {
         failure,
         certificate: None,

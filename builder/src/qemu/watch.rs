@@ -33,7 +33,7 @@ pub struct Limits {
 
 /// How watching ended.
 #[derive(Debug, PartialEq)]
-pub enum End<V> {
+pub(crate) enum End<V> {
     /// The guest's own verdict, or what is known of it only by who watches it.
     Verdict(V),
     /// The guest cannot go on.
@@ -55,7 +55,7 @@ enum Again {
 }
 
 /// What one kind of machine says, and what it means.
-pub trait Guest {
+pub(crate) trait Guest {
     /// How it ends by its own account.
     type Verdict;
 
@@ -110,7 +110,7 @@ pub trait Guest {
 }
 
 /// What was watched, when it has ended. The machine may still run.
-pub struct Watched<V> {
+pub(crate) struct Watched<V> {
     /// The machine; dropped, it is ended.
     pub machine: Machine,
     /// How it ended.
@@ -122,7 +122,7 @@ pub struct Watched<V> {
 /// Starts a machine and watches it to its end: again without KVM where KVM runs no guest and
 /// `accelerator` leaves the choice, and once more where emulation crashed. On Ctrl-C the error is
 /// [`interrupt::Interrupted`]. On any error the machine has been ended.
-pub fn boot<G: Guest>(
+pub(crate) fn boot<G: Guest>(
     guest: &mut G,
     accelerator: Accelerator,
     may_fall_back: bool,
@@ -178,7 +178,7 @@ pub fn boot<G: Guest>(
 }
 
 /// A machine that is being watched.
-pub struct Watch<'a> {
+pub(crate) struct Watch<'a> {
     /// What its console has said.
     pub console: GuestConsole,
     /// What is shown of it.
@@ -221,20 +221,20 @@ impl<'a> Watch<'a> {
     }
 
     /// Ends the stage that is shown, and begins the next; `detail` is of the one that ends.
-    pub fn next_stage(&mut self, name: &str, detail: &str) {
+    pub(crate) fn next_stage(&mut self, name: &str, detail: &str) {
         self.end_stage(detail);
         self.stage = Some(self.ui.stage(name));
     }
 
     /// Ends the stage that is shown, well.
-    pub fn end_stage(&mut self, detail: &str) {
+    pub(crate) fn end_stage(&mut self, detail: &str) {
         if let Some(stage) = self.stage.take() {
             stage.done(detail);
         }
     }
 
     /// What the guest is doing now.
-    pub fn note(&self, text: &str) {
+    pub(crate) fn note(&self, text: &str) {
         if let Some(stage) = &self.stage {
             stage.note(text);
         }

@@ -2,7 +2,7 @@
 
 /// A line without escape sequences, other control characters and blanks at its end: the user's
 /// terminal must not obey a guest, nor what runs in a chroot.
-pub fn plain(line: &str) -> String {
+pub(crate) fn plain(line: &str) -> String {
     let mut out = String::new();
     let mut chars = line.chars();
     while let Some(c) = chars.next() {
@@ -22,17 +22,17 @@ pub fn plain(line: &str) -> String {
 }
 
 /// [`plain`] for each line of a text.
-pub fn plain_lines(text: &str) -> String {
+pub(crate) fn plain_lines(text: &str) -> String {
     text.lines().map(plain).collect::<Vec<_>>().join("\n")
 }
 
 /// Lines below a message, indented.
-pub fn indented<'a>(lines: impl Iterator<Item = &'a str>) -> String {
+pub(crate) fn indented<'a>(lines: impl Iterator<Item = &'a str>) -> String {
     lines.map(|line| format!("\n    {line}")).collect()
 }
 
 /// A text as lines of at most this many characters, where its words are no longer.
-pub fn wrapped(text: &str, width: usize) -> Vec<String> {
+pub(crate) fn wrapped(text: &str, width: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for word in text.split_whitespace() {
         match lines.last_mut() {
@@ -47,7 +47,7 @@ pub fn wrapped(text: &str, width: usize) -> Vec<String> {
 }
 
 /// Bytes as lower-case hex.
-pub fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

@@ -5,7 +5,7 @@ use crate::image::tree::{entries, find_below, first_file_below, link, matching, 
 use ext4_view::{Ext4, Ext4Error};
 
 /// What must hold for the paths of one point. Patterns have one `*` in their last part.
-pub enum Rule {
+pub(super) enum Rule {
     /// No such path.
     Absent(&'static [&'static str]),
     /// Folders with nothing in them (or absent).
@@ -45,7 +45,7 @@ pub enum Rule {
 impl Rule {
     /// Why it does not hold, with the path; `None` when it does. Fails when the file system
     /// cannot be read.
-    pub fn check(&self, root: &Ext4) -> Result<Option<String>, Ext4Error> {
+    pub(super) fn check(&self, root: &Ext4) -> Result<Option<String>, Ext4Error> {
         match self {
             Rule::Absent(patterns) => {
                 for pattern in *patterns {

@@ -32,19 +32,19 @@ use std::{fmt, fs};
 use watch::{Installer, Verdict};
 
 /// The installer's log, kept beside the results; [`CONSOLE_LOG`] is kept after a failure only.
-pub const INSTALLER_LOG: &str = "base.installer.log";
+pub(crate) const INSTALLER_LOG: &str = "base.installer.log";
 /// What was on the installer's screen.
-pub const CONSOLE_LOG: &str = "base.console.log";
+pub(crate) const CONSOLE_LOG: &str = "base.console.log";
 
 /// The disc of an installation, before it begins.
-pub fn disc(inputs: &Inputs, options: &Options, ui: &Ui) -> Result<Disc> {
+pub(super) fn disc(inputs: &Inputs, options: &Options, ui: &Ui) -> Result<Disc> {
     let (path, sha256) = fetch::obtain(options.iso.as_deref(), &inputs.definition, ui)?;
     Disc::open(&path, sha256, &inputs.definition.release)
 }
 
 impl Disc {
     /// What the manifest says about it.
-    pub fn facts(&self) -> IsoFacts {
+    pub(super) fn facts(&self) -> IsoFacts {
         IsoFacts {
             info: self.info.clone(),
             sha256: self.sha256.clone(),
@@ -53,7 +53,7 @@ impl Disc {
 }
 
 /// Installs on a raw disk in the work folder; returns the disk.
-pub fn install(
+pub(super) fn install(
     inputs: &Inputs,
     disc: &Disc,
     options: &Options,
@@ -189,7 +189,7 @@ fn keep_logs(files: &Files, output: &Path, failed: bool) -> Result<PathBuf> {
 /// An installation that failed, with everything that is to be said about it. The guest's words
 /// are in it: they say nothing about this machine.
 #[derive(Debug)]
-pub struct Failed(String);
+pub(crate) struct Failed(String);
 
 impl fmt::Display for Failed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

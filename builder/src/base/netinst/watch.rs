@@ -27,7 +27,7 @@ const SHOWN_LINES: usize = 30;
 
 /// How an installation ends by its own account.
 #[derive(Debug)]
-pub enum Verdict {
+pub(super) enum Verdict {
     /// Everything is on the disk, and the machine is off.
     Installed,
     /// The provision script or the seal failed, with this exit status.
@@ -41,7 +41,7 @@ pub enum Verdict {
 }
 
 /// An installer at work.
-pub struct Installer<'a> {
+pub(super) struct Installer<'a> {
     /// Its files in the work folder.
     pub files: &'a Files,
     /// The name of the last stage.
@@ -68,7 +68,7 @@ pub struct Installer<'a> {
 
 impl<'a> Installer<'a> {
     /// One that is not started yet. `standstill` is how long it may live and do nothing.
-    pub fn new(files: &'a Files, hardware: Hardware<'a>, standstill: Duration, ui: &'a Ui) -> Self {
+    pub(super) fn new(files: &'a Files, hardware: Hardware<'a>, standstill: Duration, ui: &'a Ui) -> Self {
         let now = Instant::now();
         Installer {
             files,

@@ -14,11 +14,11 @@ const MOST: u64 = 16 * 1024;
 
 /// Public keys, each with the file that it is from.
 #[derive(Debug, Default, PartialEq)]
-pub struct Keys(Vec<(String, String)>);
+pub(super) struct Keys(Vec<(String, String)>);
 
 impl Keys {
     /// Those in `~/.ssh`.
-    pub fn of_this_user() -> Self {
+    pub(super) fn of_this_user() -> Self {
         xdg::home().map_or_else(Keys::default, |home| Keys::of(&home.join(".ssh")))
     }
 
@@ -42,7 +42,7 @@ impl Keys {
     }
 
     /// The lab with them in it; as it is where there is none.
-    pub fn put_into(&self, lab: &str) -> String {
+    pub(super) fn put_into(&self, lab: &str) -> String {
         if self.0.is_empty() {
             return lab.to_owned();
         }
@@ -54,13 +54,13 @@ impl Keys {
     }
 
     /// Their files.
-    pub fn files(&self) -> Vec<String> {
+    pub(super) fn files(&self) -> Vec<String> {
         let names = self.0.iter().map(|(name, _)| format!("~/.ssh/{name}"));
         names.collect()
     }
 
     /// What became of them, for a human.
-    pub fn told(&self) -> String {
+    pub(super) fn told(&self) -> String {
         match self.0.len() {
             0 => {
                 "nobody could log in to a VM yet: there is no ssh key of yours in ~/.ssh. Make one \

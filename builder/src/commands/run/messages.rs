@@ -13,7 +13,7 @@ use serde_json::json;
 use std::fmt::Write;
 
 /// The table of steps with their times.
-pub fn steps(name: &str, seen: &Seen, ui: &Ui) {
+pub(super) fn steps(name: &str, seen: &Seen, ui: &Ui) {
     if ui.is_json() {
         let steps: Vec<_> = seen
             .steps
@@ -49,7 +49,7 @@ fn table(seen: &Seen) -> Vec<String> {
 }
 
 /// The verdict, as the last line.
-pub fn configured(name: &str, ui: &Ui) {
+pub(super) fn configured(name: &str, ui: &Ui) {
     if ui.is_json() {
         ui.event(&json!({"event": "verdict", "vm": name, "configured": true}));
     } else {
@@ -58,7 +58,7 @@ pub fn configured(name: &str, ui: &Ui) {
 }
 
 /// How to reach a machine that goes on running.
-pub fn running(options: &Options, folder: &VmFolder<'_>, pid: u32, ui: &Ui) {
+pub(super) fn running(options: &Options, folder: &VmFolder<'_>, pid: u32, ui: &Ui) {
     let name = folder.name();
     if ui.is_json() {
         ui.event(&json!({"event": "running", "vm": name, "pid": pid}));
@@ -97,7 +97,7 @@ fn ways_in(options: &Options, vm: &Vm, pid: u32) -> Vec<String> {
 }
 
 /// That nobody can log in, or only at the console, which is not here.
-pub fn closed(folder: &VmFolder<'_>, ui: &Ui) {
+pub(super) fn closed(folder: &VmFolder<'_>, ui: &Ui) {
     for warning in login::warnings(&[folder.vm]) {
         ui.warn(&warning);
     }
@@ -117,7 +117,7 @@ fn forwarded_ssh(rule: &str) -> Option<String> {
 }
 
 /// The error after firstboot's own refusal.
-pub fn failed(folder: &VmFolder<'_>, reason: &str, seen: &Seen, console: &GuestConsole) -> String {
+pub(super) fn failed(folder: &VmFolder<'_>, reason: &str, seen: &Seen, console: &GuestConsole) -> String {
     let name = folder.name();
     let mut text = format!("{name} is not configured");
     match seen.steps.iter().rev().find(|step| step.result == "failed") {
@@ -134,7 +134,7 @@ pub fn failed(folder: &VmFolder<'_>, reason: &str, seen: &Seen, console: &GuestC
 
 /// The error of a machine that is well and goes on by itself; `is_off` when it was shut down
 /// meanwhile.
-pub fn waiting(name: &str, waiting: &Waiting, is_off: bool) -> String {
+pub(super) fn waiting(name: &str, waiting: &Waiting, is_off: bool) -> String {
     let what = match waiting.step.as_str() {
         "join" => "joining its cluster".to_owned(),
         step => format!("with the step {step}"),
@@ -150,7 +150,7 @@ pub fn waiting(name: &str, waiting: &Waiting, is_off: bool) -> String {
 }
 
 /// The error after a start without a verdict.
-pub fn trouble(
+pub(super) fn trouble(
     folder: &VmFolder<'_>,
     end: &End<Verdict>,
     seen: &Seen,

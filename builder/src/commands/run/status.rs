@@ -7,7 +7,7 @@ use std::time::Duration;
 
 /// One step of firstboot as it ended.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Step {
+pub(super) struct Step {
     /// Its name.
     pub name: String,
     /// `changed`, `unchanged` or `failed`.
@@ -20,7 +20,7 @@ pub struct Step {
 
 impl Step {
     /// It as a line of a table; `width` is the widest name's.
-    pub fn line(&self, width: usize) -> String {
+    pub(super) fn line(&self, width: usize) -> String {
         let detail = self.detail.lines().next().unwrap_or_default();
         let line = format!(
             "{:<width$}  {:<9}  {:>6.1} s  {detail}",
@@ -32,7 +32,7 @@ impl Step {
 
 /// A step that did not succeed, and is tried again after a pause.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Waiting {
+pub(super) struct Waiting {
     /// Its name.
     pub step: String,
     /// How often it was tried.
@@ -48,7 +48,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(7 * 24 * 3600);
 
 impl Waiting {
     /// What is being done, for a human.
-    pub fn doing(&self) -> &str {
+    pub(super) fn doing(&self) -> &str {
         match self.step.as_str() {
             "join" => "joining",
             other => other,
@@ -56,7 +56,7 @@ impl Waiting {
     }
 
     /// It on one line.
-    pub fn line(&self) -> String {
+    pub(super) fn line(&self) -> String {
         format!(
             "{}, attempt {}, next in {}, because {}",
             self.doing(),
@@ -79,7 +79,7 @@ fn roughly(time: Duration) -> String {
 
 /// What a line says.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Event {
+pub(super) enum Event {
     /// A stage has begun: `local` or `join`.
     StageStarted(String),
     /// A stage has ended, well or not.
@@ -100,7 +100,7 @@ pub enum Event {
 
 /// Reads one line; the format is firstboot's `status`. A newer firstboot may say more than is
 /// known here: that is no error.
-pub fn event(line: &Value) -> Event {
+pub(super) fn event(line: &Value) -> Event {
     let text = |name: &str| plain_lines(line.get(name).and_then(Value::as_str).unwrap_or_default());
     match text("event").as_str() {
         "stage" => match text("state").as_str() {
@@ -137,12 +137,12 @@ pub fn event(line: &Value) -> Event {
 
 /// The lines of the status port's file.
 #[derive(Debug, Default)]
-pub struct Lines(tail::Lines);
+pub(super) struct Lines(tail::Lines);
 
 impl Lines {
     /// The lines that are whole now and are JSON. The port carries nothing else; a line that is
     /// no JSON was cut when the guest was reset.
-    pub fn feed(&mut self, bytes: &[u8]) -> Vec<Value> {
+    pub(super) fn feed(&mut self, bytes: &[u8]) -> Vec<Value> {
         let lines = self.0.feed(bytes).into_iter();
         lines
             .filter_map(|line| serde_json::from_slice(&line).ok())

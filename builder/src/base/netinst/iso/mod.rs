@@ -33,7 +33,7 @@ const LARGEST_INFO: u64 = 4096;
 
 /// An installer's disc that fits the definition.
 #[derive(Debug)]
-pub struct Disc {
+pub(crate) struct Disc {
     /// The ISO.
     pub path: PathBuf,
     /// Its digest, lower-case hex.
@@ -49,7 +49,7 @@ pub struct Disc {
 impl Disc {
     /// Reads a disc. Fails when it is not an installer of `release` (Debian's code name) for
     /// this architecture, and says what was found.
-    pub fn open(path: &Path, sha256: String, release: &str) -> Result<Self> {
+    pub(crate) fn open(path: &Path, sha256: String, release: &str) -> Result<Self> {
         let shown = path.display();
         let cannot_read = || format!("cannot read the installer's disc {shown}");
         let mut file = File::open(path).with_context(cannot_read)?;
