@@ -41,14 +41,14 @@ pub fn peer(address: &str, ui: &Ui) -> Result<()> {
             ),
         },
     };
-    tell(address, &certificate, ui);
+    show_result(address, &certificate, ui);
     for warning in warnings(&certificate).into_iter().chain(remark) {
         ui.warn(&warning);
     }
     Ok(())
 }
 
-fn tell(address: &str, certificate: &Certificate, ui: &Ui) {
+fn show_result(address: &str, certificate: &Certificate, ui: &Ui) {
     let fingerprint = certificate.fingerprint();
     let details = certificate.details();
     if ui.is_json() {

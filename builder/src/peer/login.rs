@@ -58,7 +58,11 @@ impl Factors {
 }
 
 /// Logs root in with a password, or renews a ticket.
-pub(crate) fn log_in(connection: &mut Connection, host: &str, secret: &Secret) -> Result<Login, Failure> {
+pub(crate) fn log_in(
+    connection: &mut Connection,
+    host: &str,
+    secret: &Secret,
+) -> Result<Login, Failure> {
     let fields = [("username", USER), ("password", secret.reveal())];
     ask(connection, host, &fields)
 }
@@ -80,7 +84,7 @@ pub(crate) fn finish(
 
 fn ask(connection: &mut Connection, host: &str, fields: &[(&str, &str)]) -> Result<Login, Failure> {
     let form = http::form(fields);
-    read(&http::exchange(
+    classify(&http::exchange(
         connection,
         host,
         PATH,
@@ -88,7 +92,7 @@ fn ask(connection: &mut Connection, host: &str, fields: &[(&str, &str)]) -> Resu
     )?)
 }
 
-fn read(answer: &Answer) -> Result<Login, Failure> {
+fn classify(answer: &Answer) -> Result<Login, Failure> {
     let other = |words: String| Err(Failure::Other(words));
     match answer.status {
         200 => {}
@@ -97,10 +101,10 @@ fn read(answer: &Answer) -> Result<Login, Failure> {
             return other(format!(
                 "it answers 501 ({}): whatever listens on port {PORT} there has no login of \
                  Proxmox VE",
-                shown(&answer.reason)
+                display_safe(&answer.reason)
             ));
         }
-        status => return other(format!("it answers {status}: {}", words(answer))),
+        status => return other(format!("it answers {status}: {}", reason(answer))),
     }
     let Ok(json) = serde_json::from_slice::<Value>(&answer.body) else {
         return other(match looks_like_a_page(answer) {
@@ -151,16 +155,16 @@ fn looks_like_a_page(answer: &Answer) -> bool {
 }
 
 /// The peer's own words for an error.
-fn words(answer: &Answer) -> String {
+fn reason(answer: &Answer) -> String {
     let json: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
     let message = json["message"].as_str().map(str::trim).unwrap_or_default();
     match message.is_empty() {
-        true => shown(&answer.reason),
-        false => shown(message),
+        true => display_safe(&answer.reason),
+        false => display_safe(message),
     }
 }
 
-fn shown(text: &str) -> String {
+fn display_safe(text: &str) -> String {
     text::plain(&text.replace('\n', " "))
         .chars()
         .take(200)

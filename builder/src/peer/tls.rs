@@ -67,14 +67,14 @@ pub(crate) fn connect(address: &str, port: u16, pins: Pins<'_>) -> Result<Connec
 }
 
 fn handshake(socket: TcpStream, address: &str, pins: Pins<'_>) -> Result<Connection, Refused> {
-    let judge = Arc::new(Judge::new(pins));
-    let shown = || judge.shown();
+    let verifier = Arc::new(PinVerifier::new(pins));
+    let shown = || verifier.shown();
     let open = || -> Result<StreamOwned<ClientConnection, Patient>, Failure> {
         let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()
             .map_err(|error| Failure::Other(format!("TLS cannot be set up: {error}")))?
             .dangerous()
-            .with_custom_certificate_verifier(judge.clone())
+            .with_custom_certificate_verifier(verifier.clone())
             .with_no_client_auth();
         let name = ServerName::try_from(address.to_owned())
             .map_err(|_| Failure::Other("it is no name of a host".to_owned()))?;
@@ -262,16 +262,16 @@ impl Write for Patient {
 
 /// Compares the certificate with the pins, and remembers it.
 #[derive(Debug)]
-struct Judge {
+struct PinVerifier {
     /// `None` accepts every one.
     pins: Option<Vec<String>>,
     shown: Mutex<Option<Certificate>>,
     provider: CryptoProvider,
 }
 
-impl Judge {
+impl PinVerifier {
     fn new(pins: Pins<'_>) -> Self {
-        Judge {
+        PinVerifier {
             pins: match pins {
                 Pins::One(pins) => Some(pins.to_vec()),
                 Pins::Any => None,
@@ -287,7 +287,7 @@ impl Judge {
     }
 }
 
-impl ServerCertVerifier for Judge {
+impl ServerCertVerifier for PinVerifier {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,

@@ -137,7 +137,7 @@ pub(crate) fn boot<G: Guest>(
         watch.may_fall_back = may_fall_back;
         watch.second_try = second_try;
         watch.next_stage(&guest.first_stage(), "");
-        let again = match watch.run(guest, &mut machine)? {
+        let again = match watch.until_end(guest, &mut machine)? {
             Ok(end) => {
                 let console = watch.console;
                 return Ok(Watched {
@@ -241,7 +241,7 @@ impl<'a> Watch<'a> {
     }
 
     /// The end, or why there is another start.
-    fn run<G: Guest>(
+    fn until_end<G: Guest>(
         &mut self,
         guest: &mut G,
         machine: &mut Machine,
@@ -276,13 +276,13 @@ impl<'a> Watch<'a> {
 
     /// Reads what is new; the guest's verdict, when that was there.
     fn listen<G: Guest>(&mut self, guest: &mut G) -> Result<Option<G::Verdict>> {
-        let bytes = self.console_file.read()?;
+        let bytes = self.console_file.new_bytes()?;
         if !bytes.is_empty() {
             self.last_byte = Instant::now();
             self.console.feed(&bytes);
             guest.console(self);
         }
-        let bytes = self.channel_file.read()?;
+        let bytes = self.channel_file.new_bytes()?;
         if bytes.is_empty() {
             return Ok(None);
         }

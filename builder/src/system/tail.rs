@@ -19,7 +19,7 @@ impl Tail {
     }
 
     /// What is new; empty when nothing is.
-    pub(crate) fn read(&mut self) -> Result<Vec<u8>> {
+    pub(crate) fn new_bytes(&mut self) -> Result<Vec<u8>> {
         let mut bytes = Vec::new();
         let mut read = || -> std::io::Result<()> {
             if self.file.is_none() {

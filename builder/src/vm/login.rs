@@ -33,7 +33,7 @@ pub(crate) fn warnings(vms: &[&Vm]) -> Vec<String> {
     let those = |login: Login| {
         let vms = vms.iter().filter(|vm| Login::of(vm) == login);
         let names: Vec<&str> = vms.map(|vm| vm.name.as_str()).collect();
-        (!names.is_empty()).then(|| shown(&names))
+        (!names.is_empty()).then(|| first_few(&names))
     };
     let nobody = those(Login::Nobody).map(|names| {
         format!(
@@ -52,7 +52,7 @@ pub(crate) fn warnings(vms: &[&Vm]) -> Vec<String> {
 }
 
 /// The first few of many names.
-fn shown(names: &[&str]) -> String {
+fn first_few(names: &[&str]) -> String {
     match names.len() {
         0..=SHOWN => names.join(", "),
         more => format!("{} and {} more", names[..SHOWN].join(", "), more - SHOWN),

@@ -33,7 +33,7 @@ const STEPS: [(&str, &str); 8] = [
 ];
 
 /// Reads a line as busybox's syslogd writes it: `Nov 22 19:24:09 main-menu[2200]: INFO: …`
-pub(super) fn read(line: &str) -> Said {
+pub(super) fn classify(line: &str) -> Said {
     let Some((program, text)) = line.get(16..).and_then(|rest| rest.split_once(": ")) else {
         return Said::Other(line.to_owned());
     };
@@ -163,7 +163,7 @@ mod tests {
             ("", other("")),
             ("Nov 22 19:24:0é", other("Nov 22 19:24:0é")),
         ] {
-            assert_eq!(read(line), expected, "{line}");
+            assert_eq!(classify(line), expected, "{line}");
         }
     }
 

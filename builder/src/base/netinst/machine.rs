@@ -81,7 +81,11 @@ pub(super) struct Hardware<'a> {
 }
 
 /// Starts the installer. `accelerator` is `kvm` or `tcg`, decided before.
-pub(super) fn start(files: &Files, hardware: Hardware<'_>, accelerator: Accelerator) -> Result<Machine> {
+pub(super) fn start(
+    files: &Files,
+    hardware: Hardware<'_>,
+    accelerator: Accelerator,
+) -> Result<Machine> {
     files.reset(hardware.disk_bytes)?;
     let with = |measure| !hardware.without.contains(&measure);
     let iso = hardware.iso;

@@ -74,7 +74,7 @@ pub(super) fn install(
         without: &options.without,
     };
     let mut installer = Installer::new(&files, hardware, options.standstill, ui);
-    let result = run(&mut installer, inputs, options, ui);
+    let result = boot_installer(&mut installer, inputs, options, ui);
     let failed = result.as_ref().err();
     if failed.is_some_and(|error| error.is::<Interrupted>()) {
         return result.map(|()| files.disk());
@@ -87,7 +87,12 @@ pub(super) fn install(
 }
 
 /// Boots the installer and watches it until everything is on the disk.
-fn run(installer: &mut Installer<'_>, inputs: &Inputs, options: &Options, ui: &Ui) -> Result<()> {
+fn boot_installer(
+    installer: &mut Installer<'_>,
+    inputs: &Inputs,
+    options: &Options,
+    ui: &Ui,
+) -> Result<()> {
     let (accelerator, why) = qemu::choose(options.accelerator, &options.kvm_device)?;
     if let Some(why) = why {
         ui.warn(&format!("KVM is not usable: {why}"));
@@ -169,7 +174,7 @@ fn keep_logs(files: &Files, output: &Path, failed: bool) -> Result<PathBuf> {
         let all = String::from_utf8_lossy(&bytes);
         let lines = all
             .lines()
-            .filter(|l| !matches!(installer_log::read(l), installer_log::Said::Alive(..)));
+            .filter(|l| !matches!(installer_log::classify(l), installer_log::Said::Alive(..)));
         let kept: String = lines.map(|l| format!("{}\n", text::plain(l))).collect();
         let new = from.with_extension("kept");
         fs::write(&new, kept).with_context(|| format!("cannot write {}", new.display()))?;

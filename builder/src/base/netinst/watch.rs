@@ -1,6 +1,6 @@
 //! What the installer says while it works: its screen on the console, and its log.
 
-use super::installer_log::{AptProgress, Lines, Said, read};
+use super::installer_log::{AptProgress, Lines, Said, classify};
 use super::machine::{self, Files, Hardware};
 use super::question;
 use crate::qemu::{Accelerator, Control, Guest, Machine, Watch};
@@ -68,7 +68,12 @@ pub(super) struct Installer<'a> {
 
 impl<'a> Installer<'a> {
     /// One that is not started yet. `standstill` is how long it may live and do nothing.
-    pub(super) fn new(files: &'a Files, hardware: Hardware<'a>, standstill: Duration, ui: &'a Ui) -> Self {
+    pub(super) fn new(
+        files: &'a Files,
+        hardware: Hardware<'a>,
+        standstill: Duration,
+        ui: &'a Ui,
+    ) -> Self {
         let now = Instant::now();
         Installer {
             files,
@@ -173,7 +178,7 @@ impl Guest for Installer<'_> {
 
     fn channel(&mut self, bytes: &[u8], watch: &mut Watch<'_>) -> Option<Verdict> {
         for line in self.lines.feed(bytes) {
-            let said = read(&line);
+            let said = classify(&line);
             if let Said::Alive(time, bytes) = said {
                 self.sign_of_life(time, bytes);
                 continue;

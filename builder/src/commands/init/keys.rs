@@ -34,7 +34,7 @@ impl Keys {
         // A lab has each key once, whatever its comment.
         let mut seen = BTreeSet::new();
         let keys = names.into_iter().filter_map(|name| {
-            let key = read(&folder.join(&name))?;
+            let key = only_key_of(&folder.join(&name))?;
             let itself: Vec<String> = key.split_whitespace().take(2).map(str::to_owned).collect();
             seen.insert(itself).then_some((name, key))
         });
@@ -74,7 +74,7 @@ impl Keys {
 }
 
 /// The one key of a file.
-fn read(file: &Path) -> Option<String> {
+fn only_key_of(file: &Path) -> Option<String> {
     // A pipe would be waited for.
     if !fs::metadata(file).ok()?.is_file() {
         return None;

@@ -117,7 +117,12 @@ fn forwarded_ssh(rule: &str) -> Option<String> {
 }
 
 /// The error after firstboot's own refusal.
-pub(super) fn failed(folder: &VmFolder<'_>, reason: &str, seen: &Seen, console: &GuestConsole) -> String {
+pub(super) fn failed(
+    folder: &VmFolder<'_>,
+    reason: &str,
+    seen: &Seen,
+    console: &GuestConsole,
+) -> String {
     let name = folder.name();
     let mut text = format!("{name} is not configured");
     match seen.steps.iter().rev().find(|step| step.result == "failed") {

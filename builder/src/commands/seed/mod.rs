@@ -69,13 +69,13 @@ pub fn seed(options: &Options, ui: &Ui) -> Result<()> {
 
     for prepared in &ready {
         prepared.files.put_into_place()?;
-        tell(&lab, prepared, &base, ui);
+        show_result(&lab, prepared, &base, ui);
     }
     let seeded: Vec<&Vm> = ready.iter().map(|prepared| prepared.vm).collect();
     for warning in login::warnings(&seeded) {
         ui.warn(&warning);
     }
-    tickets.tell(ui);
+    tickets.show_result(ui);
     let name = match &ready[..] {
         [] => return Ok(()),
         [only] => &only.vm.name,
@@ -116,7 +116,7 @@ fn all_seedable<'a>(
     for vm in vms {
         let retired = retired::keeps_its_seed(&lab.folder.join(&vm.name), &vm.name);
         if let (true, Some(retired)) = (options.names.is_none(), &retired) {
-            tell_retired(&vm.name, retired, ui);
+            show_retired(&vm.name, retired, ui);
             continue;
         }
         match can_be_seeded(lab, vm, base) {
@@ -223,7 +223,7 @@ fn read_secrets(vm: &Vm, tickets: &Tickets) -> Result<Secrets> {
 }
 
 /// `--all` means every machine that is one.
-fn tell_retired(name: &str, retired: &Retired, ui: &Ui) {
+fn show_retired(name: &str, retired: &Retired, ui: &Ui) {
     if ui.is_json() {
         ui.event(&json!({"event": "seed", "vm": name, "state": "retired"}));
     } else {
@@ -232,7 +232,7 @@ fn tell_retired(name: &str, retired: &Retired, ui: &Ui) {
     }
 }
 
-fn tell(lab: &Lab, prepared: &Prepared, base: &BaseImage, ui: &Ui) {
+fn show_result(lab: &Lab, prepared: &Prepared, base: &BaseImage, ui: &Ui) {
     let name = &prepared.vm.name;
     let state = if prepared.files.is_empty() {
         "unchanged"

@@ -89,7 +89,7 @@ fn curl(url: &str, to: &Path, proxy: Option<&str>) -> Result<Command, Failure> {
 pub(crate) fn small(url: &str, to: &Path, proxy: Option<&str>) -> Result<(), Failure> {
     let mut curl = curl(url, to, proxy)?;
     curl.args(["--max-filesize", &MOST_OF_A_LIST.to_string()]);
-    run(&mut curl, || {})?;
+    transfer(&mut curl, || {})?;
     // A server may not say how long it is before it sends it.
     if size(to) > MOST_OF_A_LIST {
         let error = anyhow!("{url} has more than {MOST_OF_A_LIST} bytes");
@@ -99,7 +99,12 @@ pub(crate) fn small(url: &str, to: &Path, proxy: Option<&str>) -> Result<(), Fai
 }
 
 /// A large file, from where `part` ends.
-pub(crate) fn rest(url: &str, part: &Path, proxy: Option<&str>, stage: &Stage) -> Result<(), Failure> {
+pub(crate) fn rest(
+    url: &str,
+    part: &Path,
+    proxy: Option<&str>,
+    stage: &Stage,
+) -> Result<(), Failure> {
     let headers = part.with_extension("headers");
     let mut curl = curl(url, part, proxy)?;
     curl.args(["--continue-at", "-", "--dump-header"])
@@ -113,12 +118,12 @@ pub(crate) fn rest(url: &str, part: &Path, proxy: Option<&str>, stage: &Stage) -
             None => stage.note(&format!("{} MB", done / 1_000_000)),
         }
     };
-    let result = run(&mut curl, show);
+    let result = transfer(&mut curl, show);
     let _ = fs::remove_file(&headers);
     result
 }
 
-fn run(curl: &mut Command, meanwhile: impl FnMut()) -> Result<(), Failure> {
+fn transfer(curl: &mut Command, meanwhile: impl FnMut()) -> Result<(), Failure> {
     let mut status = 0;
     let each = |line: &str| match line.strip_prefix(STATUS) {
         Some(code) => {

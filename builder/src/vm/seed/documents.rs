@@ -45,7 +45,12 @@ pub(crate) struct Documents {
 
 impl Documents {
     /// Makes the documents of a VM. The same lab and secrets give the same bytes.
-    pub(crate) fn new(lab: &Lab, vm: &Vm, secrets: &Secrets, companions: &Companions<'_>) -> Result<Self> {
+    pub(crate) fn new(
+        lab: &Lab,
+        vm: &Vm,
+        secrets: &Secrets,
+        companions: &Companions<'_>,
+    ) -> Result<Self> {
         let user_data = user_data(lab, vm, secrets, companions.of_vm(vm))?;
         Self::of(lab, vm, &user_data)
     }

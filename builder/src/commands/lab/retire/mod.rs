@@ -61,7 +61,7 @@ pub fn retire(options: &Options, ui: &Ui) -> Result<()> {
             "retired",
         ),
     };
-    tell(&lab, vm, &retired, state, ui);
+    show_result(&lab, vm, &retired, state, ui);
     Ok(())
 }
 
@@ -111,7 +111,7 @@ fn warn_of_an_old_script(vm: &Vm, place: &Path, ui: &Ui) {
     }
 }
 
-fn tell(lab: &Lab, vm: &Vm, retired: &Retired, state: &str, ui: &Ui) {
+fn show_result(lab: &Lab, vm: &Vm, retired: &Retired, state: &str, ui: &Ui) {
     let name = &vm.name;
     let steps = steps::steps(vm);
     let members = steps::members(lab, vm);

@@ -161,7 +161,7 @@ impl Tickets {
     }
 
     /// Says until when the seeds can join.
-    pub(super) fn tell(&self, ui: &Ui) {
+    pub(super) fn show_result(&self, ui: &Ui) {
         for given in &self.given {
             if ui.is_json() {
                 ui.event(&json!({
