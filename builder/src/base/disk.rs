@@ -15,7 +15,6 @@ use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-/// Bytes per sector.
 const SECTOR: u64 = 512;
 /// First sector of the root partition, as every partitioning tool of today chooses it.
 pub(super) const PARTITION_START: u64 = 2048;

@@ -9,10 +9,8 @@ use anyhow::{Context, Result, bail};
 use serde_json::json;
 use std::path::PathBuf;
 
-/// The inputs of one build.
 #[derive(Debug)]
 pub struct Inputs {
-    /// What goes in.
     pub definition: Definition,
     /// `netinst` or `mirror`
     pub source: &'static str,
@@ -22,7 +20,6 @@ pub struct Inputs {
     pub firstboot: PathBuf,
     /// File system UUID of the root, derived from the other inputs.
     pub root_uuid: String,
-    /// The rendered provision script.
     pub provision: String,
     /// The key of Proxmox's repository, which has the digest that the definition pins. It is
     /// fetched when a build is due; `None` until then, and for a base without Proxmox.

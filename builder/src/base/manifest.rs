@@ -15,14 +15,11 @@ use std::path::{Path, PathBuf};
 /// The three results, side by side in the output folder.
 pub(crate) const RESULTS: [&str; 3] = ["base.qcow2", "base.manifest.json", "base.qcow2.sha256"];
 
-/// The document.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Manifest {
     /// The version of imgbuild that made the image.
     pub imgbuild: String,
-    /// The image.
     pub image: ImageFacts,
-    /// The guest's program.
     pub firstboot: FirstbootFacts,
     /// `netinst` or `mirror`
     pub source: String,
@@ -52,7 +49,6 @@ pub struct Manifest {
     pub packages: BTreeMap<String, String>,
 }
 
-/// The image file.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct ImageFacts {
     /// SHA-256 of the file, lower-case hex.
@@ -75,7 +71,6 @@ pub struct IsoFacts {
 /// The guest's program in the image.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct FirstbootFacts {
-    /// Its version.
     pub version: String,
     /// SHA-256 of the file in the image, lower-case hex.
     pub sha256: String,
@@ -95,7 +90,6 @@ pub struct Download {
     pub base_bytes: u64,
     /// The `.deb` files that the provision script's runs of APT fetched.
     pub packages: u64,
-    /// Their bytes.
     pub bytes: u64,
     /// How often APT was asked to install something.
     pub apt_runs: u64,

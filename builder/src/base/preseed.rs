@@ -10,7 +10,6 @@ const PRESEED: &str = include_str!("../../../templates/netinst/preseed.cfg");
 const HOOK: &str = include_str!("../../../templates/netinst/hook");
 const STARTUP: &str = include_str!("../../../templates/netinst/startup");
 
-/// The rendered templates.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Answers {
     /// `/preseed.cfg`

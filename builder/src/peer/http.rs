@@ -12,7 +12,6 @@ const MAX_HEAD: usize = 64 << 10;
 /// More than any answer to a login; its list of rights is some kilobytes.
 const MAX_BODY: usize = 1 << 20;
 
-/// What is asked.
 pub(crate) enum Request<'a> {
     /// Only looks.
     Get,
@@ -20,7 +19,6 @@ pub(crate) enum Request<'a> {
     Post(&'a Secret),
 }
 
-/// An answer.
 #[derive(Debug)]
 pub(crate) struct Answer {
     /// Such as 200.

@@ -20,10 +20,8 @@ const PATH: &str = "/api2/json/access/ticket";
 const TICKET: &str = "PVE:root@pam:";
 const HALF: &str = "PVE:!tfa!";
 
-/// What a login gave.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Login {
-    /// A ticket.
     Ticket {
         /// Worth two hours from its making.
         ticket: Secret,

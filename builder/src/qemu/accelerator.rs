@@ -14,7 +14,7 @@ use std::process::ExitStatus;
 
 /// What runs a guest's processor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Accelerator {
+pub(crate) enum Accelerator {
     /// KVM where it works, else software emulation with a warning.
     Auto,
     /// KVM, else an error.
@@ -25,7 +25,7 @@ pub enum Accelerator {
 
 impl Accelerator {
     /// As run.sh takes it after `--accel=`.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Accelerator::Auto => "auto",
             Accelerator::Kvm => "kvm",

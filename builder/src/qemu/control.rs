@@ -12,7 +12,6 @@ use std::time::Duration;
 /// How long QEMU may take to answer.
 const ANSWER: Duration = Duration::from_secs(5);
 
-/// QEMU's control socket (QMP).
 #[derive(Debug)]
 pub(crate) struct Control {
     reader: BufReader<UnixStream>,

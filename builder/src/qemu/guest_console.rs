@@ -13,7 +13,6 @@ const LONGEST_LINE: usize = 4096;
 /// A line after which the guest does not go on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fatal {
-    /// A kernel panic.
     Panic,
     /// A breakpoint that nobody set: emulation on a bad day, not the guest's own fault.
     Int3,
@@ -53,7 +52,6 @@ impl Fatal {
     }
 }
 
-/// The console so far.
 #[derive(Debug, Default)]
 pub(crate) struct GuestConsole {
     lines: VecDeque<String>,

@@ -88,7 +88,6 @@ impl Machine {
         })
     }
 
-    /// Its process id.
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }

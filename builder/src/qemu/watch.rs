@@ -22,7 +22,7 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// How long things may take.
 #[derive(Debug, Clone)]
-pub struct Limits {
+pub(crate) struct Limits {
     /// From the start to the guest's verdict.
     pub total: Duration,
     /// Without a byte on the console or the guest's other channel.
@@ -113,9 +113,7 @@ pub(crate) trait Guest {
 pub(crate) struct Watched<V> {
     /// The machine; dropped, it is ended.
     pub machine: Machine,
-    /// How it ended.
     pub end: End<V>,
-    /// What its console said.
     pub console: GuestConsole,
 }
 
@@ -183,11 +181,9 @@ pub(crate) struct Watch<'a> {
     pub console: GuestConsole,
     /// What is shown of it.
     pub stage: Option<Stage<'a>>,
-    /// Where warnings go.
     pub ui: &'a Ui,
     /// Until then the guest has announced to say nothing.
     pub quiet_until: Instant,
-    /// The limits that hold.
     pub limits: &'a Limits,
     console_file: Tail,
     channel_file: Tail,

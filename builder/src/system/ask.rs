@@ -8,7 +8,6 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, Termios};
 use std::io::{IsTerminal, Read, Stdin, Write};
 
-/// More than any password.
 const MAX_BYTES: usize = 4096;
 
 /// Where secrets come from.

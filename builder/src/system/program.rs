@@ -112,7 +112,7 @@ impl Failed {
 
 impl fmt::Display for Failed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let words = text::indented(self.words.iter().map(String::as_str));
+        let words = text::indented(&self.words);
         write!(
             f,
             "a program failed ({}): {}{words}",

@@ -27,7 +27,8 @@ pub(crate) fn plain_lines(text: &str) -> String {
 }
 
 /// Lines below a message, indented.
-pub(crate) fn indented<'a>(lines: impl Iterator<Item = &'a str>) -> String {
+pub(crate) fn indented(lines: impl IntoIterator<Item = impl std::fmt::Display>) -> String {
+    let lines = lines.into_iter();
     lines.map(|line| format!("\n    {line}")).collect()
 }
 

@@ -125,6 +125,14 @@ impl Ui {
         }
     }
 
+    /// A result: an event for programs, else a line.
+    pub fn result(&self, event: &Value, line: &str) {
+        match self.is_json() {
+            true => self.event(event),
+            false => self.line(line),
+        }
+    }
+
     /// Something the user should know although the work goes on.
     pub fn warn(&self, text: &str) {
         if self.is_json() {

@@ -19,17 +19,14 @@ impl<'a> VmFolder<'a> {
         VmFolder { vm, path }
     }
 
-    /// The VM's name.
     pub(crate) fn name(&self) -> &'a str {
         &self.vm.name
     }
 
-    /// One of its files.
     pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.path.join(name)
     }
 
-    /// Its disk.
     pub(crate) fn overlay(&self) -> PathBuf {
         self.file(&format!("{}.qcow2", self.vm.name))
     }

@@ -12,7 +12,6 @@ pub(crate) enum Login {
     Ssh,
     /// With root's password, at the console alone.
     Console,
-    /// None.
     Nobody,
 }
 

@@ -1,6 +1,7 @@
 //! The file `retired` in a VM's folder: this machine has left its cluster for good.
 
 use super::files;
+use super::folder::VmFolder;
 use crate::config::lab::Lab;
 use anyhow::Result;
 use std::fs;
@@ -35,7 +36,6 @@ impl Retired {
         })
     }
 
-    /// The content of the file.
     pub(crate) fn text(&self) -> String {
         let line = |key: &str, value: &Option<String>| match value {
             Some(value) => format!("{key}: {value}\n"),
@@ -72,18 +72,17 @@ pub(crate) fn load_lab(file: &Path) -> Result<Lab> {
 
 /// Whether a machine may get another seed: not while the marker is there, nor while its old disk
 /// lies beside the seed that keeps it from joining.
-pub(crate) fn keeps_its_seed(place: &Path, name: &str) -> Option<Retired> {
+pub(crate) fn keeps_its_seed(folder: &VmFolder<'_>) -> Option<Retired> {
     let by_its_seed = || {
-        let disk = place.join(format!("{name}.qcow2"));
-        disk.symlink_metadata().ok()?;
-        let seed = files::read_seed(place).ok()?;
+        folder.overlay().symlink_metadata().ok()?;
+        let seed = files::read_seed(&folder.path).ok()?;
         seed.user_data.proxmox.filter(|proxmox| proxmox.retired)?;
         Some(Retired {
             date: None,
             instance_id: Some(seed.meta_data.instance_id),
         })
     };
-    Retired::of(place).or_else(by_its_seed)
+    Retired::of(&folder.path).or_else(by_its_seed)
 }
 
 #[cfg(test)]

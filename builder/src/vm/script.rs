@@ -9,7 +9,6 @@ use std::path::{Path, PathBuf};
 
 const TEMPLATE: &str = include_str!("../../../templates/run.sh");
 
-/// The mode of run.sh.
 pub(crate) const MODE: u32 = 0o755;
 
 /// The script of one VM. It holds no secret.

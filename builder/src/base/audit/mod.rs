@@ -74,7 +74,7 @@ pub(crate) fn audited(image: &Path, ui: &Ui) -> Result<()> {
         image.display(),
         failed.len(),
         findings.len(),
-        text::indented(list.iter().map(String::as_str))
+        text::indented(&list)
     )
 }
 

@@ -30,7 +30,6 @@ impl Archive {
         self.entry(path, FILE | permissions, content);
     }
 
-    /// The whole archive.
     pub(super) fn finish(mut self) -> Vec<u8> {
         self.entries = u32::MAX;
         self.entry("TRAILER!!!", 0, &[]);

@@ -6,7 +6,6 @@ use crate::system::text::plain;
 /// What a line of the log says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Said {
-    /// A stage begins.
     Stage(String),
     /// The provision script or the seal ended with this exit status.
     Failed(String),

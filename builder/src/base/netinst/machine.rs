@@ -37,7 +37,6 @@ impl Files {
         Ok(files)
     }
 
-    /// Where they are.
     pub(super) fn folder(&self) -> &Path {
         &self.folder
     }

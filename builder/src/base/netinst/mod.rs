@@ -122,9 +122,8 @@ fn trouble(
     words: &str,
 ) -> Error {
     let (stage, files) = (&installer.stage, installer.files);
-    let indented = |lines: &[String]| text::indented(lines.iter().map(String::as_str));
     let with_console = |what: String| {
-        let lines = indented(&console.last_lines());
+        let lines = text::indented(console.last_lines());
         anyhow!("{what}; the last lines of its console:{lines}")
     };
     let error = match end {
@@ -133,7 +132,7 @@ fn trouble(
         }
         End::Verdict(Verdict::Question(lines)) => anyhow!(
             "the installer stopped in the stage `{stage}` and asks:{}",
-            indented(&lines)
+            text::indented(&lines)
         ),
         End::Verdict(Verdict::Standstill(limit)) => anyhow!(
             "the installer did nothing for {} s in the stage `{stage}`",
@@ -209,7 +208,7 @@ fn with_log(error: &Error, installer: &Installer<'_>, log: &Path) -> Error {
     let said = match installer.log.is_empty() {
         true => "the installer had not begun its log".to_owned(),
         false => {
-            let lines = text::indented(installer.log.iter().map(String::as_str));
+            let lines = text::indented(&installer.log);
             format!("the last lines of the installer's log:{lines}")
         }
     };

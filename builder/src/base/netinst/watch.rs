@@ -40,9 +40,7 @@ pub(super) enum Verdict {
     NoSpace,
 }
 
-/// An installer at work.
 pub(super) struct Installer<'a> {
-    /// Its files in the work folder.
     pub files: &'a Files,
     /// The name of the last stage.
     pub stage: String,

@@ -6,6 +6,7 @@ use crate::config::definition::Definition;
 use crate::config::lab::{Lab, Vm};
 use crate::config::yaml::{Problems, forms};
 use crate::system::ui::Ui;
+use crate::vm::folder::VmFolder;
 use crate::vm::login;
 use crate::vm::retired;
 use anyhow::{Error, Result, bail};
@@ -16,10 +17,8 @@ use std::path::PathBuf;
 /// The files that are checked.
 #[derive(Debug)]
 pub struct Options {
-    /// The lab file.
-    pub lab: PathBuf,
-    /// The image definition; without it images/base.yaml, or the built-in one where there is none.
-    pub definition: Option<PathBuf>,
+    pub(crate) lab: PathBuf,
+    pub(crate) definition: Option<PathBuf>,
 }
 
 /// Both files are read, whatever is wrong with the first.
@@ -163,7 +162,7 @@ fn wants_nfs_3(storage: &NfsStorage) -> bool {
 
 /// Whether a VM has left its cluster for good.
 fn is_retired(lab: &Lab, vm: &Vm) -> bool {
-    retired::keeps_its_seed(&lab.folder.join(&vm.name), &vm.name).is_some()
+    retired::keeps_its_seed(&VmFolder::of(lab, vm)).is_some()
 }
 
 fn event(lab: &Lab, vm: &Vm) -> Value {

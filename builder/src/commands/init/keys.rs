@@ -53,7 +53,6 @@ impl Keys {
         lab.replacen(PLACE, &text, 1)
     }
 
-    /// Their files.
     pub(super) fn files(&self) -> Vec<String> {
         let names = self.0.iter().map(|(name, _)| format!("~/.ssh/{name}"));
         names.collect()

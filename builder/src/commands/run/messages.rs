@@ -50,11 +50,8 @@ fn table(seen: &Seen) -> Vec<String> {
 
 /// The verdict, as the last line.
 pub(super) fn configured(name: &str, ui: &Ui) {
-    if ui.is_json() {
-        ui.event(&json!({"event": "verdict", "vm": name, "configured": true}));
-    } else {
-        ui.line(&format!("{name} is configured"));
-    }
+    let event = json!({"event": "verdict", "vm": name, "configured": true});
+    ui.result(&event, &format!("{name} is configured"));
 }
 
 /// How to reach a machine that goes on running.
@@ -201,7 +198,7 @@ fn last_lines(folder: &VmFolder<'_>, console: &GuestConsole) -> String {
         true => format!("\nthe console is empty: {file}"),
         false => format!(
             "\nthe last lines of the console, {file}:{}",
-            indented(lines.iter().map(String::as_str))
+            indented(&lines)
         ),
     }
 }

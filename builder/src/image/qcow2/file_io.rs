@@ -10,12 +10,10 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-/// An opened image file.
 #[derive(Debug)]
 pub(super) struct ReadOnlyFile(File);
 
 impl ReadOnlyFile {
-    /// Opens a file for reading.
     pub(super) fn open(path: &Path) -> Result<Self> {
         File::open(path)
             .map(ReadOnlyFile)

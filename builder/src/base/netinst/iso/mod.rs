@@ -34,7 +34,6 @@ const LARGEST_INFO: u64 = 4096;
 /// An installer's disc that fits the definition.
 #[derive(Debug)]
 pub(crate) struct Disc {
-    /// The ISO.
     pub path: PathBuf,
     /// Its digest, lower-case hex.
     pub sha256: String,

@@ -29,10 +29,8 @@ const MARKER_MODE: u32 = 0o644;
 /// Which machine leaves its cluster.
 #[derive(Debug)]
 pub struct Options {
-    /// Its name in the lab file.
-    pub name: String,
-    /// The lab file.
-    pub lab: PathBuf,
+    pub(crate) name: String,
+    pub(crate) lab: PathBuf,
 }
 
 /// The lab's secrets need not be there any more.

@@ -6,7 +6,6 @@ use crate::config::lab::{Lab, Vm};
 use crate::system::text::wrapped;
 use serde::Serialize;
 
-/// One step.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(super) struct Step {
     /// What it makes true.
