@@ -52,6 +52,8 @@ pub(crate) struct Machine {
     child: Child,
     folder: PathBuf,
     log: PathBuf,
+    /// Where it was chosen here and not by run.sh.
+    accelerator: Option<Accelerator>,
     kept: bool,
 }
 
@@ -67,12 +69,17 @@ impl Machine {
         let mut line = program::command("setsid")?;
         line.arg(fs::canonicalize(&script).unwrap_or(script))
             .args(arguments);
-        Self::spawn(line, folder, log)
+        Self::spawn(line, folder, log, None)
     }
 
     /// Starts a command line that becomes QEMU, whose control socket is in `folder`, with
-    /// what it says in `log`.
-    pub(crate) fn spawn(mut line: Command, folder: &Path, log: &Path) -> Result<Self> {
+    /// what it says in `log`. `accelerator` is the one in it, where that is known.
+    pub(crate) fn spawn(
+        mut line: Command,
+        folder: &Path,
+        log: &Path,
+        accelerator: Option<Accelerator>,
+    ) -> Result<Self> {
         let words = OpenOptions::new()
             .write(true)
             .create(true)
@@ -84,6 +91,7 @@ impl Machine {
             child: program::start(&mut line, &words)?,
             folder: folder.to_owned(),
             log: log.to_owned(),
+            accelerator,
             kept: false,
         })
     }
@@ -100,6 +108,9 @@ impl Machine {
 
     /// Which accelerator QEMU was started with; `None` while run.sh is still at work.
     pub(crate) fn accelerator(&self) -> Option<Accelerator> {
+        if self.accelerator.is_some() {
+            return self.accelerator;
+        }
         if !is_qemu(self.pid()) {
             return None;
         }

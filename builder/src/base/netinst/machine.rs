@@ -143,5 +143,10 @@ pub(super) fn start(
     qemu.args(["-qmp", "unix:qmp.sock,server=on,wait=off"]);
     // Ctrl-C is not meant for it: it is ended when everything about it was said.
     qemu.process_group(0);
-    Machine::spawn(qemu, &files.folder, &files.folder.join("qemu.log"))
+    Machine::spawn(
+        qemu,
+        &files.folder,
+        &files.folder.join("qemu.log"),
+        Some(accelerator),
+    )
 }
