@@ -24,7 +24,7 @@ pub fn peer(address: &str, ui: &Ui) -> Result<()> {
             let answer = http::exchange(&mut connection, address, "/", &Request::Get);
             let remark = match answer {
                 Err(Failure::Interrupted) => return Err(Interrupted::default().into()),
-                Err(failure) => Some(format!("{address} is perhaps no Proxmox VE: {failure}")),
+                Err(failure) => Some(format!("{address} may not be a Proxmox VE node: {failure}")),
                 Ok(answer) => stranger(address, answer.header("server")),
             };
             (connection.certificate, remark)
@@ -138,6 +138,6 @@ fn stranger(address: &str, server: Option<&str>) -> Option<String> {
         server => format!("as {}", text::plain(server)),
     };
     Some(format!(
-        "{address} answers {who}, and Proxmox VE answers as pve-api-daemon: this is perhaps none"
+        "{address} answers {who}, and Proxmox VE answers as pve-api-daemon: it may not be a Proxmox VE node"
     ))
 }

@@ -42,7 +42,7 @@ impl BaseImage {
     pub(crate) fn read(base: &Path) -> Result<Self> {
         let size = match fs::metadata(base) {
             Ok(found) if found.is_file() => found.len(),
-            Ok(_) => bail!("the base image {} is no file", base.display()),
+            Ok(_) => bail!("the base image {} is not a file", base.display()),
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => bail!(
                 "the base image {} is not there. Make it with: imgbuild base",
                 base.display()

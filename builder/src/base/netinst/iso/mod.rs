@@ -77,7 +77,7 @@ impl Disc {
             .with_context(|| format!("cannot read {INITRD} from {name}"))?;
         // Linux' x86 boot protocol has this word in the setup header.
         if kernel.get(0x202..0x206) != Some(b"HdrS") {
-            bail!("{KERNEL} on {name} is no Linux kernel: the disc is damaged");
+            bail!("{KERNEL} on {name} is not a Linux kernel: the disc is damaged");
         }
         if !initrd.starts_with(&[0x1f, 0x8b]) {
             bail!("{INITRD} on {name} is not compressed with gzip: the disc is damaged");

@@ -136,7 +136,9 @@ impl Members {
                 accept(peer, &ticket, cluster.as_deref(), ui)
             }
             Taken::Login(peer, Login::Half { .. }) => {
-                bail!("{peer} asks for the second factor again, which is no answer that is known")
+                bail!(
+                    "{peer} asks for the second factor again, and this imgbuild does not know what that means"
+                )
             }
             Taken::Refused(peer, count) => bail!(
                 "{peer} refuses the second factor of root@pam{}\n  right: {wanted}; a code is taken \
