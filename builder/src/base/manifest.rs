@@ -115,7 +115,7 @@ impl Manifest {
         let virtual_bytes = opened.size();
         let root = opened.into_root()?;
         let file = |path: &str| {
-            tree::read(&root, path)
+            tree::read_file(&root, path)
                 .with_context(|| format!("cannot read {path} in {}", image.display()))?
                 .with_context(|| format!("{} has no {path}", image.display()))
         };
@@ -165,7 +165,7 @@ impl Manifest {
     }
 
     /// Reads the manifest of a folder; `None` when there is none.
-    pub fn read(folder: &Path) -> Result<Option<Self>> {
+    pub fn load(folder: &Path) -> Result<Option<Self>> {
         let file = folder.join(RESULTS[1]);
         match fs::read(&file) {
             Ok(bytes) => serde_json::from_slice(&bytes)
@@ -180,7 +180,7 @@ impl Manifest {
 /// Whether the folder holds an image that was made of exactly these inputs.
 pub(crate) fn is_up_to_date(folder: &Path, inputs: &Inputs) -> Result<bool> {
     // A manifest that cannot be read is no reason to fail: a new build replaces it.
-    let Ok(Some(manifest)) = Manifest::read(folder) else {
+    let Ok(Some(manifest)) = Manifest::load(folder) else {
         return Ok(false);
     };
     let image = folder.join(RESULTS[0]);

@@ -3,7 +3,7 @@
 use ext4_view::{Ext4, Ext4Error};
 
 /// The content of a file, or `None` when there is none.
-pub(crate) fn read(root: &Ext4, path: &str) -> Result<Option<Vec<u8>>, Ext4Error> {
+pub(crate) fn read_file(root: &Ext4, path: &str) -> Result<Option<Vec<u8>>, Ext4Error> {
     match root.read(path) {
         Ok(bytes) => Ok(Some(bytes)),
         Err(Ext4Error::NotFound) => Ok(None),

@@ -1,7 +1,7 @@
 //! What is proven about Proxmox VE's packages: their kernel, and where APT gets them.
 
 use crate::image::dpkg;
-use crate::image::tree::{entries, matching, read};
+use crate::image::tree::{entries, matching, read_file};
 use ext4_view::{Ext4, Ext4Error};
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ const GRUB: &str = "/boot/grub/grub.cfg";
 const KERNEL: &str = "/boot/vmlinuz-";
 
 fn packages(root: &Ext4) -> Result<BTreeMap<String, String>, Ext4Error> {
-    let status = read(root, dpkg::STATUS)?.unwrap_or_default();
+    let status = read_file(root, dpkg::STATUS)?.unwrap_or_default();
     Ok(dpkg::installed(&String::from_utf8_lossy(&status)))
 }
 
@@ -35,7 +35,7 @@ pub(super) fn installed(root: &Ext4, names: &[&str]) -> Result<Option<String>, E
 pub(super) fn enabled_source(root: &Ext4, words: &str) -> Result<Option<String>, Ext4Error> {
     for name in entries(root, SOURCES)? {
         let path = format!("{SOURCES}/{name}");
-        let text = read(root, &path)?.unwrap_or_default();
+        let text = read_file(root, &path)?.unwrap_or_default();
         let text = String::from_utf8_lossy(&text);
         let on = match name.rsplit_once('.') {
             Some((_, "sources")) => deb822_enabled(&text, words),
@@ -96,7 +96,7 @@ pub(super) fn foreign_kernel(root: &Ext4) -> Result<Option<String>, Ext4Error> {
 
 /// Why grub does not boot a kernel of Proxmox's by itself.
 pub(super) fn other_boot(root: &Ext4) -> Result<Option<String>, Ext4Error> {
-    let menu = read(root, GRUB)?.unwrap_or_default();
+    let menu = read_file(root, GRUB)?.unwrap_or_default();
     let menu = String::from_utf8_lossy(&menu);
     // Both are the first of their kind in the menu: `set default=0`, which update-grub writes too.
     let first = |command: &str| {
