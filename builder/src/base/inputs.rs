@@ -10,7 +10,7 @@ use serde_json::json;
 use std::path::PathBuf;
 
 #[derive(Debug)]
-pub struct Inputs {
+pub(crate) struct Inputs {
     pub definition: Definition,
     /// `netinst` or `mirror`
     pub source: &'static str,
@@ -30,7 +30,7 @@ pub struct Inputs {
 
 impl Inputs {
     /// Reads the definition and finds the mirror and firstboot.
-    pub fn gather(options: &Options) -> Result<Self> {
+    pub(crate) fn gather(options: &Options) -> Result<Self> {
         let definition = Definition::load(options.definition.as_deref())?;
         let source = options.source.name();
         if options.iso.is_some() && options.source != Source::Netinst {

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 pub(crate) const RESULTS: [&str; 3] = ["base.qcow2", "base.manifest.json", "base.qcow2.sha256"];
 
 #[derive(Debug, Serialize, Deserialize)]
-pub struct Manifest {
+pub(crate) struct Manifest {
     /// The version of imgbuild that made the image.
     pub imgbuild: String,
     pub image: ImageFacts,
@@ -50,7 +50,7 @@ pub struct Manifest {
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-pub struct ImageFacts {
+pub(crate) struct ImageFacts {
     /// SHA-256 of the file, lower-case hex.
     pub sha256: String,
     /// Size of the file in bytes.
@@ -61,7 +61,7 @@ pub struct ImageFacts {
 
 /// The disc that the installer was booted from.
 #[derive(Debug, Serialize, Deserialize)]
-pub struct IsoFacts {
+pub(crate) struct IsoFacts {
     /// What it says about itself, in `.disk/info`.
     pub info: String,
     /// SHA-256 of the file, lower-case hex.
@@ -70,7 +70,7 @@ pub struct IsoFacts {
 
 /// The guest's program in the image.
 #[derive(Debug, Serialize, Deserialize)]
-pub struct FirstbootFacts {
+pub(crate) struct FirstbootFacts {
     pub version: String,
     /// SHA-256 of the file in the image, lower-case hex.
     pub sha256: String,
@@ -82,7 +82,7 @@ const DOWNLOAD: &str = "/usr/share/imgbuild/download.json";
 /// What a base's packages cost to download, as APT knows it. Package lists and the installer's
 /// disc come on top.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Download {
+pub(crate) struct Download {
     /// The base system: packages that were there before the provision script began.
     pub base_packages: u64,
     /// The sizes of their `.deb` files in the archive, in bytes. With the netinst source some of
@@ -97,7 +97,7 @@ pub struct Download {
 
 impl Manifest {
     /// What is to be said about the download beside the number of packages.
-    pub fn cost(&self) -> String {
+    pub(crate) fn cost(&self) -> String {
         self.download.as_ref().map_or_else(String::new, |download| {
             let bytes = download.base_bytes + download.bytes;
             format!(" ({} MB to download)", bytes / 1_000_000)
@@ -105,7 +105,12 @@ impl Manifest {
     }
 
     /// Reads a finished image.
-    pub fn of(image: &Path, inputs: &Inputs, iso: Option<IsoFacts>, ui: &Ui) -> Result<Self> {
+    pub(crate) fn of(
+        image: &Path,
+        inputs: &Inputs,
+        iso: Option<IsoFacts>,
+        ui: &Ui,
+    ) -> Result<Self> {
         let stage = ui.stage("manifest");
         let bytes = fs::metadata(image)
             .with_context(|| format!("cannot read {}", image.display()))?
@@ -150,7 +155,7 @@ impl Manifest {
 
     /// Writes the manifest and the digest file beside the image; returns the three results
     /// in the order of [`RESULTS`].
-    pub fn write(&self, image: &Path, work: &Path) -> Result<[PathBuf; 3]> {
+    pub(crate) fn write(&self, image: &Path, work: &Path) -> Result<[PathBuf; 3]> {
         let manifest = work.join(RESULTS[1]);
         let mut text =
             serde_json::to_string_pretty(self).context("cannot write the manifest as JSON")?;
@@ -165,7 +170,7 @@ impl Manifest {
     }
 
     /// Reads the manifest of a folder; `None` when there is none.
-    pub fn load(folder: &Path) -> Result<Option<Self>> {
+    pub(crate) fn load(folder: &Path) -> Result<Option<Self>> {
         let file = folder.join(RESULTS[1]);
         match fs::read(&file) {
             Ok(bytes) => serde_json::from_slice(&bytes)

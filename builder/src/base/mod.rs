@@ -36,7 +36,7 @@ use std::path::{Path, PathBuf};
 
 /// What a build needs of this machine, and what it needs from elsewhere before anything is begun:
 /// what a wrong key has signed must not come near the image.
-pub fn prepare(inputs: &mut Inputs, options: &Options, ui: &Ui) -> Result<()> {
+pub(crate) fn prepare(inputs: &mut Inputs, options: &Options, ui: &Ui) -> Result<()> {
     requirements::check_tools(options.source)?;
     inputs.proxmox_key = proxmox_key::obtain(&inputs.definition, ui)?;
     let proxmox = inputs.proxmox_key.is_some();
@@ -44,7 +44,7 @@ pub fn prepare(inputs: &mut Inputs, options: &Options, ui: &Ui) -> Result<()> {
 }
 
 /// The stages, from nothing to the three results in their places.
-pub fn make(inputs: &Inputs, work: &Path, options: &Options, ui: &Ui) -> Result<Manifest> {
+pub(crate) fn make(inputs: &Inputs, work: &Path, options: &Options, ui: &Ui) -> Result<Manifest> {
     let (raw, iso) = match options.source {
         Source::Mirror => {
             let root_tar = mirror::debootstrap(inputs, work, ui)?;

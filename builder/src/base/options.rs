@@ -26,7 +26,7 @@ impl Source {
 
 /// One build; the help of `imgbuild base` says what each of these is.
 #[derive(Debug)]
-pub struct Options {
+pub(crate) struct Options {
     pub(crate) source: Source,
     pub(crate) iso: Option<PathBuf>,
     pub(crate) definition: Option<PathBuf>,
