@@ -12,19 +12,13 @@ use crate::vm::retired;
 use anyhow::{Error, Result, bail};
 use firstboot::contract::seed::NfsStorage;
 use serde_json::{Value, json};
-use std::path::PathBuf;
+use std::path::Path;
 
-/// The files that are checked.
-#[derive(Debug)]
-pub struct Options {
-    pub(crate) lab: PathBuf,
-    pub(crate) definition: Option<PathBuf>,
-}
-
-/// Both files are read, whatever is wrong with the first.
-pub fn check(options: &Options, ui: &Ui) -> Result<()> {
-    let definition = Definition::load(options.definition.as_deref());
-    let lab = retired::load_lab(&options.lab);
+/// Both files are read, whatever is wrong with the first; without a definition images/base.yaml, or
+/// the built-in one where there is none.
+pub fn check(definition: Option<&Path>, lab: &Path, ui: &Ui) -> Result<()> {
+    let definition = Definition::load(definition);
+    let lab = retired::load_lab(lab);
     match (definition, lab) {
         (Ok(definition), Ok(lab)) => {
             disks_hold_the_base(&definition, &lab)?;

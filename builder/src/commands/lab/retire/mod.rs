@@ -21,23 +21,15 @@ use crate::vm::seed::{self, Documents};
 use anyhow::{Context, Result, bail};
 use serde_json::json;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// The file `retired` is no secret.
 const MARKER_MODE: u32 = 0o644;
 
-/// Which machine leaves its cluster.
-#[derive(Debug)]
-pub struct Options {
-    pub(crate) name: String,
-    pub(crate) lab: PathBuf,
-}
-
 /// The lab's secrets need not be there any more.
-pub fn retire(options: &Options, ui: &Ui) -> Result<()> {
-    let lab = Lab::load_with_secrets(&options.lab, &|_| false)?;
-    let vm = lab.vm(&options.name)?;
-    let name = &vm.name;
+pub fn retire(name: &str, lab_file: &Path, ui: &Ui) -> Result<()> {
+    let lab = Lab::load_with_secrets(lab_file, &|_| false)?;
+    let vm = lab.vm(name)?;
     let place = lab.folder.join(name);
     let work = WorkFolder::new(&lab.folder, WORK_FOLDER, Busy::Wait)?;
     let before = Retired::of(&place);
@@ -45,7 +37,7 @@ pub fn retire(options: &Options, ui: &Ui) -> Result<()> {
         bail!(
             "{name} joins no cluster, says {}: there is nothing to remove it from. Its folder \
              {name} can be removed as it is",
-            options.lab.display()
+            lab_file.display()
         );
     }
     if let Some(pid) = qemu::running(&place) {
