@@ -2,7 +2,6 @@
 
 use super::companions::{Companion, Companions};
 use crate::config::lab::{BRIDGE_PORT, Lab, Vm};
-use crate::system::text::hex;
 use anyhow::{Context, Result};
 use firstboot::contract::seed::{
     Bridge, BridgeParameters, Chpasswd, Cluster, Credential, Ethernet, Ha, Match, MetaData,
@@ -241,7 +240,13 @@ fn instance_id(name: &str, documents: &[&str]) -> String {
         digest.update((text.len() as u64).to_le_bytes());
         digest.update(text);
     }
-    format!("{name}-{}", hex(&digest.finalize()[..8]))
+    let hex: String = digest
+        .finalize()
+        .iter()
+        .take(8)
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    format!("{name}-{hex}")
 }
 
 #[cfg(test)]
