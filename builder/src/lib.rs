@@ -1,11 +1,16 @@
 //! `imgbuild`: one golden image, and a small seed disk per virtual machine.
+//!
+//! What is public is what `main` and the whole-program tests use.
+
+#![deny(unreachable_pub)]
 
 pub mod base;
 pub mod cli;
 pub mod commands;
+#[allow(unreachable_pub)]
 pub mod config;
 pub mod image;
-pub mod peer;
+mod peer;
 pub mod qemu;
 pub mod system;
-pub mod vm;
+mod vm;

@@ -16,13 +16,13 @@ fn main() -> ExitCode {
     let ui = Ui::new(cli.json);
     let result = match cli.command {
         Command::Init(args) => init::init(&args.folder, &ui),
-        Command::Check(args) => check::check(&args.into(), &ui),
+        Command::Check(args) => check::check(args.definition.as_deref(), &args.lab, &ui),
         Command::Base(args) => base::base(&args.into(), &ui),
         Command::Audit(args) => audit::audit(&args.image, &ui),
         Command::Seed(args) => seed::seed(&args.into(), &ui),
         Command::Run(args) => run::run(&args.into(), &ui),
         Command::Peer(args) => peer::peer(&args.address, &ui),
-        Command::Lab(LabCommand::Retire(args)) => retire::retire(&args.into(), &ui),
+        Command::Lab(LabCommand::Retire(args)) => retire::retire(&args.name, &args.lab, &ui),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -110,7 +110,7 @@ fn seed(folder: &Path, seeds: &Path) -> Lab {
         "firstboot": {"contract": firstboot::contract::seed::CONTRACT},
     });
     fs::write(
-        imgbuild::vm::base_image::manifest_of(&lab.base),
+        lab.base.with_file_name("base.manifest.json"),
         manifest.to_string(),
     )
     .unwrap();

@@ -285,7 +285,7 @@ fn wrong_command_lines_end_with_2() {
         .output()
         .unwrap();
     // `imgbuild base` takes the contract's number from this line.
-    let contract = firstboot::seed::CONTRACT;
+    let contract = crate::contract::CONTRACT;
     let expected = format!(
         "firstboot {} (contract {contract})\n",
         env!("CARGO_PKG_VERSION")

@@ -7,7 +7,11 @@ use anyhow::{Result, bail};
 /// The new system's APT lines, the mirror's first: of `mirror` and `security`, where they are
 /// given, else of this host's own archives, where these are Debian's, else of Debian's own. Each
 /// base has the security archive.
-pub fn choose(release: &str, mirror: Option<&str>, security: Option<&str>) -> Result<Vec<String>> {
+pub(super) fn choose(
+    release: &str,
+    mirror: Option<&str>,
+    security: Option<&str>,
+) -> Result<Vec<String>> {
     let known = Archives::of(&print_uris()).or(debians_own);
     lines(release, mirror, security, &known)
 }

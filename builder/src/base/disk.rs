@@ -15,10 +15,9 @@ use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-/// Bytes per sector.
 const SECTOR: u64 = 512;
 /// First sector of the root partition, as every partitioning tool of today chooses it.
-pub const PARTITION_START: u64 = 2048;
+pub(super) const PARTITION_START: u64 = 2048;
 /// Bytes of grub's `boot.img` that are code; the partition table lies behind them.
 const BOOT_CODE: usize = 440;
 /// Partition type "Linux".
@@ -26,7 +25,7 @@ const TYPE_LINUX: u8 = 0x83;
 
 /// Where grub's two images lie in the new root.
 #[derive(Debug)]
-pub struct BootImages {
+pub(super) struct BootImages {
     raw: PathBuf,
     boot: Vec<u8>,
     core: Vec<u8>,
@@ -35,7 +34,7 @@ pub struct BootImages {
 /// Unpacks the archive, and makes the ext4 root out of it inside the raw disk.
 ///
 /// Without root, both run under fakeroot, which remembers owners and devices.
-pub fn unpack_and_format(
+pub(super) fn unpack_and_format(
     inputs: &Inputs,
     root_tar: &Path,
     work: &Path,
@@ -93,7 +92,7 @@ pub fn unpack_and_format(
 }
 
 /// Puts partition table and boot loader in front of the file system.
-pub fn assemble(inputs: &Inputs, images: &BootImages, ui: &Ui) -> Result<PathBuf> {
+pub(super) fn assemble(inputs: &Inputs, images: &BootImages, ui: &Ui) -> Result<PathBuf> {
     let stage = ui.stage("partition table and grub");
     let sectors = inputs.definition.disk / SECTOR - PARTITION_START;
     let head = boot_sectors(&images.boot, &images.core, sectors, &inputs.root_uuid)?;

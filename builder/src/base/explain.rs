@@ -4,7 +4,7 @@ use super::inputs::Inputs;
 use super::requirements::NO_SPACE;
 
 /// The cause in plain words, where the program's own words are known.
-pub fn packages(log: &str, inputs: &Inputs) -> Option<String> {
+pub(super) fn packages(log: &str, inputs: &Inputs) -> Option<String> {
     let package = log.lines().find_map(|line| {
         let rest = line
             .split_once("Unable to locate package ")
@@ -68,7 +68,7 @@ pub fn packages(log: &str, inputs: &Inputs) -> Option<String> {
 
 /// The cause of a failed installation. `stage` is where it came to; what the log says of earlier
 /// ones had no consequences.
-pub fn installer(log: &str, stage: &str, inputs: &Inputs) -> Option<String> {
+pub(super) fn installer(log: &str, stage: &str, inputs: &Inputs) -> Option<String> {
     let begins =
         |line: &&str| line.contains(": imgbuild-stage: ") || line.contains(": INFO: Menu item '");
     let mut last: Vec<&str> = log.lines().rev().take_while(|line| !begins(line)).collect();

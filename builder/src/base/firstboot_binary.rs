@@ -10,7 +10,7 @@ const PT_INTERP: u32 = 3;
 
 /// The guest's program.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Firstboot {
+pub(super) struct Firstboot {
     /// The static executable.
     pub file: PathBuf,
     /// The contract that it says it knows.
@@ -18,7 +18,7 @@ pub struct Firstboot {
 }
 
 /// The firstboot beside this program, checked: of this version and contract, and static.
-pub fn find() -> Result<Firstboot> {
+pub(super) fn find() -> Result<Firstboot> {
     let own = std::env::current_exe().context("cannot find this program's own folder")?;
     let folder = own.parent().unwrap_or(Path::new("."));
     let candidates = [

@@ -9,10 +9,8 @@ use anyhow::{Context, Result, bail};
 use serde_json::json;
 use std::path::PathBuf;
 
-/// The inputs of one build.
 #[derive(Debug)]
-pub struct Inputs {
-    /// What goes in.
+pub(crate) struct Inputs {
     pub definition: Definition,
     /// `netinst` or `mirror`
     pub source: &'static str,
@@ -24,7 +22,6 @@ pub struct Inputs {
     pub contract: u32,
     /// File system UUID of the root, derived from the other inputs.
     pub root_uuid: String,
-    /// The rendered provision script.
     pub provision: String,
     /// The key of Proxmox's repository, which has the digest that the definition pins. It is
     /// fetched when a build is due; `None` until then, and for a base without Proxmox.
@@ -35,7 +32,7 @@ pub struct Inputs {
 
 impl Inputs {
     /// Reads the definition and finds the mirror and firstboot.
-    pub fn gather(options: &Options) -> Result<Self> {
+    pub(crate) fn gather(options: &Options) -> Result<Self> {
         let definition = Definition::load(options.definition.as_deref())?;
         let source = options.source.name();
         if options.iso.is_some() && options.source != Source::Netinst {

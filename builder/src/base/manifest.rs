@@ -13,16 +13,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The three results, side by side in the output folder.
-pub const RESULTS: [&str; 3] = ["base.qcow2", "base.manifest.json", "base.qcow2.sha256"];
+pub(crate) const RESULTS: [&str; 3] = ["base.qcow2", "base.manifest.json", "base.qcow2.sha256"];
 
-/// The document.
 #[derive(Debug, Serialize, Deserialize)]
-pub struct Manifest {
+pub(crate) struct Manifest {
     /// The version of imgbuild that made the image.
     pub imgbuild: String,
-    /// The image.
     pub image: ImageFacts,
-    /// The guest's program.
     pub firstboot: FirstbootFacts,
     /// `netinst` or `mirror`
     pub source: String,
@@ -52,9 +49,8 @@ pub struct Manifest {
     pub packages: BTreeMap<String, String>,
 }
 
-/// The image file.
 #[derive(Debug, Serialize, Deserialize)]
-pub struct ImageFacts {
+pub(crate) struct ImageFacts {
     /// SHA-256 of the file, lower-case hex.
     pub sha256: String,
     /// Size of the file in bytes.
@@ -65,7 +61,7 @@ pub struct ImageFacts {
 
 /// The disc that the installer was booted from.
 #[derive(Debug, Serialize, Deserialize)]
-pub struct IsoFacts {
+pub(crate) struct IsoFacts {
     /// What it says about itself, in `.disk/info`.
     pub info: String,
     /// SHA-256 of the file, lower-case hex.
@@ -74,8 +70,7 @@ pub struct IsoFacts {
 
 /// The guest's program in the image.
 #[derive(Debug, Serialize, Deserialize)]
-pub struct FirstbootFacts {
-    /// Its version.
+pub(crate) struct FirstbootFacts {
     pub version: String,
     /// The contract that it knows; absent in manifests of earlier versions, which had no number.
     #[serde(default = "unnumbered")]
@@ -95,7 +90,7 @@ const DOWNLOAD: &str = "/usr/share/imgbuild/download.json";
 /// What a base's packages cost to download, as APT knows it. Package lists and the installer's
 /// disc come on top.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Download {
+pub(crate) struct Download {
     /// The base system: packages that were there before the provision script began.
     pub base_packages: u64,
     /// The sizes of their `.deb` files in the archive, in bytes. With the netinst source some of
@@ -103,7 +98,6 @@ pub struct Download {
     pub base_bytes: u64,
     /// The `.deb` files that the provision script's runs of APT fetched.
     pub packages: u64,
-    /// Their bytes.
     pub bytes: u64,
     /// How often APT was asked to install something.
     pub apt_runs: u64,
@@ -111,7 +105,7 @@ pub struct Download {
 
 impl Manifest {
     /// What is to be said about the download beside the number of packages.
-    pub fn cost(&self) -> String {
+    pub(crate) fn cost(&self) -> String {
         self.download.as_ref().map_or_else(String::new, |download| {
             let bytes = download.base_bytes + download.bytes;
             format!(" ({} MB to download)", bytes / 1_000_000)
@@ -119,7 +113,12 @@ impl Manifest {
     }
 
     /// Reads a finished image.
-    pub fn of(image: &Path, inputs: &Inputs, iso: Option<IsoFacts>, ui: &Ui) -> Result<Self> {
+    pub(crate) fn of(
+        image: &Path,
+        inputs: &Inputs,
+        iso: Option<IsoFacts>,
+        ui: &Ui,
+    ) -> Result<Self> {
         let stage = ui.stage("manifest");
         let bytes = fs::metadata(image)
             .with_context(|| format!("cannot read {}", image.display()))?
@@ -129,7 +128,7 @@ impl Manifest {
         let virtual_bytes = opened.size();
         let root = opened.into_root()?;
         let file = |path: &str| {
-            tree::read(&root, path)
+            tree::read_file(&root, path)
                 .with_context(|| format!("cannot read {path} in {}", image.display()))?
                 .with_context(|| format!("{} has no {path}", image.display()))
         };
@@ -165,7 +164,7 @@ impl Manifest {
 
     /// Writes the manifest and the digest file beside the image; returns the three results
     /// in the order of [`RESULTS`].
-    pub fn write(&self, image: &Path, work: &Path) -> Result<[PathBuf; 3]> {
+    pub(crate) fn write(&self, image: &Path, work: &Path) -> Result<[PathBuf; 3]> {
         let manifest = work.join(RESULTS[1]);
         let mut text =
             serde_json::to_string_pretty(self).context("cannot write the manifest as JSON")?;
@@ -180,12 +179,12 @@ impl Manifest {
     }
 
     /// Reads the manifest of a folder; `None` when there is none.
-    pub fn read(folder: &Path) -> Result<Option<Self>> {
+    pub(crate) fn load(folder: &Path) -> Result<Option<Self>> {
         let file = folder.join(RESULTS[1]);
         match fs::read(&file) {
             Ok(bytes) => serde_json::from_slice(&bytes)
                 .map(Some)
-                .with_context(|| format!("{} is no manifest of a base", file.display())),
+                .with_context(|| format!("{} is not the manifest of a base", file.display())),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error).with_context(|| format!("cannot read {}", file.display())),
         }
@@ -193,9 +192,9 @@ impl Manifest {
 }
 
 /// Whether the folder holds an image that was made of exactly these inputs.
-pub fn is_up_to_date(folder: &Path, inputs: &Inputs) -> Result<bool> {
+pub(crate) fn is_up_to_date(folder: &Path, inputs: &Inputs) -> Result<bool> {
     // A manifest that cannot be read is no reason to fail: a new build replaces it.
-    let Ok(Some(manifest)) = Manifest::read(folder) else {
+    let Ok(Some(manifest)) = Manifest::load(folder) else {
         return Ok(false);
     };
     let image = folder.join(RESULTS[0]);

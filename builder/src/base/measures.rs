@@ -14,7 +14,6 @@ pub enum Measure {
 }
 
 impl Measure {
-    /// All of them.
     pub const ALL: &[Measure] = &[
         Measure::Eatmydata,
         Measure::UnsafeCache,

@@ -18,7 +18,7 @@ const ARCHIVE_KEYS: [&str; 2] = [
 ];
 
 /// Makes the root file system as a tar archive: mmdebstrap, provision, seal.
-pub fn debootstrap(inputs: &Inputs, work: &Path, ui: &Ui) -> Result<PathBuf> {
+pub(super) fn debootstrap(inputs: &Inputs, work: &Path, ui: &Ui) -> Result<PathBuf> {
     let payload = write_payload(inputs, work)?;
     let tar = work.join("root.tar");
     let mut mmdebstrap = program::ending_with_this("mmdebstrap")?;

@@ -2,7 +2,7 @@
 
 /// mke2fs's settings, so that the file system is the same whatever the host's defaults are:
 /// nothing that grub 2.12 or ext4-view cannot read.
-pub const CONF: &str = "[defaults]
+pub(super) const CONF: &str = "[defaults]
     base_features = sparse_super,large_file,filetype,resize_inode,dir_index,ext_attr
     default_mntopts = acl,user_xattr
     enable_periodic_fsck = 0
@@ -18,7 +18,7 @@ pub const CONF: &str = "[defaults]
 /// The root file system's options for mke2fs, besides [`CONF`]. Nothing is left for the
 /// kernel to initialise later: every clone would write it into its overlay. `offset` is where
 /// the partition begins in the file, in bytes.
-pub fn options(root_uuid: &str, offset: Option<u64>) -> Vec<String> {
+pub(super) fn options(root_uuid: &str, offset: Option<u64>) -> Vec<String> {
     let mut extended = "lazy_itable_init=0,lazy_journal_init=0,root_owner=0:0".to_owned();
     if let Some(offset) = offset {
         // Of several -E, mke2fs takes the last one only.

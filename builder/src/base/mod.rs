@@ -18,13 +18,14 @@ mod provision;
 mod proxmox_key;
 mod requirements;
 
-pub use audit::{Finding, audit_image, audited};
-pub use inputs::Inputs;
-pub use manifest::{Manifest, RESULTS, is_up_to_date};
-pub use measures::Measure;
-pub use netinst::{CONSOLE_LOG, Failed as InstallationFailed, INSTALLER_LOG};
-pub use options::{Options, Source};
-pub use requirements::{NO_SPACE, temporary};
+pub use audit::audit_image;
+pub(crate) use audit::audited;
+pub(crate) use inputs::Inputs;
+pub(crate) use manifest::{Manifest, RESULTS, is_up_to_date};
+pub(crate) use measures::Measure;
+pub(crate) use netinst::Failed as InstallationFailed;
+pub(crate) use options::{Options, Source};
+pub(crate) use requirements::{NO_SPACE, temporary};
 
 use crate::system::files;
 use crate::system::interrupt;
@@ -35,7 +36,7 @@ use std::path::{Path, PathBuf};
 
 /// What a build needs of this machine, and what it needs from elsewhere before anything is begun:
 /// what a wrong key has signed must not come near the image.
-pub fn prepare(inputs: &mut Inputs, options: &Options, ui: &Ui) -> Result<()> {
+pub(crate) fn prepare(inputs: &mut Inputs, options: &Options, ui: &Ui) -> Result<()> {
     requirements::check_tools(options.source)?;
     inputs.proxmox_key = proxmox_key::obtain(&inputs.definition, ui)?;
     let proxmox = inputs.proxmox_key.is_some();
@@ -43,7 +44,7 @@ pub fn prepare(inputs: &mut Inputs, options: &Options, ui: &Ui) -> Result<()> {
 }
 
 /// The stages, from nothing to the three results in their places.
-pub fn make(inputs: &Inputs, work: &Path, options: &Options, ui: &Ui) -> Result<Manifest> {
+pub(crate) fn make(inputs: &Inputs, work: &Path, options: &Options, ui: &Ui) -> Result<Manifest> {
     let (raw, iso) = match options.source {
         Source::Mirror => {
             let root_tar = mirror::debootstrap(inputs, work, ui)?;

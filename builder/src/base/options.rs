@@ -7,7 +7,7 @@ use std::time::Duration;
 
 /// Where the base system comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Source {
+pub(crate) enum Source {
     /// The Debian installer from its netinst disc, unattended in a virtual machine.
     Netinst,
     /// mmdebstrap from a Debian mirror: no root, no virtual machine.
@@ -16,7 +16,7 @@ pub enum Source {
 
 impl Source {
     /// In manifest and templates.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Source::Netinst => "netinst",
             Source::Mirror => "mirror",
@@ -24,27 +24,17 @@ impl Source {
     }
 }
 
-/// One build.
+/// One build; the help of `imgbuild base` says what each of these is.
 #[derive(Debug)]
-pub struct Options {
-    /// Where the base system comes from.
-    pub source: Source,
-    /// The netinst disc, a file; without it the one that the definition names.
-    pub iso: Option<PathBuf>,
-    /// The image definition; without it images/base.yaml, or the built-in one where there is none.
-    pub definition: Option<PathBuf>,
-    /// The Debian mirror; it wins over the definition's and over this host's own.
-    pub mirror: Option<String>,
-    /// The folder that the results are moved into.
-    pub output: PathBuf,
-    /// What runs the installer's processor.
-    pub accelerator: Accelerator,
-    /// Where KVM is.
-    pub kvm_device: PathBuf,
-    /// How long the installation may take.
-    pub limits: Limits,
-    /// How long the installer may live and do nothing.
-    pub standstill: Duration,
-    /// What is not done to be faster.
-    pub without: Vec<Measure>,
+pub(crate) struct Options {
+    pub(crate) source: Source,
+    pub(crate) iso: Option<PathBuf>,
+    pub(crate) definition: Option<PathBuf>,
+    pub(crate) mirror: Option<String>,
+    pub(crate) output: PathBuf,
+    pub(crate) accelerator: Accelerator,
+    pub(crate) kvm_device: PathBuf,
+    pub(crate) limits: Limits,
+    pub(crate) standstill: Duration,
+    pub(crate) without: Vec<Measure>,
 }

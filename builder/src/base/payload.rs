@@ -7,7 +7,7 @@ use std::fs;
 use std::path::Path;
 
 /// The files that the scripts need, by their paths below `/imgbuild` in the new root.
-pub fn payload(inputs: &Inputs) -> Result<Vec<(String, Vec<u8>)>> {
+pub(super) fn payload(inputs: &Inputs) -> Result<Vec<(String, Vec<u8>)>> {
     let text = |name: &str, text: &str| (name.to_owned(), text.as_bytes().to_vec());
     let read =
         |file: &Path| fs::read(file).with_context(|| format!("cannot read {}", file.display()));

@@ -10,9 +10,8 @@ const PRESEED: &str = include_str!("../../../templates/netinst/preseed.cfg");
 const HOOK: &str = include_str!("../../../templates/netinst/hook");
 const STARTUP: &str = include_str!("../../../templates/netinst/startup");
 
-/// The rendered templates.
 #[derive(Debug, Clone, Default)]
-pub struct Answers {
+pub(super) struct Answers {
     /// `/preseed.cfg`
     pub preseed: String,
     /// `/imgbuild/hook`
@@ -31,7 +30,7 @@ struct Mirror {
 }
 
 /// Renders the templates. `sources` are the new system's APT lines, the mirror's first.
-pub fn render(
+pub(super) fn render(
     definition: &Definition,
     sources: &[String],
     root_uuid: &str,

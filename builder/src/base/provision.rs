@@ -6,9 +6,9 @@ use tera::Tera;
 
 const PROVISION: &str = include_str!("../../../templates/provision.sh");
 /// The seal script, the same for every image.
-pub const SEAL: &str = include_str!("../../../templates/seal.sh");
+pub(super) const SEAL: &str = include_str!("../../../templates/seal.sh");
 /// firstboot's units, and what it lays over another's: file name and text.
-pub const UNITS: [(&str, &str); 5] = [
+pub(super) const UNITS: [(&str, &str); 5] = [
     // Before the machine has a name.
     (
         "firstboot-local.service",
@@ -38,10 +38,10 @@ pub const UNITS: [(&str, &str); 5] = [
 
 /// The name of Proxmox's repository: its file is the one that Proxmox's own manual and web page
 /// name, and its keyring the one that the package proxmox-archive-keyring renews later.
-pub const PROXMOX: &str = "proxmox";
+pub(super) const PROXMOX: &str = "proxmox";
 
 /// What a machine upgrades by itself, in `/etc/apt/apt.conf.d` after the package's own file.
-pub const UNATTENDED: (&str, &str) = (
+pub(super) const UNATTENDED: (&str, &str) = (
     "/etc/apt/apt.conf.d/52imgbuild-unattended-upgrades",
     include_str!("../../../templates/unattended-upgrades.conf"),
 );
@@ -49,7 +49,7 @@ pub const UNATTENDED: (&str, &str) = (
 /// Renders the provision script. `source` is the name of the source, because the mirror
 /// source puts the boot loader in place by itself; `eatmydata` makes waiting for the disk do
 /// nothing while the script runs.
-pub fn render(
+pub(super) fn render(
     definition: &Definition,
     source: &str,
     root_uuid: &str,

@@ -17,7 +17,7 @@ const WITHOUT: &str = "a copy of the key serves as well: `key` or `key_url` belo
      definition; `proxmox: false` makes a plain Debian base";
 
 /// The key's bytes, which have the digest that is pinned; `None` for a base without Proxmox.
-pub fn obtain(definition: &Definition, ui: &Ui) -> Result<Option<Vec<u8>>> {
+pub(super) fn obtain(definition: &Definition, ui: &Ui) -> Result<Option<Vec<u8>>> {
     let Some(proxmox) = &definition.proxmox else {
         return Ok(None);
     };

@@ -13,15 +13,15 @@ const SPACE_OUTPUT: [u64; 2] = [4 << 30, 12 << 30];
 const SPACE_TEMPORARY: [u64; 2] = [2 << 30, 6 << 30];
 
 /// The words of the kernel, and so of every program.
-pub const NO_SPACE: &str = "No space left on device";
+pub(crate) const NO_SPACE: &str = "No space left on device";
 
 /// Whether this process is root: mmdebstrap then needs no user namespace, mke2fs no fakeroot.
-pub fn is_root() -> bool {
+pub(super) fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
 /// Checks every program and the user namespaces before any work.
-pub fn check_tools(source: Source) -> Result<()> {
+pub(super) fn check_tools(source: Source) -> Result<()> {
     let mut needed = match source {
         Source::Netinst => vec!["qemu-system-x86_64", "qemu-img"],
         Source::Mirror => vec!["mmdebstrap", "tar", "mke2fs", "qemu-img"],
@@ -107,7 +107,7 @@ fn check_switches(sys: &Path) -> Result<()> {
 }
 
 /// Refuses early when a build cannot fit.
-pub fn check_space(output: &Path, source: Source, proxmox: bool) -> Result<()> {
+pub(super) fn check_space(output: &Path, source: Source, proxmox: bool) -> Result<()> {
     let of = |[plain, with_proxmox]: [u64; 2]| if proxmox { with_proxmox } else { plain };
     let mut places = vec![(output.to_owned(), of(SPACE_OUTPUT))];
     if source == Source::Mirror {
@@ -130,7 +130,7 @@ pub fn check_space(output: &Path, source: Source, proxmox: bool) -> Result<()> {
 }
 
 /// Where mmdebstrap unpacks: `/var/tmp`, because `/tmp` is often memory.
-pub fn temporary() -> PathBuf {
+pub(crate) fn temporary() -> PathBuf {
     std::env::var_os("TMPDIR").map_or_else(|| PathBuf::from("/var/tmp"), PathBuf::from)
 }
 

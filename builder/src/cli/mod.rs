@@ -105,8 +105,8 @@ pub struct BaseArgs {
     /// The Debian mirror; it wins over `mirror:` in the definition and over this host's own.
     #[arg(long, value_name = "URL")]
     pub mirror: Option<String>,
-    /// The folder that the three results are moved into; it needs 4 GiB of free space, and with
-    /// Proxmox VE 12 GiB.
+    /// The folder that the three results are moved into; it needs 4 GiB of free space, 12 GiB for a
+    /// base with Proxmox VE.
     #[arg(long, value_name = "DIR", default_value = ".")]
     pub output: PathBuf,
     /// Build even when nothing changed here: takes in the mirror's newer packages.

@@ -1,8 +1,8 @@
 //! The command line, turned into what each command takes.
 
-use super::{Accelerator, BaseArgs, CheckArgs, RetireArgs, RunArgs, SeedArgs, Source};
+use super::{Accelerator, BaseArgs, RunArgs, SeedArgs, Source};
 use crate::base::{self, Measure};
-use crate::commands::{self, check, run, seed};
+use crate::commands::{self, run, seed};
 use crate::qemu::{self, Limits};
 use seed::TicketSource;
 use std::time::Duration;
@@ -40,15 +40,6 @@ fn limits(total: u64, silence: u64, firmware: u64) -> Limits {
         total: Duration::from_secs(total),
         silence: Duration::from_secs(silence),
         firmware: Duration::from_secs(firmware),
-    }
-}
-
-impl From<CheckArgs> for check::Options {
-    fn from(args: CheckArgs) -> Self {
-        check::Options {
-            lab: args.lab,
-            definition: args.definition,
-        }
     }
 }
 
@@ -101,15 +92,6 @@ impl From<RunArgs> for run::Options {
             accelerator: args.accel.into(),
             shutdown: args.shutdown,
             limits: limits(args.timeout, args.silence, args.firmware),
-        }
-    }
-}
-
-impl From<RetireArgs> for commands::lab::retire::Options {
-    fn from(args: RetireArgs) -> Self {
-        commands::lab::retire::Options {
-            name: args.name,
-            lab: args.lab,
         }
     }
 }

@@ -10,14 +10,10 @@ use std::path::Path;
 /// What is made, and what is done around it.
 #[derive(Debug)]
 pub struct Options {
-    /// The build itself.
-    pub base: base::Options,
-    /// Whether it is made even when nothing changed here.
-    pub force: bool,
-    /// Whether the temporary folder is kept.
-    pub keep_work: bool,
-    /// Whether it is told how long each part took.
-    pub timings: bool,
+    pub(crate) base: base::Options,
+    pub(crate) force: bool,
+    pub(crate) keep_work: bool,
+    pub(crate) timings: bool,
 }
 
 /// Makes the base image, or says that it is up to date.

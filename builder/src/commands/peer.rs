@@ -24,7 +24,7 @@ pub fn peer(address: &str, ui: &Ui) -> Result<()> {
             let answer = http::exchange(&mut connection, address, "/", &Request::Get);
             let remark = match answer {
                 Err(Failure::Interrupted) => return Err(Interrupted::default().into()),
-                Err(failure) => Some(format!("{address} is perhaps no Proxmox VE: {failure}")),
+                Err(failure) => Some(format!("{address} may not be a Proxmox VE node: {failure}")),
                 Ok(answer) => stranger(address, answer.header("server")),
             };
             (connection.certificate, remark)
@@ -41,14 +41,14 @@ pub fn peer(address: &str, ui: &Ui) -> Result<()> {
             ),
         },
     };
-    tell(address, &certificate, ui);
+    show_result(address, &certificate, ui);
     for warning in warnings(&certificate).into_iter().chain(remark) {
         ui.warn(&warning);
     }
     Ok(())
 }
 
-fn tell(address: &str, certificate: &Certificate, ui: &Ui) {
+fn show_result(address: &str, certificate: &Certificate, ui: &Ui) {
     let fingerprint = certificate.fingerprint();
     let details = certificate.details();
     if ui.is_json() {
@@ -138,6 +138,6 @@ fn stranger(address: &str, server: Option<&str>) -> Option<String> {
         server => format!("as {}", text::plain(server)),
     };
     Some(format!(
-        "{address} answers {who}, and Proxmox VE answers as pve-api-daemon: this is perhaps none"
+        "{address} answers {who}, and Proxmox VE answers as pve-api-daemon: it may not be a Proxmox VE node"
     ))
 }

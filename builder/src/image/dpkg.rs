@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 /// dpkg's list of packages (deb822 paragraphs).
-pub const STATUS: &str = "/var/lib/dpkg/status";
+pub(crate) const STATUS: &str = "/var/lib/dpkg/status";
 
 /// Names and versions out of dpkg's status file (deb822 paragraphs).
-pub fn installed(status: &str) -> BTreeMap<String, String> {
+pub(crate) fn installed(status: &str) -> BTreeMap<String, String> {
     status
         .split("\n\n")
         .filter_map(|paragraph| {

@@ -1,5 +1,5 @@
 //! Looking into images from outside.
 
-pub mod dpkg;
+pub(crate) mod dpkg;
 pub mod qcow2;
-pub mod tree;
+pub(crate) mod tree;

@@ -3,7 +3,7 @@
 use ext4_view::{Ext4, Ext4Error};
 
 /// The content of a file, or `None` when there is none.
-pub fn read(root: &Ext4, path: &str) -> Result<Option<Vec<u8>>, Ext4Error> {
+pub(crate) fn read_file(root: &Ext4, path: &str) -> Result<Option<Vec<u8>>, Ext4Error> {
     match root.read(path) {
         Ok(bytes) => Ok(Some(bytes)),
         Err(Ext4Error::NotFound) => Ok(None),
@@ -12,7 +12,7 @@ pub fn read(root: &Ext4, path: &str) -> Result<Option<Vec<u8>>, Ext4Error> {
 }
 
 /// Where a symbolic link leads, or `None` when there is none.
-pub fn link(root: &Ext4, path: &str) -> Result<Option<String>, Ext4Error> {
+pub(crate) fn link(root: &Ext4, path: &str) -> Result<Option<String>, Ext4Error> {
     match root.read_link(path) {
         Ok(target) => Ok(Some(String::from_utf8_lossy(target.as_ref()).into_owned())),
         Err(Ext4Error::NotFound | Ext4Error::NotASymlink) => Ok(None),
@@ -21,7 +21,7 @@ pub fn link(root: &Ext4, path: &str) -> Result<Option<String>, Ext4Error> {
 }
 
 /// The names in a folder, sorted; none when it is absent or no folder.
-pub fn entries(root: &Ext4, folder: &str) -> Result<Vec<String>, Ext4Error> {
+pub(crate) fn entries(root: &Ext4, folder: &str) -> Result<Vec<String>, Ext4Error> {
     let read = match root.read_dir(folder) {
         Ok(read) => read,
         Err(Ext4Error::NotFound | Ext4Error::NotADirectory) => return Ok(Vec::new()),
@@ -39,7 +39,7 @@ pub fn entries(root: &Ext4, folder: &str) -> Result<Vec<String>, Ext4Error> {
 }
 
 /// Paths that match a pattern with at most one `*`, in its last part. A dangling link counts.
-pub fn matching(root: &Ext4, pattern: &str) -> Result<Vec<String>, Ext4Error> {
+pub(crate) fn matching(root: &Ext4, pattern: &str) -> Result<Vec<String>, Ext4Error> {
     let (folder, last) = pattern.rsplit_once('/').unwrap_or(("", pattern));
     let (before, after) = last.split_once('*').unwrap_or((last, ""));
     let folder = if folder.is_empty() { "/" } else { folder };
@@ -60,7 +60,7 @@ pub fn matching(root: &Ext4, pattern: &str) -> Result<Vec<String>, Ext4Error> {
 }
 
 /// A file with content anywhere below a folder, or `None`. An empty one does not count.
-pub fn first_file_below(root: &Ext4, folder: &str) -> Result<Option<String>, Ext4Error> {
+pub(crate) fn first_file_below(root: &Ext4, folder: &str) -> Result<Option<String>, Ext4Error> {
     for name in entries(root, folder)? {
         let path = format!("{folder}/{name}");
         let data = root.symlink_metadata(path.as_str())?;
@@ -76,7 +76,7 @@ pub fn first_file_below(root: &Ext4, folder: &str) -> Result<Option<String>, Ext
 }
 
 /// The first file or link below a folder whose name is wanted, or `None`.
-pub fn find_below(
+pub(crate) fn find_below(
     root: &Ext4,
     folder: &str,
     wanted: &impl Fn(&str) -> bool,

@@ -11,11 +11,11 @@ use x509_cert::ext::pkix::name::GeneralName;
 
 /// A certificate as it was shown, in DER.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Certificate(Vec<u8>);
+pub(crate) struct Certificate(Vec<u8>);
 
 /// What can be read in one; all text is fit for a terminal.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Details {
+pub(crate) struct Details {
     /// Whose it is.
     pub subject: String,
     /// Who signed it.
@@ -30,19 +30,19 @@ pub struct Details {
 
 impl Certificate {
     /// Takes the bytes, which need not be a certificate.
-    pub fn new(der: Vec<u8>) -> Self {
+    pub(crate) fn new(der: Vec<u8>) -> Self {
         Certificate(der)
     }
 
     /// Its SHA-256 as Proxmox shows it: 32 pairs of upper-case hex digits with colons.
-    pub fn fingerprint(&self) -> String {
+    pub(crate) fn fingerprint(&self) -> String {
         let digest = Sha256::digest(&self.0);
         let pairs: Vec<String> = digest.iter().map(|byte| format!("{byte:02X}")).collect();
         pairs.join(":")
     }
 
     /// What it says; `None` when it is none that can be read.
-    pub fn details(&self) -> Option<Details> {
+    pub(crate) fn details(&self) -> Option<Details> {
         let read = x509_cert::Certificate::from_der(&self.0).ok()?;
         let inner = read.tbs_certificate();
         let names = match inner.get_extension::<SubjectAltName>() {
@@ -70,7 +70,7 @@ impl Details {
     /// What its dates say at this moment (seconds since 1970): nothing, where it is valid.
     /// Proxmox dates its own back by a day (`faketime yesterday` in PVE::Cluster::Setup), so one
     /// that is not valid yet says that a clock is wrong.
-    pub fn dates_are_wrong(&self, now: u64) -> Option<String> {
+    pub(crate) fn dates_are_wrong(&self, now: u64) -> Option<String> {
         if now < self.from {
             Some(format!(
                 "the certificate is not valid before {}, and this PC's clock says {}: one of the \

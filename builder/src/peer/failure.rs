@@ -7,12 +7,12 @@ use std::io::{self, ErrorKind};
 
 /// What makes a ticket on a member, for root there; it is worth two hours and asks for no second
 /// factor. Seen: it joins in the place of the password.
-pub const MEMBER_LINE: &str = "perl -MPVE::AccessControl -e 'print \
+pub(crate) const MEMBER_LINE: &str = "perl -MPVE::AccessControl -e 'print \
                                PVE::AccessControl::assemble_ticket(\"root\\@pam\")'";
 
 /// Why a peer was of no use.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Failure {
+pub(crate) enum Failure {
     /// It cannot be reached from here: why.
     Silent(String),
     /// It showed another certificate than the pinned ones: this one.

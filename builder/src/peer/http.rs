@@ -12,17 +12,15 @@ const MAX_HEAD: usize = 64 << 10;
 /// More than any answer to a login; its list of rights is some kilobytes.
 const MAX_BODY: usize = 1 << 20;
 
-/// What is asked.
-pub enum Request<'a> {
+pub(crate) enum Request<'a> {
     /// Only looks.
     Get,
     /// A form; it may hold secrets.
     Post(&'a Secret),
 }
 
-/// An answer.
 #[derive(Debug)]
-pub struct Answer {
+pub(crate) struct Answer {
     /// Such as 200.
     pub status: u16,
     /// The words behind the status, for people.
@@ -34,7 +32,7 @@ pub struct Answer {
 
 impl Answer {
     /// A header's value, by its name in lower case.
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         let mut headers = self.headers.iter();
         let found = headers.find(|(key, _)| key == name);
         found.map(|(_, value)| value.as_str())
@@ -42,7 +40,7 @@ impl Answer {
 }
 
 /// Sends a request and reads the whole answer.
-pub fn exchange(
+pub(crate) fn exchange(
     stream: &mut (impl Read + Write),
     host: &str,
     path: &str,
@@ -84,7 +82,7 @@ pub fn exchange(
 }
 
 /// A form's text (`application/x-www-form-urlencoded`).
-pub fn form(fields: &[(&str, &str)]) -> Secret {
+pub(crate) fn form(fields: &[(&str, &str)]) -> Secret {
     let pairs: Vec<String> = fields
         .iter()
         .map(|(key, value)| format!("{}={}", encoded(key), encoded(value)))

@@ -14,16 +14,14 @@ use firstboot::contract::seed::Secret;
 use serde_json::Value;
 
 /// The only user who may add a node.
-pub const USER: &str = "root@pam";
+pub(super) const USER: &str = "root@pam";
 const PATH: &str = "/api2/json/access/ticket";
 /// How a ticket of Proxmox VE for root begins, and one that still wants a second factor.
 const TICKET: &str = "PVE:root@pam:";
 const HALF: &str = "PVE:!tfa!";
 
-/// What a login gave.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Login {
-    /// A ticket.
+pub(crate) enum Login {
     Ticket {
         /// Worth two hours from its making.
         ticket: Secret,
@@ -41,7 +39,7 @@ pub enum Login {
 
 /// The second factors that an account has.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Factors {
+pub(crate) struct Factors {
     /// A code of six digits that changes.
     pub totp: bool,
     /// Keys on paper, each good once.
@@ -52,19 +50,23 @@ pub struct Factors {
 
 impl Factors {
     /// Whether there is one that can be typed; the others need a browser.
-    pub fn can_be_typed(self) -> bool {
+    pub(crate) fn can_be_typed(self) -> bool {
         self.totp || self.recovery || self.yubico
     }
 }
 
 /// Logs root in with a password, or renews a ticket.
-pub fn log_in(connection: &mut Connection, host: &str, secret: &Secret) -> Result<Login, Failure> {
+pub(crate) fn log_in(
+    connection: &mut Connection,
+    host: &str,
+    secret: &Secret,
+) -> Result<Login, Failure> {
     let fields = [("username", USER), ("password", secret.reveal())];
     ask(connection, host, &fields)
 }
 
 /// Answers a challenge; the factor is in Proxmox's form, such as `totp:123456`.
-pub fn finish(
+pub(crate) fn finish(
     connection: &mut Connection,
     host: &str,
     challenge: &Secret,
@@ -80,7 +82,7 @@ pub fn finish(
 
 fn ask(connection: &mut Connection, host: &str, fields: &[(&str, &str)]) -> Result<Login, Failure> {
     let form = http::form(fields);
-    read(&http::exchange(
+    classify(&http::exchange(
         connection,
         host,
         PATH,
@@ -88,7 +90,7 @@ fn ask(connection: &mut Connection, host: &str, fields: &[(&str, &str)]) -> Resu
     )?)
 }
 
-fn read(answer: &Answer) -> Result<Login, Failure> {
+fn classify(answer: &Answer) -> Result<Login, Failure> {
     let other = |words: String| Err(Failure::Other(words));
     match answer.status {
         200 => {}
@@ -97,10 +99,10 @@ fn read(answer: &Answer) -> Result<Login, Failure> {
             return other(format!(
                 "it answers 501 ({}): whatever listens on port {PORT} there has no login of \
                  Proxmox VE",
-                shown(&answer.reason)
+                display_safe(&answer.reason)
             ));
         }
-        status => return other(format!("it answers {status}: {}", words(answer))),
+        status => return other(format!("it answers {status}: {}", reason(answer))),
     }
     let Ok(json) = serde_json::from_slice::<Value>(&answer.body) else {
         return other(match looks_like_a_page(answer) {
@@ -151,16 +153,16 @@ fn looks_like_a_page(answer: &Answer) -> bool {
 }
 
 /// The peer's own words for an error.
-fn words(answer: &Answer) -> String {
+fn reason(answer: &Answer) -> String {
     let json: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
     let message = json["message"].as_str().map(str::trim).unwrap_or_default();
     match message.is_empty() {
-        true => shown(&answer.reason),
-        false => shown(message),
+        true => display_safe(&answer.reason),
+        false => display_safe(message),
     }
 }
 
-fn shown(text: &str) -> String {
+fn display_safe(text: &str) -> String {
     text::plain(&text.replace('\n', " "))
         .chars()
         .take(200)

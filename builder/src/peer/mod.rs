@@ -2,11 +2,11 @@
 
 mod certificate;
 mod failure;
-pub mod http;
+pub(crate) mod http;
 mod login;
 mod tls;
 
-pub use certificate::{Certificate, Details};
-pub use failure::{Failure, MEMBER_LINE};
-pub use login::{Factors, Login, finish, log_in};
-pub use tls::{Connection, PORT, Pins, Refused, connect};
+pub(crate) use certificate::Certificate;
+pub(crate) use failure::{Failure, MEMBER_LINE};
+pub(crate) use login::{Factors, Login, finish, log_in};
+pub(crate) use tls::{Connection, PORT, Pins, connect};

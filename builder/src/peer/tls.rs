@@ -21,9 +21,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 /// The port of Proxmox VE's API.
-pub const PORT: u16 = 8006;
+pub(crate) const PORT: u16 = 8006;
 /// How long a peer may take to accept a connection.
-pub const CONNECT: Duration = Duration::from_secs(5);
+pub(super) const CONNECT: Duration = Duration::from_secs(5);
 /// How long it may take for the handshake and one answer. Proxmox delays a refused login by
 /// three seconds.
 const ANSWER: Duration = Duration::from_secs(30);
@@ -32,7 +32,7 @@ const TICK: Duration = Duration::from_millis(100);
 
 /// Which certificates are accepted.
 #[derive(Debug, Clone, Copy)]
-pub enum Pins<'a> {
+pub(crate) enum Pins<'a> {
     /// One of these, by their SHA-256 as Proxmox shows it.
     One(&'a [String]),
     /// Whatever comes: for looking at it only, before anything is known.
@@ -40,7 +40,7 @@ pub enum Pins<'a> {
 }
 
 /// An open connection to a peer.
-pub struct Connection {
+pub(crate) struct Connection {
     stream: StreamOwned<ClientConnection, Patient>,
     /// What it showed.
     pub certificate: Certificate,
@@ -48,7 +48,7 @@ pub struct Connection {
 
 /// A connection that could not be opened.
 #[derive(Debug)]
-pub struct Refused {
+pub(crate) struct Refused {
     /// Why.
     pub failure: Failure,
     /// What it showed nevertheless.
@@ -57,7 +57,7 @@ pub struct Refused {
 
 /// Connects to a peer (an IP address or a name) and checks its certificate, before a byte is
 /// sent to it.
-pub fn connect(address: &str, port: u16, pins: Pins<'_>) -> Result<Connection, Refused> {
+pub(crate) fn connect(address: &str, port: u16, pins: Pins<'_>) -> Result<Connection, Refused> {
     let silent = |failure| Refused {
         failure,
         certificate: None,
@@ -67,14 +67,14 @@ pub fn connect(address: &str, port: u16, pins: Pins<'_>) -> Result<Connection, R
 }
 
 fn handshake(socket: TcpStream, address: &str, pins: Pins<'_>) -> Result<Connection, Refused> {
-    let judge = Arc::new(Judge::new(pins));
-    let shown = || judge.shown();
+    let verifier = Arc::new(PinVerifier::new(pins));
+    let shown = || verifier.shown();
     let open = || -> Result<StreamOwned<ClientConnection, Patient>, Failure> {
         let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()
             .map_err(|error| Failure::Other(format!("TLS cannot be set up: {error}")))?
             .dangerous()
-            .with_custom_certificate_verifier(judge.clone())
+            .with_custom_certificate_verifier(verifier.clone())
             .with_no_client_auth();
         let name = ServerName::try_from(address.to_owned())
             .map_err(|_| Failure::Other("it is no name of a host".to_owned()))?;
@@ -262,16 +262,16 @@ impl Write for Patient {
 
 /// Compares the certificate with the pins, and remembers it.
 #[derive(Debug)]
-struct Judge {
+struct PinVerifier {
     /// `None` accepts every one.
     pins: Option<Vec<String>>,
     shown: Mutex<Option<Certificate>>,
     provider: CryptoProvider,
 }
 
-impl Judge {
+impl PinVerifier {
     fn new(pins: Pins<'_>) -> Self {
-        Judge {
+        PinVerifier {
             pins: match pins {
                 Pins::One(pins) => Some(pins.to_vec()),
                 Pins::Any => None,
@@ -287,7 +287,7 @@ impl Judge {
     }
 }
 
-impl ServerCertVerifier for Judge {
+impl ServerCertVerifier for PinVerifier {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,

@@ -14,7 +14,7 @@ use std::process::ExitStatus;
 
 /// What runs a guest's processor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Accelerator {
+pub(crate) enum Accelerator {
     /// KVM where it works, else software emulation with a warning.
     Auto,
     /// KVM, else an error.
@@ -25,7 +25,7 @@ pub enum Accelerator {
 
 impl Accelerator {
     /// As run.sh takes it after `--accel=`.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Accelerator::Auto => "auto",
             Accelerator::Kvm => "kvm",
@@ -41,7 +41,7 @@ const REMEMBERED_BOOTS: usize = 1000;
 
 /// What is tried first, `kvm` or `tcg`, and for `tcg` why it is not KVM. run.sh decides in the
 /// same way.
-pub fn choose(asked: Accelerator, device: &Path) -> Result<(Accelerator, Option<String>)> {
+pub(crate) fn choose(asked: Accelerator, device: &Path) -> Result<(Accelerator, Option<String>)> {
     if asked == Accelerator::Tcg {
         return Ok((Accelerator::Tcg, None));
     }
@@ -81,13 +81,13 @@ fn refused_before() -> bool {
 
 /// Whether QEMU's end, with these words, is KVM's fault when no kernel has spoken: it died of a signal (a register
 /// that the host's KVM does not take ends it by an assertion), or says so.
-pub fn kvm_broke(status: ExitStatus, words: &str) -> bool {
+pub(super) fn kvm_broke(status: ExitStatus, words: &str) -> bool {
     status.signal().is_some() || words.contains("failed to initialize kvm")
 }
 
 /// Remembers until the next boot of this PC that KVM runs no guest: only a convenience for the next
 /// start, so that it fails is worth a warning.
-pub fn remember_no_kvm(ui: &Ui) {
+pub(super) fn remember_no_kvm(ui: &Ui) {
     let Some(file) = no_kvm_file() else {
         return;
     };

@@ -12,15 +12,14 @@ use std::time::Duration;
 /// How long QEMU may take to answer.
 const ANSWER: Duration = Duration::from_secs(5);
 
-/// QEMU's control socket (QMP).
 #[derive(Debug)]
-pub struct Control {
+pub(crate) struct Control {
     reader: BufReader<UnixStream>,
 }
 
 impl Control {
     /// Connects to `qmp.sock` in a machine's folder and greets.
-    pub fn open(folder: &Path) -> Result<Self> {
+    pub(crate) fn open(folder: &Path) -> Result<Self> {
         let place = folder.join("qmp.sock");
         let connect = || -> std::io::Result<UnixStream> {
             // A socket's path may have 108 bytes; this way the folder's length does not matter.
@@ -41,7 +40,7 @@ impl Control {
     }
 
     /// Gives an order without arguments and returns its answer.
-    pub fn execute(&mut self, name: &str) -> Result<Value> {
+    pub(crate) fn execute(&mut self, name: &str) -> Result<Value> {
         let order = json!({ "execute": name });
         writeln!(self.reader.get_mut(), "{order}")
             .with_context(|| format!("cannot tell QEMU: {name}"))?;

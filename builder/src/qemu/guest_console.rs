@@ -4,7 +4,7 @@ use crate::system::text::plain;
 use std::collections::VecDeque;
 
 /// How many lines an error shows.
-pub const SHOWN_LINES: usize = 20;
+pub(crate) const SHOWN_LINES: usize = 20;
 /// How many lines are kept: the installer's longest questions fill a screen.
 const KEPT_LINES: usize = 60;
 /// A line without end is cut here; a guest that prints garbage must not fill the memory.
@@ -12,8 +12,7 @@ const LONGEST_LINE: usize = 4096;
 
 /// A line after which the guest does not go on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fatal {
-    /// A kernel panic.
+pub(crate) enum Fatal {
     Panic,
     /// A breakpoint that nobody set: emulation on a bad day, not the guest's own fault.
     Int3,
@@ -42,7 +41,7 @@ const KERNEL: [&str; 5] = ["Linux version", "[    0.", "systemd", "/dev/vda", "l
 
 impl Fatal {
     /// As it is told to the user.
-    pub fn text(self) -> &'static str {
+    pub(crate) fn text(self) -> &'static str {
         match self {
             Fatal::Panic => "the guest's kernel panicked",
             Fatal::Int3 => "the guest's kernel stopped at a breakpoint (int3)",
@@ -53,9 +52,8 @@ impl Fatal {
     }
 }
 
-/// The console so far.
 #[derive(Debug, Default)]
-pub struct GuestConsole {
+pub(crate) struct GuestConsole {
     lines: VecDeque<String>,
     /// The line that has no end yet.
     open: Vec<u8>,
@@ -65,7 +63,7 @@ pub struct GuestConsole {
 
 impl GuestConsole {
     /// Takes what was printed since the last time.
-    pub fn feed(&mut self, bytes: &[u8]) {
+    pub(crate) fn feed(&mut self, bytes: &[u8]) {
         for byte in bytes {
             let ends = *byte == b'\n' || moves_the_cursor(&self.open, *byte);
             if ends || self.open.len() >= LONGEST_LINE {
@@ -102,37 +100,37 @@ impl GuestConsole {
     }
 
     /// Whether a kernel has printed anything, not only firmware and boot loader.
-    pub fn kernel_seen(&self) -> bool {
+    pub(crate) fn kernel_seen(&self) -> bool {
         self.kernel
     }
 
     /// The line after which nothing follows, when there was one.
-    pub fn fatal(&self) -> Option<Fatal> {
+    pub(crate) fn fatal(&self) -> Option<Fatal> {
         self.fatal
     }
 
     /// All lines that are kept, the open one included, without control characters.
-    pub fn recent(&self) -> Vec<String> {
+    pub(crate) fn recent(&self) -> Vec<String> {
         let mut lines: Vec<String> = self.lines.iter().cloned().collect();
         lines.extend(self.open());
         lines
     }
 
     /// The line that has no end yet, such as a prompt.
-    pub fn open(&self) -> Option<String> {
+    pub(crate) fn open(&self) -> Option<String> {
         let open = open_line(&self.open);
         (!open.is_empty()).then_some(open)
     }
 
     /// The last lines for an error message, the open one included.
-    pub fn last_lines(&self) -> Vec<String> {
+    pub(crate) fn last_lines(&self) -> Vec<String> {
         let mut lines = self.recent();
         let surplus = lines.len().saturating_sub(SHOWN_LINES);
         lines.split_off(surplus)
     }
 
     /// The last line, for a progress note.
-    pub fn last_line(&self) -> Option<&str> {
+    pub(crate) fn last_line(&self) -> Option<&str> {
         self.lines.back().map(String::as_str)
     }
 }

@@ -48,17 +48,19 @@ fn is_qemu(pid: u32) -> bool {
 /// A started run.sh, which becomes QEMU under the same process id. Dropped without
 /// [`Machine::release`], it is ended.
 #[derive(Debug)]
-pub struct Machine {
+pub(crate) struct Machine {
     child: Child,
     folder: PathBuf,
     log: PathBuf,
+    /// Where it was chosen here and not by run.sh.
+    accelerator: Option<Accelerator>,
     kept: bool,
 }
 
 impl Machine {
     /// Starts run.sh of a VM's folder in a session of its own, so that it goes on after this
     /// program and gets no Ctrl-C meant for it. What it and QEMU say goes to `log`.
-    pub fn start(folder: &Path, arguments: &[String], log: &Path) -> Result<Self> {
+    pub(crate) fn start(folder: &Path, arguments: &[String], log: &Path) -> Result<Self> {
         // An old console or status would be taken for the new one's.
         for name in ["console.log", "status.jsonl"] {
             files::remove_if_there(&folder.join(name))?;
@@ -67,12 +69,17 @@ impl Machine {
         let mut line = program::command("setsid")?;
         line.arg(fs::canonicalize(&script).unwrap_or(script))
             .args(arguments);
-        Self::spawn(line, folder, log)
+        Self::spawn(line, folder, log, None)
     }
 
     /// Starts a command line that becomes QEMU, whose control socket is in `folder`, with
-    /// what it says in `log`.
-    pub fn spawn(mut line: Command, folder: &Path, log: &Path) -> Result<Self> {
+    /// what it says in `log`. `accelerator` is the one in it, where that is known.
+    pub(crate) fn spawn(
+        mut line: Command,
+        folder: &Path,
+        log: &Path,
+        accelerator: Option<Accelerator>,
+    ) -> Result<Self> {
         let words = OpenOptions::new()
             .write(true)
             .create(true)
@@ -84,23 +91,26 @@ impl Machine {
             child: program::start(&mut line, &words)?,
             folder: folder.to_owned(),
             log: log.to_owned(),
+            accelerator,
             kept: false,
         })
     }
 
-    /// Its process id.
-    pub fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
 
     /// What run.sh and QEMU have said.
-    pub fn words(&self) -> String {
+    pub(crate) fn words(&self) -> String {
         let bytes = fs::read(&self.log).unwrap_or_default();
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
     /// Which accelerator QEMU was started with; `None` while run.sh is still at work.
-    pub fn accelerator(&self) -> Option<Accelerator> {
+    pub(crate) fn accelerator(&self) -> Option<Accelerator> {
+        if self.accelerator.is_some() {
+            return self.accelerator;
+        }
         if !is_qemu(self.pid()) {
             return None;
         }
@@ -116,12 +126,12 @@ impl Machine {
     }
 
     /// Its exit status, once it has ended.
-    pub fn exited(&mut self) -> Result<Option<ExitStatus>> {
+    pub(crate) fn exited(&mut self) -> Result<Option<ExitStatus>> {
         self.child.try_wait().context("cannot wait for QEMU")
     }
 
     /// Ends it like a power cut for the guest; QEMU still writes what the guest has written.
-    pub fn end(&mut self) {
+    pub(crate) fn end(&mut self) {
         if matches!(self.child.try_wait(), Ok(Some(_))) {
             return;
         }
@@ -133,14 +143,14 @@ impl Machine {
     }
 
     /// Leaves it running and returns its process id.
-    pub fn release(mut self) -> u32 {
+    pub(crate) fn release(mut self) -> u32 {
         self.kept = true;
         self.pid()
     }
 
     /// Asks the guest to shut down, and takes the power away when it has not done so after
     /// `limit`. Returns whether the guest did it by itself.
-    pub fn shut_down(&mut self, limit: Duration) -> Result<bool> {
+    pub(crate) fn shut_down(&mut self, limit: Duration) -> Result<bool> {
         let mut control = Control::open(&self.folder)?;
         let deadline = Instant::now() + limit;
         while Instant::now() < deadline {

@@ -6,8 +6,10 @@ mod guest_console;
 mod machine;
 mod watch;
 
-pub use accelerator::{Accelerator, BOOT_ID, choose};
-pub use control::Control;
-pub use guest_console::{GuestConsole, SHOWN_LINES};
-pub use machine::{Machine, running};
-pub use watch::{End, Guest, Limits, Watch, Watched, boot};
+pub use accelerator::BOOT_ID;
+pub(crate) use accelerator::{Accelerator, choose};
+pub(crate) use control::Control;
+pub(crate) use guest_console::GuestConsole;
+pub(crate) use machine::Machine;
+pub use machine::running;
+pub(crate) use watch::{End, Guest, Limits, Watch, Watched, boot};

@@ -22,7 +22,7 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// How long things may take.
 #[derive(Debug, Clone)]
-pub struct Limits {
+pub(crate) struct Limits {
     /// From the start to the guest's verdict.
     pub total: Duration,
     /// Without a byte on the console or the guest's other channel.
@@ -33,7 +33,7 @@ pub struct Limits {
 
 /// How watching ended.
 #[derive(Debug, PartialEq)]
-pub enum End<V> {
+pub(crate) enum End<V> {
     /// The guest's own verdict, or what is known of it only by who watches it.
     Verdict(V),
     /// The guest cannot go on.
@@ -55,7 +55,7 @@ enum Again {
 }
 
 /// What one kind of machine says, and what it means.
-pub trait Guest {
+pub(crate) trait Guest {
     /// How it ends by its own account.
     type Verdict;
 
@@ -110,19 +110,17 @@ pub trait Guest {
 }
 
 /// What was watched, when it has ended. The machine may still run.
-pub struct Watched<V> {
+pub(crate) struct Watched<V> {
     /// The machine; dropped, it is ended.
     pub machine: Machine,
-    /// How it ended.
     pub end: End<V>,
-    /// What its console said.
     pub console: GuestConsole,
 }
 
 /// Starts a machine and watches it to its end: again without KVM where KVM runs no guest and
 /// `accelerator` leaves the choice, and once more where emulation crashed. On Ctrl-C the error is
 /// [`interrupt::Interrupted`]. On any error the machine has been ended.
-pub fn boot<G: Guest>(
+pub(crate) fn boot<G: Guest>(
     guest: &mut G,
     accelerator: Accelerator,
     may_fall_back: bool,
@@ -137,7 +135,7 @@ pub fn boot<G: Guest>(
         watch.may_fall_back = may_fall_back;
         watch.second_try = second_try;
         watch.next_stage(&guest.first_stage(), "");
-        let again = match watch.run(guest, &mut machine)? {
+        let again = match watch.until_end(guest, &mut machine)? {
             Ok(end) => {
                 let console = watch.console;
                 return Ok(Watched {
@@ -178,16 +176,14 @@ pub fn boot<G: Guest>(
 }
 
 /// A machine that is being watched.
-pub struct Watch<'a> {
+pub(crate) struct Watch<'a> {
     /// What its console has said.
     pub console: GuestConsole,
     /// What is shown of it.
     pub stage: Option<Stage<'a>>,
-    /// Where warnings go.
     pub ui: &'a Ui,
     /// Until then the guest has announced to say nothing.
     pub quiet_until: Instant,
-    /// The limits that hold.
     pub limits: &'a Limits,
     console_file: Tail,
     channel_file: Tail,
@@ -221,27 +217,27 @@ impl<'a> Watch<'a> {
     }
 
     /// Ends the stage that is shown, and begins the next; `detail` is of the one that ends.
-    pub fn next_stage(&mut self, name: &str, detail: &str) {
+    pub(crate) fn next_stage(&mut self, name: &str, detail: &str) {
         self.end_stage(detail);
         self.stage = Some(self.ui.stage(name));
     }
 
     /// Ends the stage that is shown, well.
-    pub fn end_stage(&mut self, detail: &str) {
+    pub(crate) fn end_stage(&mut self, detail: &str) {
         if let Some(stage) = self.stage.take() {
             stage.done(detail);
         }
     }
 
     /// What the guest is doing now.
-    pub fn note(&self, text: &str) {
+    pub(crate) fn note(&self, text: &str) {
         if let Some(stage) = &self.stage {
             stage.note(text);
         }
     }
 
     /// The end, or why there is another start.
-    fn run<G: Guest>(
+    fn until_end<G: Guest>(
         &mut self,
         guest: &mut G,
         machine: &mut Machine,
@@ -276,13 +272,13 @@ impl<'a> Watch<'a> {
 
     /// Reads what is new; the guest's verdict, when that was there.
     fn listen<G: Guest>(&mut self, guest: &mut G) -> Result<Option<G::Verdict>> {
-        let bytes = self.console_file.read()?;
+        let bytes = self.console_file.new_bytes()?;
         if !bytes.is_empty() {
             self.last_byte = Instant::now();
             self.console.feed(&bytes);
             guest.console(self);
         }
-        let bytes = self.channel_file.read()?;
+        let bytes = self.channel_file.new_bytes()?;
         if bytes.is_empty() {
             return Ok(None);
         }

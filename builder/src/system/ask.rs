@@ -8,12 +8,11 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, Termios};
 use std::io::{IsTerminal, Read, Stdin, Write};
 
-/// More than any password.
 const MAX_BYTES: usize = 4096;
 
 /// Where secrets come from.
 #[derive(Debug)]
-pub enum Answers {
+pub(crate) enum Answers {
     /// A person at the terminal of standard input.
     Terminal,
     /// The lines of standard input, in order.
@@ -24,7 +23,7 @@ pub enum Answers {
 
 impl Answers {
     /// Standard input, where it is a terminal.
-    pub fn at_the_terminal() -> Self {
+    pub(crate) fn at_the_terminal() -> Self {
         match std::io::stdin().is_terminal() {
             true => Answers::Terminal,
             false => Answers::Nobody,
@@ -32,7 +31,7 @@ impl Answers {
     }
 
     /// The lines of standard input, read now. Fails when there is none.
-    pub fn from_stdin() -> Result<Self> {
+    pub(crate) fn from_stdin() -> Result<Self> {
         let mut bytes = Vec::new();
         std::io::stdin()
             .lock()
@@ -51,12 +50,12 @@ impl Answers {
     }
 
     /// Whether a wrong answer can be given once more.
-    pub fn can_be_asked_again(&self) -> bool {
+    pub(crate) fn can_be_asked_again(&self) -> bool {
         matches!(self, Answers::Terminal)
     }
 
     /// The next answer; `None` when there is no more.
-    pub fn next(&mut self, question: &str) -> Result<Option<Secret>> {
+    pub(crate) fn next(&mut self, question: &str) -> Result<Option<Secret>> {
         match self {
             Answers::Terminal => Ok(Some(ask(question)?)),
             Answers::Lines(lines) => Ok(lines.next().filter(|line| !line.reveal().is_empty())),
@@ -67,7 +66,7 @@ impl Answers {
 
 /// Why an answer cannot be what was asked for, whoever is asked: an arrow key or a Ctrl-V gets into a
 /// line that is not shown, and nobody sees it.
-pub fn cannot_be(answer: &Secret) -> Option<&'static str> {
+pub(crate) fn cannot_be(answer: &Secret) -> Option<&'static str> {
     let control = answer.reveal().chars().any(char::is_control);
     control.then_some(
         "it has a control character, such as a tab or an arrow key, which is in no password; nobody \

@@ -4,12 +4,12 @@
 use firstboot::contract::clock;
 
 /// This moment, in seconds since 1970.
-pub use firstboot::contract::clock::unix_time as now;
+pub(crate) use firstboot::contract::clock::unix_time as now;
 /// Seconds since 1970 for a sentence, to the minute: `2026-11-22 22:39 UTC`.
-pub use firstboot::contract::clock::utc as minute;
+pub(crate) use firstboot::contract::clock::utc as minute;
 
 /// A span for a sentence, to the minute: `1 h 59 min`.
-pub fn span(seconds: u64) -> String {
+pub(crate) fn span(seconds: u64) -> String {
     match (seconds / 3600, seconds / 60 % 60) {
         (0, minutes) => format!("{minutes} min"),
         (hours, 0) => format!("{hours} h"),
@@ -18,7 +18,7 @@ pub fn span(seconds: u64) -> String {
 }
 
 /// Seconds since 1970 as RFC 3339 writes them.
-pub fn utc(seconds: u64) -> String {
+pub(crate) fn utc(seconds: u64) -> String {
     let rest = seconds % 86_400;
     let (hours, minutes) = (rest / 3600, rest / 60 % 60);
     let day = clock::date(seconds);

@@ -8,18 +8,17 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
-/// Of bytes.
-pub fn sha256(bytes: &[u8]) -> String {
+pub(crate) fn sha256(bytes: &[u8]) -> String {
     hex(&Sha256::digest(bytes))
 }
 
 /// Of a file.
-pub fn sha256_file(file: &Path) -> Result<String> {
+pub(crate) fn sha256_file(file: &Path) -> Result<String> {
     sha256_shown(file, |_| {}).with_context(|| format!("cannot read {}", file.display()))
 }
 
 /// Of a file, with how much of it is done, from 0 to 1. The error does not name the file.
-pub fn sha256_shown(file: &Path, mut progress: impl FnMut(f64)) -> Result<String> {
+pub(crate) fn sha256_shown(file: &Path, mut progress: impl FnMut(f64)) -> Result<String> {
     let mut opened = File::open(file)?;
     let length = opened.metadata()?.len().max(1);
     let mut hasher = Sha256::new();

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 /// Writes a new file with this mode, whatever the umask is. With 0600 it is never readable by
 /// others, not even for a moment.
-pub fn write_new(file: &Path, content: &[u8], mode: u32) -> Result<()> {
+pub(crate) fn write_new(file: &Path, content: &[u8], mode: u32) -> Result<()> {
     let write = || -> std::io::Result<()> {
         let mut out = OpenOptions::new()
             .write(true)
@@ -24,7 +24,7 @@ pub fn write_new(file: &Path, content: &[u8], mode: u32) -> Result<()> {
 
 /// Makes a folder, and those above it, that only this user may look into. One that is there keeps
 /// its mode: somebody chose it.
-pub fn private_folder(folder: &Path) -> Result<()> {
+pub(crate) fn private_folder(folder: &Path) -> Result<()> {
     DirBuilder::new()
         .recursive(true)
         .mode(0o700)
@@ -33,7 +33,7 @@ pub fn private_folder(folder: &Path) -> Result<()> {
 }
 
 /// Removes a file, where there is one.
-pub fn remove_if_there(file: &Path) -> Result<()> {
+pub(crate) fn remove_if_there(file: &Path) -> Result<()> {
     match fs::remove_file(file) {
         Err(e) if e.kind() != ErrorKind::NotFound => {
             Err(e).with_context(|| format!("cannot remove {}", file.display()))
@@ -44,7 +44,7 @@ pub fn remove_if_there(file: &Path) -> Result<()> {
 
 /// Moves finished files into place: each is flushed to disk first, then all are renamed,
 /// then the folder is flushed. Only the renames can be seen by others.
-pub fn move_into_place(files: &[(PathBuf, PathBuf)]) -> Result<()> {
+pub(crate) fn move_into_place(files: &[(PathBuf, PathBuf)]) -> Result<()> {
     for (from, _) in files {
         File::open(from)
             .and_then(|f| f.sync_all())

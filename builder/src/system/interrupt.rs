@@ -21,7 +21,7 @@ pub struct Interrupted {
 
 impl Interrupted {
     /// One that says what is left behind; the default says that nothing is.
-    pub fn leaving(what: String) -> Self {
+    pub(crate) fn leaving(what: String) -> Self {
         Interrupted { left: Some(what) }
     }
 }
@@ -50,12 +50,12 @@ pub fn install() {
 }
 
 /// Whether the user asked to stop.
-pub fn requested() -> bool {
+pub(crate) fn requested() -> bool {
     flag().load(Ordering::Relaxed)
 }
 
 /// Fails with [`Interrupted`] once the user asked to stop.
-pub fn check() -> Result<(), Interrupted> {
+pub(crate) fn check() -> Result<(), Interrupted> {
     if requested() {
         Err(Interrupted::default())
     } else {

@@ -1,14 +1,14 @@
 //! This PC, and its user: programs, folders, downloads, Ctrl-C, and what is shown.
 
-pub mod ask;
-pub mod clock;
-pub mod digest;
-pub mod download;
-pub mod files;
+pub(crate) mod ask;
+pub(crate) mod clock;
+pub(crate) mod digest;
+pub(crate) mod download;
+pub(crate) mod files;
 pub mod interrupt;
-pub mod program;
-pub mod tail;
-pub mod text;
+pub(crate) mod program;
+pub(crate) mod tail;
+pub(crate) mod text;
 pub mod ui;
-pub mod work_folder;
-pub mod xdg;
+pub(crate) mod work_folder;
+pub(crate) mod xdg;

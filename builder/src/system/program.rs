@@ -9,7 +9,7 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-pub use std::process::Command;
+pub(crate) use std::process::Command;
 use std::process::{Child, ExitStatus, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
@@ -20,7 +20,7 @@ const TAIL_LINES: usize = 20;
 const GRACE: Duration = Duration::from_secs(15);
 
 /// Where a program is, or an error that names the Debian package which has it.
-pub fn find(program: &str) -> Result<PathBuf> {
+pub(crate) fn find(program: &str) -> Result<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     // mke2fs and friends live in sbin, which an ordinary user's PATH on Debian lacks.
     std::env::split_paths(&path)
@@ -36,13 +36,13 @@ pub fn find(program: &str) -> Result<PathBuf> {
 }
 
 /// The command line of an installed program, still without arguments.
-pub fn command(program: &str) -> Result<Command> {
+pub(crate) fn command(program: &str) -> Result<Command> {
     Ok(Command::new(find(program)?))
 }
 
 /// A program that gets SIGTERM when this one is killed, and then removes what it has made
 /// outside of the work folder.
-pub fn ending_with_this(program: &str) -> Result<Command> {
+pub(crate) fn ending_with_this(program: &str) -> Result<Command> {
     let program = find(program)?;
     // Of util-linux, which every Debian has; without it only a kill -9 leaves something behind.
     let Ok(mut command) = command("setpriv") else {
@@ -53,7 +53,7 @@ pub fn ending_with_this(program: &str) -> Result<Command> {
 }
 
 /// The Debian package that ships a program this project calls.
-pub fn package_of(program: &str) -> Option<&'static str> {
+pub(crate) fn package_of(program: &str) -> Option<&'static str> {
     Some(match program {
         "mmdebstrap" => "mmdebstrap",
         "mke2fs" | "e2fsck" => "e2fsprogs",
@@ -75,7 +75,7 @@ fn is_executable(file: &Path) -> bool {
 }
 
 /// A command line as a shell would take it.
-pub fn command_line(command: &Command) -> String {
+pub(crate) fn command_line(command: &Command) -> String {
     std::iter::once(command.get_program())
         .chain(command.get_args())
         .map(|word| quote(&word.to_string_lossy()))
@@ -84,7 +84,7 @@ pub fn command_line(command: &Command) -> String {
 }
 
 /// Quotes a word for a POSIX shell where it needs it.
-pub fn quote(word: &str) -> String {
+pub(crate) fn quote(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,@%+".contains(c);
     if !word.is_empty() && word.chars().all(plain) {
         word.to_owned()
@@ -95,7 +95,7 @@ pub fn quote(word: &str) -> String {
 
 /// A program that did not exit 0.
 #[derive(Debug)]
-pub struct Failed {
+pub(crate) struct Failed {
     /// The whole command line.
     line: String,
     status: ExitStatus,
@@ -105,14 +105,14 @@ pub struct Failed {
 
 impl Failed {
     /// Its exit code; `None` when a signal ended it.
-    pub fn code(&self) -> Option<i32> {
+    pub(crate) fn code(&self) -> Option<i32> {
         self.status.code()
     }
 }
 
 impl fmt::Display for Failed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let words = text::indented(self.words.iter().map(String::as_str));
+        let words = text::indented(&self.words);
         write!(
             f,
             "a program failed ({}): {}{words}",
@@ -124,7 +124,7 @@ impl fmt::Display for Failed {
 impl std::error::Error for Failed {}
 
 /// Starts a program that goes on beside this one; what it says goes to `log`.
-pub fn start(command: &mut Command, log: &File) -> Result<Child> {
+pub(crate) fn start(command: &mut Command, log: &File) -> Result<Child> {
     let line = command_line(command);
     let mut start = || -> std::io::Result<Child> {
         command
@@ -138,7 +138,7 @@ pub fn start(command: &mut Command, log: &File) -> Result<Child> {
 
 /// Runs a program to its end and returns its standard output. When it does not exit 0, the error
 /// is [`Failed`].
-pub fn output(command: &mut Command) -> Result<Vec<u8>> {
+pub(crate) fn output(command: &mut Command) -> Result<Vec<u8>> {
     let line = command_line(command);
     let result = command
         .stdin(Stdio::null())
@@ -153,7 +153,7 @@ pub fn output(command: &mut Command) -> Result<Vec<u8>> {
 
 /// Runs a program in a process group of its own and hands each line it prints (both
 /// streams, without control characters) to `each`. On Ctrl-C the group gets SIGTERM, then SIGKILL.
-pub fn stream(command: &mut Command, mut each: impl FnMut(&str)) -> Result<()> {
+pub(crate) fn stream(command: &mut Command, mut each: impl FnMut(&str)) -> Result<()> {
     let each = |line: &str| {
         each(line);
         true
@@ -163,7 +163,7 @@ pub fn stream(command: &mut Command, mut each: impl FnMut(&str)) -> Result<()> {
 
 /// As [`stream`], and calls `meanwhile` several times a second, for a program that is silent.
 /// `each` says whether a line belongs to the words that an error shows.
-pub fn watch(
+pub(crate) fn watch(
     command: &mut Command,
     mut each: impl FnMut(&str) -> bool,
     mut meanwhile: impl FnMut(),

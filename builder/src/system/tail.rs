@@ -7,19 +7,19 @@ use std::path::PathBuf;
 
 /// Reads what was appended to a file since the last time; a file that is not there yet is empty.
 #[derive(Debug)]
-pub struct Tail {
+pub(crate) struct Tail {
     path: PathBuf,
     file: Option<File>,
 }
 
 impl Tail {
     /// The file need not be there yet.
-    pub fn new(path: PathBuf) -> Self {
+    pub(crate) fn new(path: PathBuf) -> Self {
         Tail { path, file: None }
     }
 
     /// What is new; empty when nothing is.
-    pub fn read(&mut self) -> Result<Vec<u8>> {
+    pub(crate) fn new_bytes(&mut self) -> Result<Vec<u8>> {
         let mut bytes = Vec::new();
         let mut read = || -> std::io::Result<()> {
             if self.file.is_none() {
@@ -41,13 +41,13 @@ impl Tail {
 
 /// Cuts what comes in parts into lines; the last one may not be whole yet.
 #[derive(Debug, Default)]
-pub struct Lines {
+pub(crate) struct Lines {
     open: Vec<u8>,
 }
 
 impl Lines {
     /// The lines that these bytes complete, without their ends.
-    pub fn feed(&mut self, bytes: &[u8]) -> Vec<Vec<u8>> {
+    pub(crate) fn feed(&mut self, bytes: &[u8]) -> Vec<Vec<u8>> {
         self.open.extend_from_slice(bytes);
         let Some(end) = self.open.iter().rposition(|byte| *byte == b'\n') else {
             return Vec::new();

@@ -1,10 +1,10 @@
 //! Text of other programs, made fit for the user's terminal.
 
-pub use firstboot::contract::digest::hex;
+pub(crate) use firstboot::contract::digest::hex;
 
 /// A line without escape sequences, other control characters and blanks at its end: the user's
 /// terminal must not obey a guest, nor what runs in a chroot.
-pub fn plain(line: &str) -> String {
+pub(crate) fn plain(line: &str) -> String {
     let mut out = String::new();
     let mut chars = line.chars();
     while let Some(c) = chars.next() {
@@ -24,17 +24,18 @@ pub fn plain(line: &str) -> String {
 }
 
 /// [`plain`] for each line of a text.
-pub fn plain_lines(text: &str) -> String {
+pub(crate) fn plain_lines(text: &str) -> String {
     text.lines().map(plain).collect::<Vec<_>>().join("\n")
 }
 
 /// Lines below a message, indented.
-pub fn indented<'a>(lines: impl Iterator<Item = &'a str>) -> String {
+pub(crate) fn indented(lines: impl IntoIterator<Item = impl std::fmt::Display>) -> String {
+    let lines = lines.into_iter();
     lines.map(|line| format!("\n    {line}")).collect()
 }
 
 /// A text as lines of at most this many characters, where its words are no longer.
-pub fn wrapped(text: &str, width: usize) -> Vec<String> {
+pub(crate) fn wrapped(text: &str, width: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for word in text.split_whitespace() {
         match lines.last_mut() {

@@ -70,7 +70,7 @@ impl End {
 /// One running stage; it is shown from [`Ui::stage`] until [`Stage::done`].
 /// Dropped without `done`, it is shown as failed, or as ended by the user.
 #[derive(Debug)]
-pub struct Stage<'a> {
+pub(crate) struct Stage<'a> {
     ui: &'a Ui,
     name: String,
     started: Instant,
@@ -98,17 +98,17 @@ impl Ui {
     }
 
     /// The stages that ended well, in their order, with their seconds.
-    pub fn finished(&self) -> Vec<(String, f64)> {
+    pub(crate) fn finished(&self) -> Vec<(String, f64)> {
         self.finished.borrow().clone()
     }
 
     /// Whether output is JSON.
-    pub fn is_json(&self) -> bool {
+    pub(crate) fn is_json(&self) -> bool {
         self.mode == Mode::Json
     }
 
     /// One JSON event, printed only with `--json`.
-    pub fn event(&self, value: &Value) {
+    pub(crate) fn event(&self, value: &Value) {
         if self.is_json() {
             let mut out = std::io::stdout().lock();
             // A reader that went away is no reason to fail the work.
@@ -117,7 +117,7 @@ impl Ui {
     }
 
     /// A line of the result, on standard output; with `--json` an event of its own.
-    pub fn line(&self, text: &str) {
+    pub(crate) fn line(&self, text: &str) {
         if self.is_json() {
             self.event(&json!({"event": "line", "text": text}));
         } else {
@@ -125,8 +125,16 @@ impl Ui {
         }
     }
 
+    /// A result: an event for programs, else a line.
+    pub(crate) fn result(&self, event: &Value, line: &str) {
+        match self.is_json() {
+            true => self.event(event),
+            false => self.line(line),
+        }
+    }
+
     /// Something the user should know although the work goes on.
-    pub fn warn(&self, text: &str) {
+    pub(crate) fn warn(&self, text: &str) {
         if self.is_json() {
             self.event(&json!({"event": "warning", "text": text}));
         } else {
@@ -155,7 +163,7 @@ impl Ui {
     }
 
     /// Begins a stage.
-    pub fn stage(&self, name: &str) -> Stage<'_> {
+    pub(crate) fn stage(&self, name: &str) -> Stage<'_> {
         let bar = match self.mode {
             Mode::Terminal => {
                 let bar = ProgressBar::new_spinner();
@@ -187,14 +195,14 @@ impl Ui {
 
 impl Stage<'_> {
     /// What the stage is doing now; shown on a terminal only, because it changes often.
-    pub fn note(&self, line: &str) {
+    pub(crate) fn note(&self, line: &str) {
         if let Some(bar) = &self.bar {
             bar.set_message(text::plain(line));
         }
     }
 
     /// A line that stays, above the spinner on a terminal; not printed with `--json`.
-    pub fn line(&self, text: &str) {
+    pub(crate) fn line(&self, text: &str) {
         let line = format!("         {text}");
         match self.ui.mode {
             Mode::Json => {}
@@ -208,7 +216,7 @@ impl Stage<'_> {
     }
 
     /// How far it is, from 0 to 1.
-    pub fn progress(&self, part: f64) {
+    pub(crate) fn progress(&self, part: f64) {
         /// Steps of the bar.
         const WHOLE: u64 = 1000;
         if let Some(bar) = &self.bar {
@@ -221,17 +229,17 @@ impl Stage<'_> {
     }
 
     /// Ends the stage well; `detail` is shown beside its time.
-    pub fn done(mut self, detail: &str) {
+    pub(crate) fn done(mut self, detail: &str) {
         self.finish(End::Done, detail);
     }
 
     /// Ends the stage because the same is tried in another way; `detail` says why.
-    pub fn again(mut self, detail: &str) {
+    pub(crate) fn again(mut self, detail: &str) {
         self.finish(End::Again, detail);
     }
 
     /// Ends the stage, which is not over: what is in it goes on by itself. `detail` says why.
-    pub fn waits(mut self, detail: &str) {
+    pub(crate) fn waits(mut self, detail: &str) {
         self.finish(End::Waits, detail);
     }
 

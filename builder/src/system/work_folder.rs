@@ -16,7 +16,7 @@ const POLL: Duration = Duration::from_millis(50);
 
 /// What to do while another process has the work folder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Busy {
+pub(crate) enum Busy {
     /// Wait: the other one is done in a moment.
     Wait,
     /// Fail: the other one takes minutes.
@@ -30,7 +30,7 @@ pub enum Busy {
 /// one left behind is removed by the next. The work folder itself has a name of its own: a
 /// program that outlives a killed process does not find the next one's.
 #[derive(Debug)]
-pub struct WorkFolder {
+pub(crate) struct WorkFolder {
     outer: PathBuf,
     path: PathBuf,
     keep: Option<PathBuf>,
@@ -40,7 +40,7 @@ pub struct WorkFolder {
 impl WorkFolder {
     /// Makes `.NAME/PID` in `parent` with mode 0700, so that results can be renamed into
     /// `parent` without leaving its file system.
-    pub fn new(parent: &Path, name: &str, busy: Busy) -> Result<Self> {
+    pub(crate) fn new(parent: &Path, name: &str, busy: Busy) -> Result<Self> {
         let outer = parent.join(format!(".{name}"));
         loop {
             make(&outer, true)?;
@@ -83,12 +83,12 @@ impl WorkFolder {
     }
 
     /// Where it is.
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
     /// Keeps it beyond the end of this process, and returns the name that it gets then.
-    pub fn keep(&mut self) -> &Path {
+    pub(crate) fn keep(&mut self) -> &Path {
         let mut name = self.outer.clone().into_os_string();
         name.push(format!(".kept.{}", std::process::id()));
         self.keep.insert(name.into())

@@ -4,13 +4,13 @@ use anyhow::{Context, Result};
 use std::path::PathBuf;
 
 /// The home folder, where the environment names one.
-pub fn home() -> Option<PathBuf> {
+pub(crate) fn home() -> Option<PathBuf> {
     absolute(variable("HOME"))
 }
 
 /// For what saves time and can be had again, such as downloads: `$XDG_CACHE_HOME/imgbuild`, else
 /// `~/.cache/imgbuild`.
-pub fn cache() -> Result<PathBuf> {
+pub(crate) fn cache() -> Result<PathBuf> {
     folder(variable("XDG_CACHE_HOME"), home(), ".cache").context(
         "there is no place for downloads: neither XDG_CACHE_HOME nor HOME names a folder; set one \
          of them",
@@ -19,7 +19,7 @@ pub fn cache() -> Result<PathBuf> {
 
 /// For what was seen and is worth knowing at the next run: `$XDG_STATE_HOME/imgbuild`, else
 /// `~/.local/state/imgbuild`. run.sh looks there too.
-pub fn state() -> Option<PathBuf> {
+pub(crate) fn state() -> Option<PathBuf> {
     folder(variable("XDG_STATE_HOME"), home(), ".local/state")
 }
 

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 /// The base image that VMs are made from.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BaseImage {
+pub(crate) struct BaseImage {
     /// SHA-256 of the file, lower-case hex.
     pub sha256: String,
     /// Size of the file in bytes.
@@ -41,10 +41,10 @@ struct Firstboot {
 impl BaseImage {
     /// Reads the manifest beside `base` and compares the size of the file with it. The digest
     /// is compared by run.sh, once, before it makes an overlay.
-    pub fn read(base: &Path) -> Result<Self> {
+    pub(crate) fn read(base: &Path) -> Result<Self> {
         let size = match fs::metadata(base) {
             Ok(found) if found.is_file() => found.len(),
-            Ok(_) => bail!("the base image {} is no file", base.display()),
+            Ok(_) => bail!("the base image {} is not a file", base.display()),
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => bail!(
                 "the base image {} is not there. Make it with: imgbuild base",
                 base.display()
@@ -102,7 +102,7 @@ impl BaseImage {
 }
 
 /// `base.manifest.json` beside `base.qcow2`.
-pub fn manifest_of(base: &Path) -> PathBuf {
+pub(crate) fn manifest_of(base: &Path) -> PathBuf {
     base.with_extension("manifest.json")
 }
 

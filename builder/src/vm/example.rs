@@ -6,11 +6,11 @@ use firstboot::contract::seed::{Credential, OpenVpnInstance, Peer, Secret};
 use std::net::Ipv4Addr;
 
 /// An OpenVPN configuration with a line that YAML must quote.
-pub const OPENVPN: &str =
+pub(crate) const OPENVPN: &str =
     "client\ndev tap120\nremote 192.0.2.7 1194\n# key: value\n<key>\nsecret-key\n</key>\n";
 
 /// vm42 in `example.org`, with everything that a machine can have.
-pub fn lab() -> Lab {
+pub(crate) fn lab() -> Lab {
     Lab {
         folder: "/lab".into(),
         base: "/lab/base.qcow2".into(),
@@ -70,7 +70,7 @@ pub fn lab() -> Lab {
 }
 
 /// The secrets of vm42.
-pub fn secrets() -> Secrets {
+pub(crate) fn secrets() -> Secrets {
     Secrets {
         root_password: Some(Secret::new("geheim")),
         openvpn: Some(OpenVpnInstance::new(Secret::new(OPENVPN))),

@@ -11,7 +11,7 @@ const SEED_MODE: u32 = 0o600;
 
 /// Files that are new or differ, still in the work folder.
 #[derive(Debug)]
-pub struct Files {
+pub(crate) struct Files {
     work: PathBuf,
     place: PathBuf,
     moves: Vec<(PathBuf, PathBuf)>,
@@ -19,7 +19,7 @@ pub struct Files {
 
 impl Files {
     /// None yet; `place` is the VM's folder, which need not be there.
-    pub fn new(work: &Path, place: PathBuf) -> Result<Self> {
+    pub(crate) fn new(work: &Path, place: PathBuf) -> Result<Self> {
         let work = work.join(place.file_name().unwrap_or_default());
         fs::create_dir(&work).with_context(|| format!("cannot make {}", work.display()))?;
         Ok(Files {
@@ -30,7 +30,7 @@ impl Files {
     }
 
     /// Adds a file, where the one that is there has another content or mode.
-    pub fn add(&mut self, name: &str, content: &[u8], mode: u32) -> Result<()> {
+    pub(crate) fn add(&mut self, name: &str, content: &[u8], mode: u32) -> Result<()> {
         let (from, to) = (self.work.join(name), self.place.join(name));
         if !is_the_same(&to, content, mode)? {
             write_new(&from, content, mode)?;
@@ -41,7 +41,7 @@ impl Files {
 
     /// Adds `seed.img`. The guest's own parser has the last word: a seed that it refuses is not
     /// put into place.
-    pub fn add_seed(&mut self, image: &[u8], instance_id: &str) -> Result<()> {
+    pub(crate) fn add_seed(&mut self, image: &[u8], instance_id: &str) -> Result<()> {
         let seed = firstboot::contract::volumes::read_fat(
             std::io::Cursor::new(image),
             Path::new("seed.img"),
@@ -56,12 +56,12 @@ impl Files {
     }
 
     /// Whether everything is in place already.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.moves.is_empty()
     }
 
     /// Puts the files into place, in the order in which they were added.
-    pub fn put_into_place(&self) -> Result<()> {
+    pub(crate) fn put_into_place(&self) -> Result<()> {
         if self.moves.is_empty() {
             return Ok(());
         }
@@ -71,7 +71,7 @@ impl Files {
 }
 
 /// The seed disk of a VM's folder, where the guest would take it.
-pub fn read_seed(place: &Path) -> Result<firstboot::contract::seed::Seed> {
+pub(crate) fn read_seed(place: &Path) -> Result<firstboot::contract::seed::Seed> {
     let file = place.join("seed.img");
     let open = File::open(&file).with_context(|| format!("cannot open {}", file.display()))?;
     firstboot::contract::volumes::read_fat(open, &file)

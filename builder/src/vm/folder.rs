@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 /// The folder with one VM's files, beside lab.yaml.
 #[derive(Debug, Clone)]
-pub struct VmFolder<'a> {
+pub(crate) struct VmFolder<'a> {
     /// As the lab describes it.
     pub vm: &'a Vm,
     /// Where it is; it need not be there yet.
@@ -14,28 +14,25 @@ pub struct VmFolder<'a> {
 
 impl<'a> VmFolder<'a> {
     /// That of one of the lab's VMs.
-    pub fn of(lab: &Lab, vm: &'a Vm) -> Self {
+    pub(crate) fn of(lab: &Lab, vm: &'a Vm) -> Self {
         let path = lab.folder.join(&vm.name);
         VmFolder { vm, path }
     }
 
-    /// The VM's name.
-    pub fn name(&self) -> &'a str {
+    pub(crate) fn name(&self) -> &'a str {
         &self.vm.name
     }
 
-    /// One of its files.
-    pub fn file(&self, name: &str) -> PathBuf {
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.path.join(name)
     }
 
-    /// Its disk.
-    pub fn overlay(&self) -> PathBuf {
+    pub(crate) fn overlay(&self) -> PathBuf {
         self.file(&format!("{}.qcow2", self.vm.name))
     }
 
     /// Where run.sh keeps the digest of the base that the disk was made on.
-    pub fn overlay_base(&self) -> PathBuf {
+    pub(crate) fn overlay_base(&self) -> PathBuf {
         self.file(&format!("{}.qcow2.base", self.vm.name))
     }
 }

@@ -7,18 +7,17 @@ const SHOWN: usize = 5;
 
 /// The ways into a VM that its settings open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Login {
+pub(crate) enum Login {
     /// Over ssh, with a key or with root's password.
     Ssh,
     /// With root's password, at the console alone.
     Console,
-    /// None.
     Nobody,
 }
 
 impl Login {
     /// The best way into a VM.
-    pub fn of(vm: &Vm) -> Self {
+    pub(crate) fn of(vm: &Vm) -> Self {
         let password = vm.root_password_file.is_some();
         match (vm.ssh_keys.is_empty(), password, vm.ssh_password) {
             (false, _, _) | (true, true, true) => Login::Ssh,
@@ -29,11 +28,11 @@ impl Login {
 }
 
 /// What there is to say about these VMs before somebody stands before a login prompt.
-pub fn warnings(vms: &[&Vm]) -> Vec<String> {
+pub(crate) fn warnings(vms: &[&Vm]) -> Vec<String> {
     let those = |login: Login| {
         let vms = vms.iter().filter(|vm| Login::of(vm) == login);
         let names: Vec<&str> = vms.map(|vm| vm.name.as_str()).collect();
-        (!names.is_empty()).then(|| shown(&names))
+        (!names.is_empty()).then(|| first_few(&names))
     };
     let nobody = those(Login::Nobody).map(|names| {
         format!(
@@ -52,7 +51,7 @@ pub fn warnings(vms: &[&Vm]) -> Vec<String> {
 }
 
 /// The first few of many names.
-fn shown(names: &[&str]) -> String {
+fn first_few(names: &[&str]) -> String {
     match names.len() {
         0..=SHOWN => names.join(", "),
         more => format!("{} and {} more", names[..SHOWN].join(", "), more - SHOWN),

@@ -1,11 +1,11 @@
 //! A VM's own folder: what is in it, how that is made, and how somebody gets into the VM.
 
-pub mod base_image;
+pub(crate) mod base_image;
 #[cfg(test)]
 pub(crate) mod example;
-pub mod files;
-pub mod folder;
-pub mod login;
-pub mod retired;
-pub mod script;
-pub mod seed;
+pub(crate) mod files;
+pub(crate) mod folder;
+pub(crate) mod login;
+pub(crate) mod retired;
+pub(crate) mod script;
+pub(crate) mod seed;

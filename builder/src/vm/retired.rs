@@ -1,17 +1,18 @@
 //! The file `retired` in a VM's folder: this machine has left its cluster for good.
 
 use super::files;
+use super::folder::VmFolder;
 use crate::config::lab::Lab;
 use anyhow::Result;
 use std::fs;
 use std::path::Path;
 
 /// Its name; run.sh looks for the same one.
-pub const NAME: &str = "retired";
+pub(crate) const NAME: &str = "retired";
 
 /// A machine that was retired. That the file is there says it; its content says more.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Retired {
+pub(crate) struct Retired {
     /// When, in UTC, such as `2026-11-22T22:39:51Z`.
     pub date: Option<String>,
     /// The instance-id of the seed that keeps it from joining.
@@ -20,7 +21,7 @@ pub struct Retired {
 
 impl Retired {
     /// Looks into a VM's folder.
-    pub fn of(folder: &Path) -> Option<Self> {
+    pub(crate) fn of(folder: &Path) -> Option<Self> {
         let file = folder.join(NAME);
         // A file that cannot be read is there all the same.
         fs::symlink_metadata(&file).ok()?;
@@ -35,8 +36,7 @@ impl Retired {
         })
     }
 
-    /// The content of the file.
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         let line = |key: &str, value: &Option<String>| match value {
             Some(value) => format!("{key}: {value}\n"),
             None => String::new(),
@@ -45,7 +45,7 @@ impl Retired {
     }
 
     /// When it was, for a sentence.
-    pub fn when(&self) -> String {
+    pub(crate) fn when(&self) -> String {
         match &self.date {
             Some(date) => format!(" on {date}"),
             None => String::new(),
@@ -54,7 +54,7 @@ impl Retired {
 
     /// Why this machine gets no seed and is not started, and what to do; it follows the machine's
     /// name or `it`.
-    pub fn refusal(&self, name: &str) -> String {
+    pub(crate) fn refusal(&self, name: &str) -> String {
         format!(
             "was retired{}: a node that was taken out of its cluster must never come back with its \
              old disk. To make a new machine of this name: pvecm delnode {name} (imgbuild lab \
@@ -66,24 +66,23 @@ impl Retired {
 }
 
 /// Reads the lab; a machine that was retired needs no secret any more.
-pub fn load_lab(file: &Path) -> Result<Lab> {
+pub(crate) fn load_lab(file: &Path) -> Result<Lab> {
     Lab::load_with_secrets(file, &|folder| Retired::of(folder).is_none())
 }
 
 /// Whether a machine may get another seed: not while the marker is there, nor while its old disk
 /// lies beside the seed that keeps it from joining.
-pub fn keeps_its_seed(place: &Path, name: &str) -> Option<Retired> {
+pub(crate) fn keeps_its_seed(folder: &VmFolder<'_>) -> Option<Retired> {
     let by_its_seed = || {
-        let disk = place.join(format!("{name}.qcow2"));
-        disk.symlink_metadata().ok()?;
-        let seed = files::read_seed(place).ok()?;
+        folder.overlay().symlink_metadata().ok()?;
+        let seed = files::read_seed(&folder.path).ok()?;
         seed.user_data.proxmox.filter(|proxmox| proxmox.retired)?;
         Some(Retired {
             date: None,
             instance_id: Some(seed.meta_data.instance_id),
         })
     };
-    Retired::of(place).or_else(by_its_seed)
+    Retired::of(&folder.path).or_else(by_its_seed)
 }
 
 #[cfg(test)]

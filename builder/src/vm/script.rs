@@ -9,11 +9,10 @@ use std::path::{Path, PathBuf};
 
 const TEMPLATE: &str = include_str!("../../../templates/run.sh");
 
-/// The mode of run.sh.
-pub const MODE: u32 = 0o755;
+pub(crate) const MODE: u32 = 0o755;
 
 /// The script of one VM. It holds no secret.
-pub fn render(lab: &Lab, vm: &Vm, base: &BaseImage) -> Result<String> {
+pub(crate) fn render(lab: &Lab, vm: &Vm, base: &BaseImage) -> Result<String> {
     let base_path = base_path(lab);
     let base_path = base_path
         .to_str()

@@ -48,7 +48,7 @@ fn peers_that_are_none() {
         done.err.replace(&member.address, "ADDRESS"),
         "imgbuild: warning: the certificate has ended on 2002-01-01 00:00 UTC: on that member, pvecm \
          updatecerts --force makes a new one\nimgbuild: warning: ADDRESS answers as nginx, and Proxmox \
-         VE answers as pve-api-daemon: this is perhaps none\n"
+         VE answers as pve-api-daemon: it may not be a Proxmox VE node\n"
     );
     let done = lab.imgbuild(&["peer", "127.86.16.2"]);
     assert_eq!((done.code, done.out.as_str()), (Some(1), ""));

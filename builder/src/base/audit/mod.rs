@@ -51,7 +51,7 @@ pub fn audit_image(image: &Path) -> Result<Vec<Finding>> {
 }
 
 /// Audits an image and fails with every path that breaks the seal.
-pub fn audited(image: &Path, ui: &Ui) -> Result<()> {
+pub(crate) fn audited(image: &Path, ui: &Ui) -> Result<()> {
     let stage = ui.stage("audit");
     let findings = audit_image(image)?;
     let failed: Vec<&Finding> = findings.iter().filter(|f| f.problem.is_some()).collect();
@@ -74,7 +74,7 @@ pub fn audited(image: &Path, ui: &Ui) -> Result<()> {
         image.display(),
         failed.len(),
         findings.len(),
-        text::indented(list.iter().map(String::as_str))
+        text::indented(&list)
     )
 }
 

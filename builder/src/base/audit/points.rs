@@ -4,7 +4,7 @@ use super::rule::Rule;
 use crate::base::provision::UNATTENDED;
 
 /// The points: virt-sysprep's list, and Proxmox VE's own.
-pub const POINTS: &[(&str, Rule)] = &[
+pub(super) const POINTS: &[(&str, Rule)] = &[
     (
         "no ssh host keys",
         Rule::Absent(&["/etc/ssh/ssh_host_*", "/etc/ssh/ssh_known_hosts"]),

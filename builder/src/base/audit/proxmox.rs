@@ -1,7 +1,7 @@
 //! What is proven about Proxmox VE's packages: their kernel, and where APT gets them.
 
 use crate::image::dpkg;
-use crate::image::tree::{entries, matching, read};
+use crate::image::tree::{entries, matching, read_file};
 use ext4_view::{Ext4, Ext4Error};
 use std::collections::BTreeMap;
 
@@ -10,17 +10,17 @@ const GRUB: &str = "/boot/grub/grub.cfg";
 const KERNEL: &str = "/boot/vmlinuz-";
 
 fn packages(root: &Ext4) -> Result<BTreeMap<String, String>, Ext4Error> {
-    let status = read(root, dpkg::STATUS)?.unwrap_or_default();
+    let status = read_file(root, dpkg::STATUS)?.unwrap_or_default();
     Ok(dpkg::installed(&String::from_utf8_lossy(&status)))
 }
 
 /// Whether this is a node: the package that all the others hang on is installed.
-pub fn is_installed(root: &Ext4) -> Result<bool, Ext4Error> {
+pub(super) fn is_installed(root: &Ext4) -> Result<bool, Ext4Error> {
     Ok(packages(root)?.contains_key("proxmox-ve"))
 }
 
 /// The first of these packages that is installed; a name may end with `*`.
-pub fn installed(root: &Ext4, names: &[&str]) -> Result<Option<String>, Ext4Error> {
+pub(super) fn installed(root: &Ext4, names: &[&str]) -> Result<Option<String>, Ext4Error> {
     let fits = |package: &str| {
         names.iter().any(|name| match name.strip_suffix('*') {
             Some(start) => package.starts_with(start),
@@ -32,10 +32,10 @@ pub fn installed(root: &Ext4, names: &[&str]) -> Result<Option<String>, Ext4Erro
 }
 
 /// The first file of APT's with a source that is switched on and has these words.
-pub fn enabled_source(root: &Ext4, words: &str) -> Result<Option<String>, Ext4Error> {
+pub(super) fn enabled_source(root: &Ext4, words: &str) -> Result<Option<String>, Ext4Error> {
     for name in entries(root, SOURCES)? {
         let path = format!("{SOURCES}/{name}");
-        let text = read(root, &path)?.unwrap_or_default();
+        let text = read_file(root, &path)?.unwrap_or_default();
         let text = String::from_utf8_lossy(&text);
         let on = match name.rsplit_once('.') {
             Some((_, "sources")) => deb822_enabled(&text, words),
@@ -76,7 +76,7 @@ fn is_proxmoxs(packages: &BTreeMap<String, String>, version: &str) -> bool {
 }
 
 /// The first kernel or folder of modules that is of no package of Proxmox's.
-pub fn foreign_kernel(root: &Ext4) -> Result<Option<String>, Ext4Error> {
+pub(super) fn foreign_kernel(root: &Ext4) -> Result<Option<String>, Ext4Error> {
     let packages = packages(root)?;
     let kernels = matching(root, "/boot/vmlinuz-*")?;
     if kernels.is_empty() {
@@ -95,8 +95,8 @@ pub fn foreign_kernel(root: &Ext4) -> Result<Option<String>, Ext4Error> {
 }
 
 /// Why grub does not boot a kernel of Proxmox's by itself.
-pub fn other_boot(root: &Ext4) -> Result<Option<String>, Ext4Error> {
-    let menu = read(root, GRUB)?.unwrap_or_default();
+pub(super) fn other_boot(root: &Ext4) -> Result<Option<String>, Ext4Error> {
+    let menu = read_file(root, GRUB)?.unwrap_or_default();
     let menu = String::from_utf8_lossy(&menu);
     // Both are the first of their kind in the menu: `set default=0`, which update-grub writes too.
     let first = |command: &str| {

@@ -1,11 +1,11 @@
 //! What must hold for the paths of a point, and how it is looked at.
 
 use super::proxmox;
-use crate::image::tree::{entries, find_below, first_file_below, link, matching, read};
+use crate::image::tree::{entries, find_below, first_file_below, link, matching, read_file};
 use ext4_view::{Ext4, Ext4Error};
 
 /// What must hold for the paths of one point. Patterns have one `*` in their last part.
-pub enum Rule {
+pub(super) enum Rule {
     /// No such path.
     Absent(&'static [&'static str]),
     /// Folders with nothing in them (or absent).
@@ -45,7 +45,7 @@ pub enum Rule {
 impl Rule {
     /// Why it does not hold, with the path; `None` when it does. Fails when the file system
     /// cannot be read.
-    pub fn check(&self, root: &Ext4) -> Result<Option<String>, Ext4Error> {
+    pub(super) fn check(&self, root: &Ext4) -> Result<Option<String>, Ext4Error> {
         match self {
             Rule::Absent(patterns) => {
                 for pattern in *patterns {
@@ -71,12 +71,12 @@ impl Rule {
                 }
                 Ok(None)
             }
-            Rule::EmptyFile(path) => Ok(match read(root, path)? {
+            Rule::EmptyFile(path) => Ok(match read_file(root, path)? {
                 None => Some(format!("{path} is missing")),
                 Some(bytes) if bytes.is_empty() => None,
                 Some(_) => Some(format!("{path} is not empty")),
             }),
-            Rule::Content(path, content) => Ok(match read(root, path)? {
+            Rule::Content(path, content) => Ok(match read_file(root, path)? {
                 Some(bytes) if bytes != content.as_bytes() => Some(match content.lines().count() {
                     1 => format!("{path} does not say {}", content.trim_end()),
                     _ => format!("{path} is not as imgbuild writes it"),
@@ -129,7 +129,7 @@ impl Rule {
                 Ok(None)
             }
             Rule::RootLocked => {
-                let shadow = read(root, "/etc/shadow")?.unwrap_or_default();
+                let shadow = read_file(root, "/etc/shadow")?.unwrap_or_default();
                 let shadow = String::from_utf8_lossy(&shadow);
                 let field = shadow
                     .lines()

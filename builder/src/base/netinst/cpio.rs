@@ -13,7 +13,7 @@ const FILE: u32 = 0o100_000;
 /// An archive in the making. Everything in it belongs to root and is as old as the epoch, so
 /// that the same files give the same bytes.
 #[derive(Debug, Default)]
-pub struct Archive {
+pub(super) struct Archive {
     bytes: Vec<u8>,
     entries: u32,
 }
@@ -21,17 +21,16 @@ pub struct Archive {
 impl Archive {
     /// Adds a folder. One that is there already in an earlier archive must not be added: where it
     /// is a link there, the link would be replaced.
-    pub fn folder(&mut self, path: &str) {
+    pub(super) fn folder(&mut self, path: &str) {
         self.entry(path, FOLDER | 0o755, &[]);
     }
 
     /// Adds a file; its folder must be there, from this archive or an earlier one.
-    pub fn file(&mut self, path: &str, permissions: u32, content: &[u8]) {
+    pub(super) fn file(&mut self, path: &str, permissions: u32, content: &[u8]) {
         self.entry(path, FILE | permissions, content);
     }
 
-    /// The whole archive.
-    pub fn finish(mut self) -> Vec<u8> {
+    pub(super) fn finish(mut self) -> Vec<u8> {
         self.entries = u32::MAX;
         self.entry("TRAILER!!!", 0, &[]);
         self.bytes
@@ -72,7 +71,7 @@ impl Archive {
 }
 
 /// Pads with zeros, as a further archive behind this one needs it.
-pub fn pad(bytes: &mut Vec<u8>) {
+pub(super) fn pad(bytes: &mut Vec<u8>) {
     bytes.resize(bytes.len().next_multiple_of(ALIGNMENT), 0);
 }
 

@@ -3,12 +3,13 @@
 
 use super::cpio::{self, Archive};
 use crate::base::inputs::Inputs;
+use crate::base::mke2fs;
+use crate::base::payload;
 use crate::base::preseed::Answers;
-use crate::base::{mke2fs, payload};
 use anyhow::Result;
 
 /// The installer's initrd with everything that it needs besides.
-pub fn with_answers(original: &[u8], answers: &Answers, inputs: &Inputs) -> Result<Vec<u8>> {
+pub(super) fn with_answers(original: &[u8], answers: &Answers, inputs: &Inputs) -> Result<Vec<u8>> {
     let mut archive = Archive::default();
     // The folder is the installer's own; `/lib` is a link in its newer releases.
     let startup = "lib/debian-installer-startup.d/S11imgbuild";

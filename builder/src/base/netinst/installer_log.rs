@@ -5,8 +5,7 @@ use crate::system::text::plain;
 
 /// What a line of the log says.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Said {
-    /// A stage begins.
+pub(super) enum Said {
     Stage(String),
     /// The provision script or the seal ended with this exit status.
     Failed(String),
@@ -33,7 +32,7 @@ const STEPS: [(&str, &str); 8] = [
 ];
 
 /// Reads a line as busybox's syslogd writes it: `Nov 22 19:24:09 main-menu[2200]: INFO: …`
-pub fn read(line: &str) -> Said {
+pub(super) fn classify(line: &str) -> Said {
     let Some((program, text)) = line.get(16..).and_then(|rest| rest.split_once(": ")) else {
         return Said::Other(line.to_owned());
     };
@@ -75,11 +74,11 @@ fn alive(text: &str) -> Option<Said> {
 
 /// The lines of the log.
 #[derive(Debug, Default)]
-pub struct Lines(tail::Lines);
+pub(super) struct Lines(tail::Lines);
 
 impl Lines {
     /// The lines that these bytes complete, without control characters.
-    pub fn feed(&mut self, bytes: &[u8]) -> Vec<String> {
+    pub(super) fn feed(&mut self, bytes: &[u8]) -> Vec<String> {
         let lines = self.0.feed(bytes).into_iter();
         lines
             .map(|line| plain(&String::from_utf8_lossy(&line)))
@@ -89,7 +88,7 @@ impl Lines {
 
 /// How far APT is, counted from what it says.
 #[derive(Debug, Default)]
-pub struct AptProgress {
+pub(super) struct AptProgress {
     /// Packages that this run of APT installs.
     packages: u32,
     /// Steps done; a package has two.
@@ -98,7 +97,7 @@ pub struct AptProgress {
 
 impl AptProgress {
     /// Takes a line of APT or dpkg; returns how far it is, from 0 to 1, when that has changed.
-    pub fn line(&mut self, line: &str) -> Option<f64> {
+    pub(super) fn line(&mut self, line: &str) -> Option<f64> {
         if let Some((_, rest)) = line.split_once(" upgraded, ") {
             let installs = rest.split(' ').next().and_then(|word| word.parse().ok());
             if let Some(packages) = installs {
@@ -163,7 +162,7 @@ mod tests {
             ("", other("")),
             ("Nov 22 19:24:0é", other("Nov 22 19:24:0é")),
         ] {
-            assert_eq!(read(line), expected, "{line}");
+            assert_eq!(classify(line), expected, "{line}");
         }
     }
 

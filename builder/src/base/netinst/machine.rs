@@ -19,13 +19,13 @@ const SANDBOX: &str = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resour
 
 /// The files of an installation, in the work folder.
 #[derive(Debug)]
-pub struct Files {
+pub(super) struct Files {
     folder: PathBuf,
 }
 
 impl Files {
     /// Writes kernel and initrd.
-    pub fn new(folder: &Path, kernel: &[u8], initrd: &[u8]) -> Result<Self> {
+    pub(super) fn new(folder: &Path, kernel: &[u8], initrd: &[u8]) -> Result<Self> {
         let files = Files {
             folder: folder.to_owned(),
         };
@@ -37,23 +37,22 @@ impl Files {
         Ok(files)
     }
 
-    /// Where they are.
-    pub fn folder(&self) -> &Path {
+    pub(super) fn folder(&self) -> &Path {
         &self.folder
     }
 
     /// The disk that is installed on, raw.
-    pub fn disk(&self) -> PathBuf {
+    pub(super) fn disk(&self) -> PathBuf {
         self.folder.join("base.raw")
     }
 
     /// What the first serial port says: firmware, kernel, the installer's questions.
-    pub fn console(&self) -> PathBuf {
+    pub(super) fn console(&self) -> PathBuf {
         self.folder.join("console.log")
     }
 
     /// What the second serial port says: the installer's log.
-    pub fn log(&self) -> PathBuf {
+    pub(super) fn log(&self) -> PathBuf {
         self.folder.join("installer.log")
     }
 
@@ -71,7 +70,7 @@ impl Files {
 
 /// What the machine is given besides these files.
 #[derive(Debug, Clone, Copy)]
-pub struct Hardware<'a> {
+pub(super) struct Hardware<'a> {
     /// The installer's disc, an ISO file.
     pub iso: &'a Path,
     /// Size of the disk that is installed on, in bytes.
@@ -81,7 +80,11 @@ pub struct Hardware<'a> {
 }
 
 /// Starts the installer. `accelerator` is `kvm` or `tcg`, decided before.
-pub fn start(files: &Files, hardware: Hardware<'_>, accelerator: Accelerator) -> Result<Machine> {
+pub(super) fn start(
+    files: &Files,
+    hardware: Hardware<'_>,
+    accelerator: Accelerator,
+) -> Result<Machine> {
     files.reset(hardware.disk_bytes)?;
     let with = |measure| !hardware.without.contains(&measure);
     let iso = hardware.iso;
@@ -140,5 +143,10 @@ pub fn start(files: &Files, hardware: Hardware<'_>, accelerator: Accelerator) ->
     qemu.args(["-qmp", "unix:qmp.sock,server=on,wait=off"]);
     // Ctrl-C is not meant for it: it is ended when everything about it was said.
     qemu.process_group(0);
-    Machine::spawn(qemu, &files.folder, &files.folder.join("qemu.log"))
+    Machine::spawn(
+        qemu,
+        &files.folder,
+        &files.folder.join("qemu.log"),
+        Some(accelerator),
+    )
 }

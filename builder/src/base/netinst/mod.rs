@@ -32,19 +32,19 @@ use std::{fmt, fs};
 use watch::{Installer, Verdict};
 
 /// The installer's log, kept beside the results; [`CONSOLE_LOG`] is kept after a failure only.
-pub const INSTALLER_LOG: &str = "base.installer.log";
+pub(crate) const INSTALLER_LOG: &str = "base.installer.log";
 /// What was on the installer's screen.
-pub const CONSOLE_LOG: &str = "base.console.log";
+pub(crate) const CONSOLE_LOG: &str = "base.console.log";
 
 /// The disc of an installation, before it begins.
-pub fn disc(inputs: &Inputs, options: &Options, ui: &Ui) -> Result<Disc> {
+pub(super) fn disc(inputs: &Inputs, options: &Options, ui: &Ui) -> Result<Disc> {
     let (path, sha256) = fetch::obtain(options.iso.as_deref(), &inputs.definition, ui)?;
     Disc::open(&path, sha256, &inputs.definition.release)
 }
 
 impl Disc {
     /// What the manifest says about it.
-    pub fn facts(&self) -> IsoFacts {
+    pub(super) fn facts(&self) -> IsoFacts {
         IsoFacts {
             info: self.info.clone(),
             sha256: self.sha256.clone(),
@@ -53,7 +53,7 @@ impl Disc {
 }
 
 /// Installs on a raw disk in the work folder; returns the disk.
-pub fn install(
+pub(super) fn install(
     inputs: &Inputs,
     disc: &Disc,
     options: &Options,
@@ -74,7 +74,7 @@ pub fn install(
         without: &options.without,
     };
     let mut installer = Installer::new(&files, hardware, options.standstill, ui);
-    let result = run(&mut installer, inputs, options, ui);
+    let result = boot_installer(&mut installer, inputs, options, ui);
     let failed = result.as_ref().err();
     if failed.is_some_and(|error| error.is::<Interrupted>()) {
         return result.map(|()| files.disk());
@@ -87,7 +87,12 @@ pub fn install(
 }
 
 /// Boots the installer and watches it until everything is on the disk.
-fn run(installer: &mut Installer<'_>, inputs: &Inputs, options: &Options, ui: &Ui) -> Result<()> {
+fn boot_installer(
+    installer: &mut Installer<'_>,
+    inputs: &Inputs,
+    options: &Options,
+    ui: &Ui,
+) -> Result<()> {
     let (accelerator, why) = qemu::choose(options.accelerator, &options.kvm_device)?;
     if let Some(why) = why {
         ui.warn(&format!("KVM is not usable: {why}"));
@@ -117,9 +122,8 @@ fn trouble(
     words: &str,
 ) -> Error {
     let (stage, files) = (&installer.stage, installer.files);
-    let indented = |lines: &[String]| text::indented(lines.iter().map(String::as_str));
     let with_console = |what: String| {
-        let lines = indented(&console.last_lines());
+        let lines = text::indented(console.last_lines());
         anyhow!("{what}; the last lines of its console:{lines}")
     };
     let error = match end {
@@ -128,7 +132,7 @@ fn trouble(
         }
         End::Verdict(Verdict::Question(lines)) => anyhow!(
             "the installer stopped in the stage `{stage}` and asks:{}",
-            indented(&lines)
+            text::indented(&lines)
         ),
         End::Verdict(Verdict::Standstill(limit)) => anyhow!(
             "the installer did nothing for {} s in the stage `{stage}`",
@@ -169,7 +173,7 @@ fn keep_logs(files: &Files, output: &Path, failed: bool) -> Result<PathBuf> {
         let all = String::from_utf8_lossy(&bytes);
         let lines = all
             .lines()
-            .filter(|l| !matches!(installer_log::read(l), installer_log::Said::Alive(..)));
+            .filter(|l| !matches!(installer_log::classify(l), installer_log::Said::Alive(..)));
         let kept: String = lines.map(|l| format!("{}\n", text::plain(l))).collect();
         let new = from.with_extension("kept");
         fs::write(&new, kept).with_context(|| format!("cannot write {}", new.display()))?;
@@ -189,7 +193,7 @@ fn keep_logs(files: &Files, output: &Path, failed: bool) -> Result<PathBuf> {
 /// An installation that failed, with everything that is to be said about it. The guest's words
 /// are in it: they say nothing about this machine.
 #[derive(Debug)]
-pub struct Failed(String);
+pub(crate) struct Failed(String);
 
 impl fmt::Display for Failed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -204,7 +208,7 @@ fn with_log(error: &Error, installer: &Installer<'_>, log: &Path) -> Error {
     let said = match installer.log.is_empty() {
         true => "the installer had not begun its log".to_owned(),
         false => {
-            let lines = text::indented(installer.log.iter().map(String::as_str));
+            let lines = text::indented(&installer.log);
             format!("the last lines of the installer's log:{lines}")
         }
     };

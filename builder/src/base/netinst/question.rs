@@ -10,7 +10,7 @@ const BAR: &str = "  ...";
 const STARTED: &str = "Starting system log";
 
 /// The last percentage of a progress line, from 0 to 1.
-pub fn progress(line: &str) -> Option<f64> {
+pub(super) fn progress(line: &str) -> Option<f64> {
     let (_, numbers) = line.split_once("  ... ")?;
     let last = numbers.trim_end().rsplit("... ").next()?;
     let percent: f64 = last.strip_suffix('%')?.parse().ok()?;
@@ -21,7 +21,7 @@ pub fn progress(line: &str) -> Option<f64> {
 /// `[Press enter to continue]`, `Root password:`. Its line may be ended, although nobody has
 /// pressed a key: the installer reads a serial port that is a file. The name of a progress line
 /// may stand alone too, until its first number; it ends in none of these.
-pub fn question(lines: &[String]) -> Option<Vec<String>> {
+pub(super) fn question(lines: &[String]) -> Option<Vec<String>> {
     let (prompt, lines) = lines.split_last()?;
     // The kernel's and the firmware's lines may end so too.
     let begin = lines

@@ -1,6 +1,6 @@
 //! What the installer says while it works: its screen on the console, and its log.
 
-use super::installer_log::{AptProgress, Lines, Said, read};
+use super::installer_log::{AptProgress, Lines, Said, classify};
 use super::machine::{self, Files, Hardware};
 use super::question;
 use crate::qemu::{Accelerator, Control, Guest, Machine, Watch};
@@ -27,7 +27,7 @@ const SHOWN_LINES: usize = 30;
 
 /// How an installation ends by its own account.
 #[derive(Debug)]
-pub enum Verdict {
+pub(super) enum Verdict {
     /// Everything is on the disk, and the machine is off.
     Installed,
     /// The provision script or the seal failed, with this exit status.
@@ -40,9 +40,7 @@ pub enum Verdict {
     NoSpace,
 }
 
-/// An installer at work.
-pub struct Installer<'a> {
-    /// Its files in the work folder.
+pub(super) struct Installer<'a> {
     pub files: &'a Files,
     /// The name of the last stage.
     pub stage: String,
@@ -68,7 +66,12 @@ pub struct Installer<'a> {
 
 impl<'a> Installer<'a> {
     /// One that is not started yet. `standstill` is how long it may live and do nothing.
-    pub fn new(files: &'a Files, hardware: Hardware<'a>, standstill: Duration, ui: &'a Ui) -> Self {
+    pub(super) fn new(
+        files: &'a Files,
+        hardware: Hardware<'a>,
+        standstill: Duration,
+        ui: &'a Ui,
+    ) -> Self {
         let now = Instant::now();
         Installer {
             files,
@@ -173,7 +176,7 @@ impl Guest for Installer<'_> {
 
     fn channel(&mut self, bytes: &[u8], watch: &mut Watch<'_>) -> Option<Verdict> {
         for line in self.lines.feed(bytes) {
-            let said = read(&line);
+            let said = classify(&line);
             if let Said::Alive(time, bytes) = said {
                 self.sign_of_life(time, bytes);
                 continue;

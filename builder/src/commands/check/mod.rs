@@ -6,26 +6,19 @@ use crate::config::definition::Definition;
 use crate::config::lab::{Lab, Vm};
 use crate::config::yaml::{Problems, validators};
 use crate::system::ui::Ui;
+use crate::vm::folder::VmFolder;
 use crate::vm::login;
 use crate::vm::retired;
 use anyhow::{Error, Result, bail};
 use firstboot::contract::seed::NfsStorage;
 use serde_json::{Value, json};
-use std::path::PathBuf;
+use std::path::Path;
 
-/// The files that are checked.
-#[derive(Debug)]
-pub struct Options {
-    /// The lab file.
-    pub lab: PathBuf,
-    /// The image definition; without it images/base.yaml, or the built-in one where there is none.
-    pub definition: Option<PathBuf>,
-}
-
-/// Both files are read, whatever is wrong with the first.
-pub fn check(options: &Options, ui: &Ui) -> Result<()> {
-    let definition = Definition::load(options.definition.as_deref());
-    let lab = retired::load_lab(&options.lab);
+/// Both files are read, whatever is wrong with the first; without a definition images/base.yaml, or
+/// the built-in one where there is none.
+pub fn check(definition: Option<&Path>, lab: &Path, ui: &Ui) -> Result<()> {
+    let definition = Definition::load(definition);
+    let lab = retired::load_lab(lab);
     match (definition, lab) {
         (Ok(definition), Ok(lab)) => {
             disks_hold_the_base(&definition, &lab)?;
@@ -186,7 +179,7 @@ fn wants_nfs_3(storage: &NfsStorage) -> bool {
 
 /// Whether a VM has left its cluster for good.
 fn is_retired(lab: &Lab, vm: &Vm) -> bool {
-    retired::keeps_its_seed(&lab.folder.join(&vm.name), &vm.name).is_some()
+    retired::keeps_its_seed(&VmFolder::of(lab, vm)).is_some()
 }
 
 fn event(lab: &Lab, vm: &Vm) -> Value {

@@ -14,11 +14,11 @@ const MOST: u64 = 16 * 1024;
 
 /// Public keys, each with the file that it is from.
 #[derive(Debug, Default, PartialEq)]
-pub struct Keys(Vec<(String, String)>);
+pub(super) struct Keys(Vec<(String, String)>);
 
 impl Keys {
     /// Those in `~/.ssh`.
-    pub fn of_this_user() -> Self {
+    pub(super) fn of_this_user() -> Self {
         xdg::home().map_or_else(Keys::default, |home| Keys::of(&home.join(".ssh")))
     }
 
@@ -34,7 +34,7 @@ impl Keys {
         // A lab has each key once, whatever its comment.
         let mut seen = BTreeSet::new();
         let keys = names.into_iter().filter_map(|name| {
-            let key = read(&folder.join(&name))?;
+            let key = only_key_of(&folder.join(&name))?;
             let itself: Vec<String> = key.split_whitespace().take(2).map(str::to_owned).collect();
             seen.insert(itself).then_some((name, key))
         });
@@ -42,7 +42,7 @@ impl Keys {
     }
 
     /// The lab with them in it; as it is where there is none.
-    pub fn put_into(&self, lab: &str) -> String {
+    pub(super) fn put_into(&self, lab: &str) -> String {
         if self.0.is_empty() {
             return lab.to_owned();
         }
@@ -53,14 +53,13 @@ impl Keys {
         lab.replacen(PLACE, &text, 1)
     }
 
-    /// Their files.
-    pub fn files(&self) -> Vec<String> {
+    pub(super) fn files(&self) -> Vec<String> {
         let names = self.0.iter().map(|(name, _)| format!("~/.ssh/{name}"));
         names.collect()
     }
 
     /// What became of them, for a human.
-    pub fn told(&self) -> String {
+    pub(super) fn told(&self) -> String {
         match self.0.len() {
             0 => {
                 "nobody could log in to a VM yet: there is no ssh key of yours in ~/.ssh. Make one \
@@ -74,7 +73,7 @@ impl Keys {
 }
 
 /// The one key of a file.
-fn read(file: &Path) -> Option<String> {
+fn only_key_of(file: &Path) -> Option<String> {
     // A pipe would be waited for.
     if !fs::metadata(file).ok()?.is_file() {
         return None;

@@ -22,14 +22,12 @@ const SECRETS_README: &str = include_str!("../../../../templates/secrets-README"
 /// The folders that are made, with mode 0700.
 const FOLDERS: [&str; 2] = ["images", "secrets"];
 
-/// A file that is written.
 struct File {
     name: &'static str,
     content: String,
     mode: u32,
 }
 
-/// All of them.
 fn files(keys: &Keys) -> [File; 3] {
     let file = |name, content: &str, mode| File {
         name,

@@ -14,7 +14,7 @@ use serde_json::json;
 use std::fmt::Write;
 
 /// The table of steps with their times.
-pub fn steps(name: &str, seen: &Seen, ui: &Ui) {
+pub(super) fn steps(name: &str, seen: &Seen, ui: &Ui) {
     if ui.is_json() {
         let steps: Vec<_> = seen
             .steps
@@ -50,16 +50,13 @@ fn table(seen: &Seen) -> Vec<String> {
 }
 
 /// The verdict, as the last line.
-pub fn configured(name: &str, ui: &Ui) {
-    if ui.is_json() {
-        ui.event(&json!({"event": "verdict", "vm": name, "configured": true}));
-    } else {
-        ui.line(&format!("{name} is configured"));
-    }
+pub(super) fn configured(name: &str, ui: &Ui) {
+    let event = json!({"event": "verdict", "vm": name, "configured": true});
+    ui.result(&event, &format!("{name} is configured"));
 }
 
 /// How to reach a machine that goes on running.
-pub fn running(options: &Options, folder: &VmFolder<'_>, pid: u32, ui: &Ui) {
+pub(super) fn running(options: &Options, folder: &VmFolder<'_>, pid: u32, ui: &Ui) {
     let name = folder.name();
     if ui.is_json() {
         ui.event(&json!({"event": "running", "vm": name, "pid": pid}));
@@ -98,7 +95,7 @@ fn ways_in(options: &Options, vm: &Vm, pid: u32) -> Vec<String> {
 }
 
 /// That nobody can log in, or only at the console, which is not here.
-pub fn closed(folder: &VmFolder<'_>, ui: &Ui) {
+pub(super) fn closed(folder: &VmFolder<'_>, ui: &Ui) {
     for warning in login::warnings(&[folder.vm]) {
         ui.warn(&warning);
     }
@@ -118,7 +115,12 @@ fn forwarded_ssh(rule: &str) -> Option<String> {
 }
 
 /// The error after firstboot's own refusal.
-pub fn failed(folder: &VmFolder<'_>, reason: &str, seen: &Seen, console: &GuestConsole) -> String {
+pub(super) fn failed(
+    folder: &VmFolder<'_>,
+    reason: &str,
+    seen: &Seen,
+    console: &GuestConsole,
+) -> String {
     let name = folder.name();
     let mut text = format!("{name} is not configured");
     match seen
@@ -141,7 +143,7 @@ pub fn failed(folder: &VmFolder<'_>, reason: &str, seen: &Seen, console: &GuestC
 
 /// The error of a machine that is well and goes on by itself; `is_off` when it was shut down
 /// meanwhile.
-pub fn waiting(name: &str, waiting: &WaitingEvent, is_off: bool) -> String {
+pub(super) fn waiting(name: &str, waiting: &WaitingEvent, is_off: bool) -> String {
     let what = match waiting.step.as_str() {
         "join" => "joining its cluster".to_owned(),
         step => format!("with the step {step}"),
@@ -157,7 +159,7 @@ pub fn waiting(name: &str, waiting: &WaitingEvent, is_off: bool) -> String {
 }
 
 /// The error after a start without a verdict.
-pub fn trouble(
+pub(super) fn trouble(
     folder: &VmFolder<'_>,
     end: &End<Verdict>,
     seen: &Seen,
@@ -203,7 +205,7 @@ fn last_lines(folder: &VmFolder<'_>, console: &GuestConsole) -> String {
         true => format!("\nthe console is empty: {file}"),
         false => format!(
             "\nthe last lines of the console, {file}:{}",
-            indented(lines.iter().map(String::as_str))
+            indented(&lines)
         ),
     }
 }

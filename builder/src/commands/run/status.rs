@@ -10,7 +10,7 @@ use std::time::Duration;
 const LONGEST_PAUSE: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// A step as a line of a table; `width` is the widest name's.
-pub fn step_line(step: &StepEvent, width: usize) -> String {
+pub(super) fn step_line(step: &StepEvent, width: usize) -> String {
     let detail = step.detail.as_deref().unwrap_or_default();
     let line = format!(
         "{:<width$}  {:<9}  {:>6.1} s  {}",
@@ -24,7 +24,7 @@ pub fn step_line(step: &StepEvent, width: usize) -> String {
 
 /// Reads one line. A newer firstboot may say more than is known here, and a guest may say anything:
 /// that is no error. No pause of an absurd length is believed.
-pub fn event(line: &Value) -> Event {
+pub(super) fn event(line: &Value) -> Event {
     let Ok(mut event) = serde_json::from_value(plain(line)) else {
         return Event::Unknown;
     };
@@ -50,12 +50,12 @@ fn plain(value: &Value) -> Value {
 
 /// The lines of the status port's file.
 #[derive(Debug, Default)]
-pub struct Lines(tail::Lines);
+pub(super) struct Lines(tail::Lines);
 
 impl Lines {
     /// The lines that are whole now and are JSON. The port carries nothing else; a line that is
     /// no JSON was cut when the guest was reset.
-    pub fn feed(&mut self, bytes: &[u8]) -> Vec<Value> {
+    pub(super) fn feed(&mut self, bytes: &[u8]) -> Vec<Value> {
         let lines = self.0.feed(bytes).into_iter();
         lines
             .filter_map(|line| serde_json::from_slice(&line).ok())

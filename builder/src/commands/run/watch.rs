@@ -18,7 +18,7 @@ const STEP_WIDTH: usize = 14;
 
 /// How a machine ends by its own account.
 #[derive(Debug, PartialEq)]
-pub enum Verdict {
+pub(super) enum Verdict {
     /// firstboot says that the machine is configured.
     Configured,
     /// firstboot says that it is not, and why.
@@ -30,7 +30,7 @@ pub enum Verdict {
 
 /// What was seen since the machine's last start.
 #[derive(Debug, Default)]
-pub struct Seen {
+pub(super) struct Seen {
     /// firstboot's steps in order.
     pub steps: Vec<StepEvent>,
     /// Whether firstboot has said anything: from then on the disk is worth keeping.
@@ -42,7 +42,7 @@ pub struct Seen {
 }
 
 /// A VM that boots.
-pub struct BootingVm<'a> {
+pub(super) struct BootingVm<'a> {
     /// Its files.
     pub folder: &'a VmFolder<'a>,
     /// The words after run.sh, but for the accelerator.
@@ -58,7 +58,7 @@ pub struct BootingVm<'a> {
 
 impl<'a> BootingVm<'a> {
     /// One that is still off.
-    pub fn new(folder: &'a VmFolder<'a>, arguments: Vec<String>, ui: &'a Ui) -> Self {
+    pub(super) fn new(folder: &'a VmFolder<'a>, arguments: Vec<String>, ui: &'a Ui) -> Self {
         BootingVm {
             folder,
             arguments,

@@ -10,6 +10,7 @@ use crate::system::ui::Ui;
 use crate::system::work_folder::{Busy, WorkFolder};
 use crate::vm::base_image::BaseImage;
 use crate::vm::files::Files;
+use crate::vm::folder::VmFolder;
 use crate::vm::login;
 use crate::vm::retired::{self, Retired};
 use crate::vm::script;
@@ -28,12 +29,10 @@ pub const WORK_FOLDER: &str = "imgbuild-seed";
 /// Which machines are seeded, and how they get into their cluster.
 #[derive(Debug)]
 pub struct Options {
-    /// Their names; `None` means every VM of the lab that is not retired.
-    pub names: Option<Vec<String>>,
-    /// The lab file.
-    pub lab: PathBuf,
-    /// Where tickets come from, for `join: ticket`.
-    pub tickets: TicketSource,
+    /// `None` means every VM of the lab that is not retired.
+    pub(crate) names: Option<Vec<String>>,
+    pub(crate) lab: PathBuf,
+    pub(crate) tickets: TicketSource,
 }
 
 /// One VM whose files are finished, still in the work folder.
@@ -68,13 +67,13 @@ pub fn seed(options: &Options, ui: &Ui) -> Result<()> {
 
     for prepared in &ready {
         prepared.files.put_into_place()?;
-        tell(&lab, prepared, &base, ui);
+        show_result(&lab, prepared, &base, ui);
     }
     let seeded: Vec<&Vm> = ready.iter().map(|prepared| prepared.vm).collect();
     for warning in login::warnings(&seeded) {
         ui.warn(&warning);
     }
-    tickets.tell(ui);
+    tickets.show_result(ui);
     let name = match &ready[..] {
         [] => return Ok(()),
         [only] => &only.vm.name,
@@ -126,9 +125,9 @@ fn all_seedable<'a>(
     let (vms, mut problems) = select(lab, options.names.as_deref());
     let mut seedable = Vec::new();
     for vm in vms {
-        let retired = retired::keeps_its_seed(&lab.folder.join(&vm.name), &vm.name);
+        let retired = retired::keeps_its_seed(&VmFolder::of(lab, vm));
         if let (true, Some(retired)) = (options.names.is_none(), &retired) {
-            tell_retired(&vm.name, retired, ui);
+            show_retired(&vm.name, retired, ui);
             continue;
         }
         match can_be_seeded(lab, vm, base) {
@@ -176,11 +175,11 @@ fn all_well(mut problems: Vec<Error>) -> Result<()> {
 
 /// Says what keeps a VM from being seeded, whatever its seed would be.
 fn can_be_seeded(lab: &Lab, vm: &Vm, base: &BaseImage) -> Result<()> {
-    let place = lab.folder.join(&vm.name);
-    if let Some(retired) = retired::keeps_its_seed(&place, &vm.name) {
+    let folder = VmFolder::of(lab, vm);
+    if let Some(retired) = retired::keeps_its_seed(&folder) {
         bail!("it {}", retired.refusal(&vm.name));
     }
-    if let Some(pid) = qemu::running(&place) {
+    if let Some(pid) = qemu::running(&folder.path) {
         bail!("it is running, as process {pid}. Shut it down first");
     }
     ensure!(
@@ -238,34 +237,25 @@ fn read_secrets(vm: &Vm, tickets: &Tickets) -> Result<Secrets> {
 }
 
 /// `--all` means every machine that is one.
-fn tell_retired(name: &str, retired: &Retired, ui: &Ui) {
-    if ui.is_json() {
-        ui.event(&json!({"event": "seed", "vm": name, "state": "retired"}));
-    } else {
-        let when = retired.when();
-        ui.line(&format!("{name}: retired{when}: left as it is"));
-    }
+fn show_retired(name: &str, retired: &Retired, ui: &Ui) {
+    let event = json!({"event": "seed", "vm": name, "state": "retired"});
+    let when = retired.when();
+    ui.result(&event, &format!("{name}: retired{when}: left as it is"));
 }
 
-fn tell(lab: &Lab, prepared: &Prepared, base: &BaseImage, ui: &Ui) {
+fn show_result(lab: &Lab, prepared: &Prepared, base: &BaseImage, ui: &Ui) {
     let name = &prepared.vm.name;
-    let state = if prepared.files.is_empty() {
-        "unchanged"
-    } else {
-        "made"
+    let state = match prepared.files.is_empty() {
+        true => "unchanged",
+        false => "made",
     };
-    if ui.is_json() {
-        ui.event(&json!({
-            "event": "seed", "vm": name, "state": state, "instance_id": prepared.instance_id,
-        }));
-    } else {
-        let id = &prepared.instance_id;
-        ui.line(&format!(
-            "{name}: {state}: {name}/seed.img ({id}), {name}/run.sh"
-        ));
-    }
-    let record = lab.folder.join(name).join(format!("{name}.qcow2.base"));
-    if fs::read_to_string(record).is_ok_and(|digest| digest.trim() != base.sha256) {
+    let id = &prepared.instance_id;
+    ui.result(
+        &json!({"event": "seed", "vm": name, "state": state, "instance_id": id}),
+        &format!("{name}: {state}: {name}/seed.img ({id}), {name}/run.sh"),
+    );
+    let overlay_base = VmFolder::of(lab, prepared.vm).overlay_base();
+    if fs::read_to_string(overlay_base).is_ok_and(|digest| digest.trim() != base.sha256) {
         ui.warn(&format!(
             "{name}/{name}.qcow2 was made on another base than {}, and will not start on this \
              one. To start afresh: rm {name}/{name}.qcow2 {name}/{name}.qcow2.base",

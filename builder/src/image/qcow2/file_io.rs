@@ -10,13 +10,11 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-/// An opened image file.
 #[derive(Debug)]
-pub struct ReadOnlyFile(File);
+pub(super) struct ReadOnlyFile(File);
 
 impl ReadOnlyFile {
-    /// Opens a file for reading.
-    pub fn open(path: &Path) -> Result<Self> {
+    pub(super) fn open(path: &Path) -> Result<Self> {
         File::open(path)
             .map(ReadOnlyFile)
             .with_context(|| format!("cannot open {}", path.display()))
@@ -24,7 +22,7 @@ impl ReadOnlyFile {
 
     /// Checks the header's numbers (qcow2 specification, "Header") against the file, so that
     /// a damaged one is refused before its tables are followed.
-    pub fn check_header(&self, path: &Path) -> Result<()> {
+    pub(super) fn check_header(&self, path: &Path) -> Result<()> {
         let mut header = [0u8; 104];
         let length = read_full(&self.0, &mut header, 0)
             .with_context(|| format!("cannot read {}", path.display()))?;

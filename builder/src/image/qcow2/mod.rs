@@ -136,9 +136,12 @@ async fn open_chain(path: &Path, left: usize) -> Result<Qcow2Dev<ReadOnlyFile>> 
     if left < CHAIN {
         params.mark_backing_dev(Some(true));
     }
-    let (mut device, backing) = qcow2_alloc_dev(path, io, &params)
-        .await
-        .map_err(|e| anyhow!("{} is no readable qcow2 image: {e:?}", path.display()))?;
+    let (mut device, backing) = qcow2_alloc_dev(path, io, &params).await.map_err(|e| {
+        anyhow!(
+            "{} is not a qcow2 image that can be read: {e:?}",
+            path.display()
+        )
+    })?;
     if let Some(backing) = backing {
         let folder = path.parent().unwrap_or(Path::new("."));
         let below = Box::pin(open_chain(&folder.join(backing), left - 1)).await?;

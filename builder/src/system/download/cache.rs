@@ -14,14 +14,14 @@ const POLL: Duration = Duration::from_millis(100);
 
 /// The cache, with nobody else at work in it until this is dropped.
 #[derive(Debug)]
-pub struct Cache {
+pub(crate) struct Cache {
     folder: PathBuf,
     _lock: File,
 }
 
 impl Cache {
     /// Makes the folder and waits until no other process writes in it.
-    pub fn open(folder: &Path, ui: &Ui) -> Result<Self> {
+    pub(crate) fn open(folder: &Path, ui: &Ui) -> Result<Self> {
         let shown = folder.display();
         private_folder(folder)?;
         let lock = File::options()
@@ -55,7 +55,7 @@ impl Cache {
     }
 
     /// A file in the cache.
-    pub fn file(&self, name: &str) -> PathBuf {
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.folder.join(name)
     }
 }

@@ -20,7 +20,7 @@ const NO_RANGE: i32 = 33;
 
 /// Why a transfer failed.
 #[derive(Debug)]
-pub enum Failure {
+pub(crate) enum Failure {
     /// The server answers that there is no such file.
     NotThere,
     /// The server does not send the rest of a file, or there is no rest.
@@ -48,7 +48,7 @@ impl Failure {
     }
 
     /// The error of a file that was to come whole from `url`; `what` is what cannot be downloaded.
-    pub fn into_error(self, what: &str, to: &Path) -> Error {
+    pub(crate) fn into_error(self, what: &str, to: &Path) -> Error {
         let error = match self {
             Failure::NotThere => anyhow!("the server has no such file (404)"),
             Failure::NoRest => anyhow!("the server sends no rest of a file"),
@@ -86,10 +86,10 @@ fn curl(url: &str, to: &Path, proxy: Option<&str>) -> Result<Command, Failure> {
 }
 
 /// A small file, whole or not at all.
-pub fn small(url: &str, to: &Path, proxy: Option<&str>) -> Result<(), Failure> {
+pub(crate) fn small(url: &str, to: &Path, proxy: Option<&str>) -> Result<(), Failure> {
     let mut curl = curl(url, to, proxy)?;
     curl.args(["--max-filesize", &MOST_OF_A_LIST.to_string()]);
-    run(&mut curl, || {})?;
+    transfer(&mut curl, || {})?;
     // A server may not say how long it is before it sends it.
     if size(to) > MOST_OF_A_LIST {
         let error = anyhow!("{url} has more than {MOST_OF_A_LIST} bytes");
@@ -99,7 +99,12 @@ pub fn small(url: &str, to: &Path, proxy: Option<&str>) -> Result<(), Failure> {
 }
 
 /// A large file, from where `part` ends.
-pub fn rest(url: &str, part: &Path, proxy: Option<&str>, stage: &Stage) -> Result<(), Failure> {
+pub(crate) fn rest(
+    url: &str,
+    part: &Path,
+    proxy: Option<&str>,
+    stage: &Stage,
+) -> Result<(), Failure> {
     let headers = part.with_extension("headers");
     let mut curl = curl(url, part, proxy)?;
     curl.args(["--continue-at", "-", "--dump-header"])
@@ -113,12 +118,12 @@ pub fn rest(url: &str, part: &Path, proxy: Option<&str>, stage: &Stage) -> Resul
             None => stage.note(&format!("{} MB", done / 1_000_000)),
         }
     };
-    let result = run(&mut curl, show);
+    let result = transfer(&mut curl, show);
     let _ = fs::remove_file(&headers);
     result
 }
 
-fn run(curl: &mut Command, meanwhile: impl FnMut()) -> Result<(), Failure> {
+fn transfer(curl: &mut Command, meanwhile: impl FnMut()) -> Result<(), Failure> {
     let mut status = 0;
     let each = |line: &str| match line.strip_prefix(STATUS) {
         Some(code) => {
@@ -132,7 +137,7 @@ fn run(curl: &mut Command, meanwhile: impl FnMut()) -> Result<(), Failure> {
 }
 
 /// The length of a file in bytes; 0 where there is none.
-pub fn size(file: &Path) -> u64 {
+pub(crate) fn size(file: &Path) -> u64 {
     fs::metadata(file).map_or(0, |m| m.len())
 }
 

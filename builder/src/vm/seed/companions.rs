@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 /// Of each VM that joins a cluster, by its name. It is made once for all the seeds of a lab.
 #[derive(Debug)]
-pub struct Companions<'a>(BTreeMap<&'a str, Companion>);
+pub(crate) struct Companions<'a>(BTreeMap<&'a str, Companion>);
 
 /// What one VM's seed says of them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -20,7 +20,7 @@ pub(super) struct Companion {
 
 impl<'a> Companions<'a> {
     /// Looks at all VMs of the lab, those that are not seeded now too.
-    pub fn of(lab: &'a Lab) -> Self {
+    pub(crate) fn of(lab: &'a Lab) -> Self {
         let vms: Vec<&Vm> = lab.vms.iter().collect();
         let mut all = BTreeMap::new();
         for cluster in clusters(&lab.domain, &vms) {

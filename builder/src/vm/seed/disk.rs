@@ -43,7 +43,7 @@ impl fatfs::TimeProvider for FixedTime {
 }
 
 /// The bytes of the seed disk: 1 MiB, more only when the documents need it.
-pub fn image(documents: &Documents) -> Result<Vec<u8>> {
+pub(crate) fn image(documents: &Documents) -> Result<Vec<u8>> {
     let content: usize = documents.files().iter().map(|(_, text)| text.len()).sum();
     let mut disk = Cursor::new(vec![0; (content + OVERHEAD).div_ceil(MIB) * MIB]);
     let options = FormatVolumeOptions::new()

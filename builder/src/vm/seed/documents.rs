@@ -20,7 +20,7 @@ const BRIDGE: &str = "vmbr120";
 
 /// The secrets of one VM, already read from their files.
 #[derive(Debug, Default)]
-pub struct Secrets {
+pub(crate) struct Secrets {
     /// Root's password in clear text.
     pub root_password: Option<Secret>,
     /// The OpenVPN instance: its configuration, and user and password where it needs them.
@@ -31,7 +31,7 @@ pub struct Secrets {
 
 /// The documents as they go onto the disk. The user-data holds the secrets in clear text,
 /// so there is no `Debug`.
-pub struct Documents {
+pub(crate) struct Documents {
     /// `NAME-` and 16 hex digits of a digest over everything else on the disk but the cluster's
     /// password or ticket.
     pub instance_id: String,
@@ -45,14 +45,19 @@ pub struct Documents {
 
 impl Documents {
     /// Makes the documents of a VM. The same lab and secrets give the same bytes.
-    pub fn new(lab: &Lab, vm: &Vm, secrets: &Secrets, companions: &Companions<'_>) -> Result<Self> {
+    pub(crate) fn new(
+        lab: &Lab,
+        vm: &Vm,
+        secrets: &Secrets,
+        companions: &Companions<'_>,
+    ) -> Result<Self> {
         let user_data = user_data(lab, vm, secrets, companions.of_vm(vm))?;
         Self::of(lab, vm, &user_data)
     }
 
     /// The documents of a machine that must never speak to its cluster again. They hold no secret:
     /// what keeps an administrator able to look at it is its name, its network and the ssh keys.
-    pub fn retired(lab: &Lab, vm: &Vm) -> Result<Self> {
+    pub(crate) fn retired(lab: &Lab, vm: &Vm) -> Result<Self> {
         let alone = Vm {
             openvpn: None,
             cluster: None,
@@ -69,7 +74,7 @@ impl Documents {
     }
 
     /// The contract that a VM's seed will need, whatever its secrets are.
-    pub fn contract(lab: &Lab, vm: &Vm, companions: &Companions<'_>) -> Result<u32> {
+    pub(crate) fn contract(lab: &Lab, vm: &Vm, companions: &Companions<'_>) -> Result<u32> {
         let given = Secret::new("x");
         let secrets = Secrets {
             root_password: None,
@@ -122,7 +127,7 @@ impl Documents {
     }
 
     /// File name and content, in the order in which they are written.
-    pub fn files(&self) -> [(&'static str, &str); 3] {
+    pub(crate) fn files(&self) -> [(&'static str, &str); 3] {
         [
             ("meta-data", &self.meta_data),
             ("user-data", &self.user_data),

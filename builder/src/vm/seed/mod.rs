@@ -4,6 +4,6 @@ mod companions;
 mod disk;
 mod documents;
 
-pub use companions::Companions;
-pub use disk::image;
-pub use documents::{Documents, Secrets};
+pub(crate) use companions::Companions;
+pub(crate) use disk::image;
+pub(crate) use documents::{Documents, Secrets};

@@ -20,7 +20,11 @@ const SUMS: &str = "SHA256SUMS";
 
 /// The installer's disc as a file, and its SHA-256 in lower-case hex: `iso` where it is given,
 /// else what the definition's `netinst` says, out of the cache or downloaded into it.
-pub fn obtain(iso: Option<&Path>, definition: &Definition, ui: &Ui) -> Result<(PathBuf, String)> {
+pub(super) fn obtain(
+    iso: Option<&Path>,
+    definition: &Definition,
+    ui: &Ui,
+) -> Result<(PathBuf, String)> {
     if let Some(iso) = iso {
         let keyring = match &definition.netinst {
             Netinst::Release { keyring, .. } => keyring.as_deref(),

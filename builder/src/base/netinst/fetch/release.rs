@@ -22,7 +22,6 @@ const ROLE_KEYS: [&str; 2] = [
 const SIGNATURE: &str = "SHA256SUMS.sign";
 const ENDING: &str = "-amd64-netinst.iso";
 
-/// What is looked for.
 #[derive(Debug)]
 pub(super) struct Wanted<'a> {
     codename: &'a str,
@@ -39,7 +38,6 @@ enum Answer {
     List(String),
     /// There is no such folder.
     NotThere,
-    /// It cannot be reached.
     Failed(Error),
 }
 

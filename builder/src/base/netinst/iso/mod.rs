@@ -33,8 +33,7 @@ const LARGEST_INFO: u64 = 4096;
 
 /// An installer's disc that fits the definition.
 #[derive(Debug)]
-pub struct Disc {
-    /// The ISO.
+pub(crate) struct Disc {
     pub path: PathBuf,
     /// Its digest, lower-case hex.
     pub sha256: String,
@@ -49,39 +48,39 @@ pub struct Disc {
 impl Disc {
     /// Reads a disc. Fails when it is not an installer of `release` (Debian's code name) for
     /// this architecture, and says what was found.
-    pub fn open(path: &Path, sha256: String, release: &str) -> Result<Self> {
-        let shown = path.display();
-        let cannot_read = || format!("cannot read the installer's disc {shown}");
+    pub(crate) fn open(path: &Path, sha256: String, release: &str) -> Result<Self> {
+        let name = path.display();
+        let cannot_read = || format!("cannot read the installer's disc {name}");
         let mut file = File::open(path).with_context(cannot_read)?;
         let metadata = file.metadata().with_context(cannot_read)?;
         if metadata.is_dir() {
-            bail!("{shown} is a folder; the installer's disc is wanted, an ISO file");
+            bail!("{name} is a folder; the installer's disc is wanted, an ISO file");
         }
         let length = metadata.len();
         let Some(mut volume) = Volume::open(&mut file).with_context(cannot_read)? else {
             let seems = seems_to_be(&mut file, length).with_context(cannot_read)?;
-            bail!("{shown} is no ISO 9660 image: {seems}");
+            bail!("{name} is no ISO 9660 image: {seems}");
         };
         if volume.size() > length {
             bail!(
-                "{shown} is truncated: it has {length} bytes, and its volume has {}. Download \
+                "{name} is truncated: it has {length} bytes, and its volume has {}. Download \
                  it once more",
                 volume.size()
             );
         }
         let found = look(&mut volume).with_context(cannot_read)?;
-        let (info, kernel, initrd) = judge(found, volume.label(), release)
-            .with_context(|| format!("{shown} cannot be used to install the base"))?;
+        let (info, kernel, initrd) = classify(found, volume.label(), release)
+            .with_context(|| format!("{name} cannot be used to install the base"))?;
         let kernel = whole(&mut volume, &kernel, LARGEST_KERNEL)
-            .with_context(|| format!("cannot read {KERNEL} from {shown}"))?;
+            .with_context(|| format!("cannot read {KERNEL} from {name}"))?;
         let initrd = whole(&mut volume, &initrd, LARGEST_INITRD)
-            .with_context(|| format!("cannot read {INITRD} from {shown}"))?;
+            .with_context(|| format!("cannot read {INITRD} from {name}"))?;
         // Linux' x86 boot protocol has this word in the setup header.
         if kernel.get(0x202..0x206) != Some(b"HdrS") {
-            bail!("{KERNEL} on {shown} is no Linux kernel: the disc is damaged");
+            bail!("{KERNEL} on {name} is not a Linux kernel: the disc is damaged");
         }
         if !initrd.starts_with(&[0x1f, 0x8b]) {
-            bail!("{INITRD} on {shown} is not compressed with gzip: the disc is damaged");
+            bail!("{INITRD} on {name} is not compressed with gzip: the disc is damaged");
         }
         Ok(Disc {
             path: path.to_owned(),
@@ -137,7 +136,7 @@ fn look<T: Read + Seek>(volume: &mut Volume<T>) -> std::io::Result<Contents> {
 }
 
 /// Whether this is the disc that is wanted: Debian's installer, this architecture, this release.
-fn judge(found: Contents, label: &str, release: &str) -> Result<(String, Entry, Entry)> {
+fn classify(found: Contents, label: &str, release: &str) -> Result<(String, Entry, Entry)> {
     let number = release_number(release).map_or(String::new(), |n| format!("debian-{n}.…-"));
     let wanted = format!("{number}{ARCHITECTURE}-netinst.iso is wanted ({release})");
     let label = text::plain(label);

@@ -215,7 +215,7 @@ fn a_damaged_kernel_or_initrd_is_noticed() {
     files[1].1[0x203] ^= 1;
     assert_eq!(
         refusal(&disc(&files)),
-        format!("{KERNEL} on FOLDER/x.iso is no Linux kernel: the disc is damaged")
+        format!("{KERNEL} on FOLDER/x.iso is not a Linux kernel: the disc is damaged")
     );
     files[1].1[0x203] ^= 1;
     files[2].1[0] ^= 1;
@@ -224,7 +224,7 @@ fn a_damaged_kernel_or_initrd_is_noticed() {
         format!("{INITRD} on FOLDER/x.iso is not compressed with gzip: the disc is damaged")
     );
     files[1].1.truncate(0x100);
-    assert!(refusal(&disc(&files)).contains("is no Linux kernel"));
+    assert!(refusal(&disc(&files)).contains("is not a Linux kernel"));
 }
 
 #[test]

@@ -21,25 +21,15 @@ use crate::vm::seed::{self, Documents};
 use anyhow::{Context, Result, bail};
 use serde_json::json;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// The file `retired` is no secret.
 const MARKER_MODE: u32 = 0o644;
 
-/// Which machine leaves its cluster.
-#[derive(Debug)]
-pub struct Options {
-    /// Its name in the lab file.
-    pub name: String,
-    /// The lab file.
-    pub lab: PathBuf,
-}
-
 /// The lab's secrets need not be there any more.
-pub fn retire(options: &Options, ui: &Ui) -> Result<()> {
-    let lab = Lab::load_with_secrets(&options.lab, &|_| false)?;
-    let vm = lab.vm(&options.name)?;
-    let name = &vm.name;
+pub fn retire(name: &str, lab_file: &Path, ui: &Ui) -> Result<()> {
+    let lab = Lab::load_with_secrets(lab_file, &|_| false)?;
+    let vm = lab.vm(name)?;
     let place = lab.folder.join(name);
     let work = WorkFolder::new(&lab.folder, WORK_FOLDER, Busy::Wait)?;
     let before = Retired::of(&place);
@@ -47,7 +37,7 @@ pub fn retire(options: &Options, ui: &Ui) -> Result<()> {
         bail!(
             "{name} joins no cluster, says {}: there is nothing to remove it from. Its folder \
              {name} can be removed as it is",
-            options.lab.display()
+            lab_file.display()
         );
     }
     if let Some(pid) = qemu::running(&place) {
@@ -61,7 +51,7 @@ pub fn retire(options: &Options, ui: &Ui) -> Result<()> {
             "retired",
         ),
     };
-    tell(&lab, vm, &retired, state, ui);
+    show_result(&lab, vm, &retired, state, ui);
     Ok(())
 }
 
@@ -111,7 +101,7 @@ fn warn_of_an_old_script(vm: &Vm, place: &Path, ui: &Ui) {
     }
 }
 
-fn tell(lab: &Lab, vm: &Vm, retired: &Retired, state: &str, ui: &Ui) {
+fn show_result(lab: &Lab, vm: &Vm, retired: &Retired, state: &str, ui: &Ui) {
     let name = &vm.name;
     let steps = steps::steps(vm);
     let members = steps::members(lab, vm);

@@ -6,9 +6,8 @@ use crate::config::lab::{Lab, Vm};
 use crate::system::text::wrapped;
 use serde::Serialize;
 
-/// One step.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Step {
+pub(super) struct Step {
     /// What it makes true.
     pub what: String,
     /// To be typed as root on a stable member of the cluster.
@@ -30,7 +29,7 @@ fn step(what: &str, commands: &[&str], notes: &[&str], remedies: &[&str]) -> Ste
 }
 
 /// The steps for one VM.
-pub fn steps(vm: &Vm) -> Vec<Step> {
+pub(super) fn steps(vm: &Vm) -> Vec<Step> {
     let name = &vm.name;
     let folder = format!("/etc/pve/nodes/{name}");
     let elsewhere = match &vm.host {
@@ -151,7 +150,7 @@ fn rest(vm: &Vm) -> Step {
 }
 
 /// Where the commands are to be typed: members that are no VMs of the lab, else any peer.
-pub fn members(lab: &Lab, vm: &Vm) -> Vec<String> {
+pub(super) fn members(lab: &Lab, vm: &Vm) -> Vec<String> {
     let peers = vm.cluster.iter().flat_map(|join| &join.peers);
     let peers: Vec<String> = peers.map(|peer| peer.address.clone()).collect();
     let stable: Vec<String> = peers.iter().filter(|p| !lab.is_vm(p)).cloned().collect();
@@ -159,7 +158,7 @@ pub fn members(lab: &Lab, vm: &Vm) -> Vec<String> {
 }
 
 /// The steps as lines, numbered.
-pub fn lines(steps: &[Step]) -> Vec<String> {
+pub(super) fn lines(steps: &[Step]) -> Vec<String> {
     let mut lines = Vec::new();
     let indented = |command: &String| format!("       {command}");
     for (number, step) in (1..).zip(steps) {

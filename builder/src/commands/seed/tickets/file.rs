@@ -1,6 +1,6 @@
 //! A ticket that was made on a member: `--ticket-file`.
 
-use super::members::{Members, Sent, Wrong, judge, warn_of_clocks, warn_of_strangers};
+use super::members::{Members, Sent, Wrong, accept, warn_of_clocks, warn_of_strangers};
 use crate::config::lab;
 use crate::peer::{self, Failure, Login, MEMBER_LINE};
 use crate::system::clock;
@@ -51,7 +51,7 @@ impl Members {
         });
         let peer = match renewed {
             Ok((peer, Login::Ticket { ticket, cluster })) => {
-                return judge(peer, &ticket, cluster.as_deref(), ui);
+                return accept(peer, &ticket, cluster.as_deref(), ui);
             }
             Ok((peer, Login::Half { .. })) | Err(Wrong::Refused(peer)) => peer,
             Err(Wrong::Otherwise(error)) => return Err(error),

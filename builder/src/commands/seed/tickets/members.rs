@@ -92,7 +92,7 @@ impl Members {
         });
         match taken? {
             Taken::Login(peer, Login::Ticket { ticket, cluster }) => {
-                judge(peer, &ticket, cluster.as_deref(), ui)
+                accept(peer, &ticket, cluster.as_deref(), ui)
             }
             Taken::Login(_, Login::Half { challenge, factors }) => {
                 self.second(first, &challenge, factors, answers, ui)
@@ -133,10 +133,12 @@ impl Members {
         });
         match taken? {
             Taken::Login(peer, Login::Ticket { ticket, cluster }) => {
-                judge(peer, &ticket, cluster.as_deref(), ui)
+                accept(peer, &ticket, cluster.as_deref(), ui)
             }
             Taken::Login(peer, Login::Half { .. }) => {
-                bail!("{peer} asks for the second factor again, which is no answer that is known")
+                bail!(
+                    "{peer} asks for the second factor again, and this imgbuild does not know what that means"
+                )
             }
             Taken::Refused(peer, count) => bail!(
                 "{peer} refuses the second factor of root@pam{}\n  right: {wanted}; a code is taken \
@@ -321,7 +323,12 @@ fn times(count: usize) -> &'static str {
 }
 
 /// A ticket of a peer, as the guest will read it.
-pub(super) fn judge(peer: &str, ticket: &Secret, cluster: Option<&str>, ui: &Ui) -> Result<Ticket> {
+pub(super) fn accept(
+    peer: &str,
+    ticket: &Secret,
+    cluster: Option<&str>,
+    ui: &Ui,
+) -> Result<Ticket> {
     let ticket =
         Ticket::parse(ticket.reveal()).map_err(|error| anyhow!("{peer}: what it gave {error}"))?;
     if cluster.is_none() {

@@ -48,7 +48,7 @@ impl TicketSource {
 
 /// The tickets of one run.
 #[derive(Debug, Default)]
-pub struct Tickets {
+pub(super) struct Tickets {
     by_vm: BTreeMap<String, Secret>,
     given: Vec<Given>,
 }
@@ -64,7 +64,7 @@ struct Given {
 
 impl Tickets {
     /// Gets what these VMs need. Without `join: ticket` among them nothing is asked.
-    pub fn get(lab: &Lab, vms: &[&Vm], source: &TicketSource, ui: &Ui) -> Result<Self> {
+    pub(super) fn get(lab: &Lab, vms: &[&Vm], source: &TicketSource, ui: &Ui) -> Result<Self> {
         let joining: Vec<&Vm> = vms.iter().copied().filter(|vm| needs_one(vm)).collect();
         let clusters = lab::clusters(&lab.domain, &joining);
         match (source.option(), clusters.len()) {
@@ -156,12 +156,12 @@ impl Tickets {
     }
 
     /// The ticket of a VM.
-    pub fn of(&self, vm: &Vm) -> Option<&Secret> {
+    pub(super) fn of(&self, vm: &Vm) -> Option<&Secret> {
         self.by_vm.get(&vm.name)
     }
 
     /// Says until when the seeds can join.
-    pub fn tell(&self, ui: &Ui) {
+    pub(super) fn show_result(&self, ui: &Ui) {
         for given in &self.given {
             if ui.is_json() {
                 ui.event(&json!({
