@@ -110,7 +110,7 @@ fn seed(folder: &Path, seeds: &Path) -> Lab {
         "firstboot": {"contract": firstboot::contract::seed::CONTRACT},
     });
     fs::write(
-        lab.base.with_file_name("base.manifest.json"),
+        lab.base.with_extension("manifest.json"),
         manifest.to_string(),
     )
     .unwrap();
