@@ -74,7 +74,7 @@ fn a_disk_that_is_full_is_said() {
     let done = folder.fails(&MIRROR);
     let first = "imgbuild: error: the disk of out or of HERE/temporary is full: \
                  No space left on device: a program failed (exit status: 25): ";
-    begins(&done.error(), first);
+    begins(done.error(), first);
     is_untouched(&folder);
 }
 

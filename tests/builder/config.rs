@@ -126,7 +126,7 @@ fn warnings_are_events_for_programs() {
     let names: Vec<_> = events.iter().map(|event| &event["event"]).collect();
     assert_eq!(names, ["check", "warning", "warning", "warning"]);
     let text = events[3]["text"].as_str().unwrap();
-    begins(&text, "the cluster of 10.120.0.1, 10.120.0.2: ");
+    begins(text, "the cluster of 10.120.0.1, 10.120.0.2: ");
 }
 
 /// However a lab is cut or damaged, reading it ends with an answer that has a place and

@@ -244,7 +244,7 @@ fn kvm_that_runs_no_guest_is_given_up_and_remembered() {
     let said = "imgbuild: warning: KVM runs no guest on this PC: starting over with software emulation, \
                 until this PC is started again\n";
     assert_eq!(done.err.matches(said).count(), 1, "{}", done.err);
-    has(&done.error(), "Bad archive mirror");
+    has(done.error(), "Bad archive mirror");
     let args = place.qemu_args();
     assert_eq!(args.len(), 2);
     assert!(args[0].contains("-accel kvm -cpu host"), "{}", args[0]);
@@ -265,7 +265,7 @@ fn kvm_that_runs_no_guest_is_given_up_and_remembered() {
     let done = place.run(&["--kvm-device", "no-kvm", "--accel", "kvm"]);
     let expected = "imgbuild: error: KVM is not usable: no-kvm is not there (virtualisation is switched off \
                     in the firmware setup?)\n";
-    begins(&done.error(), expected);
+    begins(done.error(), expected);
 }
 
 #[test]

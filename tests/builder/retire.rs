@@ -113,7 +113,7 @@ fn a_second_time_prints_the_same_and_changes_nothing() {
     assert_eq!(files(&lab), before);
     let (line, steps) = first.split_once('\n').unwrap();
     begins(
-        &line,
+        line,
         "vm42: retired: vm42/retired, vm42/seed.img (INSTANCE). ",
     );
     assert_eq!(

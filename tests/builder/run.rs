@@ -128,7 +128,7 @@ fn a_panic_ends_the_machine_and_leaves_nothing_half_made() {
          [    1.0] Kernel panic - not syncing: VFS\n"
     );
     ends(
-        &progress,
+        progress,
         "imgbuild: warning: LAB/vm42/vm42.qcow2 was removed again: nothing was on it yet\n",
     );
     assert_eq!(lab.read("vm42/fake.log"), "started\nended\n");

@@ -91,7 +91,7 @@ fn touches_nothing(case: &Path) {
     let steps = outcome(folder.path());
     assert_eq!(steps.lines().count(), LOCAL.len());
     for step in steps.lines() {
-        has(&step, " unchanged");
+        has(step, " unchanged");
     }
     assert_eq!(snapshot(folder.path()), before);
 }

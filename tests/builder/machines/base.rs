@@ -52,12 +52,12 @@ fn a_mirror_that_does_not_answer_is_said() {
     let done = folder.fails(&words);
     let text = done.error();
     let first = "imgbuild: error: the mirror http://127.0.0.1:9/debian, the security archive http";
-    begins(&text, first);
+    begins(text, first);
     // Between them the security archive, which is that of this machine's own sources.
     let then = " or a repository of the definition cannot be reached; look at the network, or choose others: \
                 --mirror, and `security_mirror` in the image definition: a program failed";
-    has(&text, then);
-    has(&text, "/mmdebstrap --variant=apt");
+    has(text, then);
+    has(text, "/mmdebstrap --variant=apt");
     is_untouched(&folder);
 }
 
@@ -68,7 +68,7 @@ fn a_package_that_does_not_exist_is_named() {
     let done = folder.fails(&MIRROR);
     let first = "imgbuild: error: the package `no-such-package` was not found in trixie or in the \
                  definition's repositories; correct `packages` in the image definition: a program failed";
-    begins(&done.error(), first);
+    begins(done.error(), first);
     is_untouched(&folder);
 }
 

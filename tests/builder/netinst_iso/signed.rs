@@ -216,8 +216,8 @@ fn without_a_network_the_newest_one_that_is_here_is_used() {
     scene.publish(CURRENT, &["13.2.0"]);
     let failed = |error: &str| {
         let first = format!("cannot download SITE{CURRENT}/SHA256SUMS: a program failed ");
-        begins(&error, &first);
-        has(&error, "returned error: 503");
+        begins(error, &first);
+        has(error, "returned error: 503");
     };
     scene.server.next(&sums(CURRENT), &[Way::Refused(503)]);
     failed(&scene.error());

@@ -71,10 +71,7 @@ fn tickets_of_a_file() {
     let expired = refused(&lab1, &words, "", &member.address);
     let (before, rest) = expired.split_once("(valid until ").unwrap();
     assert_eq!(before, "imgbuild: error: the ticket in ticket has expired ");
-    has(
-        &rest,
-        " UTC by this PC's clock)\n  right: a new one, which ",
-    );
+    has(rest, " UTC by this PC's clock)\n  right: a new one, which ");
     assert_eq!(member.count(), 1);
 
     lab1.secret("ticket", kind.ticket(60));
