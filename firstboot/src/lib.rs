@@ -2,6 +2,9 @@
 //!
 //! The library is shared with the builder in one direction only: `imgbuild seed` reads
 //! back what it wrote with [`contract`], the very code that the guest runs.
+//!
+//! Who knows whom: `stage` → `steps` → `cluster` → `step` → `contract` and `system`, which know nobody;
+//! no step knows another.
 
 #![deny(unreachable_pub)]
 

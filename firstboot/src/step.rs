@@ -69,25 +69,30 @@ pub struct Outcome {
 
 impl Outcome {
     pub fn changed(detail: impl Into<String>) -> Self {
-        Outcome {
-            changed: true,
-            detail: Some(detail.into()),
-        }
+        Outcome::with_details(true, vec![detail.into()])
     }
 
     pub fn unchanged() -> Self {
-        Outcome {
-            changed: false,
-            detail: None,
-        }
+        Outcome::with_details(false, Vec::new())
     }
 
     /// Nothing was done, for a reason worth saying.
     pub fn unchanged_because(detail: impl Into<String>) -> Self {
+        Outcome::with_details(false, vec![detail.into()])
+    }
+
+    /// With all of these details, where there are any.
+    pub fn with_details(changed: bool, details: Vec<String>) -> Self {
         Outcome {
-            changed: false,
-            detail: Some(detail.into()),
+            changed,
+            detail: (!details.is_empty()).then(|| details.join("; ")),
         }
+    }
+
+    /// What two parts of a step come to.
+    pub fn and(self, other: Outcome) -> Self {
+        let details = self.detail.into_iter().chain(other.detail).collect();
+        Outcome::with_details(self.changed || other.changed, details)
     }
 
     /// Changed with this detail, or unchanged.

@@ -44,10 +44,7 @@ pub(crate) fn run(context: &Context) -> Result<Outcome> {
             context.name
         ));
     }
-    Ok(Outcome {
-        changed: !renamed.is_empty(),
-        detail: (!detail.is_empty()).then(|| detail.join("; ")),
-    })
+    Ok(Outcome::with_details(!renamed.is_empty(), detail))
 }
 
 /// Whether a folder below [`FOLDER`] holds entries named after nodes.

@@ -14,24 +14,16 @@ use anyhow::Result;
 /// told, and is no failure: the node is a member all the same.
 pub(crate) fn run(context: &Context) -> Result<Outcome> {
     let renewed = match renewed_tickets::forget(context.root) {
-        Ok(false) => None,
-        Ok(true) => Some(Outcome::changed("the renewed ticket was removed")),
-        Err(error) => Some(Outcome::unchanged_because(format!(
-            "the renewed ticket stays: {error:#}"
-        ))),
+        Ok(false) => Outcome::unchanged(),
+        Ok(true) => Outcome::changed("the renewed ticket was removed"),
+        Err(error) => Outcome::unchanged_because(format!("the renewed ticket stays: {error:#}")),
     };
     let seed = match secret_of(context.seed) {
         Some(credential) => of_seed(context.source, named(credential)),
-        None if renewed.is_some() => Outcome::unchanged(),
+        None if renewed.detail.is_some() => Outcome::unchanged(),
         None => Outcome::unchanged_because("no cluster password or ticket in the seed"),
     };
-    let details = seed.detail.into_iter();
-    let details = details.chain(renewed.iter().filter_map(|renewed| renewed.detail.clone()));
-    let details: Vec<String> = details.collect();
-    Ok(Outcome {
-        changed: seed.changed || renewed.is_some_and(|renewed| renewed.changed),
-        detail: (!details.is_empty()).then(|| details.join("; ")),
-    })
+    Ok(seed.and(renewed))
 }
 
 /// Overwrites it in the seed; `what` is its name.

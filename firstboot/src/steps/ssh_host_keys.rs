@@ -47,14 +47,8 @@ pub(crate) fn run(context: &Context) -> Result<Outcome> {
             root.sync(&file)?;
         }
     }
-    let mut made = private;
-    made.extend(
-        public
-            .iter()
-            .filter(|kind| !made.contains(kind))
-            .copied()
-            .collect::<Vec<_>>(),
-    );
+    let is_new = |kind: &&str| private.contains(kind) || public.contains(kind);
+    let made: Vec<&str> = TYPES.into_iter().filter(is_new).collect();
     Ok(Outcome::changed(format!("made {}", made.join(", "))))
 }
 

@@ -92,15 +92,9 @@ impl Changes {
 
     /// The outcome of the step; `fits` is said when there was nothing to say.
     pub(crate) fn outcome(self, fits: &str) -> Outcome {
-        let changed = !self.changed.is_empty();
-        let mut lines = self.changed;
-        lines.extend(self.left);
-        if lines.is_empty() {
-            return Outcome::unchanged_because(fits);
-        }
-        Outcome {
-            changed,
-            detail: Some(lines.join("; ")),
+        match (self.changed.is_empty(), self.left.is_empty()) {
+            (true, true) => Outcome::unchanged_because(fits),
+            (unchanged, _) => Outcome::with_details(!unchanged, [self.changed, self.left].concat()),
         }
     }
 }

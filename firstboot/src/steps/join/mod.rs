@@ -39,10 +39,7 @@ pub(crate) fn run(context: &Context) -> Result<Outcome> {
     let tidied = tidy(context)?;
     Ok(match through {
         Some(how) => Outcome::changed(format!("member of {name}, {how}")),
-        None => Outcome {
-            changed: tidied,
-            detail: Some(format!("already a member of {name}")),
-        },
+        None => Outcome::with_details(tidied, vec![format!("already a member of {name}")]),
     })
 }
 
