@@ -20,8 +20,8 @@ record = importlib.util.module_from_spec(importlib.util.spec_from_loader("record
 loader.exec_module(record)
 
 ISO = "ab" * 32
-FILES = ("builder/src/base/mod.rs", "builder/src/base/netinst/mod.rs", "builder/src/console.rs", "builder/src/qemu/mod.rs",
-         "builder/src/tail.rs", "images/base.yaml", "templates/corosync-firstboot.conf", "templates/firstboot-join.service",
+FILES = ("builder/src/base/mod.rs", "builder/src/base/netinst/mod.rs", "builder/src/commands/base.rs", "builder/src/qemu/mod.rs",
+         "builder/src/image/tree.rs", "builder/src/system/tail.rs", "images/base.yaml", "templates/corosync-firstboot.conf", "templates/firstboot-join.service",
          "templates/unattended-upgrades.conf", "templates/netinst/hook",
          "templates/provision.sh", "templates/seal.sh", "tests/installer.rs", "tests/installer/compare.rs", "tests/netinst/isomaker/archive.py", "tests/netinst/make-iso",
          "tests/standin/debian_kernel.py", "tests/standin/make-repo", "tests/whole_way/stand_in.rs")
