@@ -20,12 +20,12 @@ record = importlib.util.module_from_spec(importlib.util.spec_from_loader("record
 loader.exec_module(record)
 
 ISO = "ab" * 32
-FILES = ("builder/src/base/mod.rs", "builder/src/base/netinst/mod.rs", "builder/src/console.rs", "builder/src/qemu/mod.rs",
-         "builder/src/tail.rs", "images/base.yaml", "templates/corosync-firstboot.conf", "templates/firstboot-join.service",
-         "templates/unattended-upgrades.conf", "templates/netinst/hook", "templates/provision.sh", "templates/seal.sh",
-         "tests/builder/machines/installer.rs", "tests/builder/machines/installer/compare.rs", "tests/netinst/isomaker/archive.py",
-         "tests/netinst/make-iso", "tests/standin/debian_kernel.py", "tests/standin/make-repo",
-         "tests/builder/machines/stand_in.rs")
+FILES = ("builder/src/base/mod.rs", "builder/src/base/netinst/mod.rs", "builder/src/commands/base.rs", "builder/src/qemu/mod.rs",
+         "builder/src/image/tree.rs", "builder/src/system/tail.rs", "images/base.yaml", "templates/corosync-firstboot.conf",
+         "templates/firstboot-join.service", "templates/unattended-upgrades.conf", "templates/netinst/hook",
+         "templates/provision.sh", "templates/seal.sh", "tests/builder/machines/installer.rs",
+         "tests/builder/machines/installer/compare.rs", "tests/netinst/isomaker/archive.py", "tests/netinst/make-iso",
+         "tests/standin/debian_kernel.py", "tests/standin/make-repo", "tests/builder/machines/stand_in.rs")
 
 
 class Record(unittest.TestCase):
