@@ -40,8 +40,10 @@ fn runs_in_an_empty_root() {
         eprintln!("not tested: this kernel gives an ordinary user no user namespace");
         return;
     };
-    let version = format!("{} {}\n", env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"));
-    assert_eq!((output.status.code(), both(&output)), (Some(0), version));
+    assert_eq!(
+        (output.status.code(), both(&output)),
+        (Some(0), crate::version())
+    );
 }
 
 #[test]

@@ -29,3 +29,8 @@ mod vm_folder;
 fn program() -> std::path::PathBuf {
     testkit::program("imgbuild", env!("CARGO_BIN_EXE_imgbuild"))
 }
+
+/// What it says of its version.
+fn version() -> String {
+    format!("imgbuild {}\n", env!("CARGO_PKG_VERSION"))
+}

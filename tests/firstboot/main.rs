@@ -19,3 +19,12 @@ mod units;
 fn program() -> std::path::PathBuf {
     testkit::program("firstboot", env!("CARGO_BIN_EXE_firstboot"))
 }
+
+/// What it says of its version. `imgbuild base` reads the contract there.
+fn version() -> String {
+    let contract = contract::CONTRACT;
+    format!(
+        "firstboot {} (contract {contract})\n",
+        env!("CARGO_PKG_VERSION")
+    )
+}
