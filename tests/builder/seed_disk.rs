@@ -364,7 +364,7 @@ fn a_base_that_is_too_old_for_a_seed_is_refused() {
     // Without a number, as every imgbuild of before wrote it.
     lab.write(
         "base.manifest.json",
-        &manifest.replace(&format!(", {current}"), ""),
+        manifest.replace(&format!(", {current}"), ""),
     );
     let done = lab.imgbuild(&["seed", "--all"]);
     assert_eq!((done.code, done.out.as_str()), (Some(1), ""));
@@ -400,7 +400,7 @@ fn what_every_base_knows_needs_no_new_one() {
     lab.write("lab.yaml", &text);
     let manifest = lab.read("base.manifest.json");
     let current = format!(", \"contract\": {}", CONTRACT);
-    lab.write("base.manifest.json", &manifest.replace(&current, ""));
+    lab.write("base.manifest.json", manifest.replace(&current, ""));
     let done = lab.imgbuild(&["seed", "vm42"]);
     assert_eq!(done.code, Some(0), "{}", done.err);
     let seed = read_disk(&lab.path("vm42/seed.img"));
