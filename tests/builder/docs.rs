@@ -19,7 +19,9 @@ fn read(name: &str) -> String {
 
 /// Every page with its path from the house.
 fn pages() -> Vec<(String, String)> {
-    let mut names = vec!["README.md".to_owned()];
+    let mut names = ["README.md", "CHANGELOG.md", "CONTRIBUTING.md"]
+        .map(str::to_owned)
+        .to_vec();
     for entry in fs::read_dir(house("docs")).unwrap() {
         let name = entry.unwrap().file_name().into_string().unwrap();
         if name.ends_with(".md") {
@@ -28,6 +30,17 @@ fn pages() -> Vec<(String, String)> {
     }
     names.sort();
     names.into_iter().map(|n| (n.clone(), read(&n))).collect()
+}
+
+/// The rule stands at the beginning of that page.
+#[test]
+fn the_newest_changes_are_those_of_this_version() {
+    let page = read("CHANGELOG.md");
+    let mut headings = page.lines().filter_map(|line| line.strip_prefix("## "));
+    let newest = headings
+        .next()
+        .and_then(|heading| heading.split(' ').next());
+    assert_eq!(newest, Some(env!("CARGO_PKG_VERSION")));
 }
 
 /// The section below a heading, up to the next heading of any level.
