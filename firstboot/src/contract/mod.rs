@@ -6,6 +6,7 @@ pub mod iso9660;
 pub mod openvpn;
 pub mod place;
 pub mod seed;
+pub mod values;
 pub mod volumes;
 pub mod waiting;
 pub mod yaml;

@@ -5,10 +5,11 @@ use super::links::Addresses;
 use super::network::{self, Networks};
 use super::openvpn::{self, OpenVpnWish};
 use super::settings::{self, Settings, Wish};
-use super::{ClusterJoin, Folder, Ipv4Network, JoinWith, OpenVpn, Secrets, Vm, secrets, values};
+use super::{ClusterJoin, Folder, JoinWith, OpenVpn, Secrets, Vm, secrets, values};
 use crate::commands::retire::Retired;
 use crate::config::yaml::{Fields, Keys, Node, Place, Reader, Spanned, validators};
 use firstboot::contract::seed::{Ha, Peer};
+use firstboot::contract::values::{HostName, Mac, Network};
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
@@ -55,7 +56,7 @@ pub(super) struct ParsedVm {
     pub name: Option<String>,
     pub address: Option<Spanned<Ipv4Addr>>,
     pub vmbr120: Option<Spanned<Ipv4Addr>>,
-    pub mac: Option<Spanned<String>>,
+    pub mac: Option<Spanned<Mac>>,
     /// What identifies it to the OpenVPN server.
     pub identity: Option<Spanned<String>>,
     pub peers: Vec<Spanned<Peer>>,
@@ -95,16 +96,16 @@ pub(super) fn read(
     let settings = own.over(defaults);
     let address = read_address(r, &f, name.as_ref(), networks);
     let vmbr120 = read_vmbr120(r, &f, name.as_ref(), networks);
-    let mac = match (r.field(&f, "mac", values::mac), &name) {
+    let mac = match (r.field(&f, "mac", validators::value), &name) {
         (None, Some(name)) if !f.accounted("mac") => Some(Spanned {
             place: name.place,
             value: values::derived_mac(&name.value),
         }),
         (mac, _) => mac,
     };
-    let host = r.field(&f, "host", validators::domain);
+    let host = r.field(&f, "host", validators::host_name);
     let place = name.as_ref().map_or(f.place, |n| n.place);
-    let name = name.map(|n| n.value);
+    let name = name.map(|n| String::from(n.value));
     let files = Files {
         name: name.as_deref(),
         folder,
@@ -135,11 +136,13 @@ pub(super) fn read(
     let root_password_file = settings.root_password_file.as_ref();
     let vm = Vm {
         name: name.clone().unwrap_or_default(),
-        host: host.map(|h| h.value),
+        host: host.map(|h| h.value.into()),
         memory_mib: settings.memory_mib.unwrap_or(2048),
         cores: settings.cores.unwrap_or(2),
         disk: settings.disk.unwrap_or(32 * validators::GIB),
-        mac: mac.as_ref().map_or_else(String::new, |m| m.value.clone()),
+        mac: mac
+            .as_ref()
+            .map_or_else(|| values::derived_mac(""), |m| m.value.clone()),
         address: address.as_ref().map_or(Ipv4Addr::UNSPECIFIED, |a| a.value),
         vmbr120: vmbr120.as_ref().map(|a| a.value),
         openvpn,
@@ -176,7 +179,7 @@ pub(super) fn read(
 fn read_address(
     r: &mut Reader,
     f: &Fields<'_>,
-    name: Option<&Spanned<String>>,
+    name: Option<&Spanned<HostName>>,
     networks: &Networks,
 ) -> Option<Spanned<Ipv4Addr>> {
     let range = networks.nat.as_ref().map(|nat| nat.range);
@@ -194,7 +197,7 @@ fn read_address(
 fn read_vmbr120(
     r: &mut Reader,
     f: &Fields<'_>,
-    name: Option<&Spanned<String>>,
+    name: Option<&Spanned<HostName>>,
     networks: &Networks,
 ) -> Option<Spanned<Ipv4Addr>> {
     let node = f.get("vmbr120");
@@ -219,12 +222,12 @@ fn given_or_derived(
     r: &mut Reader,
     f: &Fields<'_>,
     key: &str,
-    name: Option<&Spanned<String>>,
-    range: Option<Ipv4Network>,
+    name: Option<&Spanned<HostName>>,
+    range: Option<Network>,
 ) -> Option<Spanned<Ipv4Addr>> {
     if f.accounted(key) {
         let given = r.field(f, key, network::address)?;
-        if let Some(Err(message)) = range.map(|range| range.judge(given.value)) {
+        if let Some(Err(message)) = range.map(|range| range.classify(given.value)) {
             r.problem(given.place, message, f.hint(key));
             return None;
         }
@@ -309,7 +312,7 @@ impl Files<'_> {
         let login = login.and_then(|key| Some((key, self.path(key)?)));
         let instance = wish.instance.clone();
         let openvpn = OpenVpn {
-            instance: instance.unwrap_or_else(|| "vpn-interco".to_owned()),
+            instance: instance.unwrap_or_default(),
             config,
             inline: wish.inline.unwrap_or(false),
             user_pass_file: login.as_ref().map(|(_, (_, path))| path.clone()),

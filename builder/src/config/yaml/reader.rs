@@ -165,7 +165,7 @@ impl Reader {
 
     /// Notes a key that is not known; returns the one that was meant.
     fn unknown_key(&mut self, entry: &Entry, keys: Keys) -> Option<&'static str> {
-        let shown = validators::shown(&entry.key);
+        let shown = validators::display_safe(&entry.key);
         let lower = entry.key.to_lowercase();
         if lower.contains("password") {
             let file_key = keys
@@ -209,7 +209,7 @@ impl Reader {
     pub fn text<'a>(&mut self, node: &'a Node, hint: &str) -> Option<&'a str> {
         match &node.kind {
             Kind::Scalar { plain: true, text } if means_other_than_text(text) => {
-                let (shown, kind) = (validators::shown(text), kind_of(node));
+                let (shown, kind) = (validators::display_safe(text), kind_of(node));
                 let message = format!("`{shown}` is {kind}, not text (quotes make it text)");
                 self.problem(node.place, message, hint);
                 None

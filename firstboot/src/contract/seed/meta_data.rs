@@ -1,8 +1,8 @@
 //! The `meta-data` document.
 
-use super::check;
 use super::document::{Document, Notes};
 use super::path::Path;
+use crate::contract::values::HostName;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
@@ -19,7 +19,7 @@ pub struct MetaData {
     pub instance_id: String,
     /// The short host name; user-data's `hostname` wins over it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub local_hostname: Option<String>,
+    pub local_hostname: Option<HostName>,
 }
 
 impl MetaData {
@@ -72,6 +72,6 @@ pub(super) fn read(text: &str, notes: &mut Notes) -> MetaData {
         }
     });
     data.instance_id = id.unwrap_or_default();
-    data.local_hostname = doc.checked(&root.key("local-hostname"), check::host);
+    data.local_hostname = doc.value(&root.key("local-hostname"));
     data
 }

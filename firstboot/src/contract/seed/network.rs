@@ -3,6 +3,7 @@
 use super::document::{Document, Notes};
 use super::path::Path;
 use super::{network_v1, network_v2};
+use crate::contract::values::{Cidr, Domain, Mac, RouteTarget};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -80,7 +81,7 @@ pub struct Ethernet {
     pub dhcp4: Option<bool>,
     /// Addresses with prefix length, such as `192.168.122.42/24`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub addresses: Vec<String>,
+    pub addresses: Vec<Cidr>,
     /// The old spelling of a default route.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gateway4: Option<std::net::Ipv4Addr>,
@@ -97,14 +98,14 @@ pub struct Ethernet {
 pub struct Match {
     /// By its MAC address, lower-case with colons.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub macaddress: Option<String>,
+    pub macaddress: Option<Mac>,
 }
 
 /// One route.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Route {
     /// `default` or a network with prefix length.
-    pub to: String,
+    pub to: RouteTarget,
     /// The gateway.
     pub via: std::net::IpAddr,
 }
@@ -116,7 +117,7 @@ pub struct Nameservers {
     pub addresses: Vec<std::net::IpAddr>,
     /// Search domains.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub search: Vec<String>,
+    pub search: Vec<Domain>,
 }
 
 /// One bridge.
@@ -129,7 +130,7 @@ pub struct Bridge {
     pub dhcp4: Option<bool>,
     /// Addresses with prefix length.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub addresses: Vec<String>,
+    pub addresses: Vec<Cidr>,
     /// Routes.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub routes: Vec<Route>,

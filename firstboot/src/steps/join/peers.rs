@@ -9,6 +9,7 @@
 use super::judge::{Verdict, judge};
 use super::talk::Talk;
 use crate::contract::seed::{Peer, Secret, Ticket};
+use crate::contract::values::Fingerprint;
 use anyhow::Result;
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -169,13 +170,13 @@ impl Number {
 
 /// Asks a peer for its cluster's nodes with the password or ticket `secret`, for the node `name`.
 pub fn ask(peer: &Peer, secret: &str, name: &str) -> Result<Answer> {
-    let args = [
+    let mut args = vec![
         "-e".to_owned(),
         CLIENT.to_owned(),
-        peer.address.clone(),
+        peer.address.to_string(),
         SILENCE.as_secs().to_string(),
     ];
-    let args = [&args[..], &peer.fingerprints[..]].concat();
+    args.extend(peer.fingerprints.iter().map(Fingerprint::to_string));
     let talk = Talk {
         program: "perl",
         folder: Path::new("/root"),
