@@ -345,7 +345,8 @@ fn lab(c: &mut Choices) -> String {
     if !c.one_in(4) {
         text += &format!("vmbr120: {{range: {}}}\n", c.value(ranges, odd));
     }
-    if c.one_in(20) {
+    // Hashing it takes long.
+    if c.one_in(200) {
         text += "defaults: {root_password_file: secrets/root-password}\n";
     }
     text += "vms:\n";

@@ -256,7 +256,7 @@ impl Reader {
         form: impl FnOnce(&str) -> Result<T, String>,
     ) -> Option<Spanned<T>> {
         let text = self.text(node, hint)?;
-        self.judge(node.place, hint, form(text))
+        self.accepted(node.place, hint, form(text))
     }
 
     /// A number or size in a certain form.
@@ -267,10 +267,10 @@ impl Reader {
         form: impl FnOnce(&str) -> Result<T, String>,
     ) -> Option<Spanned<T>> {
         let text = self.scalar(node, hint)?;
-        self.judge(node.place, hint, form(text))
+        self.accepted(node.place, hint, form(text))
     }
 
-    fn judge<T>(
+    fn accepted<T>(
         &mut self,
         place: Place,
         hint: &str,
