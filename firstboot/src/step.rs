@@ -2,6 +2,7 @@
 
 use crate::contract::seed::Seed;
 use crate::contract::status::StepResult;
+use crate::contract::values::Cidr;
 use crate::contract::volumes::Source;
 use crate::system::root::Root;
 use std::net::IpAddr;
@@ -146,9 +147,7 @@ pub(crate) fn node_address(seed: &Seed) -> Option<IpAddr> {
     let network = seed.network.as_ref()?;
     let cards = network.ethernets.values().flat_map(|e| &e.addresses);
     let bridges = network.bridges.values().flat_map(|b| &b.addresses);
-    cards
-        .chain(bridges)
-        .find_map(|address| address.split('/').next()?.parse().ok())
+    cards.chain(bridges).next().map(Cidr::address)
 }
 
 #[cfg(test)]

@@ -273,19 +273,19 @@ fn identity(judge: &mut Judge, lab: &Lab, vm: &Vm, init: &Value) {
     }
     if let Some(openvpn) = &vm.openvpn {
         let written = openvpn.read(vm.vmbr120.is_some()).unwrap();
-        let found = &config["openvpn"][&openvpn.instance];
+        let found = &config["openvpn"][openvpn.instance.as_str()];
         judge.same("openvpn", found, json!(written.config.reveal()));
     }
 }
 
 fn address(lab: &Lab, vm: &Vm) -> String {
-    format!("{}/{}", vm.address, lab.network.range.prefix)
+    format!("{}/{}", vm.address, lab.network.range.prefix())
 }
 
 /// The bridge's address with its prefix.
 fn bridged(lab: &Lab, vm: &Vm) -> Option<String> {
     let network = lab.vmbr120?;
-    Some(format!("{}/{}", vm.vmbr120?, network.prefix))
+    Some(format!("{}/{}", vm.vmbr120?, network.prefix()))
 }
 
 fn dns(lab: &Lab, between: &str) -> String {

@@ -79,11 +79,12 @@ fn what_the_lab_says_of_the_cluster_reaches_the_guest() {
     let storage =
         |id: &str, server: &str, export: &str, content: Option<&[&str]>, options: Option<&str>| {
             NfsStorage {
-                id: id.into(),
-                server: server.into(),
-                export: export.into(),
-                content: content.map(|kinds| kinds.iter().map(|kind| (*kind).to_owned()).collect()),
-                options: options.map(str::to_owned),
+                id: id.parse().unwrap(),
+                server: server.parse().unwrap(),
+                export: export.parse().unwrap(),
+                content: content
+                    .map(|kinds| kinds.iter().map(|kind| kind.parse().unwrap()).collect()),
+                options: options.map(|options| options.parse().unwrap()),
             }
         };
     let storages = [
@@ -98,11 +99,11 @@ fn what_the_lab_says_of_the_cluster_reaches_the_guest() {
     ];
     assert_eq!(found.storage, storages);
     let rule = |name: &str, priority| HaRule {
-        name: name.into(),
+        name: name.parse().unwrap(),
         priority,
     };
     let ha = |groups: &[&str]| Ha {
-        groups: groups.iter().map(|name| (*name).to_owned()).collect(),
+        groups: groups.iter().map(|name| name.parse().unwrap()).collect(),
         rules: vec![rule("lab-nodes", None), rule("first", Some(2))],
     };
     assert_eq!(found.ha, ha(&["lab"]));
@@ -167,7 +168,7 @@ fn links_fingerprints_and_time_servers_reach_the_guest() {
     let links = [(0, address("192.168.122.41")), (1, address("10.120.0.41"))];
     assert_eq!(cluster.all_links(), links);
     let servers = ["ntp.example.org", "10.120.0.1"].map(str::to_owned);
-    assert_eq!(ntp, Some(servers.to_vec()));
+    assert_eq!(ntp.unwrap(), servers);
     let (cluster, ntp) = seed("vm42");
     let links = [(0, address("10.120.0.42")), (2, address("192.168.122.42"))];
     assert_eq!(cluster.all_links(), links);

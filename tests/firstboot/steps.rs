@@ -130,8 +130,8 @@ fn an_unfinished_instance_hands_its_old_names_on() {
     let root = Root::new(folder.path());
     let mut other = read_folder(&case.join("seed")).unwrap();
     other.meta_data.instance_id = "iid-vm40-1".to_owned();
-    other.user_data.hostname = Some("vm40".to_owned());
-    other.user_data.fqdn = Some("vm40.lab.example".to_owned());
+    other.user_data.hostname = Some("vm40".parse().unwrap());
+    other.user_data.fqdn = Some("vm40.lab.example".parse().unwrap());
     let mut reporter = Reporter::new(&root, Stage::Local);
     let loaded = Journal::load(&root).unwrap();
     let mut work =

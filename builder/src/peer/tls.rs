@@ -8,6 +8,7 @@ use super::certificate::Certificate;
 use super::failure::Failure;
 use crate::system::interrupt::{self, Interrupted};
 use crate::system::program;
+use firstboot::contract::values::Fingerprint;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
@@ -34,7 +35,7 @@ const TICK: Duration = Duration::from_millis(100);
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Pins<'a> {
     /// One of these, by their SHA-256 as Proxmox shows it.
-    One(&'a [String]),
+    One(&'a [Fingerprint]),
     /// Whatever comes: for looking at it only, before anything is known.
     Any,
 }
@@ -101,7 +102,7 @@ fn handshake(socket: TcpStream, address: &str, pins: Pins<'_>) -> Result<Connect
         }),
         (Err(failure), certificate) => {
             let other = match (&certificate, pins) {
-                (Some(shown), Pins::One(pinned)) if !pinned.contains(&shown.fingerprint()) => {
+                (Some(shown), Pins::One(pinned)) if !is_among(&shown.fingerprint(), pinned) => {
                     Some(Failure::Certificate {
                         shown: shown.fingerprint(),
                     })
@@ -260,11 +261,15 @@ impl Write for Patient {
     }
 }
 
+fn is_among(fingerprint: &str, pins: &[Fingerprint]) -> bool {
+    pins.iter().any(|pin| *pin == fingerprint)
+}
+
 /// Compares the certificate with the pins, and remembers it.
 #[derive(Debug)]
 struct PinVerifier {
     /// `None` accepts every one.
-    pins: Option<Vec<String>>,
+    pins: Option<Vec<Fingerprint>>,
     shown: Mutex<Option<Certificate>>,
     provider: CryptoProvider,
 }
@@ -301,7 +306,7 @@ impl ServerCertVerifier for PinVerifier {
         let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
         *shown = Some(certificate);
         match &self.pins {
-            Some(pins) if !pins.contains(&fingerprint) => {
+            Some(pins) if !is_among(&fingerprint, pins) => {
                 Err(Error::General("another certificate".to_owned()))
             }
             _ => Ok(ServerCertVerified::assertion()),

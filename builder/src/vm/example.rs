@@ -1,7 +1,7 @@
 //! A lab with one machine, for the unit tests of this folder.
 
 use super::seed::Secrets;
-use crate::config::lab::{ClusterJoin, Ipv4Network, JoinWith, Lab, NatNetwork, OpenVpn, Vm};
+use crate::config::lab::{ClusterJoin, JoinWith, Lab, NatNetwork, OpenVpn, Vm};
 use firstboot::contract::seed::{Credential, OpenVpnInstance, Peer, Secret};
 use std::net::Ipv4Addr;
 
@@ -17,42 +17,40 @@ pub(crate) fn lab() -> Lab {
         domain: "example.org".into(),
         network: NatNetwork {
             bridge: "virbr0".into(),
-            range: Ipv4Network {
-                network: Ipv4Addr::new(192, 168, 122, 0),
-                prefix: 24,
-            },
+            range: Default::default(),
             gateway: Ipv4Addr::new(192, 168, 122, 1),
             dns: vec![Ipv4Addr::new(192, 168, 122, 1)],
         },
-        vmbr120: Some(Ipv4Network {
-            network: Ipv4Addr::new(10, 120, 0, 0),
-            prefix: 24,
-        }),
+        vmbr120: Some("10.120.0.0/24".parse().unwrap()),
         vms: vec![Vm {
             name: "vm42".into(),
             host: None,
             memory_mib: 2048,
             cores: 2,
             disk: 16 << 30,
-            mac: "52:54:00:12:34:2a".into(),
+            mac: "52:54:00:12:34:2a".parse().unwrap(),
             address: Ipv4Addr::new(192, 168, 122, 42),
             vmbr120: Some(Ipv4Addr::new(10, 120, 0, 42)),
             openvpn: Some(OpenVpn {
-                instance: "vpn-interco".into(),
+                instance: "vpn-interco".parse().unwrap(),
                 config: "/lab/secrets/vm42.ovpn".into(),
                 inline: false,
                 user_pass_file: None,
                 shared: false,
             }),
-            ssh_keys: vec![format!("ssh-ed25519 {} admin@example.org", "A".repeat(68))],
+            ssh_keys: vec![
+                format!("ssh-ed25519 {} admin@example.org", "A".repeat(68))
+                    .parse()
+                    .unwrap(),
+            ],
             root_password_file: Some("/lab/secrets/root.password".into()),
             ssh_password: false,
-            timezone: Some("Europe/Paris".into()),
+            timezone: Some("Europe/Paris".parse().unwrap()),
             ntp: Vec::new(),
             cluster: Some(ClusterJoin {
                 peers: vec![Peer {
-                    address: "10.120.0.1".into(),
-                    fingerprints: vec![["AB"; 32].join(":")],
+                    address: "10.120.0.1".parse().unwrap(),
+                    fingerprints: vec![["AB"; 32].join(":").parse().unwrap()],
                 }],
                 with: JoinWith::PasswordFile("/lab/secrets/cluster.password".into()),
                 links: [(0, Ipv4Addr::new(10, 120, 0, 42))].into(),

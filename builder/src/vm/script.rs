@@ -1,9 +1,10 @@
 //! `run.sh`, rendered from its template.
 
 use super::base_image::BaseImage;
-use crate::config::lab::{Ipv4Network, Lab, Vm};
+use crate::config::lab::{Lab, Vm};
 use crate::system::program::quote;
 use anyhow::{Context, Result};
+use firstboot::contract::values::Network;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
@@ -28,15 +29,12 @@ pub(crate) fn render(lab: &Lab, vm: &Vm, base: &BaseImage) -> Result<String> {
     context.insert("mac", &vm.mac);
     context.insert("bridge", &quote(&lab.network.bridge));
     let range = lab.network.range;
-    context.insert("prefix", &range.prefix);
-    context.insert("range", &format!("{}/{}", range.network, range.prefix));
+    context.insert("prefix", &range.prefix());
+    context.insert("range", &range.to_string());
     context.insert("gateway", &lab.network.gateway);
     context.insert("address", &vm.address);
     let own = free_address(range, &[lab.network.gateway, vm.address]).with_context(|| {
-        format!(
-            "the network {}/{} has no third address, which QEMU needs for --user-net",
-            range.network, range.prefix
-        )
+        format!("the network {range} has no third address, which QEMU needs for --user-net")
     })?;
     context.insert("user_net_host", &own);
     tera::Tera::one_off(TEMPLATE, &context, false).context("cannot render run.sh")
@@ -52,13 +50,8 @@ fn base_path(lab: &Lab) -> PathBuf {
 }
 
 /// The highest usable address of a network that nobody has.
-fn free_address(range: Ipv4Network, taken: &[Ipv4Addr]) -> Option<Ipv4Addr> {
-    let first = u32::from(range.network);
-    let last = first | u32::MAX.checked_shr(range.prefix.into()).unwrap_or(0);
-    (first.saturating_add(1)..last)
-        .rev()
-        .map(Ipv4Addr::from)
-        .find(|address| !taken.contains(address))
+fn free_address(range: Network, taken: &[Ipv4Addr]) -> Option<Ipv4Addr> {
+    range.hosts().rev().find(|host| !taken.contains(host))
 }
 
 #[cfg(test)]
@@ -133,20 +126,15 @@ mod tests {
 
     #[test]
     fn qemus_own_address_is_nobodys() {
-        let range = |network: &str, prefix| Ipv4Network {
-            network: network.parse().unwrap(),
-            prefix,
+        let free = |range: &str, taken: [&str; 2]| {
+            free_address(range.parse().unwrap(), &taken.map(|a| a.parse().unwrap()))
+                .map(|a| a.to_string())
         };
-        let free = |range, taken: [&str; 2]| {
-            free_address(range, &taken.map(|a| a.parse().unwrap())).map(|a| a.to_string())
-        };
-        let lan = range("192.168.122.0", 24);
+        let lan = "192.168.122.0/24";
         let got = free(lan, ["192.168.122.1", "192.168.122.42"]);
         assert_eq!(got.as_deref(), Some("192.168.122.254"));
         let got = free(lan, ["192.168.122.254", "192.168.122.253"]);
         assert_eq!(got.as_deref(), Some("192.168.122.252"));
-        assert_eq!(free(range("10.0.0.0", 30), ["10.0.0.1", "10.0.0.2"]), None);
-        let got = free(range("0.0.0.0", 0), ["10.0.0.1", "10.0.0.2"]);
-        assert_eq!(got.as_deref(), Some("255.255.255.254"));
+        assert_eq!(free("10.0.0.0/30", ["10.0.0.1", "10.0.0.2"]), None);
     }
 }

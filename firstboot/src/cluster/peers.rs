@@ -9,6 +9,7 @@
 use crate::cluster::classify::{JoinVerdict, classify};
 use crate::cluster::password_command::PasswordCommand;
 use crate::contract::seed::{Peer, Secret, Ticket};
+use crate::contract::values::Fingerprint;
 use anyhow::Result;
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -168,13 +169,13 @@ impl Number {
 
 /// Asks a peer for its cluster's nodes with the password or ticket `secret`, for the node `name`.
 pub(crate) fn ask(peer: &Peer, secret: &str, name: &str) -> Result<Answer> {
-    let args = [
+    let mut args = vec![
         "-e".to_owned(),
         CLIENT.to_owned(),
-        peer.address.clone(),
+        peer.address.to_string(),
         SILENCE.as_secs().to_string(),
     ];
-    let args = [&args[..], &peer.fingerprints[..]].concat();
+    args.extend(peer.fingerprints.iter().map(Fingerprint::to_string));
     let command = PasswordCommand {
         program: "perl",
         folder: Path::new("/root"),

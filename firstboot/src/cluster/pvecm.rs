@@ -32,7 +32,7 @@ pub(crate) fn arguments(
 ) -> Vec<String> {
     let mut args = vec![
         "add".to_owned(),
-        peer.address.clone(),
+        peer.address.to_string(),
         "--fingerprint".to_owned(),
         fingerprint.to_owned(),
     ];
@@ -116,8 +116,8 @@ mod tests {
     #[test]
     fn the_password_is_no_argument_and_force_is_the_last() {
         let peer = Peer {
-            address: "10.120.0.1".to_owned(),
-            fingerprints: vec!["AA".to_owned(), "BB".to_owned()],
+            address: "10.120.0.1".parse().unwrap(),
+            fingerprints: Vec::new(),
         };
         let words = |links: &[(u8, &str)], force| {
             let links = links.iter().map(|(n, link)| (*n, link.parse().unwrap()));

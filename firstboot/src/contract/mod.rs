@@ -10,5 +10,6 @@ pub mod openvpn;
 pub mod place;
 pub mod seed;
 pub mod status;
+pub mod values;
 pub mod volumes;
 pub mod yaml;

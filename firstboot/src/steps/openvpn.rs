@@ -6,6 +6,7 @@
 
 use crate::contract::openvpn;
 use crate::contract::seed::OpenVpnInstance;
+use crate::contract::values::InstanceName;
 use crate::step::{Context, Outcome};
 use crate::system::root::Root;
 use crate::system::units;
@@ -32,7 +33,7 @@ pub(crate) fn run(context: &Context) -> Result<Outcome> {
     if !instances.is_empty() && root.read(UNIT)?.is_none() {
         bail!("cannot enable OpenVPN: it is not installed ({UNIT} is missing)");
     }
-    let names: BTreeSet<String> = instances.keys().cloned().collect();
+    let names: BTreeSet<String> = instances.keys().map(InstanceName::to_string).collect();
     record(root, &(&names | &brought))?;
     let mut done = Vec::new();
     for name in &brought - &names {
@@ -47,7 +48,7 @@ pub(crate) fn run(context: &Context) -> Result<Outcome> {
             // systemd has read what is enabled before this ran, and an earlier seed's
             // configuration may be in use.
             systemctl(root, "restart", name)?;
-            done.push(name.clone());
+            done.push(name.to_string());
         }
     }
     record(root, &names)?;
@@ -139,7 +140,7 @@ fn record(root: &Root, names: &BTreeSet<String>) -> Result<()> {
 /// The tap that OpenVPN is to use: the only one, if only one instance leaves it open.
 fn the_tap<'a>(
     context: &Context<'a>,
-    instances: &BTreeMap<String, OpenVpnInstance>,
+    instances: &BTreeMap<InstanceName, OpenVpnInstance>,
 ) -> Option<&'a str> {
     let is_open = |i: &&OpenVpnInstance| openvpn::has_open_tap(i.config.reveal());
     if instances.values().filter(is_open).count() != 1 {

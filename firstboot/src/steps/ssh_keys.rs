@@ -5,6 +5,7 @@
 //! every member of the cluster, and stays so when this node has long been retired. So sshd is
 //! told to read [`FILE`] too (see the step `sshd`), which is local before and after the join.
 
+use crate::contract::values::SshKey;
 use crate::step::{Context, Outcome};
 use crate::system::root::{Kind, Root};
 use crate::system::ssh::{KEYS_FOLDER, ROOT_KEYS as FILE};
@@ -40,7 +41,7 @@ pub(crate) fn run(context: &Context) -> Result<Outcome> {
     })
 }
 
-fn write(root: &Root, keys: &[String]) -> Result<bool> {
+fn write(root: &Root, keys: &[SshKey]) -> Result<bool> {
     if keys.is_empty() {
         return root.remove_file(FILE);
     }
@@ -53,7 +54,7 @@ fn write(root: &Root, keys: &[String]) -> Result<bool> {
 
 /// Takes the seed's keys out of the file that a join merges into the cluster's; returns how
 /// many. Where that file is the cluster's already it is left alone.
-fn take_out(root: &Root, keys: &[String]) -> Result<usize> {
+fn take_out(root: &Root, keys: &[SshKey]) -> Result<usize> {
     if root.kind(EARLIER)? != Some(Kind::File) {
         return Ok(0);
     }
@@ -69,7 +70,7 @@ fn take_out(root: &Root, keys: &[String]) -> Result<usize> {
 
 /// The text without the lines that hold one of these keys, and how many they were. A line that
 /// begins with options was not written by firstboot.
-fn without(before: &str, keys: &[String]) -> (String, usize) {
+fn without(before: &str, keys: &[SshKey]) -> (String, usize) {
     let is_ours = |line: &&str| keys.iter().any(|key| key_of(key) == key_of(line));
     let (ours, others): (Vec<&str>, Vec<&str>) = before.split_inclusive('\n').partition(|line| {
         let line = line.trim();

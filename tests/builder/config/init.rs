@@ -50,7 +50,10 @@ fn init_offers_the_users_own_public_keys() {
         (Some(0), String::new())
     );
     let lab = imgbuild::config::lab::Lab::load(&folder.path().join("lab.yaml")).unwrap();
-    assert_eq!(lab.vms[0].ssh_keys, [format!("{key} me: at # home")]);
+    assert_eq!(
+        lab.vms[0].ssh_keys,
+        [format!("{key} me: at # home").as_str()]
+    );
 }
 
 /// Every commented key of the template is one that the reader knows: uncommented, with the

@@ -179,7 +179,9 @@ fn the_guest_reads_what_the_lab_has() {
         let is_given = keys.contains("login");
         assert_eq!(login, is_given.then_some("vm42\nhunter2"));
         let mut user_data = UserData::default();
-        user_data.openvpn.insert("vpn".into(), instance.clone());
+        user_data
+            .openvpn
+            .insert("vpn".parse().unwrap(), instance.clone());
         let document = user_data.to_document().unwrap();
         let seed = parse("instance-id: i\n", &document, None).unwrap();
         assert_eq!(seed.user_data.openvpn["vpn"], instance);

@@ -77,22 +77,22 @@ fn full_seed() -> Seed {
             user_pass: long.then(|| Secret::new("vm42\n  yes: #1 \n")),
             shared: long,
         };
-        (format!("vpn-{number}"), instance)
+        (format!("vpn-{number}").parse().unwrap(), instance)
     });
     let route = Route {
-        to: "10.0.0.0/8".into(),
+        to: "10.0.0.0/8".parse().unwrap(),
         via: "192.168.122.254".parse().unwrap(),
     };
     let dns = Nameservers {
         addresses: vec!["192.168.122.1".parse().unwrap()],
-        search: vec!["lab.example".into()],
+        search: vec!["lab.example".parse().unwrap()],
     };
     let eth0 = Ethernet {
         match_: Some(Match {
-            macaddress: Some("52:54:00:00:00:2a".into()),
+            macaddress: Some("52:54:00:00:00:2a".parse().unwrap()),
         }),
         dhcp4: Some(false),
-        addresses: vec!["192.168.122.42/24".into()],
+        addresses: vec!["192.168.122.42/24".parse().unwrap()],
         gateway4: Some("192.168.122.1".parse().unwrap()),
         routes: vec![route],
         nameservers: Some(dns.clone()),
@@ -100,7 +100,7 @@ fn full_seed() -> Seed {
     let vmbr120 = Bridge {
         interfaces: vec!["tap120".into()],
         dhcp4: Some(false),
-        addresses: vec!["10.120.0.42/24".into()],
+        addresses: vec!["10.120.0.42/24".parse().unwrap()],
         routes: Vec::new(),
         nameservers: Some(dns),
         parameters: Some(BridgeParameters {
@@ -111,15 +111,19 @@ fn full_seed() -> Seed {
     Seed {
         meta_data: MetaData {
             instance_id: "0123456789".into(),
-            local_hostname: Some("vm42".into()),
+            local_hostname: Some("vm42".parse().unwrap()),
             contract: Some(CONTRACT),
         },
         user_data: UserData {
-            hostname: Some("vm42".into()),
-            fqdn: Some("vm42.lab.example".into()),
-            timezone: Some("Europe/Paris".into()),
+            hostname: Some("vm42".parse().unwrap()),
+            fqdn: Some("vm42.lab.example".parse().unwrap()),
+            timezone: Some("Europe/Paris".parse().unwrap()),
             disable_root: Some(false),
-            ssh_authorized_keys: vec!["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5 admin@pc: it's".into()],
+            ssh_authorized_keys: vec![
+                "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5 admin@pc: it's"
+                    .parse()
+                    .unwrap(),
+            ],
             chpasswd: Some(Chpasswd {
                 expire: Some(false),
                 users: vec![UserPassword {
@@ -131,15 +135,20 @@ fn full_seed() -> Seed {
             ssh_pwauth: Some(true),
             ntp: Some(Ntp {
                 enabled: true,
-                servers: vec!["10.120.0.1".into(), "ntp.lab.example".into()],
-                pools: vec!["pool.lab.example".into()],
+                servers: vec![
+                    "10.120.0.1".parse().unwrap(),
+                    "ntp.lab.example".parse().unwrap(),
+                ],
+                pools: vec!["pool.lab.example".parse().unwrap()],
             }),
             openvpn: openvpn.collect(),
             proxmox: Some(Proxmox {
                 cluster: Some(Cluster {
                     peers: vec![Peer {
-                        address: "10.120.0.41".into(),
-                        fingerprints: vec![["AB"; 32].join(":"), ["CD"; 32].join(":")],
+                        address: "10.120.0.41".parse().unwrap(),
+                        fingerprints: ["AB", "CD"]
+                            .map(|pair| [pair; 32].join(":").parse().unwrap())
+                            .to_vec(),
                     }],
                     credential: Credential::Password(Secret::new("true")),
                     link0: Some("10.120.0.42".parse().unwrap()),
@@ -152,17 +161,17 @@ fn full_seed() -> Seed {
                     },
                 }),
                 storage: vec![NfsStorage {
-                    id: "lab-nfs".into(),
-                    server: "10.120.0.5".into(),
-                    export: "/srv/lab".into(),
-                    content: Some(vec!["rootdir".into(), "images".into()]),
-                    options: Some("vers=4.2".into()),
+                    id: "lab-nfs".parse().unwrap(),
+                    server: "10.120.0.5".parse().unwrap(),
+                    export: "/srv/lab".parse().unwrap(),
+                    content: Some(vec!["rootdir".parse().unwrap(), "images".parse().unwrap()]),
+                    options: Some("vers=4.2".parse().unwrap()),
                 }],
                 ha: Ha {
-                    groups: vec!["on".into()],
+                    groups: vec!["on".parse().unwrap()],
                     rules: [("near-the-lab", None), ("first", Some(7))]
                         .map(|(name, priority)| HaRule {
-                            name: name.into(),
+                            name: name.parse().unwrap(),
                             priority,
                         })
                         .to_vec(),

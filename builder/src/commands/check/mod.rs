@@ -208,10 +208,10 @@ fn table(lab: &Lab) -> Vec<String> {
             vm.host.clone().unwrap_or_else(dash),
             vm.address.to_string(),
             vm.vmbr120.map_or_else(dash, |a| a.to_string()),
-            vm.mac.clone(),
+            vm.mac.to_string(),
             vm.openvpn
                 .as_ref()
-                .map_or_else(dash, |o| o.instance.clone()),
+                .map_or_else(dash, |o| o.instance.to_string()),
             match vm.cluster {
                 _ if is_retired(lab, vm) => "retired",
                 Some(_) => "yes",

@@ -83,7 +83,7 @@ fn only_key_of(file: &Path) -> Option<String> {
     opened.take(MOST).read_to_string(&mut text).ok()?;
     let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
     let key = ssh_key(lines.next()?).ok()?;
-    lines.next().is_none().then_some(key)
+    lines.next().is_none().then_some(key.into())
 }
 
 /// A key as a value of YAML: what its comment has may mean something there.

@@ -1,5 +1,7 @@
 //! The recipe of `imgbuild seed`.
 
+#[cfg(test)]
+mod checked_labs;
 mod tickets;
 
 use crate::config::lab::{self, JoinWith, Lab, Vm};

@@ -78,7 +78,10 @@ fn file_url(text: &str) -> Result<String, String> {
     let url = validators::url(text)?;
     let path = url.split_once("://").map_or("", |(_, rest)| rest);
     match text.ends_with('/') || !path.contains('/') {
-        true => Err(format!("`{}` names no file", validators::shown(text))),
+        true => Err(format!(
+            "`{}` names no file",
+            validators::display_safe(text)
+        )),
         false => Ok(url),
     }
 }
@@ -91,7 +94,10 @@ fn version(text: &str, release: Option<u32>) -> Result<String, String> {
     let numbers: Option<Vec<u32>> = text.split('.').map(|part| part.parse().ok()).collect();
     let digits = text.chars().all(|c| c.is_ascii_digit() || c == '.');
     let Some([major, _, _]) = numbers.as_deref().filter(|_| digits) else {
-        return Err(format!("`{}` is no point release", validators::shown(text)));
+        return Err(format!(
+            "`{}` is no point release",
+            validators::display_safe(text)
+        ));
     };
     match release {
         Some(wanted) if wanted != *major => Err(format!(

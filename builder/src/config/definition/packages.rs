@@ -152,6 +152,6 @@ pub(super) fn name(text: &str) -> Result<String, String> {
     };
     Err(format!(
         "`{}` would leave {left_out} out, {why}",
-        validators::shown(text)
+        validators::display_safe(text)
     ))
 }

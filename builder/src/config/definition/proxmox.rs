@@ -135,7 +135,7 @@ fn repository(text: &str) -> Result<String, String> {
     match url.contains("://enterprise.proxmox.com") {
         true => Err(format!(
             "`{}` is for machines with a subscription, and a base has no identity that could have one",
-            validators::shown(text)
+            validators::display_safe(text)
         )),
         false => Ok(url),
     }
@@ -147,7 +147,7 @@ fn version(text: &str, release: Option<&str>) -> Result<&'static Version, String
     let Some(version) = version else {
         return Err(format!(
             "`{}` is no version of Proxmox VE that is known here",
-            validators::shown(text)
+            validators::display_safe(text)
         ));
     };
     match release {

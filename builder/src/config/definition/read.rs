@@ -254,8 +254,8 @@ fn read_repository(
     }
 }
 
-fn value(found: Option<Spanned<String>>, default: &str) -> String {
-    found.map_or_else(|| default.to_owned(), |f| f.value)
+fn value(found: Option<Spanned<impl Into<String>>>, default: &str) -> String {
+    found.map_or_else(|| default.to_owned(), |f| f.value.into())
 }
 
 fn plain<T>(items: Vec<Spanned<T>>) -> Vec<T> {
@@ -268,13 +268,15 @@ fn release(text: &str) -> Result<String, String> {
     } else {
         Err(format!(
             "the Debian release `{}` is not known here",
-            validators::shown(text)
+            validators::display_safe(text)
         ))
     }
 }
 
 fn repository_name(text: &str) -> Result<String, String> {
-    validators::label(text).map_err(|_| format!("`{}` is no short word", validators::shown(text)))
+    validators::label(text)
+        .map(String::from)
+        .map_err(|_| format!("`{}` is no short word", validators::display_safe(text)))
 }
 
 /// A suite or component: nothing that would end the line or the field of a .sources file.
@@ -286,7 +288,7 @@ pub(super) fn word(text: &str, slash_at_end: bool) -> Result<String, String> {
     } else {
         Err(format!(
             "`{}` is no suite or component",
-            validators::shown(text)
+            validators::display_safe(text)
         ))
     }
 }
@@ -300,7 +302,7 @@ fn command_line(text: &str) -> Result<String, String> {
     // The line is put between quotes in /etc/default/grub, which is a shell script.
     let odd = |c: char| !c.is_ascii_graphic() || "\"'`$\\".contains(c);
     if let Some(word) = words.iter().find(|w| w.contains(odd)) {
-        let word = validators::shown(word);
+        let word = validators::display_safe(word);
         return Err(format!(
             "`{word}` has a character that grub's settings cannot hold"
         ));

@@ -4,12 +4,15 @@ use super::clusters::clusters;
 use super::machine::ParsedVm;
 use super::{ClusterJoin, Vm};
 use crate::config::yaml::{Place, Reader, Spanned};
+use firstboot::contract::values::{HostDomain, HostName};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
 /// Notes every problem that two VMs have with each other, or a VM with the lab.
-pub(super) fn check(r: &mut Reader, all: &[ParsedVm], domain: Option<&str>) {
+pub(super) fn check(r: &mut Reader, all: &[ParsedVm], domain: Option<&Spanned<HostDomain>>) {
     names(r, all);
+    whole_names(r, all, domain);
+    let domain = domain.map(|d| d.value.as_str());
     // A VM that is written twice has everything twice; its name says enough.
     let mut seen = Vec::new();
     let all: Vec<&ParsedVm> = all
@@ -102,6 +105,19 @@ fn names(r: &mut Reader, all: &[ParsedVm]) {
             r.problem(parsed.place, message, "one name per VM");
         } else {
             first.insert(name, parsed.place);
+        }
+    }
+}
+
+/// A name and the domain may be good, and too long together.
+fn whole_names(r: &mut Reader, all: &[ParsedVm], domain: Option<&Spanned<HostDomain>>) {
+    let Some(Spanned { place, value }) = domain else {
+        return;
+    };
+    for parsed in all.iter().filter(|parsed| parsed.name.is_some()) {
+        if let Err(error) = parsed.vm.fqdn(value).parse::<HostName>() {
+            let message = format!("{} in this domain {}", parsed.vm.name, error.message());
+            return r.problem(*place, message, "a shorter domain, or shorter names");
         }
     }
 }
@@ -217,7 +233,7 @@ fn peers(r: &mut Reader, parsed: &ParsedVm, domain: Option<&str>) {
     // An unknown domain or address is nobody's.
     let own = parsed.vm.names_and_addresses(domain.unwrap_or_default());
     for peer in &parsed.peers {
-        if own.contains(&peer.value.address) {
+        if own.iter().any(|name| peer.value.address == name.as_str()) {
             let message = format!("the peer {} is {name} itself", peer.value.address);
             let hint = "a member of the cluster; `cluster: none` for a VM that joins nothing";
             r.problem(peer.place, message, hint);

@@ -247,7 +247,10 @@ fn trust(text: &str) -> Result<(), String> {
 fn one_word(text: &str, word: &str) -> Result<(), String> {
     match text == word {
         true => Ok(()),
-        false => Err(format!("`{}` is not `{word}`", validators::shown(text))),
+        false => Err(format!(
+            "`{}` is not `{word}`",
+            validators::display_safe(text)
+        )),
     }
 }
 

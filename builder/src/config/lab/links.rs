@@ -62,7 +62,7 @@ fn link_address(text: &str) -> Result<LinkAddress, String> {
             Ok(address) => Ok(LinkAddress::Given(address)),
             Err(_) => Err(format!(
                 "`{}` is no address of a VM",
-                validators::shown(text)
+                validators::display_safe(text)
             )),
         },
     }

@@ -5,9 +5,10 @@ use super::links::Addresses;
 use super::network::{self, Networks};
 use super::openvpn::{self, OpenVpnWish};
 use super::settings::{self, Settings, Wish};
-use super::{ClusterJoin, Folder, Ipv4Network, JoinWith, OpenVpn, Vm, secrets, values};
+use super::{ClusterJoin, Folder, JoinWith, OpenVpn, Vm, secrets, values};
 use crate::config::yaml::{Fields, Keys, Node, Place, Reader, Spanned, validators};
 use firstboot::contract::seed::{Ha, Peer};
+use firstboot::contract::values::{HostName, Mac, Network};
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
@@ -54,7 +55,7 @@ pub(super) struct ParsedVm {
     pub name: Option<String>,
     pub address: Option<Spanned<Ipv4Addr>>,
     pub vmbr120: Option<Spanned<Ipv4Addr>>,
-    pub mac: Option<Spanned<String>>,
+    pub mac: Option<Spanned<Mac>>,
     /// What identifies it to the OpenVPN server.
     pub identity: Option<Spanned<String>>,
     pub peers: Vec<Spanned<Peer>>,
@@ -94,16 +95,16 @@ pub(super) fn read(
     let settings = own.over(defaults);
     let address = read_address(r, &f, name.as_ref(), networks);
     let vmbr120 = read_vmbr120(r, &f, name.as_ref(), networks);
-    let mac = match (r.field(&f, "mac", values::mac), &name) {
+    let mac = match (r.field(&f, "mac", validators::value), &name) {
         (None, Some(name)) if !f.accounted("mac") => Some(Spanned {
             place: name.place,
             value: values::derived_mac(&name.value),
         }),
         (mac, _) => mac,
     };
-    let host = r.field(&f, "host", validators::domain);
+    let host = r.field(&f, "host", validators::host_name);
     let place = name.as_ref().map_or(f.place, |n| n.place);
-    let name = name.map(|n| n.value);
+    let name = name.map(|n| String::from(n.value));
     let files = Files {
         name: name.as_deref(),
         folder,
@@ -134,11 +135,13 @@ pub(super) fn read(
     let root_password_file = settings.root_password_file.as_ref();
     let vm = Vm {
         name: name.clone().unwrap_or_default(),
-        host: host.map(|h| h.value),
+        host: host.map(|h| h.value.into()),
         memory_mib: settings.memory_mib.unwrap_or(2048),
         cores: settings.cores.unwrap_or(2),
         disk: settings.disk.unwrap_or(32 * validators::GIB),
-        mac: mac.as_ref().map_or_else(String::new, |m| m.value.clone()),
+        mac: mac
+            .as_ref()
+            .map_or_else(|| values::derived_mac(""), |m| m.value.clone()),
         address: address.as_ref().map_or(Ipv4Addr::UNSPECIFIED, |a| a.value),
         vmbr120: vmbr120.as_ref().map(|a| a.value),
         openvpn,
@@ -175,7 +178,7 @@ pub(super) fn read(
 fn read_address(
     r: &mut Reader,
     f: &Fields<'_>,
-    name: Option<&Spanned<String>>,
+    name: Option<&Spanned<HostName>>,
     networks: &Networks,
 ) -> Option<Spanned<Ipv4Addr>> {
     let range = networks.nat.as_ref().map(|nat| nat.range);
@@ -193,7 +196,7 @@ fn read_address(
 fn read_vmbr120(
     r: &mut Reader,
     f: &Fields<'_>,
-    name: Option<&Spanned<String>>,
+    name: Option<&Spanned<HostName>>,
     networks: &Networks,
 ) -> Option<Spanned<Ipv4Addr>> {
     let node = f.get("vmbr120");
@@ -218,12 +221,12 @@ fn given_or_derived(
     r: &mut Reader,
     f: &Fields<'_>,
     key: &str,
-    name: Option<&Spanned<String>>,
-    range: Option<Ipv4Network>,
+    name: Option<&Spanned<HostName>>,
+    range: Option<Network>,
 ) -> Option<Spanned<Ipv4Addr>> {
     if f.accounted(key) {
         let given = r.field(f, key, network::address)?;
-        if let Some(Err(message)) = range.map(|range| range.judge(given.value)) {
+        if let Some(Err(message)) = range.map(|range| range.classify(given.value)) {
             r.problem(given.place, message, f.hint(key));
             return None;
         }
@@ -307,7 +310,7 @@ impl Files<'_> {
         let login = login.and_then(|key| Some((key, self.path(key)?)));
         let instance = wish.instance.clone();
         let openvpn = OpenVpn {
-            instance: instance.unwrap_or_else(|| "vpn-interco".to_owned()),
+            instance: instance.unwrap_or_default(),
             config,
             inline: wish.inline.unwrap_or(false),
             user_pass_file: login.as_ref().map(|(_, (_, path))| path.clone()),

@@ -24,6 +24,7 @@ use crate::system::program;
 use crate::system::xdg;
 use anyhow::{Context, Result, bail};
 use firstboot::contract::seed::{Ha, NfsStorage, Peer, Retry};
+use firstboot::contract::values::{Host, Mac, Network, SshKey, Timezone};
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::net::Ipv4Addr;
@@ -42,20 +43,11 @@ pub struct Lab {
     /// The NAT network of the hosts' bridge.
     pub network: NatNetwork,
     /// The VLAN's network, when the lab has one.
-    pub vmbr120: Option<Ipv4Network>,
+    pub vmbr120: Option<Network>,
     /// The machines, in the order of the file.
     pub vms: Vec<Vm>,
     /// What is no mistake and deserves a look, each with file, line and remedy.
     pub warnings: Vec<String>,
-}
-
-/// An IPv4 network such as `192.168.122.0/24`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Ipv4Network {
-    /// Its first address.
-    pub network: Ipv4Addr,
-    /// Prefix length.
-    pub prefix: u8,
 }
 
 /// libvirt's NAT bridge as every host has it.
@@ -64,7 +56,7 @@ pub struct NatNetwork {
     /// The bridge, `virbr0`.
     pub bridge: String,
     /// Its network.
-    pub range: Ipv4Network,
+    pub range: Network,
     /// The gateway.
     pub gateway: Ipv4Addr,
     /// DNS servers.
@@ -84,8 +76,8 @@ pub struct Vm {
     pub cores: u32,
     /// Virtual size of its disk in bytes; never smaller than the base's.
     pub disk: u64,
-    /// MAC address, lower-case with colons; derived from the name where none is given.
-    pub mac: String,
+    /// MAC address; derived from the name where none is given.
+    pub mac: Mac,
     /// Address on the NAT network.
     pub address: Ipv4Addr,
     /// Address on vmbr120, inside the lab's network.
@@ -93,15 +85,15 @@ pub struct Vm {
     /// The OpenVPN instance that brings vmbr120.
     pub openvpn: Option<OpenVpn>,
     /// Public keys for root.
-    pub ssh_keys: Vec<String>,
+    pub ssh_keys: Vec<SshKey>,
     /// The file that holds root's password.
     pub root_password_file: Option<PathBuf>,
     /// Whether that password opens ssh too, and not the console alone.
     pub ssh_password: bool,
     /// Time zone.
-    pub timezone: Option<String>,
+    pub timezone: Option<Timezone>,
     /// Time servers; empty leaves the base's own.
-    pub ntp: Vec<String>,
+    pub ntp: Vec<Host>,
     /// The cluster to join.
     pub cluster: Option<ClusterJoin>,
     /// NFS storages that are to be open to it.
@@ -142,9 +134,14 @@ pub enum JoinWith {
 }
 
 impl Vm {
+    /// Its name in a domain.
+    pub fn fqdn(&self, domain: &str) -> String {
+        format!("{}.{domain}", self.name)
+    }
+
     /// What others may call it: its names, in this domain, and its addresses.
     pub fn names_and_addresses(&self, domain: &str) -> Vec<String> {
-        let mut all = vec![self.name.clone(), format!("{}.{domain}", self.name)];
+        let mut all = vec![self.name.clone(), self.fqdn(domain)];
         all.push(self.address.to_string());
         all.extend(self.vmbr120.map(|address| address.to_string()));
         all
@@ -213,7 +210,7 @@ impl Lab {
             .collect();
         near.sort_by_key(|(distance, _)| *distance);
         let near: Vec<&str> = near.into_iter().map(|(_, name)| name).take(5).collect();
-        let shown = validators::shown(name);
+        let shown = validators::display_safe(name);
         if !near.is_empty() {
             bail!(
                 "lab.yaml has no VM named `{shown}`; the nearest: {}",

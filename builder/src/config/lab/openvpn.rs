@@ -2,11 +2,13 @@
 
 use super::secrets::{self, Refusal};
 use super::values;
-use crate::config::yaml::{Keys, Kind, Node, Place, Problem, Reader, Spanned};
+use crate::config::yaml::{Keys, Kind, Node, Place, Problem, Reader, Spanned, validators};
 use crate::system::program;
 use anyhow::{Context, Result, bail};
+use base64ct::{Base64, Encoding};
 use firstboot::contract::openvpn::{self as config, Finding, Guest};
 use firstboot::contract::seed::{OpenVpnInstance, Secret};
+use firstboot::contract::values::InstanceName;
 use std::path::{Path, PathBuf};
 
 /// The bridge's port, which OpenVPN feeds.
@@ -49,7 +51,7 @@ const SHARED: (&str, &str) = (
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OpenVpn {
     /// Its name, such as `vpn-interco`.
-    pub instance: String,
+    pub instance: InstanceName,
     /// The configuration file on this host. A secret.
     pub config: PathBuf,
     /// Whether the files that it names are put into it.
@@ -64,7 +66,7 @@ pub struct OpenVpn {
 #[derive(Debug, Clone)]
 pub(super) struct OpenVpnWish {
     pub place: Place,
-    pub instance: Option<String>,
+    pub instance: Option<InstanceName>,
     pub config: Option<Spanned<String>>,
     /// Whether `config` was written, be it wrong: it is then not missing.
     pub has_config: bool,
@@ -122,8 +124,8 @@ pub(super) fn read(r: &mut Reader, node: &Node, hint: &str) -> OpenVpnWish {
         .find(|(k, _)| matches!(*k, "config" | "file"))
         .unwrap_or(&KEYS[1]);
     let instance = match named {
-        None => r.field(&f, "instance", values::instance).map(|i| i.value),
-        Some((place, name)) => match values::instance(name) {
+        None => r.field(&f, "instance", validators::value).map(|i| i.value),
+        Some((place, name)) => match validators::value(name) {
             Ok(name) => Some(name),
             Err(message) => {
                 r.problem(place, message, KEYS[0].1);
@@ -282,27 +284,11 @@ fn content(openvpn: &OpenVpn, file: &config::Named) -> Result<String, Refusal> {
     }
 }
 
-/// RFC 4648, in lines of 64 characters.
+/// In lines of 64 characters.
 fn base64(bytes: &[u8]) -> String {
-    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::new();
-    for (index, group) in bytes.chunks(3).enumerate() {
-        if index > 0 && index % 16 == 0 {
-            text.push('\n');
-        }
-        let byte = |at: usize| u32::from(group.get(at).copied().unwrap_or(0));
-        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
-        for at in 0..4 {
-            let letter = LETTERS[(bits >> (18 - 6 * at) & 63) as usize];
-            text.push(if at <= group.len() {
-                letter as char
-            } else {
-                '='
-            });
-        }
-    }
-    text.push('\n');
-    text
+    let text = Base64::encode_string(bytes);
+    let lines = text.as_bytes().chunks(64).map(String::from_utf8_lossy);
+    lines.collect::<Vec<_>>().join("\n") + "\n"
 }
 
 impl OpenVpn {
@@ -351,16 +337,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn base64_is_rfc_4648s() {
-        for (plain, coded) in [
-            ("", "\n"),
-            ("f", "Zg==\n"),
-            ("fo", "Zm8=\n"),
-            ("foo", "Zm9v\n"),
-            ("foobar", "Zm9vYmFy\n"),
-        ] {
-            assert_eq!(base64(plain.as_bytes()), coded);
-        }
+    fn base64_has_lines() {
+        assert_eq!((base64(b""), base64(b"fo")), ("\n".into(), "Zm8=\n".into()));
         let lines = base64(&[0; 49]);
         assert_eq!(lines.lines().map(str::len).collect::<Vec<_>>(), [64, 4]);
     }

@@ -1,8 +1,9 @@
 //! The members of a cluster that may be asked: `peers` of lab.yaml.
 
 use super::{Folder, values};
-use crate::config::yaml::{Fields, Keys, Kind, Node, Reader, Spanned};
+use crate::config::yaml::{Fields, Keys, Kind, Node, Reader, Spanned, validators};
 use firstboot::contract::seed::Peer;
+use firstboot::contract::values::Fingerprint;
 use std::path::Path;
 
 pub(super) const PEERS: (&str, &str) = (
@@ -55,7 +56,7 @@ fn read_peer(r: &mut Reader, node: &Node, folder: &Folder) -> Option<Spanned<Pee
     if !f.accounted("fingerprint_file") {
         r.require(&f, "fingerprint");
     }
-    let address = r.field(&f, "address", values::peer_address);
+    let address = r.field(&f, "address", validators::host);
     let fingerprints = match (f.get("fingerprint"), f.get("fingerprint_file")) {
         (Some(_), Some(file)) => {
             let message = "a peer with both `fingerprint` and `fingerprint_file`";
@@ -76,7 +77,7 @@ fn read_peer(r: &mut Reader, node: &Node, folder: &Folder) -> Option<Spanned<Pee
 }
 
 /// One fingerprint, or a list of them: a peer has two while its certificate is renewed.
-fn written(r: &mut Reader, f: &Fields<'_>, node: &Node) -> Vec<String> {
+fn written(r: &mut Reader, f: &Fields<'_>, node: &Node) -> Vec<Fingerprint> {
     let hint = f.hint("fingerprint");
     let found = match &node.kind {
         Kind::List(nodes) => {
@@ -93,7 +94,7 @@ fn written(r: &mut Reader, f: &Fields<'_>, node: &Node) -> Vec<String> {
     found.into_iter().map(|found| found.value).collect()
 }
 
-fn of_a_file(r: &mut Reader, f: &Fields<'_>, folder: &Folder) -> Vec<String> {
+fn of_a_file(r: &mut Reader, f: &Fields<'_>, folder: &Folder) -> Vec<Fingerprint> {
     let key = "fingerprint_file";
     let Some(file) = r.field(f, key, file_name) else {
         return Vec::new();
@@ -117,7 +118,7 @@ fn file_name(text: &str) -> Result<String, String> {
 }
 
 /// The fingerprints in a file, each once. Blank lines and `#` are for people.
-fn fingerprints(path: &Path, shown: &Path) -> Result<Vec<String>, String> {
+fn fingerprints(path: &Path, shown: &Path) -> Result<Vec<Fingerprint>, String> {
     let shown = shown.display();
     let unreadable = |error: std::io::Error| format!("cannot read {shown}: {error}");
     let data = std::fs::metadata(path).map_err(unreadable)?;

@@ -1,8 +1,9 @@
 //! What follows a join: `storage` and `ha` of lab.yaml.
 
-use super::{settings, values};
+use super::settings;
 use crate::config::yaml::{Fields, Keys, Kind, Node, Reader, Spanned, validators};
 use firstboot::contract::seed::{Ha, HaRule, NfsStorage};
+use firstboot::contract::values::HaName;
 
 const STORAGE_KEYS: Keys = &[
     ("id", "id: the storage's name in the cluster, such as lab"),
@@ -41,15 +42,10 @@ const RULE_KEYS: Keys = &[
         "priority: a number from 0 to 1000, higher first; without it Proxmox's own, 0",
     ),
 ];
-/// storage.cfg's kinds of content.
-const CONTENT: [&str; 7] = [
-    "rootdir", "images", "iso", "vztmpl", "backup", "snippets", "import",
-];
-
 /// An HA part; a list that was not written is left to the default.
 #[derive(Debug, Clone)]
 pub(super) struct HaWish {
-    groups: Option<Vec<String>>,
+    groups: Option<Vec<HaName>>,
     rules: Option<Vec<HaRule>>,
 }
 
@@ -74,7 +70,7 @@ impl HaWish {
 /// Reads `ha`.
 pub(super) fn read_ha(r: &mut Reader, node: &Node) -> HaWish {
     let f = r.fields(node, "`ha`", settings::HA.1, HA_KEYS);
-    let groups = r.field_list(&f, "groups", ha_name);
+    let groups = r.field_list(&f, "groups", validators::name);
     let rules = read_rules(r, &f);
     HaWish {
         groups: f
@@ -107,9 +103,9 @@ fn read_rule(r: &mut Reader, node: &Node, hint: &str) -> Option<Spanned<HaRule>>
             r.require(&f, "name");
             let number = |text: &str| validators::number(text, 0, 1000);
             let priority = r.field_scalar(&f, "priority", number);
-            (r.field(&f, "name", ha_name)?, priority)
+            (r.field(&f, "name", validators::name)?, priority)
         }
-        _ => (r.formed(node, hint, ha_name)?, None),
+        _ => (r.formed(node, hint, validators::name)?, None),
     };
     Some(Spanned {
         place: name.place,
@@ -139,18 +135,18 @@ fn read_one(r: &mut Reader, node: &Node) -> Option<Spanned<NfsStorage>> {
     for key in ["id", "server", "export"] {
         r.require(&f, key);
     }
-    let id = r.field(&f, "id", storage_id);
-    let server = r.field(&f, "server", values::peer_address);
-    let export = r.field(&f, "export", export);
+    let id = r.field(&f, "id", validators::name);
+    let server = r.field(&f, "server", validators::host);
+    let export = r.field(&f, "export", validators::value);
     let content = f.get("content").map(|list| {
         if matches!(&list.kind, Kind::List(kinds) if kinds.is_empty()) {
             let message = "a storage that may hold nothing";
             r.problem(list.place, message, f.hint("content"));
         }
-        let kinds = r.field_list(&f, "content", content);
+        let kinds = r.field_list(&f, "content", validators::value);
         kinds.into_iter().map(|kind| kind.value).collect()
     });
-    let options = r.field(&f, "options", mount_options);
+    let options = r.field(&f, "options", validators::value);
     let id = id?;
     Some(Spanned {
         place: id.place,
@@ -162,62 +158,4 @@ fn read_one(r: &mut Reader, node: &Node) -> Option<Spanned<NfsStorage>> {
             options: options.map(|options| options.value),
         },
     })
-}
-
-fn check(good: bool, text: &str, wrong: &str) -> Result<String, String> {
-    match good {
-        true => Ok(text.to_owned()),
-        false => Err(format!("`{}` {wrong}", validators::shown(text))),
-    }
-}
-
-fn is_letter(c: char) -> bool {
-    c.is_ascii_alphabetic()
-}
-
-/// A storage's name (pve-storage-id): what the guest's parser takes.
-fn storage_id(text: &str) -> Result<String, String> {
-    let good = (2..=100).contains(&text.len())
-        && text.starts_with(is_letter)
-        && text.ends_with(|c: char| c.is_ascii_alphanumeric())
-        && text
-            .chars()
-            .all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c));
-    check(
-        good,
-        text,
-        "is no name of a storage (2 to 100 letters, digits, - _ . with a letter first, a letter or \
-         digit last)",
-    )
-}
-
-fn content(text: &str) -> Result<String, String> {
-    check(CONTENT.contains(&text), text, "is no kind of content")
-}
-
-/// An exported folder; it becomes one word of storage.cfg.
-fn export(text: &str) -> Result<String, String> {
-    let word = !text.contains(|c: char| c.is_whitespace() || c.is_control());
-    let good = text.starts_with('/') && word && text.len() <= 4096;
-    check(good, text, "is no absolute path without blanks")
-}
-
-/// One word of storage.cfg.
-fn mount_options(text: &str) -> Result<String, String> {
-    let good = !text.starts_with('-') && text.chars().all(|c| c.is_ascii_graphic());
-    check(good, text, "is no list of mount options")
-}
-
-/// The name of an HA group or rule (pve-configid).
-fn ha_name(text: &str) -> Result<String, String> {
-    let good = text.len() >= 2
-        && text.starts_with(is_letter)
-        && text
-            .chars()
-            .all(|c| c.is_ascii_alphanumeric() || "-_".contains(c));
-    check(
-        good,
-        text,
-        "is no name of a group or rule (letters, digits, - and _, at least two, a letter first)",
-    )
 }

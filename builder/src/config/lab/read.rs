@@ -3,8 +3,9 @@
 use super::machine::{self, ParsedVm};
 use super::network::Networks;
 use super::settings::Settings;
-use super::{Folder, Ipv4Network, Lab, NatNetwork, across, values};
+use super::{Folder, Lab, NatNetwork, across, values};
 use crate::config::yaml::{Fields, Keys, Kind, Node, Reader, validators};
+use firstboot::contract::values::Network;
 use std::net::Ipv4Addr;
 
 const KEYS: Keys = &[
@@ -33,17 +34,18 @@ pub(super) fn read(r: &mut Reader, node: &Node, folder: &Folder) -> Lab {
     let f = r.fields(node, "the lab", "at least `domain` and `vms`", KEYS);
     r.require(&f, "domain");
     r.require(&f, "vms");
-    let domain = r.field(&f, "domain", validators::domain).map(|d| d.value);
+    let domain = r.field(&f, "domain", validators::domain);
     let base = r.field(&f, "base", values::path);
     let networks = Networks::read(r, &f);
     let defaults = Settings::defaults(r, &f, folder);
     let parsed = read_vms(r, &f, &defaults, &networks, folder);
-    across::check(r, &parsed, domain.as_deref());
+    across::check(r, &parsed, domain.as_ref());
+    let domain = domain.map(|d| d.value);
     let base = base.map_or_else(|| "base.qcow2".to_owned(), |b| b.value);
     Lab {
         folder: folder.absolute.clone(),
         base: folder.path(&base).1,
-        domain: domain.unwrap_or_default(),
+        domain: domain.map_or_else(String::new, String::from),
         network: networks.nat.unwrap_or_else(nowhere),
         vmbr120: networks.vmbr120.flatten(),
         warnings: across::warnings(&parsed),
@@ -75,10 +77,7 @@ fn read_vms(
 fn nowhere() -> NatNetwork {
     NatNetwork {
         bridge: String::new(),
-        range: Ipv4Network {
-            network: Ipv4Addr::UNSPECIFIED,
-            prefix: 32,
-        },
+        range: Network::default(),
         gateway: Ipv4Addr::UNSPECIFIED,
         dns: Vec::new(),
     }

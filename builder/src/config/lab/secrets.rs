@@ -3,6 +3,7 @@
 use crate::system::program;
 use anyhow::{Result, anyhow};
 use firstboot::contract::seed::Secret;
+use firstboot::contract::values::{Password, UserPass};
 use std::fs::File;
 use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
@@ -56,7 +57,7 @@ fn one_line(path: &Path, shown: &Path, what: &str) -> Result<Secret, Refusal> {
         Err(refuse(&format!("holds no {what}")))
     } else if line.contains(['\n', '\r']) {
         Err(refuse("has more than one line"))
-    } else if line.contains(|c: char| c.is_control()) {
+    } else if line.parse::<Password>().is_err() {
         Err(refuse("holds a control character"))
     } else if firstboot::contract::seed::is_removed(&Secret::new(line)) {
         Err(refuse(&format!(
@@ -71,12 +72,9 @@ fn one_line(path: &Path, shown: &Path, what: &str) -> Result<Secret, Refusal> {
 pub(super) fn user_pass(path: &Path, shown: &Path) -> Result<Secret, Refusal> {
     let text = whole(path, shown)?;
     let lines: Vec<&str> = text.reveal().lines().collect();
-    let is_good = |line: &&str| !line.is_empty() && !line.contains(|c: char| c.is_control());
-    match lines[..] {
-        [user, password] if is_good(&user) && is_good(&password) => {
-            Ok(Secret::new(format!("{user}\n{password}")))
-        }
-        _ => Err(Refusal {
+    match lines.join("\n").parse::<UserPass>() {
+        Ok(lines) => Ok(lines.into()),
+        Err(_) => Err(Refusal {
             message: format!("{} does not hold two lines", shown.display()),
             hint: "the user's name in the first line, the password in the second".to_owned(),
         }),

@@ -8,6 +8,7 @@ use super::proxmox::{self, HaWish};
 use super::{Folder, values};
 use crate::config::yaml::{Fields, Keys, Kind, Node, Reader, Spanned, validators};
 use firstboot::contract::seed::NfsStorage;
+use firstboot::contract::values::{Host, SshKey, Timezone};
 
 type Key = (&'static str, &'static str);
 
@@ -88,9 +89,9 @@ pub(super) struct Settings {
     pub memory_mib: Option<u32>,
     pub cores: Option<u32>,
     pub disk: Option<u64>,
-    pub timezone: Option<String>,
-    pub ntp: Option<Vec<String>>,
-    pub ssh_keys: Option<Vec<String>>,
+    pub timezone: Option<Timezone>,
+    pub ntp: Option<Vec<Host>>,
+    pub ssh_keys: Option<Vec<SshKey>>,
     pub root_password_file: Option<Spanned<String>>,
     pub ssh_password: Option<bool>,
     pub openvpn: Wish<OpenVpnWish>,
@@ -191,19 +192,19 @@ fn read_openvpn(r: &mut Reader, node: &Node) -> OpenVpnWish {
 }
 
 /// An empty list is for a VM that takes none of the defaults.
-fn read_ntp(r: &mut Reader, f: &Fields<'_>) -> Option<Vec<String>> {
-    let servers = r.field_list(f, NTP.0, values::peer_address);
+fn read_ntp(r: &mut Reader, f: &Fields<'_>) -> Option<Vec<Host>> {
+    let servers = r.field_list(f, NTP.0, validators::host);
     f.has(NTP.0)
         .then(|| servers.into_iter().map(|server| server.value).collect())
 }
 
 /// The keys written here and those of the files named here; `None` where neither is.
-fn read_ssh_keys(r: &mut Reader, f: &Fields<'_>, folder: &Folder) -> Option<Vec<String>> {
+fn read_ssh_keys(r: &mut Reader, f: &Fields<'_>, folder: &Folder) -> Option<Vec<SshKey>> {
     if !f.has(SSH_KEYS.0) && !f.has(SSH_KEY_FILES.0) {
         return None;
     }
     let inline = r.field_list(f, SSH_KEYS.0, values::ssh_key);
-    let mut keys: Vec<String> = inline.into_iter().map(|k| k.value).collect();
+    let mut keys: Vec<SshKey> = inline.into_iter().map(|k| k.value).collect();
     for file in r.field_list(f, SSH_KEY_FILES.0, values::path) {
         let (shown, path) = folder.path(&file.value);
         let shown = shown.display();
@@ -233,7 +234,7 @@ fn read_ssh_keys(r: &mut Reader, f: &Fields<'_>, folder: &Folder) -> Option<Vec<
             }
         }
     }
-    let mut unique: Vec<String> = Vec::new();
+    let mut unique: Vec<SshKey> = Vec::new();
     for key in keys {
         if !unique.contains(&key) {
             unique.push(key);

@@ -165,7 +165,7 @@ impl Reader {
 
     /// Notes a key that is not known; returns the one that was meant.
     fn unknown_key(&mut self, entry: &Entry, keys: Keys) -> Option<&'static str> {
-        let shown = validators::shown(&entry.key);
+        let shown = validators::display_safe(&entry.key);
         let lower = entry.key.to_lowercase();
         if lower.contains("password") {
             let file_key = keys
@@ -209,7 +209,7 @@ impl Reader {
     pub fn text<'a>(&mut self, node: &'a Node, hint: &str) -> Option<&'a str> {
         match &node.kind {
             Kind::Scalar { plain: true, text } if means_other_than_text(text) => {
-                let (shown, kind) = (validators::shown(text), kind_of(node));
+                let (shown, kind) = (validators::display_safe(text), kind_of(node));
                 let message = format!("`{shown}` is {kind}, not text (quotes make it text)");
                 self.problem(node.place, message, hint);
                 None
@@ -256,7 +256,7 @@ impl Reader {
         form: impl FnOnce(&str) -> Result<T, String>,
     ) -> Option<Spanned<T>> {
         let text = self.text(node, hint)?;
-        self.judge(node.place, hint, form(text))
+        self.accepted(node.place, hint, form(text))
     }
 
     /// A number or size in a certain form.
@@ -267,10 +267,10 @@ impl Reader {
         form: impl FnOnce(&str) -> Result<T, String>,
     ) -> Option<Spanned<T>> {
         let text = self.scalar(node, hint)?;
-        self.judge(node.place, hint, form(text))
+        self.accepted(node.place, hint, form(text))
     }
 
-    fn judge<T>(
+    fn accepted<T>(
         &mut self,
         place: Place,
         hint: &str,

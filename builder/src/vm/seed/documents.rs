@@ -5,10 +5,11 @@ use crate::config::lab::{BRIDGE_PORT, JoinWith, Lab, Vm};
 use anyhow::{Context, Result};
 use firstboot::contract::digest;
 use firstboot::contract::seed::{
-    Bridge, BridgeParameters, Chpasswd, Cluster, Credential, DEFAULT_ROUTE, Ethernet, Ha, Match,
-    MetaData, Nameservers, NetworkConfig, Ntp, OpenVpnInstance, PasswordKind, Proxmox, Retry,
-    Route, Secret, UserData, UserPassword, needed,
+    Bridge, BridgeParameters, Chpasswd, Cluster, Credential, Ethernet, Ha, Match, MetaData,
+    Nameservers, NetworkConfig, Ntp, OpenVpnInstance, PasswordKind, Proxmox, Retry, Route, Secret,
+    UserData, UserPassword, needed,
 };
+use firstboot::contract::values::{Cidr, RouteTarget};
 use sha_crypt::{CustomizedPasswordHasher, Params, ShaCrypt};
 use sha2::{Digest, Sha256};
 use std::net::IpAddr;
@@ -113,7 +114,7 @@ impl Documents {
         let instance_id = instance_id(&vm.name, &[&told, &network_config]);
         let meta_data = MetaData {
             instance_id: instance_id.clone(),
-            local_hostname: Some(vm.name.clone()),
+            local_hostname: Some(vm.name.parse()?),
             contract: Some(contract),
         }
         .to_document()
@@ -173,8 +174,8 @@ fn user_data(lab: &Lab, vm: &Vm, secrets: &Secrets, companion: Companion) -> Res
         _ => None,
     };
     Ok(UserData {
-        hostname: Some(vm.name.clone()),
-        fqdn: Some(format!("{}.{}", vm.name, lab.domain)),
+        hostname: Some(vm.name.parse()?),
+        fqdn: Some(vm.fqdn(&lab.domain).parse()?),
         timezone: vm.timezone.clone(),
         // The keys below are root's, and cloud-init's default would forbid root to use them.
         disable_root: Some(false),
@@ -204,15 +205,15 @@ fn network_config(lab: &Lab, vm: &Vm) -> Result<NetworkConfig> {
             macaddress: Some(vm.mac.clone()),
         }),
         dhcp4: Some(false),
-        addresses: vec![format!("{}/{}", vm.address, lab.network.range.prefix)],
+        addresses: vec![Cidr::new(vm.address.into(), lab.network.range.prefix())?],
         gateway4: None,
         routes: vec![Route {
-            to: DEFAULT_ROUTE.into(),
+            to: RouteTarget::default(),
             via: IpAddr::V4(lab.network.gateway),
         }],
         nameservers: Some(Nameservers {
             addresses: lab.network.dns.iter().copied().map(IpAddr::V4).collect(),
-            search: vec![lab.domain.clone()],
+            search: vec![lab.domain.parse()?],
         }),
     };
     let mut config = NetworkConfig {
@@ -226,7 +227,7 @@ fn network_config(lab: &Lab, vm: &Vm) -> Result<NetworkConfig> {
             .context("it has a vmbr120 address, but the lab has no vmbr120 network")?;
         let bridge = Bridge {
             interfaces: vec![BRIDGE_PORT.into()],
-            addresses: vec![format!("{address}/{}", network.prefix)],
+            addresses: vec![Cidr::new(address.into(), network.prefix())?],
             parameters: Some(BridgeParameters {
                 stp: Some(false),
                 forward_delay: Some(0),
@@ -338,9 +339,15 @@ mod tests {
             assert!(!made.user_data.contains(key), "{key}");
         }
         let network = seed.network.unwrap();
-        assert_eq!(network.ethernets["eth0"].addresses, ["192.168.122.42/24"]);
+        assert_eq!(
+            network.ethernets["eth0"].addresses,
+            ["192.168.122.42/24".parse().unwrap()]
+        );
         assert_eq!(network.bridges["vmbr120"].interfaces, ["tap120"]);
-        assert_eq!(network.bridges["vmbr120"].addresses, ["10.120.0.42/24"]);
+        assert_eq!(
+            network.bridges["vmbr120"].addresses,
+            ["10.120.0.42/24".parse().unwrap()]
+        );
     }
 
     #[test]
@@ -430,10 +437,10 @@ mod tests {
         let vm = Vm {
             cluster: None,
             storage: vec![NfsStorage {
-                id: "lab".into(),
-                server: "10.120.0.5".into(),
-                export: "/srv/lab".into(),
-                content: Some(vec!["rootdir".into()]),
+                id: "lab".parse().unwrap(),
+                server: "10.120.0.5".parse().unwrap(),
+                export: "/srv/lab".parse().unwrap(),
+                content: Some(vec!["rootdir".parse().unwrap()]),
                 options: None,
             }],
             ..lab.vms[0].clone()

@@ -1,13 +1,13 @@
 //! Reading `user-data`: cloud-init's spellings, old and new, become one [`UserData`].
 
 use super::Secret;
-use super::check;
 use super::document::{Document, Notes};
 use super::path::Path;
 use super::problem::Problem;
 use super::proxmox;
 use super::user_data::{Chpasswd, Ntp, OpenVpnInstance, PasswordKind, UserData, UserPassword};
 use crate::contract::place::Place;
+use crate::contract::values::{InstanceName, Password, PasswordHash, SshKey, UserPass, ValueError};
 use std::collections::BTreeMap;
 
 /// The document's name.
@@ -48,9 +48,9 @@ pub(super) fn read(text: &str, notes: &mut Notes) -> UserData {
     let root = Path::root();
     doc.ignore_unknown(&root, &KNOWN);
     let mut data = UserData {
-        hostname: doc.checked(&root.key("hostname"), check::host),
-        fqdn: doc.checked(&root.key("fqdn"), check::host),
-        timezone: doc.checked(&root.key("timezone"), check::timezone),
+        hostname: doc.value(&root.key("hostname")),
+        fqdn: doc.value(&root.key("fqdn")),
+        timezone: doc.value(&root.key("timezone")),
         disable_root: doc.flag(&root.key("disable_root")),
         ssh_authorized_keys: ssh_keys(&mut doc, &root.key("ssh_authorized_keys")),
         chpasswd: chpasswd(&mut doc),
@@ -85,16 +85,14 @@ fn check_first_line(text: &str) -> Result<(), &'static str> {
     }
 }
 
-fn ssh_keys(doc: &mut Document, path: &Path) -> Vec<String> {
+fn ssh_keys(doc: &mut Document, path: &Path) -> Vec<SshKey> {
     let items = doc.items(path);
-    let keys = items
-        .iter()
-        .filter_map(|item| doc.checked(item, check::ssh_key));
+    let keys = items.iter().filter_map(|item| doc.value(item));
     keys.collect()
 }
 
 /// `users`: the keys of root; there are no other users here.
-fn users(doc: &mut Document, keys: &mut Vec<String>) {
+fn users(doc: &mut Document, keys: &mut Vec<SshKey>) {
     let path = Path::root().key("users");
     if doc.has(&path) && !doc.is_list(&path) {
         return doc.ignore(&path, ONLY_ROOT);
@@ -160,19 +158,20 @@ fn user_password(doc: &mut Document, user: &Path) -> Option<UserPassword> {
         true => doc.checked(&at, PasswordKind::read)?,
         false => PasswordKind::default(),
     };
-    let check = |text: &str| {
-        let text = check::password(text)?;
-        match kind {
-            PasswordKind::Hash => check::password_hash(&text),
-            PasswordKind::Text => Ok(text),
-        }
-    };
+    let check = |text: &str| password_of(kind, text);
     let password = doc.require_checked(&user.key("password"), "root's password", check)?;
     Some(UserPassword {
         name,
-        password: Secret::new(password),
+        password,
         kind,
     })
+}
+
+fn password_of(kind: PasswordKind, text: &str) -> Result<Secret, ValueError> {
+    match kind {
+        PasswordKind::Hash => text.parse::<PasswordHash>().map(Secret::from),
+        PasswordKind::Text => text.parse::<Password>().map(Secret::from),
+    }
 }
 
 /// The old spelling: `user:password` lines, as one text or as a list.
@@ -202,20 +201,18 @@ fn listed_password(doc: &mut Document, path: &Path, password: &str) -> Option<Us
         );
         return None;
     }
-    let (kind, result) = if password.starts_with('$') {
-        let hash = check::password(password).and_then(|p| check::password_hash(&p));
-        (PasswordKind::Hash, hash)
-    } else {
-        (PasswordKind::Text, check::password(password))
+    let kind = match password.starts_with('$') {
+        true => PasswordKind::Hash,
+        false => PasswordKind::Text,
     };
-    match result {
+    match password_of(kind, password) {
         Ok(password) => Some(UserPassword {
             name: "root".into(),
-            password: Secret::new(password),
+            password,
             kind,
         }),
-        Err(message) => {
-            doc.wrong(path, &format!("root's password {message}"));
+        Err(error) => {
+            doc.wrong(path, &format!("root's password {error}"));
             None
         }
     }
@@ -264,10 +261,7 @@ fn ntp(doc: &mut Document) -> Option<Ntp> {
     doc.ignore_unknown(&path, &["enabled", "servers", "pools"]);
     let mut hosts = |key| {
         let items = doc.list(&path.key(key), "addresses or host names");
-        let hosts = items
-            .iter()
-            .filter_map(|item| doc.checked(item, check::address_or_host));
-        hosts.collect()
+        items.iter().filter_map(|item| doc.value(item)).collect()
     };
     Some(Ntp {
         servers: hosts("servers"),
@@ -276,28 +270,29 @@ fn ntp(doc: &mut Document) -> Option<Ntp> {
     })
 }
 
-fn openvpn(doc: &mut Document) -> BTreeMap<String, OpenVpnInstance> {
+fn openvpn(doc: &mut Document) -> BTreeMap<InstanceName, OpenVpnInstance> {
     let path = Path::root().key("openvpn");
     let mut instances = BTreeMap::new();
     for name in doc.keys(&path, "instance names with their configurations") {
         let place = path.key(&name);
-        if let Err(message) = check::instance_name(&name) {
-            doc.wrong_key(&place, &message);
+        let instance_name = name.parse::<InstanceName>();
+        if let Err(error) = &instance_name {
+            doc.wrong_key(&place, &error.to_string());
         }
         let instance = match doc.is_mapping(&place) {
             true => {
                 doc.refuse_unknown(&place, &["config", "user_pass", "shared"]);
                 OpenVpnInstance {
                     user_pass: doc
-                        .checked(&place.key("user_pass"), check::user_pass)
-                        .map(Secret::new),
+                        .value::<UserPass>(&place.key("user_pass"))
+                        .map(Secret::from),
                     shared: doc.flag(&place.key("shared")).unwrap_or(false),
                     ..OpenVpnInstance::new(openvpn_config(doc, &place.key("config")))
                 }
             }
             false => OpenVpnInstance::new(openvpn_config(doc, &place)),
         };
-        instances.insert(name, instance);
+        instances.extend(instance_name.ok().map(|name| (name, instance)));
     }
     instances
 }

@@ -1,11 +1,11 @@
 //! `proxmox.cluster` of the user-data: the cluster to join, and what lets this node in.
 
 use super::Secret;
-use super::check;
 use super::document::Document;
 use super::names;
 use super::path::Path;
 use super::ticket::{self, Ticket};
+use crate::contract::values::{self, Fingerprint, Host, Password};
 use serde::{Serialize, Serializer};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -115,15 +115,15 @@ pub fn is_removed(secret: &Secret) -> bool {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Peer {
     /// Address or resolvable name.
-    pub address: String,
-    /// SHA-256 of each certificate that it may have: 32 pairs of upper-case hex digits with colons.
+    pub address: Host,
+    /// SHA-256 of each certificate that it may have.
     /// Never empty; several while certificates are renewed, as ACME does.
     #[serde(rename = "fingerprint", serialize_with = "one_or_list")]
-    pub fingerprints: Vec<String>,
+    pub fingerprints: Vec<Fingerprint>,
 }
 
 /// One text as a text, several as a list.
-fn one_or_list<S: Serializer>(texts: &[String], serializer: S) -> Result<S::Ok, S::Error> {
+fn one_or_list<S: Serializer>(texts: &[Fingerprint], serializer: S) -> Result<S::Ok, S::Error> {
     match texts {
         [one] => serializer.serialize_str(one),
         several => several.serialize(serializer),
@@ -208,8 +208,8 @@ fn read_credential(doc: &mut Document, path: &Path) -> Credential {
         let ticket = doc.checked(&ticket, check_ticket).unwrap_or_default();
         return Credential::Ticket(Secret::new(ticket));
     }
-    let password = doc.checked(&password, check::password).unwrap_or_default();
-    Credential::Password(Secret::new(password))
+    let password = doc.value::<Password>(&password);
+    Credential::Password(password.map_or_else(|| Secret::new(""), Secret::from))
 }
 
 /// A ticket, or what its removal has left or would have left, had the power not gone.
@@ -224,7 +224,7 @@ fn check_ticket(text: &str) -> Result<String, String> {
 
 /// `link0`, and `links` by number, which may name link 0 as well.
 fn read_links(doc: &mut Document, path: &Path) -> (Option<IpAddr>, BTreeMap<u8, IpAddr>) {
-    let mut link0 = doc.checked(&path.key("link0"), check::address);
+    let mut link0 = doc.checked(&path.key("link0"), values::address);
     let mut links: BTreeMap<u8, IpAddr> = BTreeMap::new();
     let list = path.key("links");
     for key in doc.keys(&list, "links by their numbers, such as `1: 10.121.0.42`") {
@@ -237,7 +237,7 @@ fn read_links(doc: &mut Document, path: &Path) -> (Option<IpAddr>, BTreeMap<u8, 
             continue;
         };
         let what = "this node's address on that link";
-        let Some(address) = doc.require_checked(&place, what, check::address) else {
+        let Some(address) = doc.require_checked(&place, what, values::address) else {
             continue;
         };
         if number == 0 && doc.has(&path.key("link0")) {
@@ -282,11 +282,7 @@ fn read_peers(doc: &mut Document, path: &Path) -> Vec<Peer> {
             continue;
         }
         doc.refuse_unknown(&peer, &["address", "fingerprint"]);
-        let address = doc.require_checked(
-            &peer.key("address"),
-            "an IP address or a host name",
-            check::address_or_host,
-        );
+        let address = doc.require_value(&peer.key("address"), "an IP address or a host name");
         let fingerprints = read_fingerprints(doc, &peer.key("fingerprint"));
         if let Some(address) = address {
             peers.push(Peer {
@@ -299,7 +295,7 @@ fn read_peers(doc: &mut Document, path: &Path) -> Vec<Peer> {
 }
 
 /// One, or a list of those that the peer may show.
-fn read_fingerprints(doc: &mut Document, path: &Path) -> Vec<String> {
+fn read_fingerprints(doc: &mut Document, path: &Path) -> Vec<Fingerprint> {
     let what = "the SHA-256 of the member's certificate";
     if !doc.has(path) {
         doc.wrong(path, &format!("is missing; it must be {what}"));
@@ -308,9 +304,9 @@ fn read_fingerprints(doc: &mut Document, path: &Path) -> Vec<String> {
     if doc.is_list(path) && items.is_empty() {
         doc.wrong(path, "must name at least one fingerprint");
     }
-    let mut fingerprints: Vec<String> = Vec::new();
+    let mut fingerprints: Vec<Fingerprint> = Vec::new();
     for item in items {
-        if let Some(fingerprint) = doc.checked(&item, check::fingerprint) {
+        if let Some(fingerprint) = doc.value(&item) {
             if !fingerprints.contains(&fingerprint) {
                 fingerprints.push(fingerprint);
             }

@@ -3,8 +3,11 @@
 use super::path::{Path, Step};
 use super::problem::Problem;
 use crate::contract::place::Place;
+use crate::contract::values::ValueError;
 use crate::contract::yaml::{self, Dialect, Entry, Kind, Node};
+use std::fmt::Display;
 use std::ops::RangeInclusive;
+use std::str::FromStr;
 
 /// What was found besides values.
 #[derive(Debug, Default)]
@@ -154,27 +157,41 @@ impl<'n> Document<'n> {
     }
 
     /// A text that passes a check; a problem with the check's words when it does not.
-    pub fn checked<R>(
+    pub fn checked<R, E: Display>(
         &mut self,
         path: &Path,
-        check: impl FnOnce(&str) -> Result<R, String>,
+        check: impl FnOnce(&str) -> Result<R, E>,
     ) -> Option<R> {
         let text = self.text(path, "one text")?;
         match check(&text) {
             Ok(value) => Some(value),
-            Err(message) => {
-                self.wrong(path, &message);
+            Err(error) => {
+                self.wrong(path, &error.to_string());
                 None
             }
         }
     }
 
-    /// Like [`Self::checked`], and a problem when there is no value; `what` says what it is.
-    pub fn require_checked<R>(
+    /// A value of the contract.
+    pub fn value<R: FromStr<Err = ValueError>>(&mut self, path: &Path) -> Option<R> {
+        self.checked(path, R::from_str)
+    }
+
+    /// Like [`Self::value`], and a problem when there is none; `what` says what it is.
+    pub fn require_value<R: FromStr<Err = ValueError>>(
         &mut self,
         path: &Path,
         what: &str,
-        check: impl FnOnce(&str) -> Result<R, String>,
+    ) -> Option<R> {
+        self.require_checked(path, what, R::from_str)
+    }
+
+    /// Like [`Self::checked`], and a problem when there is no value; `what` says what it is.
+    pub fn require_checked<R, E: Display>(
+        &mut self,
+        path: &Path,
+        what: &str,
+        check: impl FnOnce(&str) -> Result<R, E>,
     ) -> Option<R> {
         if !self.has(path) {
             self.wrong(path, &format!("is missing; it must be {what}"));

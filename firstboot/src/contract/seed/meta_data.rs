@@ -1,11 +1,11 @@
 //! The `meta-data` document.
 
-use super::check;
 use super::contract::CONTRACT;
 use super::document::{Document, Notes};
 use super::path::Path;
 use super::write;
 use crate::contract::digest;
+use crate::contract::values::HostName;
 use serde::Serialize;
 
 /// The document's name.
@@ -21,7 +21,7 @@ pub struct MetaData {
     pub instance_id: String,
     /// The short host name; user-data's `hostname` wins over it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub local_hostname: Option<String>,
+    pub local_hostname: Option<HostName>,
     /// The number of the contract that a firstboot must know for this seed, as [`super::needed`]
     /// gives it. cloud-init knows no such key and leaves it alone; seeds made elsewhere have none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -71,7 +71,7 @@ pub(super) fn read(text: &str, notes: &mut Notes) -> MetaData {
         }
     });
     data.instance_id = id.unwrap_or_default();
-    data.local_hostname = doc.checked(&root.key("local-hostname"), check::host);
+    data.local_hostname = doc.value(&root.key("local-hostname"));
     let at = root.key("contract");
     let contract = doc.number(&at, 1..=u32::MAX.into());
     data.contract = contract.map(|number| number as u32);

@@ -4,7 +4,6 @@
 //! `meta-data`, `user-data` and `network-config`. Standard keys keep cloud-init's
 //! spelling and meaning; `openvpn` and `proxmox` in the user-data are this project's own.
 
-mod check;
 mod cloud_config;
 mod cluster;
 mod contract;
@@ -27,16 +26,14 @@ mod write;
 pub use cluster::{Cluster, Credential, Peer, Retry, is_removed};
 pub use contract::{CONTRACT, UNNUMBERED, needed};
 pub use meta_data::MetaData;
-pub use network::{
-    Bridge, BridgeParameters, DEFAULT_ROUTE, Ethernet, Match, Nameservers, NetworkConfig, Route,
-};
-pub use network_check::Cidr;
+pub use network::{Bridge, BridgeParameters, Ethernet, Match, Nameservers, NetworkConfig, Route};
 pub use problem::{Problem, SeedError};
 pub use proxmox::{Ha, HaRule, NfsStorage, Proxmox, STANDARD_CONTENT};
 pub use secret::Secret;
 pub use ticket::{TICKET_LIFE, Ticket, TicketError};
 pub use user_data::{Chpasswd, Ntp, OpenVpnInstance, PasswordKind, UserData, UserPassword};
 
+use super::values::Cidr;
 use document::{Document, Notes};
 use path::Path;
 use std::net::IpAddr;
@@ -175,9 +172,6 @@ impl NetworkConfig {
     pub fn static_addresses(&self) -> impl Iterator<Item = IpAddr> {
         let cards = self.ethernets.values().map(|e| &e.addresses);
         let bridges = self.bridges.values().map(|b| &b.addresses);
-        cards
-            .chain(bridges)
-            .flatten()
-            .filter_map(|a| a.split('/').next()?.parse().ok())
+        cards.chain(bridges).flatten().map(Cidr::address)
     }
 }

@@ -1,7 +1,7 @@
 //! Many names in few words, in the notation that Ansible has for ranges of hosts: `vm[101:130]` are
 //! `vm101` to `vm130`, and `pc[01:30]` are `pc01` to `pc30`, all with two digits.
 
-use super::check;
+use crate::contract::values::HostName;
 
 /// Names in few words: the same set, consecutive numbers at the end of a name as a range.
 pub fn in_few_words(names: &[String]) -> Vec<String> {
@@ -55,9 +55,9 @@ pub(super) fn word(text: &str) -> Result<String, String> {
     let is_word = match Range::of(text) {
         Some(range) => {
             let first = format!("{}{}", range.stem, range.digits);
-            range.first <= range.last && check::host(&first).is_ok()
+            range.first <= range.last && first.parse::<HostName>().is_ok()
         }
-        None => check::host(text).is_ok(),
+        None => text.parse::<HostName>().is_ok(),
     };
     match is_word {
         true => Ok(text.to_owned()),

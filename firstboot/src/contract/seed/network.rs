@@ -3,6 +3,7 @@
 use super::document::{Document, Notes};
 use super::path::Path;
 use super::{network_v1, network_v2, write};
+use crate::contract::values::{Cidr, Domain, Mac, RouteTarget};
 use serde::{Serialize, Serializer};
 use std::collections::BTreeMap;
 
@@ -114,7 +115,7 @@ pub struct Ethernet {
     pub dhcp4: Option<bool>,
     /// Addresses with prefix length, such as `192.168.122.42/24`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub addresses: Vec<String>,
+    pub addresses: Vec<Cidr>,
     /// The old spelling of a default route.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gateway4: Option<std::net::Ipv4Addr>,
@@ -131,20 +132,17 @@ pub struct Ethernet {
 pub struct Match {
     /// By its MAC address, lower-case with colons.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub macaddress: Option<String>,
+    pub macaddress: Option<Mac>,
 }
 
 /// One route.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Route {
-    /// [`DEFAULT_ROUTE`] or a network with prefix length.
-    pub to: String,
+    /// The default, or a network with prefix length.
+    pub to: RouteTarget,
     /// The gateway.
     pub via: std::net::IpAddr,
 }
-
-/// The target of a default route, however the document spells it.
-pub const DEFAULT_ROUTE: &str = "default";
 
 /// netplan alone knows the word `default`; Debian 13's cloud-init fails on it when it renders for
 /// ifupdown or systemd-networkd. The network that stands for it is understood by all.
@@ -155,10 +153,10 @@ impl Serialize for Route {
             to: &'a str,
             via: std::net::IpAddr,
         }
-        let to = match (self.to.as_str(), self.via.is_ipv4()) {
-            (DEFAULT_ROUTE, true) => "0.0.0.0/0",
-            (DEFAULT_ROUTE, false) => "::/0",
-            (network, _) => network,
+        let to = match (self.to.is_default(), self.via.is_ipv4()) {
+            (true, true) => "0.0.0.0/0",
+            (true, false) => "::/0",
+            (false, _) => self.to.as_str(),
         };
         Written { to, via: self.via }.serialize(serializer)
     }
@@ -171,7 +169,7 @@ pub struct Nameservers {
     pub addresses: Vec<std::net::IpAddr>,
     /// Search domains.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub search: Vec<String>,
+    pub search: Vec<Domain>,
 }
 
 /// One bridge.
@@ -184,7 +182,7 @@ pub struct Bridge {
     pub dhcp4: Option<bool>,
     /// Addresses with prefix length.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub addresses: Vec<String>,
+    pub addresses: Vec<Cidr>,
     /// Routes.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub routes: Vec<Route>,

@@ -1,12 +1,12 @@
 //! Reading `network-config` version 1, which Proxmox writes, into version 2's types.
 
-use super::check;
 use super::document::Document;
 use super::network::{
     Bridge, BridgeParameters, Ethernet, Match, Nameservers, NetworkConfig, Route,
 };
-use super::network_check::{self, Cidr, Places};
+use super::network_check::{self, Places};
 use super::path::Path;
+use crate::contract::values::{self, Cidr, Domain, Mac, RouteTarget};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
@@ -56,7 +56,7 @@ fn global_nameservers(
     if dns == Nameservers::default() {
         return;
     }
-    let routed = |routes: &[Route]| routes.iter().any(|r| r.to == "default");
+    let routed = |routes: &[Route]| routes.iter().any(|r| r.to.is_default());
     let cards = config.ethernets.values_mut();
     let bridges = config.bridges.values_mut();
     let mut slots: Vec<(bool, &mut Option<Nameservers>)> = cards
@@ -92,7 +92,7 @@ fn name(doc: &mut Document, item: &Path, places: &mut Places) -> Option<String> 
 fn physical(doc: &mut Document, item: &Path, config: &mut NetworkConfig, places: &mut Places) {
     doc.ignore_unknown(item, &["type", "name", "mac_address", "subnets"]);
     let name = name(doc, item, places);
-    let mac = doc.checked(&item.key("mac_address"), check::mac);
+    let mac = doc.value::<Mac>(&item.key("mac_address"));
     let subnets = subnets(doc, item, places);
     let Some(name) = name else { return };
     config.ethernets.insert(
@@ -151,7 +151,7 @@ fn bridge(doc: &mut Document, item: &Path, config: &mut NetworkConfig, places: &
 #[derive(Default)]
 struct Subnets {
     dhcp4: Option<bool>,
-    addresses: Vec<String>,
+    addresses: Vec<Cidr>,
     routes: Vec<Route>,
     nameservers: Option<Nameservers>,
 }
@@ -197,16 +197,16 @@ fn subnets(doc: &mut Document, item: &Path, places: &mut Places) -> Subnets {
         ];
         doc.ignore_unknown(&subnet, &known);
         let at = subnet.key("gateway");
-        if let Some(via) = doc.checked(&at, check::address) {
+        if let Some(via) = doc.checked(&at, values::address) {
             gateways.push((via, at));
-            let to = "default".to_owned();
+            let to = RouteTarget::default();
             all.routes.push(Route { to, via });
         }
         servers(doc, &subnet.key("dns_nameservers"), &mut dns);
         domains(doc, &subnet.key("dns_search"), &mut dns);
     }
     network_check::gateways(doc, &addresses, all.dhcp4.is_some(), &gateways);
-    all.addresses = addresses.iter().map(Cidr::to_string).collect();
+    all.addresses = addresses;
     all.nameservers = (dns != Nameservers::default()).then_some(dns);
     all
 }
@@ -217,14 +217,14 @@ fn static_address(doc: &mut Document, subnet: &Path) -> Option<Cidr> {
     let mask = subnet.key("netmask");
     let what = "an address with its prefix length, such as 192.168.122.42/24";
     if !doc.has(&mask) {
-        return doc.require_checked(&at, what, Cidr::parse);
+        return doc.require_value(&at, what);
     }
-    let prefix = doc.checked(&mask, network_check::netmask);
+    let prefix = doc.checked(&mask, values::netmask);
     let text = doc.require(&at, what)?;
     if text.contains('/') {
-        return doc.checked(&at, Cidr::parse);
+        return doc.value(&at);
     }
-    let address: IpAddr = doc.checked(&at, check::address)?;
+    let address: IpAddr = doc.checked(&at, values::address)?;
     let prefix = prefix?;
     doc.checked(&at, |_| Cidr::new(address, prefix))
 }
@@ -243,20 +243,20 @@ fn words(doc: &mut Document, path: &Path) -> Vec<(Path, String)> {
 
 fn servers(doc: &mut Document, path: &Path, dns: &mut Nameservers) {
     for (item, word) in words(doc, path) {
-        match check::address(&word) {
+        match values::address(&word) {
             Ok(address) if dns.addresses.contains(&address) => {}
             Ok(address) => dns.addresses.push(address),
-            Err(message) => doc.wrong(&item, &message),
+            Err(error) => doc.wrong(&item, &error.to_string()),
         }
     }
 }
 
 fn domains(doc: &mut Document, path: &Path, dns: &mut Nameservers) {
     for (item, word) in words(doc, path) {
-        match check::domain(&word) {
+        match word.parse::<Domain>() {
             Ok(domain) if dns.search.contains(&domain) => {}
             Ok(domain) => dns.search.push(domain),
-            Err(message) => doc.wrong(&item, &message),
+            Err(error) => doc.wrong(&item, &error.to_string()),
         }
     }
 }

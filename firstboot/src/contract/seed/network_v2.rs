@@ -1,13 +1,13 @@
 //! Reading `network-config` version 2, netplan's format. What firstboot does not set
 //! (`mtu`, `optional` …) is noted as left out.
 
-use super::check;
 use super::document::Document;
 use super::network::{
-    Bridge, BridgeParameters, DEFAULT_ROUTE, Ethernet, Match, Nameservers, NetworkConfig, Route,
+    Bridge, BridgeParameters, Ethernet, Match, Nameservers, NetworkConfig, Route,
 };
-use super::network_check::{self, Cidr, Places};
+use super::network_check::{self, Places};
 use super::path::Path;
+use crate::contract::values::{self, Cidr, RouteTarget};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::ops::RangeInclusive;
@@ -61,7 +61,7 @@ fn plain_name(doc: &mut Document, path: &Path) -> Option<String> {
 /// What cards and bridges have in common.
 struct Common {
     dhcp4: Option<bool>,
-    addresses: Vec<String>,
+    addresses: Vec<Cidr>,
     gateway4: Option<Ipv4Addr>,
     routes: Vec<Route>,
     nameservers: Option<Nameservers>,
@@ -88,7 +88,7 @@ fn ethernet(doc: &mut Document, path: &Path, places: &mut Places) -> Ethernet {
     let match_ = (!doc.keys(&by, "ways to find the card").is_empty()).then(|| {
         doc.ignore_unknown(&by, &["macaddress", "name"]);
         Match {
-            macaddress: doc.checked(&by.key("macaddress"), check::mac),
+            macaddress: doc.value(&by.key("macaddress")),
         }
     });
     let match_ = match_.filter(|by| by.macaddress.is_some());
@@ -149,21 +149,18 @@ fn common(doc: &mut Document, path: &Path, places: &mut Places) -> Common {
     let dhcp4 = doc.flag(&path.key("dhcp4"));
     let mut addresses = Vec::new();
     for item in doc.list(&path.key("addresses"), "addresses with prefix length") {
-        if let Some(cidr) = doc.checked(&item, Cidr::parse) {
+        if let Some(cidr) = doc.value::<Cidr>(&item) {
             addresses.push(cidr);
             places.addresses.push((cidr, item));
         }
     }
     let mut gateways: Vec<(IpAddr, Path)> = Vec::new();
     let at = path.key("gateway4");
-    let gateway4 = doc.checked(&at, |text| {
-        text.parse::<Ipv4Addr>()
-            .map_err(|_| "must be an IPv4 address such as 192.168.122.1".to_owned())
-    });
+    let gateway4 = doc.checked(&at, values::ipv4_address);
     gateways.extend(gateway4.map(|g| (g.into(), at)));
     let mut routes = Vec::new();
     let at = path.key("gateway6");
-    if let Some(gateway) = doc.checked(&at, check::address) {
+    if let Some(gateway) = doc.checked(&at, values::address) {
         gateways.push((gateway, at));
         routes.push(default_route(gateway));
     }
@@ -175,8 +172,8 @@ fn common(doc: &mut Document, path: &Path, places: &mut Places) -> Common {
         doc.ignore_unknown(&item, &["to", "via"]);
         let (to, via) = (item.key("to"), item.key("via"));
         let what = "`default` or a network such as 10.0.0.0/8";
-        let to = doc.require_checked(&to, what, network_check::route_target);
-        let gateway = doc.require_checked(&via, "the gateway's address", check::address);
+        let to = doc.require_value(&to, what);
+        let gateway = doc.require_checked(&via, "the gateway's address", values::address);
         gateways.extend(gateway.map(|g| (g, via)));
         if let (Some(to), Some(via)) = (to, gateway) {
             routes.push(Route { to, via });
@@ -185,7 +182,7 @@ fn common(doc: &mut Document, path: &Path, places: &mut Places) -> Common {
     network_check::gateways(doc, &addresses, dhcp4 == Some(true), &gateways);
     Common {
         dhcp4,
-        addresses: addresses.iter().map(Cidr::to_string).collect(),
+        addresses,
         gateway4,
         routes,
         nameservers: nameservers(doc, &path.key("nameservers")),
@@ -194,7 +191,7 @@ fn common(doc: &mut Document, path: &Path, places: &mut Places) -> Common {
 
 fn default_route(via: IpAddr) -> Route {
     Route {
-        to: DEFAULT_ROUTE.into(),
+        to: RouteTarget::default(),
         via,
     }
 }
@@ -209,11 +206,8 @@ fn nameservers(doc: &mut Document, path: &Path) -> Option<Nameservers> {
     Some(Nameservers {
         addresses: servers
             .iter()
-            .filter_map(|item| doc.checked(item, check::address))
+            .filter_map(|item| doc.checked(item, values::address))
             .collect(),
-        search: domains
-            .iter()
-            .filter_map(|item| doc.checked(item, check::domain))
-            .collect(),
+        search: domains.iter().filter_map(|item| doc.value(item)).collect(),
     })
 }

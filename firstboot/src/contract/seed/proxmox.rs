@@ -1,10 +1,10 @@
 //! The project's own key `proxmox` in the user-data: the cluster to join, and what follows it.
 //! Unknown keys below it are errors.
 
-use super::check;
 use super::cluster::{self, Cluster};
 use super::document::Document;
 use super::path::Path;
+use crate::contract::values::{Export, HaName, Host, MountOptions, StorageContent, StorageId};
 use serde::{Serialize, Serializer};
 
 /// The Proxmox VE part of a seed.
@@ -28,18 +28,18 @@ pub struct Proxmox {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct NfsStorage {
     /// Its name in the cluster.
-    pub id: String,
+    pub id: StorageId,
     /// Address or name of the server.
-    pub server: String,
+    pub server: Host,
     /// The exported folder.
-    pub export: String,
+    pub export: Export,
     /// What it holds: `rootdir`, `images`, `iso` …; never empty. `None` leaves the cluster's own
     /// as it is; a storage that is not there yet is then added with [`STANDARD_CONTENT`].
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub content: Option<Vec<String>>,
+    pub content: Option<Vec<StorageContent>>,
     /// Mount options, comma-separated; the cluster's own are left alone where there are none.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub options: Option<String>,
+    pub options: Option<MountOptions>,
 }
 
 /// Where the HA manager is to know this node. None of them is made by firstboot.
@@ -47,7 +47,7 @@ pub struct NfsStorage {
 pub struct Ha {
     /// HA groups (Proxmox VE 8).
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub groups: Vec<String>,
+    pub groups: Vec<HaName>,
     /// Node-affinity rules (Proxmox VE 9).
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub rules: Vec<HaRule>,
@@ -64,7 +64,7 @@ impl Ha {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HaRule {
     /// The rule's name.
-    pub name: String,
+    pub name: HaName,
     /// This node's priority in it, higher first; `None` is Proxmox's own, 0.
     pub priority: Option<u32>,
 }
@@ -77,7 +77,7 @@ impl Serialize for HaRule {
             name: &'a str,
             priority: u32,
         }
-        let name = self.name.as_str();
+        let name: &str = &self.name;
         match self.priority {
             None => serializer.serialize_str(name),
             Some(priority) => Long { name, priority }.serialize(serializer),
@@ -122,12 +122,12 @@ fn read_storage(doc: &mut Document, path: &Path) -> Vec<NfsStorage> {
         let content = doc
             .has(&item.key("content"))
             .then(|| read_content(doc, &item.key("content")));
-        let id = doc.require_checked(&item.key("id"), "the storage's name", check::storage_id);
+        let id = doc.require_value(&item.key("id"), "the storage's name");
         let what = "the address or name of the NFS server";
-        let server = doc.require_checked(&item.key("server"), what, check::address_or_host);
+        let server = doc.require_value(&item.key("server"), what);
         let what = "the exported folder";
-        let export = doc.require_checked(&item.key("export"), what, check::export);
-        let options = doc.checked(&item.key("options"), check::mount_options);
+        let export = doc.require_value(&item.key("export"), what);
+        let options = doc.value(&item.key("options"));
         let (Some(id), Some(server), Some(export)) = (id, server, export) else {
             continue;
         };
@@ -148,10 +148,10 @@ fn read_storage(doc: &mut Document, path: &Path) -> Vec<NfsStorage> {
     storages
 }
 
-fn read_content(doc: &mut Document, path: &Path) -> Vec<String> {
-    let mut content: Vec<String> = Vec::new();
+fn read_content(doc: &mut Document, path: &Path) -> Vec<StorageContent> {
+    let mut content: Vec<StorageContent> = Vec::new();
     for kind in doc.items(path) {
-        content.extend(doc.checked(&kind, check::storage_content));
+        content.extend(doc.value(&kind));
     }
     if content.is_empty() {
         doc.wrong(path, "must name at least one kind, such as rootdir");
@@ -167,7 +167,7 @@ fn read_ha(doc: &mut Document, path: &Path) -> Ha {
     doc.refuse_unknown(path, &["groups", "rules"]);
     let mut ha = Ha::default();
     for item in doc.items(&path.key("groups")) {
-        if let Some(name) = doc.checked(&item, check::ha_name) {
+        if let Some(name) = doc.value(&item) {
             if !ha.groups.contains(&name) {
                 ha.groups.push(name);
             }
@@ -186,13 +186,13 @@ fn read_ha(doc: &mut Document, path: &Path) -> Ha {
 /// `NAME`, or a mapping with `name` and `priority`.
 fn read_rule(doc: &mut Document, item: &Path) -> Option<HaRule> {
     if !doc.is_mapping(item) {
-        let name = doc.checked(item, check::ha_name)?;
+        let name = doc.value(item)?;
         let priority = None;
         return Some(HaRule { name, priority });
     }
     doc.refuse_unknown(item, &["name", "priority"]);
     let what = "the rule's name";
-    let name = doc.require_checked(&item.key("name"), what, check::ha_name);
+    let name = doc.require_value(&item.key("name"), what);
     let priority = doc.number(&item.key("priority"), 0..=1_000);
     Some(HaRule {
         name: name?,

@@ -1,6 +1,7 @@
 //! The `user-data` document: `#cloud-config` keys, and two of this project's own.
 
 use super::{Proxmox, Secret, write};
+use crate::contract::values::{Host, HostName, InstanceName, SshKey, Timezone};
 use serde::{Serialize, Serializer};
 use std::collections::BTreeMap;
 
@@ -9,19 +10,19 @@ use std::collections::BTreeMap;
 pub struct UserData {
     /// Short host name (cloud-init `hostname`).
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub hostname: Option<String>,
+    pub hostname: Option<HostName>,
     /// Fully qualified name (cloud-init `fqdn`).
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub fqdn: Option<String>,
+    pub fqdn: Option<HostName>,
     /// Time zone name such as `Europe/Paris` (cloud-init `timezone`).
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub timezone: Option<String>,
+    pub timezone: Option<Timezone>,
     /// cloud-init `disable_root`; firstboot gives the keys to root whatever it says.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub disable_root: Option<bool>,
     /// Public keys for root (cloud-init `ssh_authorized_keys`), one line each.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub ssh_authorized_keys: Vec<String>,
+    pub ssh_authorized_keys: Vec<SshKey>,
     /// Passwords (cloud-init `chpasswd`); only `root` is known here.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub chpasswd: Option<Chpasswd>,
@@ -34,7 +35,7 @@ pub struct UserData {
     pub ntp: Option<Ntp>,
     /// OpenVPN instances by their names.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub openvpn: BTreeMap<String, OpenVpnInstance>,
+    pub openvpn: BTreeMap<InstanceName, OpenVpnInstance>,
     /// The Proxmox VE part.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub proxmox: Option<Proxmox>,
@@ -54,10 +55,10 @@ pub struct Ntp {
     pub enabled: bool,
     /// Single servers: addresses or names.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub servers: Vec<String>,
+    pub servers: Vec<Host>,
     /// Names that stand for several servers.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub pools: Vec<String>,
+    pub pools: Vec<Host>,
 }
 
 /// An OpenVPN instance.

@@ -230,10 +230,15 @@ mod tests {
         Credential::Ticket(ticket(made).text().clone())
     }
 
-    fn peer(fingerprints: &[&str]) -> Peer {
+    /// A fingerprint of one pair of digits.
+    fn of(pair: &str) -> String {
+        [pair; 32].join(":")
+    }
+
+    fn peer(pairs: &[&str]) -> Peer {
         Peer {
-            address: "10.120.0.1".to_owned(),
-            fingerprints: fingerprints.iter().map(|f| (*f).to_owned()).collect(),
+            address: "10.120.0.1".parse().unwrap(),
+            fingerprints: pairs.iter().map(|p| of(p).parse().unwrap()).collect(),
         }
     }
 
@@ -399,8 +404,12 @@ mod tests {
         );
         assert_eq!(
             said(&fresh, shown(), &["AA", "BB"]),
-            "10.120.0.1 has another certificate than any of the 2 that the seed names: its \
-             fingerprint is CC, and the seed has AA, BB"
+            format!(
+                "10.120.0.1 has another certificate than any of the 2 that the seed names: its \
+                 fingerprint is CC, and the seed has {}, {}",
+                of("AA"),
+                of("BB")
+            )
         );
     }
 }

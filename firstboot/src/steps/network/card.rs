@@ -65,7 +65,7 @@ fn assign(network: &NetworkConfig, cards: &[(String, String)]) -> (Names, Option
                 names.insert(entry.clone(), name.clone());
             }
             Some(_) => {}
-            None => missing = missing.or_else(|| Some(wanted.clone())),
+            None => missing = missing.or_else(|| Some(wanted.to_string())),
         }
     }
     (names, missing)
@@ -108,7 +108,7 @@ mod tests {
     fn network(entries: &[(&str, Option<&str>)]) -> NetworkConfig {
         let ethernet = |mac: &Option<&str>| Ethernet {
             match_: mac.map(|mac| Match {
-                macaddress: Some(mac.to_owned()),
+                macaddress: Some(mac.parse().unwrap()),
             }),
             ..Ethernet::default()
         };

@@ -1,7 +1,8 @@
 //! The text of `/etc/network/interfaces` (interfaces(5), ifupdown2).
 
 use super::card::Names;
-use crate::contract::seed::{Bridge, DEFAULT_ROUTE, NetworkConfig, Route};
+use crate::contract::seed::{Bridge, NetworkConfig, Route};
+use crate::contract::values::{Cidr, RouteTarget};
 use std::fmt::Write;
 
 const HEADER: &str = "# Written by firstboot from the network-config of the seed disk. Proxmox VE's own\n\
@@ -18,7 +19,7 @@ pub(super) fn interfaces(network: &NetworkConfig, cards: &Names) -> String {
         let mut routes = ethernet.routes.clone();
         if let Some(gateway) = ethernet.gateway4 {
             routes.push(Route {
-                to: DEFAULT_ROUTE.to_owned(),
+                to: RouteTarget::default(),
                 via: gateway.into(),
             });
         }
@@ -73,11 +74,12 @@ fn bridge_options(bridge: &Bridge, cards: &Names) -> Vec<String> {
 fn stanzas(
     name: &str,
     dhcp: bool,
-    addresses: &[String],
+    addresses: &[Cidr],
     routes: &[Route],
     options: &[String],
 ) -> String {
-    let (v6, v4): (Vec<&String>, Vec<&String>) = addresses.iter().partition(|a| a.contains(':'));
+    let (v6, v4): (Vec<&Cidr>, Vec<&Cidr>) =
+        addresses.iter().partition(|cidr| cidr.address().is_ipv6());
     let method = match (dhcp, v4.is_empty()) {
         (true, _) => "dhcp",
         (false, false) => "static",
@@ -112,7 +114,7 @@ fn route_lines(name: &str, routes: &[&Route]) -> String {
     let mut text = String::new();
     let mut gateway = false;
     for route in routes {
-        if route.to != DEFAULT_ROUTE {
+        if !route.to.is_default() {
             let (to, via) = (&route.to, route.via);
             let _ = writeln!(text, "    up ip route replace {to} via {via} dev {name}");
         } else if !gateway {
@@ -147,16 +149,16 @@ mod tests {
     #[test]
     fn a_node_behind_the_tunnel() {
         let card = Ethernet {
-            addresses: vec!["192.168.122.42/24".into()],
+            addresses: vec!["192.168.122.42/24".parse().unwrap()],
             routes: vec![Route {
-                to: "default".into(),
+                to: RouteTarget::default(),
                 via: "192.168.122.1".parse().unwrap(),
             }],
             ..Ethernet::default()
         };
         let bridge = Bridge {
             interfaces: vec!["tap120".into()],
-            addresses: vec!["10.120.0.42/24".into()],
+            addresses: vec!["10.120.0.42/24".parse().unwrap()],
             ..Bridge::default()
         };
         let network = network([("eth0", card)], [("vmbr120", bridge)]);
@@ -192,14 +194,14 @@ iface vmbr120 inet static
         let bridge = Bridge {
             interfaces: vec!["nic".into()],
             dhcp4: Some(true),
-            addresses: vec!["10.0.0.2/8".into(), "fd00::2/64".into()],
+            addresses: vec!["10.0.0.2/8".parse().unwrap(), "fd00::2/64".parse().unwrap()],
             routes: vec![
                 Route {
-                    to: "default".into(),
+                    to: "::/0".parse().unwrap(),
                     via: "fd00::1".parse().unwrap(),
                 },
                 Route {
-                    to: "10.9.0.0/16".into(),
+                    to: "10.9.0.0/16".parse().unwrap(),
                     via: "10.0.0.9".parse().unwrap(),
                 },
             ],
@@ -235,7 +237,7 @@ iface vmbr0 inet6 static
     #[test]
     fn several_addresses_and_the_old_gateway() {
         let card = Ethernet {
-            addresses: vec!["10.0.0.2/8".into(), "10.0.0.3/8".into()],
+            addresses: vec!["10.0.0.2/8".parse().unwrap(), "10.0.0.3/8".parse().unwrap()],
             gateway4: Some("10.0.0.1".parse().unwrap()),
             ..Ethernet::default()
         };

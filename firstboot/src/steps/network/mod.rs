@@ -104,7 +104,7 @@ mod tests {
         let dns = |servers: &[&str], search: &[&str]| Ethernet {
             nameservers: Some(Nameservers {
                 addresses: servers.iter().map(|s| s.parse().unwrap()).collect(),
-                search: search.iter().map(|s| s.to_string()).collect(),
+                search: search.iter().map(|s| s.parse().unwrap()).collect(),
             }),
             ..Ethernet::default()
         };

@@ -10,6 +10,7 @@ use crate::cluster::pmxcfs;
 use crate::cluster::sections::{self, Section};
 use crate::cluster::settle::{Changes, Plan, Tool, settle};
 use crate::contract::seed::{NfsStorage, STANDARD_CONTENT};
+use crate::contract::values::StorageContent;
 use crate::step::{Context, Outcome};
 use anyhow::Result;
 use std::collections::BTreeSet;
@@ -59,7 +60,7 @@ fn plan(text: &str, storage: &NfsStorage, node: &str) -> Plan {
     let content = section.get("content").unwrap_or(UNSAID_CONTENT);
     let has: BTreeSet<&str> = sections::list(content).into_iter().collect();
     if let Some(wanted) = &storage.content {
-        if has != wanted.iter().map(String::as_str).collect() {
+        if has != wanted.iter().map(StorageContent::as_str).collect() {
             let wanted = wanted.join(",");
             what.push(format!("content {content} -> {wanted}"));
             words.extend(["--content".to_owned(), wanted]);
@@ -67,8 +68,8 @@ fn plan(text: &str, storage: &NfsStorage, node: &str) -> Plan {
     }
     if let Some(options) = &storage.options {
         let before = section.get("options").unwrap_or_default();
-        if before != options {
-            words.extend(["--options".to_owned(), options.clone()]);
+        if *options != before {
+            words.extend(["--options".to_owned(), options.to_string()]);
             let before = if before.is_empty() { "none" } else { before };
             what.push(format!("options {before} -> {options}"));
         }
@@ -86,7 +87,7 @@ fn plan(text: &str, storage: &NfsStorage, node: &str) -> Plan {
             false => Plan::Leave(format!("{id}: {}", remarks.join(", "))),
         };
     }
-    let mut all = vec!["set".to_owned(), id.clone()];
+    let mut all = vec!["set".to_owned(), id.to_string()];
     all.append(&mut words);
     all.extend(["--digest".to_owned(), sections::digest(text)]);
     Plan::Change {

@@ -8,10 +8,10 @@ const LOCAL: &str = "dir: local\n\tpath /var/lib/vz\n\tcontent iso,vztmpl,backup
 
 fn lab() -> NfsStorage {
     NfsStorage {
-        id: "lab-nfs".to_owned(),
-        server: "10.120.0.2".to_owned(),
-        export: "/srv/lab".to_owned(),
-        content: Some(STANDARD_CONTENT.map(str::to_owned).to_vec()),
+        id: "lab-nfs".parse().unwrap(),
+        server: "10.120.0.2".parse().unwrap(),
+        export: "/srv/lab".parse().unwrap(),
+        content: Some(STANDARD_CONTENT.map(|kind| kind.parse().unwrap()).to_vec()),
         options: None,
     }
 }
@@ -50,7 +50,7 @@ fn an_absent_one_is_added() {
         "add nfs lab-nfs --server 10.120.0.2 --export /srv/lab --content rootdir,images"
     );
     assert_eq!(what, "lab-nfs added");
-    let options = Some("vers=4.2,soft".to_owned());
+    let options = Some("vers=4.2,soft".parse().unwrap());
     let words = change("", &NfsStorage { options, ..lab() });
     assert!(words.ends_with(" --options vers=4.2,soft"), "{words}");
 }
@@ -67,7 +67,7 @@ fn the_same_one_stays() {
         assert_eq!(plan, Plan::Fits, "{settings}");
     }
     let images = NfsStorage {
-        content: Some(vec!["images".to_owned()]),
+        content: Some(vec!["images".parse().unwrap()]),
         ..lab()
     };
     assert_eq!(plan(&cfg(""), &images, "vm42"), Plan::Fits);
@@ -80,7 +80,7 @@ fn content_options_and_nodes_are_set() {
     assert_eq!(what, "lab-nfs: content images,iso -> rootdir,images");
 
     let text = cfg("\tcontent images,rootdir\n\tnodes vm4,vm420\n");
-    let options = Some("soft".to_owned());
+    let options = Some("soft".parse().unwrap());
     let (words, what) = planned(&text, &NfsStorage { options, ..lab() });
     assert_eq!(words, "set lab-nfs --options soft --nodes vm4,vm420,vm42");
     assert_eq!(
@@ -138,8 +138,8 @@ fn the_cluster_s_own_content_stays() {
 fn what_is_fixed_is_reported_and_left() {
     let text = cfg("\tcontent iso\n\tnodes a\n");
     let other = NfsStorage {
-        server: "10.120.0.9".to_owned(),
-        export: "/srv/other".to_owned(),
+        server: "10.120.0.9".parse().unwrap(),
+        export: "/srv/other".parse().unwrap(),
         ..lab()
     };
     assert_eq!(
@@ -157,7 +157,7 @@ fn what_is_fixed_is_reported_and_left() {
     let path = "path is /mnt/elsewhere, not /mnt/pve/lab-nfs";
     assert!(why.ends_with(path), "{why}");
     let local = NfsStorage {
-        id: "local".to_owned(),
+        id: "local".parse().unwrap(),
         ..lab()
     };
     let (words, why) = planned(&text, &local);

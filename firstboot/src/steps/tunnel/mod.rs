@@ -6,7 +6,7 @@
 mod log;
 
 use crate::contract::openvpn::calls_somebody;
-use crate::contract::seed::{Cidr, NetworkConfig};
+use crate::contract::seed::NetworkConfig;
 use crate::step::{Context, Outcome, RetryLater};
 use crate::system::root::Root;
 use crate::system::{units, wait};
@@ -182,11 +182,11 @@ fn to_ask<'a>(network: &'a NetworkConfig, peers: &[IpAddr]) -> Vec<(&'a str, IpA
         .flat_map(|(name, bridge)| {
             let gateways = bridge.routes.iter().map(|route| route.via);
             let all: Vec<IpAddr> = gateways.chain(peers.iter().copied()).collect();
-            bridge.addresses.iter().filter_map(move |address| {
-                let own = Cidr::parse(address).ok()?;
-                let is_there = |a: &&IpAddr| **a != own.address && own.contains(**a);
+            bridge.addresses.iter().map(move |address| {
+                let own = address.address();
+                let is_there = |a: &&IpAddr| **a != own && address.contains(**a);
                 let asks = all.iter().filter(is_there).copied().collect();
-                Some((name.as_str(), own.address, asks))
+                (name.as_str(), own, asks)
             })
         })
         .collect()

@@ -111,7 +111,10 @@ fn rest(vm: &Vm) -> Step {
             "storage",
             vm.storage.iter().map(|s| s.id.as_str()).collect(),
         ),
-        ("group", vm.ha.groups.iter().map(String::as_str).collect()),
+        (
+            "group",
+            vm.ha.groups.iter().map(|group| group.as_str()).collect(),
+        ),
         (
             "rule",
             vm.ha.rules.iter().map(|rule| rule.name.as_str()).collect(),
@@ -152,7 +155,7 @@ fn rest(vm: &Vm) -> Step {
 /// Where the commands are to be typed: members that are no VMs of the lab, else any peer.
 pub(super) fn members(lab: &Lab, vm: &Vm) -> Vec<String> {
     let peers = vm.cluster.iter().flat_map(|join| &join.peers);
-    let peers: Vec<String> = peers.map(|peer| peer.address.clone()).collect();
+    let peers: Vec<String> = peers.map(|peer| peer.address.to_string()).collect();
     let stable: Vec<String> = peers.iter().filter(|p| !lab.is_vm(p)).cloned().collect();
     if stable.is_empty() { peers } else { stable }
 }

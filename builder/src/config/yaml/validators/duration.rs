@@ -1,6 +1,6 @@
 //! Times, as a person writes them.
 
-use super::{check, shown};
+use super::{check, display_safe};
 
 /// A time in seconds: a whole number with its unit, `s`, `m`, `h` or `d`.
 pub fn duration(text: &str, min: u64, max: u64) -> Result<u64, String> {
@@ -12,8 +12,13 @@ pub fn duration(text: &str, min: u64, max: u64) -> Result<u64, String> {
         "m" => 60,
         "h" => 3600,
         "d" => 86_400,
-        "" => return Err(format!("`{}` has no unit: s, m, h or d", shown(text))),
-        _ => return Err(format!("`{}` is no duration", shown(text))),
+        "" => {
+            return Err(format!(
+                "`{}` has no unit: s, m, h or d",
+                display_safe(text)
+            ));
+        }
+        _ => return Err(format!("`{}` is no duration", display_safe(text))),
     };
     // More digits than a number can have are more than any limit.
     let duration = number.parse::<u64>().unwrap_or(u64::MAX);

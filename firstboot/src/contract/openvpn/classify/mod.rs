@@ -8,6 +8,7 @@ use super::Finding;
 use super::options::{self, Known};
 use super::parse::{self, Opt, Parsed};
 use crate::contract::place::Place;
+use crate::contract::values::is_unicodes_line_end;
 use std::collections::BTreeSet;
 
 /// What the configuration will find in the guest.
@@ -50,9 +51,21 @@ pub fn classify(text: &str, guest: &Guest<'_>) -> Vec<Finding> {
         findings.extend(line::classify(option, guest));
     }
     whole::classify(&known, guest, &mut findings);
+    findings.extend(unicodes_line_ends(text));
     findings.sort_by_key(|finding| finding.place);
     findings.dedup();
     findings
+}
+
+/// OpenVPN reads on after such a character, and a seed would not carry it as it is.
+fn unicodes_line_ends(text: &str) -> impl Iterator<Item = Finding> {
+    text.split('\n').zip(1..).filter_map(|(line, number)| {
+        let column = line.chars().position(is_unicodes_line_end)? + 1;
+        let message =
+            "a line end of Unicode's (U+0085, U+2028 or U+2029), which OpenVPN does not know";
+        let hint = "a line end as an editor writes it, or none";
+        Some(Finding::error(Place::of(number, column, 1), message, hint))
+    })
 }
 
 /// Unknown options that OpenVPN is told to pass over.

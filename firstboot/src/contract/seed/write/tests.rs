@@ -259,7 +259,7 @@ fn every_text_is_the_same_text_to_firstboot() {
     for some in texts.chunks(25) {
         let named = some.iter().enumerate().map(|(number, text)| {
             let instance = OpenVpnInstance::new(Secret::new(text.as_str()));
-            (format!("{number}"), instance)
+            (format!("i{number}").parse().unwrap(), instance)
         });
         let data = UserData {
             openvpn: named.collect(),

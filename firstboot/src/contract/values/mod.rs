@@ -1,0 +1,167 @@
+//! The values of lab.yaml and of a seed: one type and one rule each.
+//!
+//! A type's only constructor takes the text as it is written and gives the value, or says what is
+//! wrong and what would be right. `imgbuild check` and the guest read with the same types, so that
+//! neither takes what the other refuses.
+
+mod names;
+mod network;
+mod proxmox;
+mod secrets;
+
+pub use names::{Domain, Host, HostDomain, HostName, InstanceName, InterfaceName, Timezone};
+pub use network::{Cidr, Mac, Network, RouteTarget, address, ipv4_address, netmask};
+pub use proxmox::{Export, Fingerprint, HaName, MountOptions, StorageContent, StorageId};
+pub use secrets::{Password, PasswordHash, SshKey, UserPass};
+
+use std::borrow::Cow;
+use std::fmt;
+
+/// Why a text is no value of its kind. It holds nothing of the text, which may be a secret that
+/// went astray. Displayed as the guest says it: `must be …`, or what is wrong and then that.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub struct ValueError {
+    message: Cow<'static, str>,
+    hint: &'static str,
+    /// Whether the message says no more than that the hint does not hold.
+    is_general: bool,
+}
+
+impl ValueError {
+    /// `message` says what is wrong, such as `has upper-case letters`; `hint` what would be right.
+    fn because(message: impl Into<Cow<'static, str>>, hint: &'static str) -> Self {
+        ValueError {
+            message: message.into(),
+            hint,
+            is_general: false,
+        }
+    }
+
+    /// For a text of another form: it is no `noun`.
+    fn no(noun: &str, hint: &'static str) -> Self {
+        ValueError {
+            is_general: true,
+            ..Self::because(format!("is no {noun}"), hint)
+        }
+    }
+
+    /// What is wrong; it goes on after the value or its path: `is no MAC address`.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// What would be right, such as `a MAC address such as 52:54:00:12:34:56`.
+    pub fn hint(&self) -> &'static str {
+        self.hint
+    }
+}
+
+impl fmt::Display for ValueError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.is_general {
+            write!(f, "{}; it ", self.message)?;
+        }
+        write!(f, "must be {}", self.hint)
+    }
+}
+
+/// A type that holds a text of which a rule, `fn(&str) -> Result<String, ValueError>`, has said
+/// that it is one. It is shown as the text.
+macro_rules! text_value {
+    ($(#[$doc:meta])* $name:ident, $rule:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+        #[serde(transparent)]
+        pub struct $name(String);
+
+        impl $name {
+            /// The text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl std::str::FromStr for $name {
+            type Err = super::ValueError;
+
+            fn from_str(text: &str) -> Result<Self, super::ValueError> {
+                $rule(text).map($name)
+            }
+        }
+
+        impl std::borrow::Borrow<str> for $name {
+            fn borrow(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl std::ops::Deref for $name {
+            type Target = str;
+
+            fn deref(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl PartialEq<str> for $name {
+            fn eq(&self, other: &str) -> bool {
+                self.0 == other
+            }
+        }
+
+        impl PartialEq<String> for $name {
+            fn eq(&self, other: &String) -> bool {
+                self.0 == *other
+            }
+        }
+
+        impl PartialEq<&str> for $name {
+            fn eq(&self, other: &&str) -> bool {
+                self.0 == *other
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl std::fmt::Debug for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                std::fmt::Debug::fmt(&self.0, f)
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(value: $name) -> String {
+                value.0
+            }
+        }
+    };
+}
+use text_value;
+
+/// Whether a text has no control characters and no line end, be it one of Unicode's (U+2028, U+2029)
+/// that YAML 1.1 takes for one and YAML 1.2 does not.
+fn is_one_line(text: &str) -> bool {
+    !text.contains(|c: char| c.is_control() || is_unicodes_line_end(c))
+}
+
+/// A line or paragraph separator. What stands after it in a document is another text to one YAML
+/// reader than to the next.
+pub fn is_unicodes_line_end(c: char) -> bool {
+    matches!(c, '\u{85}' | '\u{2028}' | '\u{2029}')
+}
+
+/// `Ok` with the text where it `fits`.
+fn fitting(
+    text: &str,
+    fits: bool,
+    error: impl FnOnce() -> ValueError,
+) -> Result<String, ValueError> {
+    match fits {
+        true => Ok(text.to_owned()),
+        false => Err(error()),
+    }
+}
