@@ -18,18 +18,17 @@ pub(crate) mod overwriting;
 mod path;
 mod problem;
 mod proxmox;
-mod secret;
 mod ticket;
 mod user_data;
 mod write;
 
+pub use crate::contract::values::Secret;
 pub use cluster::{Cluster, Credential, Peer, Retry, is_removed};
 pub use contract::{CONTRACT, UNNUMBERED, needed};
 pub use meta_data::MetaData;
 pub use network::{Bridge, BridgeParameters, Ethernet, Match, Nameservers, NetworkConfig, Route};
 pub use problem::{Problem, SeedError};
 pub use proxmox::{Ha, HaRule, NfsStorage, Proxmox, STANDARD_CONTENT};
-pub use secret::Secret;
 pub use ticket::{TICKET_LIFE, Ticket, TicketError};
 pub use user_data::{Chpasswd, Ntp, OpenVpnInstance, PasswordKind, UserData, UserPassword};
 

@@ -7,11 +7,13 @@
 mod names;
 mod network;
 mod proxmox;
+mod secret;
 mod secrets;
 
 pub use names::{Domain, Host, HostDomain, HostName, InstanceName, InterfaceName, Timezone};
 pub use network::{Cidr, Mac, Network, RouteTarget, address, ipv4_address, netmask};
 pub use proxmox::{Export, Fingerprint, HaName, MountOptions, StorageContent, StorageId};
+pub use secret::Secret;
 pub use secrets::{Password, PasswordHash, SshKey, UserPass};
 
 use std::borrow::Cow;

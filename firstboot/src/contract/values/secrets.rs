@@ -1,7 +1,6 @@
 //! Keys and passwords. Those that are secrets are held as such.
 
-use super::{ValueError, fitting, is_one_line, text_value};
-use crate::contract::seed::Secret;
+use super::{Secret, ValueError, fitting, is_one_line, text_value};
 use base64ct::{Base64, Encoding};
 use std::str::FromStr;
 
