@@ -274,7 +274,7 @@ fn a_recorded_join_that_was_torn_is_not_believed() {
     let reason = failed(&node);
     has(
         &reason,
-        "the cluster's password is not in the seed any more",
+        "the cluster's password is no longer in the seed",
     );
     node.cut();
     tear();
@@ -285,7 +285,7 @@ fn a_recorded_join_that_was_torn_is_not_believed() {
     let said = node.read("/var/log/standin/firstboot-join.log");
     has(
         &said,
-        "vm42 has joined its cluster, and is no whole member any more",
+        "vm42 joined its cluster, but is no longer a complete member",
     );
 }
 
