@@ -8,13 +8,13 @@ use std::process::Command;
 use testkit::{Folder, expect_file, has, house, must, set_mode};
 
 /// A folder with a tree and the image that is made of it.
-pub struct Case(Folder);
+pub(crate) struct Case(Folder);
 
 testkit::is_a!(Case, Folder);
 
 impl Case {
     /// A file system without a file.
-    pub fn empty() -> Case {
+    pub(crate) fn empty() -> Case {
         let case = Case(Folder::new());
         case.folders(&["tree"]);
         case
@@ -96,7 +96,7 @@ impl Case {
     }
 
     /// The tree as the first partition of a compressed qcow2 image.
-    pub fn image(&self) -> PathBuf {
+    pub(crate) fn image(&self) -> PathBuf {
         let (raw, image) = (self.path("raw"), self.path("image.qcow2"));
         let disk = fs::File::create(&raw).unwrap();
         disk.set_len(32 << 20).unwrap();

@@ -8,10 +8,10 @@ use std::process::{Child, Command};
 use testkit::{begins, exists, kill, until};
 
 const MANIFEST: [&str; 1] = ["base.manifest.json"];
-pub const MIRROR: [&str; 2] = ["--source", "mirror"];
+pub(crate) const MIRROR: [&str; 2] = ["--source", "mirror"];
 
 /// With an earlier base, and open to the user namespace that mmdebstrap may make.
-pub fn folder(packages: &str) -> BaseFolder {
+pub(crate) fn folder(packages: &str) -> BaseFolder {
     let folder = BaseFolder::new(&format!(
         "release: trixie\ndisk: 4G\nproxmox: false\npackages: [{packages}]\n"
     ))
@@ -23,7 +23,7 @@ pub fn folder(packages: &str) -> BaseFolder {
 }
 
 /// The earlier base is as it was, and nothing is left of the build.
-pub fn is_untouched(folder: &BaseFolder) {
+pub(crate) fn is_untouched(folder: &BaseFolder) {
     folder.has(&MANIFEST);
 }
 

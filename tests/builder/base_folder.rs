@@ -7,12 +7,12 @@ use testkit::Folder;
 const EARLIER: &str = "of an earlier build\n";
 
 /// `images/base.yaml`, an empty `out`, a `temporary`; programs of `bin` are found before others.
-pub struct BaseFolder(Folder);
+pub(crate) struct BaseFolder(Folder);
 
 testkit::is_a!(BaseFolder, Folder);
 
 /// How a build ended.
-pub struct Done {
+pub(crate) struct Done {
     pub code: Option<i32>,
     /// Standard error, with HERE for the folder.
     pub err: String,
@@ -20,14 +20,14 @@ pub struct Done {
 
 impl Done {
     /// From the error on.
-    pub fn error(&self) -> &str {
+    pub(crate) fn error(&self) -> &str {
         self.err
             .find("imgbuild: error")
             .map_or("", |at| &self.err[at..])
     }
 
     /// The error without the program's name.
-    pub fn reason(&self) -> &str {
+    pub(crate) fn reason(&self) -> &str {
         let reason = self.error().strip_prefix("imgbuild: error: ");
         reason.expect(&self.err).trim_end()
     }
@@ -35,19 +35,19 @@ impl Done {
 
 impl BaseFolder {
     /// With this definition. Not in `/tmp`, where Debian allows no device files.
-    pub fn new(definition: &str) -> BaseFolder {
+    pub(crate) fn new(definition: &str) -> BaseFolder {
         let folder = BaseFolder(Folder::on_disk());
         folder.folders(&["images", "out", "bin", "temporary"]);
         folder.define(definition);
         folder
     }
 
-    pub fn define(&self, definition: &str) {
+    pub(crate) fn define(&self, definition: &str) {
         self.write("images/base.yaml", definition);
     }
 
     /// Puts an earlier base and this into `out`.
-    pub fn with_earlier(self, others: &[&str]) -> BaseFolder {
+    pub(crate) fn with_earlier(self, others: &[&str]) -> BaseFolder {
         for name in [&["base.qcow2"], others].concat() {
             self.write(&format!("out/{name}"), EARLIER);
         }
@@ -55,7 +55,7 @@ impl BaseFolder {
     }
 
     /// Nothing but an earlier base and this is in `out`, and nothing was left elsewhere.
-    pub fn has(&self, others: &[&str]) {
+    pub(crate) fn has(&self, others: &[&str]) {
         let mut expected = [&["base.qcow2"], others].concat();
         expected.sort();
         assert_eq!(self.names("out"), expected);
@@ -64,11 +64,11 @@ impl BaseFolder {
     }
 
     /// Lets a shell script stand in for a program.
-    pub fn stands_in(&self, program: &str, script: &str) {
+    pub(crate) fn stands_in(&self, program: &str, script: &str) {
         self.program(program, &format!("#!/bin/sh\n{script}\n"));
     }
 
-    pub fn command(&self, words: &[&str]) -> Command {
+    pub(crate) fn command(&self, words: &[&str]) -> Command {
         let mut command = Command::new(crate::program());
         command
             .args(["base", "--output", "out"])
@@ -88,11 +88,11 @@ impl BaseFolder {
         command
     }
 
-    pub fn run(&self, words: &[&str]) -> Done {
+    pub(crate) fn run(&self, words: &[&str]) -> Done {
         self.done(&self.command(words).output().unwrap())
     }
 
-    pub fn done(&self, output: &Output) -> Done {
+    pub(crate) fn done(&self, output: &Output) -> Done {
         let err = String::from_utf8(output.stderr.clone()).unwrap();
         Done {
             code: output.status.code(),
@@ -101,14 +101,14 @@ impl BaseFolder {
     }
 
     /// A build that fails.
-    pub fn fails(&self, words: &[&str]) -> Done {
+    pub(crate) fn fails(&self, words: &[&str]) -> Done {
         let done = self.run(words);
         assert_eq!(done.code, Some(1), "{}", done.err);
         done
     }
 
     /// The names in the cache of downloads.
-    pub fn cached(&self) -> Vec<String> {
+    pub(crate) fn cached(&self) -> Vec<String> {
         let mut names = self.names("cache/imgbuild");
         names.retain(|name| name != ".lock");
         names

@@ -48,10 +48,10 @@ done
 "#;
 
 /// `imgbuild run` on a PC without a bridge.
-pub const RUN: [&str; 3] = ["run", "vm42", "--user-net"];
+pub(crate) const RUN: [&str; 3] = ["run", "vm42", "--user-net"];
 
 /// A guest that firstboot configures.
-pub const CONFIGURED: &str = r#"
+pub(crate) const CONFIGURED: &str = r#"
 console '[    0.000000] Linux version 6.12'
 status '{"event":"stage","stage":"local","state":"started","name":"vm42","instance":"i","version":"0"}'
 status '{"event":"step","stage":"local","step":"hostname","result":"changed","seconds":0.25,"detail":"vm42","uptime":4}'
@@ -63,13 +63,13 @@ status '{"event":"verdict","result":"configured","name":"vm42","instance":"i","u
 "#;
 
 /// A temporary folder that is a lab; what runs in it is ended when it goes.
-pub struct LabFolder(Folder);
+pub(crate) struct LabFolder(Folder);
 
 testkit::is_a!(LabFolder, Folder);
 
 impl LabFolder {
     /// A lab of these machines in `example.org`, each with a root password.
-    pub fn new(names: &[&str]) -> Self {
+    pub(crate) fn new(names: &[&str]) -> Self {
         // A blank in the path, because students have such folders.
         let lab = LabFolder(Folder::named("the lab "));
         lab.write("base.qcow2", "this stands in for an image\n");
@@ -98,7 +98,7 @@ impl LabFolder {
     }
 
     /// Gives the machines of the lab a cluster, with a password and more keys.
-    pub fn with_cluster(&self, more: &str) {
+    pub(crate) fn with_cluster(&self, more: &str) {
         self.secret("cluster-password", "cluster geheim\n");
         let text = self.read("lab.yaml");
         let fingerprint = vec!["AB"; 32].join(":");
@@ -113,12 +113,12 @@ impl LabFolder {
     }
 
     /// The manifest that `imgbuild base` would write for a base of this content.
-    pub fn write_manifest(&self, base: &str, virtual_bytes: u64) {
+    pub(crate) fn write_manifest(&self, base: &str, virtual_bytes: u64) {
         self.write_manifest_of(base.as_bytes(), virtual_bytes);
     }
 
     /// [`LabFolder::write_manifest`] for a base that is no text.
-    pub fn write_manifest_of(&self, base: &[u8], virtual_bytes: u64) {
+    pub(crate) fn write_manifest_of(&self, base: &[u8], virtual_bytes: u64) {
         let sha256 = sha256(base);
         let manifest = format!(
             r#"{{"image": {{"sha256": "{sha256}", "bytes": {}, "virtual_bytes": {virtual_bytes}}},
@@ -130,18 +130,18 @@ impl LabFolder {
     }
 
     /// Lets a program of this PC run under QEMU's name.
-    pub fn symlink_as_qemu(&self, program: &str) {
+    pub(crate) fn symlink_as_qemu(&self, program: &str) {
         let real = fs::read(self.path("bin").join(program)).unwrap();
         write_program(&self.path("bin/qemu-system-x86_64"), &real);
     }
 
     /// Takes a program away.
-    pub fn without(&self, name: &str) {
+    pub(crate) fn without(&self, name: &str) {
         fs::remove_file(self.path("bin").join(name)).unwrap();
     }
 
     /// A command in the lab's folder that finds only the lab's programs.
-    pub fn command(&self, program: &Path, words: &[&str]) -> Command {
+    pub(crate) fn command(&self, program: &Path, words: &[&str]) -> Command {
         let mut command = Command::new(program);
         command
             .args(words)
@@ -156,17 +156,17 @@ impl LabFolder {
     }
 
     /// Runs imgbuild.
-    pub fn imgbuild(&self, words: &[&str]) -> Finished {
+    pub(crate) fn imgbuild(&self, words: &[&str]) -> Finished {
         self.finish(self.command(&crate::program(), words))
     }
 
     /// Runs `imgbuild run vm42` with further words.
-    pub fn run(&self, more: &[&str]) -> Finished {
+    pub(crate) fn run(&self, more: &[&str]) -> Finished {
         self.imgbuild(&[&RUN[..], more].concat())
     }
 
     /// Runs a machine's run.sh from elsewhere.
-    pub fn run_sh(&self, name: &str, words: &[&str]) -> Finished {
+    pub(crate) fn run_sh(&self, name: &str, words: &[&str]) -> Finished {
         let mut command = self.command(&self.path(name).join("run.sh"), words);
         command.current_dir("/");
         self.finish(command)
@@ -177,7 +177,7 @@ impl LabFolder {
     }
 
     /// What a program printed, with LAB for the lab's folder.
-    pub fn finished(&self, output: Output) -> Finished {
+    pub(crate) fn finished(&self, output: Output) -> Finished {
         let text = |bytes| self.hide(&String::from_utf8(bytes).unwrap(), "LAB");
         Finished {
             code: output.status.code(),
@@ -187,7 +187,7 @@ impl LabFolder {
     }
 
     /// Which files a machine's folder has, without those of the stand-in.
-    pub fn files(&self, name: &str) -> Vec<String> {
+    pub(crate) fn files(&self, name: &str) -> Vec<String> {
         let ours = ["fake.log", "qemu.args", "scenario", "qemu.pid"];
         let mut names = self.names(name);
         names.retain(|name| !ours.contains(&name.as_str()));
@@ -195,12 +195,12 @@ impl LabFolder {
     }
 
     /// What the guest reads from a machine's seed disk.
-    pub fn seed_of(&self, name: &str) -> Seed {
+    pub(crate) fn seed_of(&self, name: &str) -> Seed {
         read_disk(&self.path(&format!("{name}/seed.img")))
     }
 
     /// Seeds a machine whose PC has no KVM, and lets its guest do this.
-    pub fn seeded(&self, name: &str, scenario: &str) {
+    pub(crate) fn seeded(&self, name: &str, scenario: &str) {
         let done = self.imgbuild(&["seed", name]);
         assert_eq!(done.code, Some(0), "{}", done.err);
         self.replace(
@@ -212,7 +212,7 @@ impl LabFolder {
     }
 
     /// Changes a line of a machine's run.sh.
-    pub fn replace(&self, name: &str, old: &str, new: &str) {
+    pub(crate) fn replace(&self, name: &str, old: &str, new: &str) {
         let file = format!("{name}/run.sh");
         let text = self.read(&file);
         assert!(text.contains(old), "{old}");
@@ -233,7 +233,7 @@ impl Drop for LabFolder {
 
 /// How a program ended.
 #[derive(Debug)]
-pub struct Finished {
+pub(crate) struct Finished {
     pub code: Option<i32>,
     pub out: String,
     pub err: String,
@@ -241,7 +241,7 @@ pub struct Finished {
 
 impl Finished {
     /// The error, without the program's name and what was said before.
-    pub fn error(&self) -> &str {
+    pub(crate) fn error(&self) -> &str {
         self.err.split_once("imgbuild: error: ").expect(&self.err).1
     }
 }

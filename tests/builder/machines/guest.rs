@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// A machine that `imgbuild run` left running.
-pub struct Guest<'a> {
+pub(super) struct Guest<'a> {
     pub lab: &'a Lab,
     pub name: &'static str,
     /// Host port that leads to its ssh.
@@ -16,7 +16,7 @@ pub struct Guest<'a> {
 
 impl Guest<'_> {
     /// What a command prints inside, once sshd is up; both its streams, and whether it ended well.
-    pub fn try_ssh(&self, command: &str) -> (bool, String) {
+    pub(super) fn try_ssh(&self, command: &str) -> (bool, String) {
         let deadline = Instant::now() + Duration::from_secs(180);
         loop {
             let output = Command::new("ssh")
@@ -52,14 +52,14 @@ impl Guest<'_> {
     }
 
     /// What a command prints inside that must end well.
-    pub fn ssh(&self, command: &str) -> String {
+    pub(super) fn ssh(&self, command: &str) -> String {
         let (well, text) = self.try_ssh(command);
         assert!(well, "{}: {command}: {text}", self.name);
         text
     }
 
     /// Repeats a command inside until it ends well.
-    pub fn wait_for(&self, command: &str, limit: Duration) {
+    pub(super) fn wait_for(&self, command: &str, limit: Duration) {
         let deadline = Instant::now() + limit;
         while !self.try_ssh(command).0 {
             assert!(
@@ -72,7 +72,7 @@ impl Guest<'_> {
     }
 
     /// Shuts it down from inside and waits for the end of QEMU.
-    pub fn power_off(&self) {
+    pub(super) fn power_off(&self) {
         // The connection may end before the command's answer.
         let _ = self.try_ssh("systemctl poweroff");
         let folder = self.lab.folder.join(self.name);
@@ -89,23 +89,23 @@ impl Guest<'_> {
 }
 
 /// The root file system of a machine that is off, through its overlay and the base below.
-pub struct Root(Ext4);
+pub(super) struct Root(Ext4);
 
 impl Root {
-    pub fn of(lab: &Lab, name: &str) -> Root {
+    pub(super) fn of(lab: &Lab, name: &str) -> Root {
         let overlay = lab.folder.join(name).join(format!("{name}.qcow2"));
         Root(Image::open(&overlay).unwrap().into_root().unwrap())
     }
 
-    pub fn text(&self, path: &str) -> String {
+    pub(super) fn text(&self, path: &str) -> String {
         String::from_utf8(self.0.read(path).unwrap()).unwrap()
     }
 
-    pub fn mode(&self, path: &str) -> u16 {
+    pub(super) fn mode(&self, path: &str) -> u16 {
         self.0.metadata(path).unwrap().mode() & 0o7777
     }
 
-    pub fn exists(&self, path: &str) -> bool {
+    pub(super) fn exists(&self, path: &str) -> bool {
         self.0.exists(path).unwrap()
     }
 }

@@ -8,12 +8,12 @@ use std::process::{Command, Stdio};
 use testkit::{both, free_port, kill, must, set_mode};
 
 /// Root's password in vm41 and so of the cluster. It must not be seen anywhere.
-pub const PASSWORD: &str = "Korrekt-Pferd-Batterie";
+pub(super) const PASSWORD: &str = "Korrekt-Pferd-Batterie";
 /// Root's password in vm42, which gets a hash of it only.
-pub const OWN_PASSWORD: &str = "Heftklammer-Nachthemd";
+pub(super) const OWN_PASSWORD: &str = "Heftklammer-Nachthemd";
 
 /// A folder with everything.
-pub struct Lab {
+pub(super) struct Lab {
     pub folder: PathBuf,
     /// The fingerprint of the first node of a cluster.
     creator: String,
@@ -23,7 +23,7 @@ pub struct Lab {
 
 impl Lab {
     /// A new folder of this name with the base of this release of Debian, secrets and lab.yaml.
-    pub fn new(name: &str, release: &'static str) -> Lab {
+    pub(super) fn new(name: &str, release: &'static str) -> Lab {
         let base = shared::base(release);
         let folder = super::folder(name);
         for file in ["base.qcow2", "base.manifest.json"] {
@@ -156,19 +156,19 @@ vms:
     }
 
     /// Runs imgbuild in the lab's folder, shows what it says, and wants it to end well.
-    pub fn imgbuild(&self, words: &[&str]) -> String {
+    pub(super) fn imgbuild(&self, words: &[&str]) -> String {
         let (code, text) = self.imgbuild_says(words);
         assert_eq!(code, Some(0), "imgbuild {}", words.join(" "));
         text
     }
 
     /// Runs imgbuild in the lab's folder and returns its exit code and both outputs.
-    pub fn imgbuild_says(&self, words: &[&str]) -> (Option<i32>, String) {
+    pub(super) fn imgbuild_says(&self, words: &[&str]) -> (Option<i32>, String) {
         imgbuild_says(&self.folder, words)
     }
 
     /// A file of the lab.
-    pub fn read(&self, name: &str) -> String {
+    pub(super) fn read(&self, name: &str) -> String {
         String::from_utf8_lossy(&fs::read(self.folder.join(name)).unwrap()).into_owned()
     }
 }
@@ -183,14 +183,14 @@ impl Drop for Lab {
 }
 
 /// Sends QEMU a signal, where the machine of this folder is running. SIGKILL is a power cut.
-pub fn end(folder: &Path, signal: rustix::process::Signal) {
+pub(super) fn end(folder: &Path, signal: rustix::process::Signal) {
     if let Some(pid) = imgbuild::qemu::running(folder) {
         kill(pid, signal);
     }
 }
 
 /// Runs imgbuild in a folder, shows what it says, and returns its exit code and both outputs.
-pub fn imgbuild_says(folder: &Path, words: &[&str]) -> (Option<i32>, String) {
+pub(super) fn imgbuild_says(folder: &Path, words: &[&str]) -> (Option<i32>, String) {
     println!("$ imgbuild {}", words.join(" "));
     let output = Command::new(crate::program())
         .args(words)

@@ -11,7 +11,7 @@ use testkit::{has, hex, house, lock, names};
 
 /// The folder with `base.qcow2`, its manifest and `repository`. Whoever asks first makes it, and the
 /// others wait, in this process or another. It is made anew when what it is made of has changed.
-pub fn base(release: &'static str) -> PathBuf {
+pub(super) fn base(release: &'static str) -> PathBuf {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("base-{release}"));
     fs::create_dir_all(&folder).unwrap();
     let _lock = lock(&folder);

@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use testkit::{has, house, must, sha256};
 
 /// Served until it is dropped.
-pub struct StandIn {
+pub(super) struct StandIn {
     folder: PathBuf,
     release: &'static str,
     server: Child,
@@ -17,7 +17,7 @@ pub struct StandIn {
 
 impl StandIn {
     /// Makes the repository, which takes the kernel of this release from Debian's mirror.
-    pub fn new(folder: &Path, release: &'static str) -> StandIn {
+    pub(super) fn new(folder: &Path, release: &'static str) -> StandIn {
         let mut make = Command::new(house("tests/standin/make-repo"));
         must(make.arg(folder).args(["--kernel", release]));
         let (server, port) = serve(folder);
@@ -31,7 +31,7 @@ impl StandIn {
 
     /// The built-in definition with the stand-in as an admin would name a copy of the repository,
     /// and these packages besides. `host` is this PC, as the new system sees it.
-    pub fn definition(&self, host: &str, packages: &[&str]) -> String {
+    pub(super) fn definition(&self, host: &str, packages: &[&str]) -> String {
         let port = self.port;
         let sha256 = sha256(&fs::read(self.folder.join("key.gpg")).unwrap());
         let version = match self.release {

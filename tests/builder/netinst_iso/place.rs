@@ -10,37 +10,37 @@ use testkit::{Folder, must, names};
 const INFO: &str = "Debian GNU/Linux 11.0.0 \"Bullseye\" - Official amd64 NETINST";
 
 /// The definition is `base.yaml`, and what it names lies beside it.
-pub struct Place(BaseFolder);
+pub(super) struct Place(BaseFolder);
 
 testkit::is_a!(Place, BaseFolder);
 
 impl Place {
     /// `keys` are further lines of the definition.
-    pub fn new(keys: &str) -> Place {
+    pub(super) fn new(keys: &str) -> Place {
         let place = Place(BaseFolder::new(""));
         place.define("trixie", keys);
         place
     }
 
     /// Another definition. Its APT mirror is never asked.
-    pub fn define(&self, release: &str, keys: &str) {
+    pub(super) fn define(&self, release: &str, keys: &str) {
         let mirror = "mirror: http://127.0.0.1:9/debian";
         let text = format!("release: {release}\ndisk: 4G\nproxmox: false\n{mirror}\n{keys}\n");
         self.write("base.yaml", text);
     }
 
-    pub fn cache(&self) -> PathBuf {
+    pub(super) fn cache(&self) -> PathBuf {
         self.path("cache/imgbuild")
     }
 
-    pub fn command(&self, words: &[&str]) -> Command {
+    pub(super) fn command(&self, words: &[&str]) -> Command {
         let ours = ["--source", "netinst", "--definition", "base.yaml"];
         self.0.command(&[&ours, words].concat())
     }
 
     /// What a build says on standard error. None of them ends well, and none leaves anything in the
     /// output folder.
-    pub fn says(&self, words: &[&str]) -> String {
+    pub(super) fn says(&self, words: &[&str]) -> String {
         let done = self.done(&self.command(words).output().unwrap());
         assert_eq!(done.code, Some(1), "{}", done.err);
         assert_eq!(names(&self.path("out")), [""; 0]);
@@ -48,7 +48,7 @@ impl Place {
     }
 
     /// The error of a build, without what the stages said.
-    pub fn error(&self, words: &[&str]) -> String {
+    pub(super) fn error(&self, words: &[&str]) -> String {
         let said = self.says(words);
         let (_, reason) = said.split_once("imgbuild: error: ").expect(&said);
         reason.trim_end().to_owned()
@@ -56,13 +56,13 @@ impl Place {
 }
 
 /// Whether a disc was there with the right digest: nothing was wrong before its content.
-pub fn was_read(error: &str, disc: &str) -> bool {
+pub(super) fn was_read(error: &str, disc: &str) -> bool {
     let start = format!("{disc} cannot be used to install the base: it is of another release: ");
     error.starts_with(&start)
 }
 
 /// A disc of some hundred kilobytes.
-pub fn disc() -> Vec<u8> {
+pub(super) fn disc() -> Vec<u8> {
     let folder = Folder::new();
     for (name, content) in [
         (".disk/info", INFO.as_bytes()),

@@ -17,12 +17,12 @@ boot() {
 "#;
 
 /// A folder with a definition, a disc, an earlier base and a stand-in for QEMU.
-pub struct Place(BaseFolder);
+pub(super) struct Place(BaseFolder);
 
 testkit::is_a!(Place, BaseFolder);
 
 impl Place {
-    pub fn new(scenario: &str) -> Place {
+    pub(super) fn new(scenario: &str) -> Place {
         let definition = "release: trixie\ndisk: 4G\nproxmox: false\npackages: [vim]\n\
                           mirror: http://mirror.invalid/debian\n\
                           security_mirror: http://security.invalid/debian-security\n";
@@ -44,7 +44,7 @@ impl Place {
         place
     }
 
-    pub fn command(&self, words: &[&str]) -> Command {
+    pub(super) fn command(&self, words: &[&str]) -> Command {
         let disc: &[&str] = match words.contains(&"--iso") {
             true => &[],
             false => &["--iso", "disc.iso"],
@@ -52,19 +52,19 @@ impl Place {
         self.0.command(&[words, disc].concat())
     }
 
-    pub fn run(&self, words: &[&str]) -> Done {
+    pub(super) fn run(&self, words: &[&str]) -> Done {
         self.done(&self.command(words).output().unwrap())
     }
 
     /// Fails, with software emulation, and leaves the earlier base and nothing half made.
-    pub fn fails(&self, words: &[&str], logs: &[&str]) -> String {
+    pub(super) fn fails(&self, words: &[&str], logs: &[&str]) -> String {
         let done = self.run(&[&["--accel", "tcg"], words].concat());
         assert_eq!(done.code, Some(1), "{}", done.err);
         self.has(logs);
         done.error().to_owned()
     }
 
-    pub fn qemu_args(&self) -> Vec<String> {
+    pub(super) fn qemu_args(&self) -> Vec<String> {
         match self.names("").contains(&"qemu.args".to_owned()) {
             true => self.read("qemu.args").lines().map(str::to_owned).collect(),
             false => Vec::new(),

@@ -18,7 +18,7 @@ const LIFE: u64 = 7200;
 
 /// What listens there.
 #[derive(Clone, Default)]
-pub struct Kind {
+pub(super) struct Kind {
     /// Root's password.
     pub password: String,
     /// What signs its tickets; the same for all members of a cluster.
@@ -41,7 +41,7 @@ pub struct Kind {
 
 impl Kind {
     /// A member whose root has this password.
-    pub fn with(password: &str) -> Self {
+    pub(super) fn with(password: &str) -> Self {
         Kind {
             password: password.into(),
             cluster_key: "one".into(),
@@ -51,7 +51,7 @@ impl Kind {
     }
 
     /// A ticket of this cluster, made so many seconds ago.
-    pub fn ticket(&self, age: i64) -> String {
+    pub(super) fn ticket(&self, age: i64) -> String {
         self.signed("root@pam", now() + self.ahead - age)
     }
 
@@ -118,7 +118,7 @@ impl Kind {
 }
 
 /// A running one; it ends with this.
-pub struct Member {
+pub(super) struct Member {
     pub address: String,
     pub fingerprint: String,
     /// The logins that came in: the names of their fields.
@@ -130,7 +130,7 @@ pub struct Member {
 impl Member {
     /// Listens on port 8006 of an address of the loopback that ends so. No two tests have the same
     /// end, and another run of the tests beside this one gets another beginning.
-    pub fn start(number: &str, kind: Kind) -> Self {
+    pub(super) fn start(number: &str, kind: Kind) -> Self {
         let addresses = (86..200).map(|net| format!("127.{net}.{number}"));
         let mut free = addresses.filter_map(|address| {
             let listener = TcpListener::bind((address.as_str(), 8006)).ok()?;
@@ -163,7 +163,7 @@ impl Member {
     }
 
     /// How many logins came in.
-    pub fn count(&self) -> usize {
+    pub(super) fn count(&self) -> usize {
         self.logins.lock().unwrap().len()
     }
 }
@@ -290,7 +290,7 @@ fn decoded(text: &str) -> String {
 }
 
 /// Seconds since 1970.
-pub fn now() -> i64 {
+pub(super) fn now() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
     since.as_secs() as i64
 }

@@ -10,7 +10,7 @@ use std::process::{Child, Stdio};
 use testkit::wait_for;
 
 /// `imgbuild` with a controlling terminal of its own.
-pub struct Session<'a> {
+pub(super) struct Session<'a> {
     lab: &'a LabFolder,
     keyboard: OwnedFd,
     screen: File,
@@ -18,7 +18,7 @@ pub struct Session<'a> {
 }
 
 impl<'a> Session<'a> {
-    pub fn start(lab: &'a LabFolder, words: &[&str]) -> Self {
+    pub(super) fn start(lab: &'a LabFolder, words: &[&str]) -> Self {
         let keyboard = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
         grantpt(&keyboard).unwrap();
         unlockpt(&keyboard).unwrap();
@@ -53,7 +53,7 @@ impl<'a> Session<'a> {
     }
 
     /// Waits until a question is asked for the `number`th time, and types.
-    pub fn answer(&self, question: &str, number: usize, keys: &str) {
+    pub(super) fn answer(&self, question: &str, number: usize, keys: &str) {
         wait_for(question, || {
             let asked = self.lab.read("err").matches(question).count() >= number;
             asked && !self.echoes()
@@ -62,13 +62,13 @@ impl<'a> Session<'a> {
     }
 
     /// Whether the terminal shows what is typed.
-    pub fn echoes(&self) -> bool {
+    pub(super) fn echoes(&self) -> bool {
         let modes = tcgetattr(&self.screen).unwrap().local_modes;
         modes.contains(LocalModes::ECHO | LocalModes::ICANON | LocalModes::ISIG)
     }
 
     /// Waits for the end.
-    pub fn end(mut self) -> Finished {
+    pub(super) fn end(mut self) -> Finished {
         let status = self.child.wait().unwrap();
         assert!(self.echoes(), "the terminal was not restored");
         assert_eq!(status.signal(), None);

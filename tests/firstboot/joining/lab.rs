@@ -31,7 +31,7 @@ fn keys() -> PathBuf {
 }
 
 /// A folder for places that share a network of loopback addresses.
-pub struct Lab {
+pub(super) struct Lab {
     folder: TempDir,
     net: String,
     /// `KEY=VALUE` for every node of the stand-in.
@@ -42,7 +42,7 @@ pub struct Lab {
 
 impl Lab {
     /// An empty one. Tests at the same time, in this process or another, get other networks.
-    pub fn new() -> Lab {
+    pub(super) fn new() -> Lab {
         let number = std::process::id() * 8 + LABS.fetch_add(1, Ordering::SeqCst);
         Lab {
             folder: tempfile::Builder::new()
@@ -64,12 +64,12 @@ impl Lab {
     }
 
     /// The address of the node with this number.
-    pub fn address(&self, number: u8) -> String {
+    pub(super) fn address(&self, number: u8) -> String {
         format!("{}.{number}", self.net)
     }
 
     /// A node that never ran. Joiners need no API of their own.
-    pub fn node(&self, name: &str, number: u8, api: bool) -> Node {
+    pub(super) fn node(&self, name: &str, number: u8, api: bool) -> Node {
         let mut root = self.folder.path().join(format!("{name}-{number}"));
         if root.exists() {
             root.set_extension("again");
@@ -128,7 +128,7 @@ impl Lab {
     }
 
     /// A quorate cluster of one, or of more, all of them with an API; the creator is first.
-    pub fn cluster(&self, names: &[&str]) -> Vec<Node> {
+    pub(super) fn cluster(&self, names: &[&str]) -> Vec<Node> {
         let mut nodes: Vec<Node> = Vec::new();
         for (number, name) in (11..).zip(names) {
             let node = self.node(name, number, true);
@@ -162,14 +162,20 @@ impl Lab {
     }
 
     /// A joiner that has been through the first stage and was booted: its unit joins.
-    pub fn joiner(&self, name: &str, number: u8, peers: &[&Node], more: &str) -> Node {
+    pub(super) fn joiner(&self, name: &str, number: u8, peers: &[&Node], more: &str) -> Node {
         let node = self.unbooted_joiner(name, number, peers, more);
         node.boot();
         node
     }
 
     /// The same, still switched off.
-    pub fn unbooted_joiner(&self, name: &str, number: u8, peers: &[&Node], more: &str) -> Node {
+    pub(super) fn unbooted_joiner(
+        &self,
+        name: &str,
+        number: u8,
+        peers: &[&Node],
+        more: &str,
+    ) -> Node {
         let node = self.node(name, number, false);
         node.seed(peers, PASSWORD, more);
         node.local();

@@ -272,10 +272,7 @@ fn a_recorded_join_that_was_torn_is_not_believed() {
     tear();
     node.boot();
     let reason = failed(&node);
-    has(
-        &reason,
-        "the cluster's password is no longer in the seed",
-    );
+    has(&reason, "the cluster's password is no longer in the seed");
     node.cut();
     tear();
     node.seed(&[&cluster[0]], PASSWORD, "");

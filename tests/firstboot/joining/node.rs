@@ -7,12 +7,12 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 /// Root's password on every node, and so the cluster's. It must not be seen anywhere.
-pub const PASSWORD: &str = "Korrekt-Pferd-Batterie";
+pub(super) const PASSWORD: &str = "Korrekt-Pferd-Batterie";
 /// How long anything may take that must happen in the end.
-pub const LONG: Duration = Duration::from_secs(240);
+pub(super) const LONG: Duration = Duration::from_secs(240);
 
 /// One node.
-pub struct Node {
+pub(super) struct Node {
     /// Its disk.
     pub root: PathBuf,
     /// Its name.
@@ -23,7 +23,7 @@ pub struct Node {
 
 /// What a firstboot that has ended, or was killed, left.
 #[derive(Debug)]
-pub struct Ended {
+pub(super) struct Ended {
     pub code: Option<i32>,
     pub said: String,
 }
@@ -37,7 +37,7 @@ impl Node {
     }
 
     /// A word for `tests/standin/place` that must end well.
-    pub fn place(&self, verb: &str, words: &[&str]) -> Output {
+    pub(super) fn place(&self, verb: &str, words: &[&str]) -> Output {
         let output = self.place_command(verb, words).output().unwrap();
         assert!(
             output.status.success(),
@@ -51,17 +51,17 @@ impl Node {
     }
 
     /// Switches it on; it goes off with this test at the latest.
-    pub fn boot(&self) {
+    pub(super) fn boot(&self) {
         self.place("boot", &["--owner", &std::process::id().to_string()]);
     }
 
     /// A power cut.
-    pub fn cut(&self) {
+    pub(super) fn cut(&self) {
         self.place("stop", &[]);
     }
 
     /// Switches it on without a service.
-    pub fn boot_bare(&self) {
+    pub(super) fn boot_bare(&self) {
         self.place(
             "boot",
             &["--bare", "--owner", &std::process::id().to_string()],
@@ -69,7 +69,7 @@ impl Node {
     }
 
     /// Makes the stand-in of this node go wrong; see `pvestandin/switches.py`.
-    pub fn switch(&self, json: &str) {
+    pub(super) fn switch(&self, json: &str) {
         let file = self.root.join("etc/pve-standin/switches");
         let temporary = file.with_extension("new");
         fs::write(&temporary, json).unwrap();
@@ -77,18 +77,18 @@ impl Node {
     }
 
     /// Whether a file is there, in the running place.
-    pub fn exists(&self, file: &str) -> bool {
+    pub(super) fn exists(&self, file: &str) -> bool {
         self.run_with(&["test", "-e", file], "").code == Some(0)
     }
 
     /// Switches a member off and takes it out of the cluster.
-    pub fn delete(&self, node: &Node) {
+    pub(super) fn delete(&self, node: &Node) {
         node.cut();
         self.must(&["pvecm", "delnode", &node.name]);
     }
 
     /// Writes its seed; `more` are further lines below `proxmox: cluster:`, `retry:` among them.
-    pub fn seed(&self, peers: &[&Node], password: &str, more: &str) {
+    pub(super) fn seed(&self, peers: &[&Node], password: &str, more: &str) {
         let peers: Vec<(&str, String)> = peers
             .iter()
             .map(|peer| (peer.address.as_str(), peer.fingerprint()))
@@ -97,7 +97,7 @@ impl Node {
     }
 
     /// Writes its seed with what lets it in, such as `ticket: …`, in the password's place.
-    pub fn seed_with(&self, peers: &[&Node], credential: &str, more: &str) {
+    pub(super) fn seed_with(&self, peers: &[&Node], credential: &str, more: &str) {
         let peers: Vec<(&str, String)> = peers
             .iter()
             .map(|peer| (peer.address.as_str(), peer.fingerprint()))
@@ -106,7 +106,7 @@ impl Node {
     }
 
     /// Writes its seed anew, with the right password and this fingerprint.
-    pub fn seed_with_fingerprint(&self, peer: &Node, fingerprint: &str, instance: &str) {
+    pub(super) fn seed_with_fingerprint(&self, peer: &Node, fingerprint: &str, instance: &str) {
         let peers = [(peer.address.as_str(), fingerprint.to_owned())];
         self.write_seed(&peers, PASSWORD, "", instance);
     }
@@ -144,7 +144,7 @@ impl Node {
     }
 
     /// firstboot's first stage, on the disk from outside.
-    pub fn local(&self) {
+    pub(super) fn local(&self) {
         let output = Command::new(crate::program())
             .arg("--root")
             .arg(&self.root)
@@ -157,7 +157,7 @@ impl Node {
     }
 
     /// Waits for firstboot's verdict, which its unit works for since the boot.
-    pub fn verdict(&self) -> serde_json::Value {
+    pub(super) fn verdict(&self) -> serde_json::Value {
         self.wait("the second stage", || self.status()["state"].is_string());
         let limit = LONG.as_secs().to_string();
         let shown = self.run_with(&["firstboot", "status", "--wait", &limit, "--json"], "");
@@ -165,7 +165,7 @@ impl Node {
     }
 
     /// A command in the place; its output, both streams.
-    pub fn run_with(&self, command: &[&str], input: &str) -> Ended {
+    pub(super) fn run_with(&self, command: &[&str], input: &str) -> Ended {
         let words: Vec<&str> = std::iter::once("--")
             .chain(command.iter().copied())
             .collect();
@@ -183,7 +183,7 @@ impl Node {
     }
 
     /// A command that must succeed; its output.
-    pub fn must(&self, command: &[&str]) -> String {
+    pub(super) fn must(&self, command: &[&str]) -> String {
         let ended = self.run_with(command, "");
         assert_eq!(
             ended.code,
@@ -196,7 +196,7 @@ impl Node {
     }
 
     /// The fingerprint of its certificate, as an admin would ask for it.
-    pub fn fingerprint(&self) -> String {
+    pub(super) fn fingerprint(&self) -> String {
         let shown = self.must(&[
             "openssl",
             "x509",
@@ -210,31 +210,31 @@ impl Node {
     }
 
     /// A file of the running place; empty when it is not there.
-    pub fn read(&self, file: &str) -> String {
+    pub(super) fn read(&self, file: &str) -> String {
         let output = self.place_command("root", &[]).output().unwrap();
         let root = String::from_utf8(output.stdout).unwrap();
         fs::read_to_string(format!("{}{file}", root.trim())).unwrap_or_default()
     }
 
     /// `.members`.
-    pub fn members(&self) -> String {
+    pub(super) fn members(&self) -> String {
         self.read("/etc/pve/.members")
     }
 
     /// Whether it has quorum, and another one (or itself) is online at its address.
-    pub fn sees(&self, other: &Node) -> bool {
+    pub(super) fn sees(&self, other: &Node) -> bool {
         let members: serde_json::Value = serde_json::from_str(&self.members()).unwrap_or_default();
         let node = &members["nodelist"][&other.name];
         members["cluster"]["quorate"] == 1 && node["online"] == 1 && node["ip"] == *other.address
     }
 
     /// firstboot's status.
-    pub fn status(&self) -> serde_json::Value {
+    pub(super) fn status(&self) -> serde_json::Value {
         serde_json::from_str(&self.read("/run/firstboot/status.json")).unwrap_or_default()
     }
 
     /// firstboot's verdict so far; empty when it has none, or the place is off.
-    pub fn state(&self) -> String {
+    pub(super) fn state(&self) -> String {
         self.status()["state"]
             .as_str()
             .unwrap_or_default()
@@ -242,7 +242,7 @@ impl Node {
     }
 
     /// What it knows and what its daemons said, for a failure's message.
-    pub fn logs(&self) -> String {
+    pub(super) fn logs(&self) -> String {
         let mut text = format!("{}: {}", self.name, self.members());
         for file in [
             "/etc/corosync/corosync.conf",
@@ -258,7 +258,7 @@ impl Node {
     }
 
     /// Waits for something that must happen.
-    pub fn wait(&self, what: &str, so: impl Fn() -> bool) {
+    pub(super) fn wait(&self, what: &str, so: impl Fn() -> bool) {
         let start = Instant::now();
         while !so() {
             assert!(
@@ -273,7 +273,7 @@ impl Node {
     }
 
     /// That it is a whole member, seen from itself and from another.
-    pub fn assert_member(&self, other: &Node) {
+    pub(super) fn assert_member(&self, other: &Node) {
         self.wait("membership", || self.sees(self));
         let start = Instant::now();
         while !other.sees(self) {
@@ -310,7 +310,7 @@ impl Drop for Node {
 }
 
 /// Waits for a child's end.
-pub fn ended(child: Child) -> Ended {
+pub(super) fn ended(child: Child) -> Ended {
     let output = child.wait_with_output().unwrap();
     let mut said = String::from_utf8_lossy(&output.stdout).into_owned();
     said.push_str(&String::from_utf8_lossy(&output.stderr));

@@ -5,14 +5,14 @@ use super::node::Node;
 use testkit::begins;
 
 /// What a node that failed for good says.
-pub fn failed(node: &Node) -> String {
+pub(super) fn failed(node: &Node) -> String {
     let state = node.verdict();
     assert_eq!(state["state"], "failed", "{state:#}");
     state["reason"].as_str().unwrap().to_owned()
 }
 
 /// Waits until the node is in a pause, for a reason with these words.
-pub fn wait_until_it_waits(node: &Node, words: &str) {
+pub(super) fn wait_until_it_waits(node: &Node, words: &str) {
     node.wait(&format!("a pause because of: {words}"), || {
         let reason = &node.status()["waiting"]["reason"];
         reason.as_str().is_some_and(|reason| reason.contains(words))
@@ -20,7 +20,7 @@ pub fn wait_until_it_waits(node: &Node, words: &str) {
 }
 
 /// What the join of a configured node says that it did.
-pub fn detail(node: &Node) -> String {
+pub(super) fn detail(node: &Node) -> String {
     let state = node.verdict();
     assert_eq!(state["state"], "configured", "{state:#}");
     let steps = state["steps"].as_array().unwrap();

@@ -102,7 +102,7 @@ struct RetryWish {
 
 impl ClusterWish {
     /// This wish, and the default where it says nothing.
-    pub fn over(self, default: Self) -> Self {
+    pub(super) fn over(self, default: Self) -> Self {
         ClusterWish {
             place: self.place,
             peers: match self.has_peers {
@@ -130,18 +130,18 @@ impl ClusterWish {
     }
 
     /// The VM's addresses on the links.
-    pub fn links(&self, r: &mut Reader, own: &Addresses) -> BTreeMap<u8, Ipv4Addr> {
+    pub(super) fn links(&self, r: &mut Reader, own: &Addresses) -> BTreeMap<u8, Ipv4Addr> {
         links::resolve(r, self.links.as_ref(), own)
     }
 
     /// Where the links are written, by their numbers.
-    pub fn link_places(&self) -> BTreeMap<u8, Place> {
+    pub(super) fn link_places(&self) -> BTreeMap<u8, Place> {
         let wishes = self.links.iter().flat_map(|(_, wishes)| wishes);
         wishes.map(|(number, wish)| (*number, wish.place)).collect()
     }
 
     /// The cluster to join, once what depends on the VM is known.
-    pub fn join(
+    pub(super) fn join(
         &self,
         r: &mut Reader,
         with: JoinWith,
@@ -160,7 +160,7 @@ impl ClusterWish {
     }
 
     /// Says what a cluster part lacks.
-    pub fn require(&self, r: &mut Reader) {
+    pub(super) fn require(&self, r: &mut Reader) {
         if !self.has_peers {
             r.problem(self.place, "the key `peers` is missing", PEERS.1);
         }

@@ -69,7 +69,7 @@ pub(super) struct ParsedVm {
 
 impl ParsedVm {
     /// Whether its OpenVPN certificate is meant to be another VM's, too.
-    pub fn is_shared(&self) -> bool {
+    pub(super) fn is_shared(&self) -> bool {
         self.vm.openvpn.as_ref().is_some_and(|o| o.shared)
     }
 }

@@ -37,7 +37,7 @@ pub(super) struct Networks {
 
 impl Networks {
     /// Reads `network` and `vmbr120` of lab.yaml.
-    pub fn read(r: &mut Reader, lab: &Fields<'_>) -> Self {
+    pub(super) fn read(r: &mut Reader, lab: &Fields<'_>) -> Self {
         let (nat_range, nat) = read_nat(r, lab);
         let vmbr120 = lab.get("vmbr120").map(|node| {
             let f = r.fields(node, "`vmbr120`", lab.hint("vmbr120"), VMBR120_KEYS);

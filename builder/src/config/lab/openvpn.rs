@@ -87,7 +87,7 @@ pub(super) struct Read {
 
 impl OpenVpnWish {
     /// This wish, and the default where it says nothing.
-    pub fn over(self, default: Self) -> Self {
+    pub(super) fn over(self, default: Self) -> Self {
         OpenVpnWish {
             place: self.place,
             instance: self.instance.or(default.instance),
@@ -104,7 +104,7 @@ impl OpenVpnWish {
     }
 
     /// Says what it lacks.
-    pub fn require(&self, r: &mut Reader) {
+    pub(super) fn require(&self, r: &mut Reader) {
         if !self.has_config {
             let (key, hint) = self.key;
             r.problem(self.place, format!("the key `{key}` is missing"), hint);

@@ -51,7 +51,7 @@ pub(super) struct HaWish {
 
 impl HaWish {
     /// This wish, and the default where it says nothing.
-    pub fn over(self, default: Self) -> Self {
+    pub(super) fn over(self, default: Self) -> Self {
         HaWish {
             groups: self.groups.or(default.groups),
             rules: self.rules.or(default.rules),
@@ -59,7 +59,7 @@ impl HaWish {
     }
 
     /// What the seed says.
-    pub fn ha(self) -> Ha {
+    pub(super) fn ha(self) -> Ha {
         Ha {
             groups: self.groups.unwrap_or_default(),
             rules: self.rules.unwrap_or_default(),

@@ -102,7 +102,7 @@ pub(super) struct Settings {
 
 impl Settings {
     /// Reads `defaults` of lab.yaml.
-    pub fn defaults(r: &mut Reader, lab: &Fields<'_>, folder: &Folder) -> Self {
+    pub(super) fn defaults(r: &mut Reader, lab: &Fields<'_>, folder: &Folder) -> Self {
         match lab.get("defaults") {
             None => Settings::default(),
             Some(node) => {
@@ -113,7 +113,7 @@ impl Settings {
     }
 
     /// Reads the settings among the keys of `defaults` or of a VM.
-    pub fn read(r: &mut Reader, f: &Fields<'_>, folder: &Folder) -> Self {
+    pub(super) fn read(r: &mut Reader, f: &Fields<'_>, folder: &Folder) -> Self {
         let gib = validators::GIB;
         let memory = r.field_scalar(f, MEMORY.0, |t| validators::size(t, gib / 2, 1024 * gib));
         let cores = r.field_scalar(f, CORES.0, |t| validators::number(t, 1, 255));
@@ -140,7 +140,7 @@ impl Settings {
     }
 
     /// These settings, and the defaults where they say nothing.
-    pub fn over(self, defaults: &Settings) -> Self {
+    pub(super) fn over(self, defaults: &Settings) -> Self {
         let defaults = defaults.clone();
         Settings {
             memory_mib: self.memory_mib.or(defaults.memory_mib),

@@ -2,7 +2,7 @@
 //! 12 and 13 have it (`openvpn --show-ciphers`, `--show-digests`).
 
 /// What OpenVPN 2.6 negotiates when nothing else is said.
-pub const NEGOTIATED: [&str; 3] = ["AES-256-GCM", "AES-128-GCM", "CHACHA20-POLY1305"];
+pub(super) const NEGOTIATED: [&str; 3] = ["AES-256-GCM", "AES-128-GCM", "CHACHA20-POLY1305"];
 
 const DIGESTS: [&str; 20] = [
     "BLAKE2B512",
@@ -28,7 +28,7 @@ const DIGESTS: [&str; 20] = [
 ];
 
 /// Whether OpenVPN can encrypt with it. Case does not matter; `none` is one.
-pub fn is_cipher(name: &str) -> bool {
+pub(super) fn is_cipher(name: &str) -> bool {
     let name = name.to_ascii_uppercase();
     let has = |names: &[&str], rest: &str| names.contains(&rest);
     let modes = ["CBC", "CFB", "CFB1", "CFB8", "OFB", "GCM"];
@@ -48,7 +48,7 @@ pub fn is_cipher(name: &str) -> bool {
 }
 
 /// Whether OpenVPN can sign packets with it. OpenSSL takes `RSA-` before a name, too.
-pub fn is_digest(name: &str) -> bool {
+pub(super) fn is_digest(name: &str) -> bool {
     let name = name.to_ascii_uppercase();
     DIGESTS.contains(&name.strip_prefix("RSA-").unwrap_or(&name))
 }

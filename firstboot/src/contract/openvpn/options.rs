@@ -135,7 +135,7 @@ const PUSHED: [&str; 8] = [
 
 /// What is known of an option's name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Known {
+pub(super) enum Known {
     /// An option with this least and this greatest number of parameters.
     Takes(usize, usize),
     /// One that OpenVPN 2.6 refuses, and what would be right.
@@ -149,7 +149,7 @@ pub enum Known {
 }
 
 /// What is known of this name.
-pub fn known(name: &str) -> Known {
+pub(super) fn known(name: &str) -> Known {
     if let Some((_, hint)) = GONE.iter().find(|(gone, _)| *gone == name) {
         return Known::Gone(hint);
     }
@@ -179,12 +179,12 @@ pub fn all() -> impl Iterator<Item = (&'static str, usize, usize)> {
 }
 
 /// Whether the option may stand as a block.
-pub fn may_be_inline(name: &str) -> bool {
+pub(super) fn may_be_inline(name: &str) -> bool {
     INLINE.contains(&name)
 }
 
 /// Whether the option may stand inside `<connection>`.
-pub fn may_be_in_connection(name: &str) -> bool {
+pub(super) fn may_be_in_connection(name: &str) -> bool {
     CONNECTION.split_whitespace().any(|option| option == name)
 }
 
@@ -195,7 +195,7 @@ pub fn refused() -> impl Iterator<Item = &'static str> {
 }
 
 /// The option that differs by one letter left out, put in, changed or swapped.
-pub fn nearest(name: &str) -> Option<&'static str> {
+pub(super) fn nearest(name: &str) -> Option<&'static str> {
     let is_near = |option: &&str| option.len() > 3 && is_one_off(name, option);
     all().map(|(option, ..)| option).find(is_near)
 }

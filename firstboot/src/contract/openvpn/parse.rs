@@ -45,12 +45,12 @@ pub(super) struct Word {
 
 impl Opt<'_> {
     /// A parameter's text.
-    pub fn parameter(&self, index: usize) -> Option<&str> {
+    pub(super) fn parameter(&self, index: usize) -> Option<&str> {
         self.parameters.get(index).map(|word| word.text.as_str())
     }
 
     /// The place of a parameter, else that of the option.
-    pub fn place_of(&self, index: usize) -> Place {
+    pub(super) fn place_of(&self, index: usize) -> Place {
         self.parameters.get(index).map_or(self.place, |w| w.place)
     }
 }

@@ -32,7 +32,7 @@ pub(super) struct Document<'n> {
 impl<'n> Document<'n> {
     /// Parses the text; `None` and a problem when it is no YAML mapping. An empty text is an
     /// empty mapping.
-    pub fn new(name: &'static str, text: &str, notes: &'n mut Notes) -> Option<Self> {
+    pub(super) fn new(name: &'static str, text: &str, notes: &'n mut Notes) -> Option<Self> {
         let (tree, problems) = yaml::parse(text, Dialect::Full);
         let mut document = Document { name, tree, notes };
         for problem in &problems {
@@ -54,7 +54,7 @@ impl<'n> Document<'n> {
     }
 
     /// Notes a problem with the value at a path; the message says what would be right.
-    pub fn wrong(&mut self, path: &Path, message: &str) {
+    pub(super) fn wrong(&mut self, path: &Path, message: &str) {
         let mut at = Some(path.clone());
         let mut place = None;
         // A value that is missing has no place; what should hold it has one.
@@ -66,13 +66,13 @@ impl<'n> Document<'n> {
     }
 
     /// Notes a problem with the key that a path ends with.
-    pub fn wrong_key(&mut self, path: &Path, message: &str) {
+    pub(super) fn wrong_key(&mut self, path: &Path, message: &str) {
         let place = self.entry(path).map(|entry| entry.place);
         self.push(path, place, message);
     }
 
     /// Notes something that is left out; not an error.
-    pub fn ignore(&mut self, path: &Path, reason: &str) {
+    pub(super) fn ignore(&mut self, path: &Path, reason: &str) {
         let line = match reason {
             "" => format!("{}: {path}", self.name),
             _ => format!("{}: {path} ({reason})", self.name),
@@ -81,28 +81,28 @@ impl<'n> Document<'n> {
     }
 
     /// Whether there is a value that is not null.
-    pub fn has(&self, path: &Path) -> bool {
+    pub(super) fn has(&self, path: &Path) -> bool {
         self.node(path).is_some()
     }
 
     /// Whether the value is a list.
-    pub fn is_list(&self, path: &Path) -> bool {
+    pub(super) fn is_list(&self, path: &Path) -> bool {
         matches!(self.kind(path), Some(Kind::List(_)))
     }
 
     /// Whether the value is a mapping.
-    pub fn is_mapping(&self, path: &Path) -> bool {
+    pub(super) fn is_mapping(&self, path: &Path) -> bool {
         matches!(self.kind(path), Some(Kind::Map(_)))
     }
 
     /// Whether the value is this very text.
-    pub fn is_text(&self, path: &Path, wanted: &str) -> bool {
+    pub(super) fn is_text(&self, path: &Path, wanted: &str) -> bool {
         matches!(self.kind(path), Some(Kind::Scalar { text, .. }) if text == wanted)
     }
 
     /// The text at a path, whatever type it stands for; a problem (`PATH must be WHAT`) when there
     /// is a list or a mapping.
-    pub fn text(&mut self, path: &Path, what: &str) -> Option<String> {
+    pub(super) fn text(&mut self, path: &Path, what: &str) -> Option<String> {
         let Kind::Scalar { text, .. } = self.kind(path)? else {
             self.wrong(path, &format!("must be {what}"));
             return None;
@@ -117,7 +117,7 @@ impl<'n> Document<'n> {
     }
 
     /// Like [`Self::text`], and a problem when there is no value.
-    pub fn require(&mut self, path: &Path, what: &str) -> Option<String> {
+    pub(super) fn require(&mut self, path: &Path, what: &str) -> Option<String> {
         if !self.has(path) {
             self.wrong(path, &format!("is missing; it must be {what}"));
             return None;
@@ -127,7 +127,7 @@ impl<'n> Document<'n> {
 
     /// A boolean, with YAML 1.1's `yes`, `no`, `on` and `off`, which cloud-init and netplan
     /// take as well.
-    pub fn flag(&mut self, path: &Path) -> Option<bool> {
+    pub(super) fn flag(&mut self, path: &Path) -> Option<bool> {
         let what = "true or false";
         match self.text(path, what)?.to_ascii_lowercase().as_str() {
             "yes" | "on" | "true" => Some(true),
@@ -140,13 +140,18 @@ impl<'n> Document<'n> {
     }
 
     /// A whole number within limits, without quotes.
-    pub fn number(&mut self, path: &Path, limits: RangeInclusive<u64>) -> Option<u64> {
+    pub(super) fn number(&mut self, path: &Path, limits: RangeInclusive<u64>) -> Option<u64> {
         let what = format!("a whole number from {} to {}", limits.start(), limits.end());
         self.whole(path, limits, &what)
     }
 
     /// A whole number within limits; `what` says what it is.
-    pub fn whole(&mut self, path: &Path, limits: RangeInclusive<u64>, what: &str) -> Option<u64> {
+    pub(super) fn whole(
+        &mut self,
+        path: &Path,
+        limits: RangeInclusive<u64>,
+        what: &str,
+    ) -> Option<u64> {
         let plain = matches!(self.kind(path)?, Kind::Scalar { plain: true, .. });
         let text = self.text(path, what)?;
         let number = whole_number(&text).filter(|number| plain && limits.contains(number));
@@ -157,7 +162,7 @@ impl<'n> Document<'n> {
     }
 
     /// A text that passes a check; a problem with the check's words when it does not.
-    pub fn checked<R, E: Display>(
+    pub(super) fn checked<R, E: Display>(
         &mut self,
         path: &Path,
         check: impl FnOnce(&str) -> Result<R, E>,
@@ -173,12 +178,12 @@ impl<'n> Document<'n> {
     }
 
     /// A value of the contract.
-    pub fn value<R: FromStr<Err = ValueError>>(&mut self, path: &Path) -> Option<R> {
+    pub(super) fn value<R: FromStr<Err = ValueError>>(&mut self, path: &Path) -> Option<R> {
         self.checked(path, R::from_str)
     }
 
     /// Like [`Self::value`], and a problem when there is none; `what` says what it is.
-    pub fn require_value<R: FromStr<Err = ValueError>>(
+    pub(super) fn require_value<R: FromStr<Err = ValueError>>(
         &mut self,
         path: &Path,
         what: &str,
@@ -187,7 +192,7 @@ impl<'n> Document<'n> {
     }
 
     /// Like [`Self::checked`], and a problem when there is no value; `what` says what it is.
-    pub fn require_checked<R, E: Display>(
+    pub(super) fn require_checked<R, E: Display>(
         &mut self,
         path: &Path,
         what: &str,
@@ -200,7 +205,7 @@ impl<'n> Document<'n> {
     }
 
     /// The paths of the items of a list, or of the one value where no list is written.
-    pub fn items(&mut self, path: &Path) -> Vec<Path> {
+    pub(super) fn items(&mut self, path: &Path) -> Vec<Path> {
         match self.kind(path) {
             None => Vec::new(),
             Some(Kind::List(items)) => (0..items.len()).map(|i| path.index(i)).collect(),
@@ -209,7 +214,7 @@ impl<'n> Document<'n> {
     }
 
     /// The items of a list, with a problem when it is none.
-    pub fn list(&mut self, path: &Path, what: &str) -> Vec<Path> {
+    pub(super) fn list(&mut self, path: &Path, what: &str) -> Vec<Path> {
         if self.has(path) && !self.is_list(path) {
             self.wrong(path, &format!("must be a list of {what}"));
             return Vec::new();
@@ -218,7 +223,7 @@ impl<'n> Document<'n> {
     }
 
     /// The keys of a mapping, with a problem when it is none.
-    pub fn keys(&mut self, path: &Path, what: &str) -> Vec<String> {
+    pub(super) fn keys(&mut self, path: &Path, what: &str) -> Vec<String> {
         match self.kind(path) {
             None => Vec::new(),
             Some(Kind::Map(map)) => map.iter().map(|entry| entry.key.clone()).collect(),
@@ -230,14 +235,14 @@ impl<'n> Document<'n> {
     }
 
     /// Notes every key of a mapping that is not among the known ones as left out.
-    pub fn ignore_unknown(&mut self, path: &Path, known: &[&str]) {
+    pub(super) fn ignore_unknown(&mut self, path: &Path, known: &[&str]) {
         for key in self.unknown(path, known) {
             self.ignore(&path.key(&key), "");
         }
     }
 
     /// Notes every key of a mapping that is not among the known ones as a problem.
-    pub fn refuse_unknown(&mut self, path: &Path, known: &[&str]) {
+    pub(super) fn refuse_unknown(&mut self, path: &Path, known: &[&str]) {
         for key in self.unknown(path, known) {
             let message = format!("is not known here; known are: {}", known.join(", "));
             self.wrong_key(&path.key(&key), &message);

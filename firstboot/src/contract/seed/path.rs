@@ -15,32 +15,32 @@ pub(super) struct Path(Vec<Step>);
 
 impl Path {
     /// The document itself.
-    pub fn root() -> Self {
+    pub(super) fn root() -> Self {
         Path::default()
     }
 
     /// The value of a key.
-    pub fn key(&self, key: &str) -> Self {
+    pub(super) fn key(&self, key: &str) -> Self {
         let mut steps = self.0.clone();
         steps.push(Step::Key(key.to_owned()));
         Path(steps)
     }
 
     /// An item of a list.
-    pub fn index(&self, index: usize) -> Self {
+    pub(super) fn index(&self, index: usize) -> Self {
         let mut steps = self.0.clone();
         steps.push(Step::Index(index));
         Path(steps)
     }
 
     /// What holds this value; `None` at the root.
-    pub fn parent(&self) -> Option<Self> {
+    pub(super) fn parent(&self) -> Option<Self> {
         let (_, rest) = self.0.split_last()?;
         Some(Path(rest.to_vec()))
     }
 
     /// The steps in order.
-    pub fn steps(&self) -> &[Step] {
+    pub(super) fn steps(&self) -> &[Step] {
         &self.0
     }
 }

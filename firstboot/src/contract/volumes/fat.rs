@@ -194,7 +194,12 @@ pub(super) mod tests {
     const USER: &str = "#cloud-config\ntimezone: UTC\n";
 
     /// A FAT image with a label and files.
-    pub fn image(size: usize, kind: FatType, label: &[u8; 11], files: &[(&str, &[u8])]) -> Vec<u8> {
+    pub(crate) fn image(
+        size: usize,
+        kind: FatType,
+        label: &[u8; 11],
+        files: &[(&str, &[u8])],
+    ) -> Vec<u8> {
         let mut disk = Cursor::new(vec![0; size]);
         let options = FormatVolumeOptions::new()
             .fat_type(kind)
@@ -212,7 +217,7 @@ pub(super) mod tests {
     }
 
     /// A small seed.
-    pub fn seed_image() -> Vec<u8> {
+    pub(crate) fn seed_image() -> Vec<u8> {
         let files = [
             ("meta-data", META.as_bytes()),
             ("user-data", USER.as_bytes()),

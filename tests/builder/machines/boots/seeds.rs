@@ -6,7 +6,7 @@ use std::process::Command;
 use testkit::{Folder, must};
 
 /// A seed disk with a text in its documents replaced by one of the same length.
-pub fn with(disk: &[u8], before: &str, after: &str) -> Vec<u8> {
+pub(super) fn with(disk: &[u8], before: &str, after: &str) -> Vec<u8> {
     assert_eq!(before.len(), after.len());
     let mut disk = disk.to_vec();
     let at = disk
@@ -19,7 +19,7 @@ pub fn with(disk: &[u8], before: &str, after: &str) -> Vec<u8> {
 
 /// Puts a CD-ROM image as virt-install and cloud-localds make them in the seed disk's place:
 /// ISO 9660 with both extensions, an empty meta-data but for what is given.
-pub fn iso(folder: &Path, key: &str, meta_data: &str) {
+pub(super) fn iso(folder: &Path, key: &str, meta_data: &str) {
     let documents = Folder::new();
     let write = |name: &str, text: &str| documents.write(name, text);
     write("meta-data", meta_data);
@@ -56,7 +56,7 @@ config:
 }
 
 /// Makes run.sh attach the seed as a CD-ROM drive.
-pub fn as_cdrom(folder: &Path) {
+pub(super) fn as_cdrom(folder: &Path) {
     let file = folder.join("run.sh");
     let script = fs::read_to_string(&file).unwrap();
     let drive = "if=none,id=seed,file=seed.img,format=raw";

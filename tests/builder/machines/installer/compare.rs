@@ -88,7 +88,7 @@ fn differences<V: PartialEq + std::fmt::Debug>(
 }
 
 /// The packages of both bases.
-pub fn manifests(netinst: &Path, mirror: &Path) {
+pub(super) fn manifests(netinst: &Path, mirror: &Path) {
     let packages = |folder: &Path| -> BTreeMap<String, String> {
         let text = fs::read(folder.join("base.manifest.json")).unwrap();
         let manifest: serde_json::Value = serde_json::from_slice(&text).unwrap();
@@ -102,7 +102,7 @@ pub fn manifests(netinst: &Path, mirror: &Path) {
 
 /// The files of both configured machines: kind, mode, owner, content. What is different from one
 /// machine to the next in any case (keys, logs) is on the list too.
-pub fn overlays(netinst: &Path, mirror: &Path) {
+pub(super) fn overlays(netinst: &Path, mirror: &Path) {
     let files = |folder: &Path| {
         let overlay = folder.join("vm42/vm42.qcow2");
         let root = Image::open(&overlay).unwrap().into_root().unwrap();
