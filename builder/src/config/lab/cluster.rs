@@ -67,12 +67,12 @@ const RETRY_KEYS: Keys = &[
 
 /// A cluster part, perhaps incomplete until a VM's own is laid over the default.
 #[derive(Debug, Clone)]
-pub(super) struct ClusterWish {
+pub(super) struct ClusterOverride {
     pub place: Place,
     pub peers: Vec<Spanned<Peer>>,
     /// Whether `peers` was written, be it wrong: it is then not missing.
     pub has_peers: bool,
-    pub with: Option<WithWish>,
+    pub with: Option<WithOverride>,
     /// Whether `join` or `password_file` was written, be it wrong.
     has_with: bool,
     links: Option<(Place, LinkWishes)>,
@@ -80,19 +80,19 @@ pub(super) struct ClusterWish {
     votes: Option<u32>,
     name: Option<String>,
     stable_nodes: Option<u32>,
-    retry: RetryWish,
+    retry: RetryOverride,
 }
 
 /// What lets a VM in, as it was written.
 #[derive(Debug, Clone)]
-pub(super) enum WithWish {
+pub(super) enum WithOverride {
     Ticket,
     PasswordFile(Spanned<String>),
 }
 
 /// What was said of [`Retry`], in seconds.
 #[derive(Debug, Clone, Default)]
-struct RetryWish {
+struct RetryOverride {
     first: Option<u64>,
     most: Option<Spanned<u64>>,
     attempt: Option<u64>,
@@ -100,10 +100,10 @@ struct RetryWish {
     give_up: Option<Option<u64>>,
 }
 
-impl ClusterWish {
+impl ClusterOverride {
     /// This wish, and the default where it says nothing.
     pub(super) fn over(self, default: Self) -> Self {
-        ClusterWish {
+        ClusterOverride {
             place: self.place,
             peers: match self.has_peers {
                 true => self.peers,
@@ -120,7 +120,7 @@ impl ClusterWish {
             votes: self.votes.or(default.votes),
             name: self.name.or(default.name),
             stable_nodes: self.stable_nodes.or(default.stable_nodes),
-            retry: RetryWish {
+            retry: RetryOverride {
                 first: self.retry.first.or(default.retry.first),
                 most: self.retry.most.or(default.retry.most),
                 attempt: self.retry.attempt.or(default.retry.attempt),
@@ -171,7 +171,7 @@ impl ClusterWish {
     }
 }
 
-impl RetryWish {
+impl RetryOverride {
     fn resolve(&self, r: &mut Reader) -> Retry {
         let standard = Retry::default();
         let first = self.first.unwrap_or(standard.first);
@@ -199,10 +199,10 @@ impl RetryWish {
 }
 
 /// Reads `cluster`.
-pub(super) fn read(r: &mut Reader, node: &Node, folder: &Folder) -> ClusterWish {
+pub(super) fn read(r: &mut Reader, node: &Node, folder: &Folder) -> ClusterOverride {
     let f = r.fields(node, "`cluster`", settings::CLUSTER.1, KEYS);
     let number = |text: &str| validators::number(text, 0, 1000);
-    ClusterWish {
+    ClusterOverride {
         place: f.place,
         peers: peers::read(r, &f, folder),
         has_peers: f.accounted("peers"),
@@ -220,7 +220,7 @@ pub(super) fn read(r: &mut Reader, node: &Node, folder: &Folder) -> ClusterWish 
 }
 
 /// Exactly one of the two.
-fn read_with(r: &mut Reader, f: &Fields<'_>) -> Option<WithWish> {
+fn read_with(r: &mut Reader, f: &Fields<'_>) -> Option<WithOverride> {
     let ticket = r.field(f, JOIN.0, ticket);
     let file = r.field(f, "password_file", values::path);
     if let (Some(_), Some(file)) = (&ticket, &file) {
@@ -231,8 +231,8 @@ fn read_with(r: &mut Reader, f: &Fields<'_>) -> Option<WithWish> {
         return None;
     }
     match (ticket, file) {
-        (Some(_), _) => Some(WithWish::Ticket),
-        (None, file) => file.map(WithWish::PasswordFile),
+        (Some(_), _) => Some(WithOverride::Ticket),
+        (None, file) => file.map(WithOverride::PasswordFile),
     }
 }
 
@@ -255,16 +255,16 @@ fn one_word(text: &str, word: &str) -> Result<(), String> {
 }
 
 /// The limits are those of the guest's parser.
-fn read_retry(r: &mut Reader, f: &Fields<'_>) -> RetryWish {
+fn read_retry(r: &mut Reader, f: &Fields<'_>) -> RetryOverride {
     let Some(node) = f.get("retry") else {
-        return RetryWish::default();
+        return RetryOverride::default();
     };
     let f = r.fields(node, "`retry`", f.hint("retry"), RETRY_KEYS);
     let give_up = |text: &str| match text {
         "never" => Ok(None),
         text => validators::duration(text, 1, 7 * DAY).map(Some),
     };
-    RetryWish {
+    RetryOverride {
         first: r
             .field_scalar(&f, "first", |t| validators::duration(t, 1, HOUR))
             .map(|first| first.value),

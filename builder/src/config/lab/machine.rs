@@ -1,10 +1,10 @@
 //! One VM: its own keys, the defaults, and what is derived.
 
-use super::cluster::{ClusterWish, WithWish};
+use super::cluster::{ClusterOverride, WithOverride};
 use super::links::Addresses;
 use super::network::{self, Networks};
-use super::openvpn::{self, OpenVpnWish};
-use super::settings::{self, Settings, Wish};
+use super::openvpn::{self, OpenVpnOverride};
+use super::settings::{self, Override, Settings};
 use super::{ClusterJoin, Folder, JoinWith, OpenVpn, Vm, secrets, values};
 use crate::config::yaml::{Fields, Keys, Node, Place, Reader, Spanned, validators};
 use firstboot::contract::seed::{Ha, Peer};
@@ -91,7 +91,7 @@ pub(super) fn read(
     r.require(&f, "name");
     let name = r.field(&f, "name", values::vm_name);
     let own = Settings::read(r, &f, folder);
-    let own_ha = matches!(own.ha, Wish::Yes(_));
+    let own_ha = matches!(own.ha, Override::Yes(_));
     let settings = own.over(defaults);
     let address = read_address(r, &f, name.as_ref(), networks);
     let vmbr120 = read_vmbr120(r, &f, name.as_ref(), networks);
@@ -112,21 +112,21 @@ pub(super) fn read(
     let mut warnings = Vec::new();
     let has_bridge = !f.get("vmbr120").is_some_and(settings::is_none) && networks.vmbr120.is_some();
     let (openvpn, identity) = match &settings.openvpn {
-        Wish::Yes(wish) => files.openvpn(r, wish, has_bridge, &mut warnings),
-        Wish::No | Wish::Unsaid => (None, None),
+        Override::Yes(wish) => files.openvpn(r, wish, has_bridge, &mut warnings),
+        Override::No | Override::Unsaid => (None, None),
     };
-    let joins = matches!(settings.cluster, Wish::Yes(_));
+    let joins = matches!(settings.cluster, Override::Yes(_));
     let own = Addresses {
         address: address.as_ref().map(|a| a.value),
         vmbr120: vmbr120.as_ref().map(|a| a.value),
     };
     let cluster = match &settings.cluster {
-        Wish::Yes(wish) => files.cluster(r, wish, &own),
-        Wish::No | Wish::Unsaid => None,
+        Override::Yes(wish) => files.cluster(r, wish, &own),
+        Override::No | Override::Unsaid => None,
     };
     let (peers, links) = match settings.cluster {
-        Wish::Yes(wish) => (wish.peers.clone(), wish.link_places()),
-        Wish::No | Wish::Unsaid => (Vec::new(), BTreeMap::new()),
+        Override::Yes(wish) => (wish.peers.clone(), wish.link_places()),
+        Override::No | Override::Unsaid => (Vec::new(), BTreeMap::new()),
     };
     if let (true, false, Some(node)) = (own_ha, joins, f.get(settings::HA.0)) {
         let hint = "`cluster`, or no `ha` for this VM";
@@ -152,12 +152,12 @@ pub(super) fn read(
         ntp: settings.ntp.unwrap_or_default(),
         cluster,
         storage: match settings.storage {
-            Wish::Yes(storage) => storage,
-            Wish::No | Wish::Unsaid => Vec::new(),
+            Override::Yes(storage) => storage,
+            Override::No | Override::Unsaid => Vec::new(),
         },
         // A default serves those that join; HA knows no others.
         ha: match settings.ha {
-            Wish::Yes(wish) if joins => wish.ha(),
+            Override::Yes(wish) if joins => wish.ha(),
             _ => Ha::default(),
         },
     };
@@ -295,7 +295,7 @@ impl Files<'_> {
     fn openvpn(
         &self,
         r: &mut Reader,
-        wish: &OpenVpnWish,
+        wish: &OpenVpnOverride,
         has_bridge: bool,
         warnings: &mut Vec<String>,
     ) -> (Option<OpenVpn>, Option<Spanned<String>>) {
@@ -337,12 +337,17 @@ impl Files<'_> {
         (Some(openvpn), Some(identity))
     }
 
-    fn cluster(&self, r: &mut Reader, wish: &ClusterWish, own: &Addresses) -> Option<ClusterJoin> {
+    fn cluster(
+        &self,
+        r: &mut Reader,
+        wish: &ClusterOverride,
+        own: &Addresses,
+    ) -> Option<ClusterJoin> {
         wish.require(r);
         let links = wish.links(r, own);
         let with = match wish.with.as_ref()? {
-            WithWish::Ticket => JoinWith::Ticket,
-            WithWish::PasswordFile(file) => JoinWith::PasswordFile(self.password(r, file)?),
+            WithOverride::Ticket => JoinWith::Ticket,
+            WithOverride::PasswordFile(file) => JoinWith::PasswordFile(self.password(r, file)?),
         };
         Some(wish.join(r, with, links))
     }

@@ -64,7 +64,7 @@ pub struct OpenVpn {
 
 /// An OpenVPN part, perhaps incomplete until a VM's own is laid over the default.
 #[derive(Debug, Clone)]
-pub(super) struct OpenVpnWish {
+pub(super) struct OpenVpnOverride {
     pub place: Place,
     pub instance: Option<InstanceName>,
     pub config: Option<Spanned<String>>,
@@ -85,10 +85,10 @@ pub(super) struct Read {
     pub warnings: Vec<Problem>,
 }
 
-impl OpenVpnWish {
+impl OpenVpnOverride {
     /// This wish, and the default where it says nothing.
     pub(super) fn over(self, default: Self) -> Self {
-        OpenVpnWish {
+        OpenVpnOverride {
             place: self.place,
             instance: self.instance.or(default.instance),
             has_config: self.has_config || default.has_config,
@@ -113,7 +113,7 @@ impl OpenVpnWish {
 }
 
 /// Reads `openvpn`: its keys, or below the instance's name.
-pub(super) fn read(r: &mut Reader, node: &Node, hint: &str) -> OpenVpnWish {
+pub(super) fn read(r: &mut Reader, node: &Node, hint: &str) -> OpenVpnOverride {
     let (named, node, keys) = match named(node) {
         Some((name, inner)) => (Some(name), inner, NAMED_KEYS),
         None => (None, node, KEYS),
@@ -133,7 +133,7 @@ pub(super) fn read(r: &mut Reader, node: &Node, hint: &str) -> OpenVpnWish {
             }
         },
     };
-    OpenVpnWish {
+    OpenVpnOverride {
         place: f.place,
         instance,
         config: r.field(&f, key.0, values::path),

@@ -44,15 +44,15 @@ const RULE_KEYS: Keys = &[
 ];
 /// An HA part; a list that was not written is left to the default.
 #[derive(Debug, Clone)]
-pub(super) struct HaWish {
+pub(super) struct HaOverride {
     groups: Option<Vec<HaName>>,
     rules: Option<Vec<HaRule>>,
 }
 
-impl HaWish {
+impl HaOverride {
     /// This wish, and the default where it says nothing.
     pub(super) fn over(self, default: Self) -> Self {
-        HaWish {
+        HaOverride {
             groups: self.groups.or(default.groups),
             rules: self.rules.or(default.rules),
         }
@@ -68,11 +68,11 @@ impl HaWish {
 }
 
 /// Reads `ha`.
-pub(super) fn read_ha(r: &mut Reader, node: &Node) -> HaWish {
+pub(super) fn read_ha(r: &mut Reader, node: &Node) -> HaOverride {
     let f = r.fields(node, "`ha`", settings::HA.1, HA_KEYS);
     let groups = r.field_list(&f, "groups", validators::name);
     let rules = read_rules(r, &f);
-    HaWish {
+    HaOverride {
         groups: f
             .has("groups")
             .then(|| groups.into_iter().map(|name| name.value).collect()),

@@ -2,9 +2,9 @@
 //!
 //! The parts of Proxmox VE are read in files of their own.
 
-use super::cluster::{self, ClusterWish};
-use super::openvpn::{self, OpenVpnWish};
-use super::proxmox::{self, HaWish};
+use super::cluster::{self, ClusterOverride};
+use super::openvpn::{self, OpenVpnOverride};
+use super::proxmox::{self, HaOverride};
 use super::{Folder, values};
 use crate::config::yaml::{Fields, Keys, Kind, Node, Reader, Spanned, validators};
 use firstboot::contract::seed::NfsStorage;
@@ -73,7 +73,7 @@ const DEFAULTS_KEYS: Keys = &[
 ];
 /// A part that a VM can have, drop or leave to the defaults.
 #[derive(Debug, Clone, Default)]
-pub(super) enum Wish<T> {
+pub(super) enum Override<T> {
     /// Nothing was said.
     #[default]
     Unsaid,
@@ -94,10 +94,10 @@ pub(super) struct Settings {
     pub ssh_keys: Option<Vec<SshKey>>,
     pub root_password_file: Option<Spanned<String>>,
     pub ssh_password: Option<bool>,
-    pub openvpn: Wish<OpenVpnWish>,
-    pub cluster: Wish<ClusterWish>,
-    pub storage: Wish<Vec<NfsStorage>>,
-    pub ha: Wish<HaWish>,
+    pub openvpn: Override<OpenVpnOverride>,
+    pub cluster: Override<ClusterOverride>,
+    pub storage: Override<Vec<NfsStorage>>,
+    pub ha: Override<HaOverride>,
 }
 
 impl Settings {
@@ -151,19 +151,19 @@ impl Settings {
             ssh_keys: self.ssh_keys.or(defaults.ssh_keys),
             root_password_file: self.root_password_file.or(defaults.root_password_file),
             ssh_password: self.ssh_password.or(defaults.ssh_password),
-            openvpn: self.openvpn.over(defaults.openvpn, OpenVpnWish::over),
-            cluster: self.cluster.over(defaults.cluster, ClusterWish::over),
+            openvpn: self.openvpn.over(defaults.openvpn, OpenVpnOverride::over),
+            cluster: self.cluster.over(defaults.cluster, ClusterOverride::over),
             storage: self.storage.over(defaults.storage, |own, _| own),
-            ha: self.ha.over(defaults.ha, HaWish::over),
+            ha: self.ha.over(defaults.ha, HaOverride::over),
         }
     }
 }
 
-impl<T> Wish<T> {
+impl<T> Override<T> {
     fn over(self, default: Self, both: impl FnOnce(T, T) -> T) -> Self {
         match (self, default) {
-            (Wish::Unsaid, default) => default,
-            (Wish::Yes(own), Wish::Yes(default)) => Wish::Yes(both(own, default)),
+            (Override::Unsaid, default) => default,
+            (Override::Yes(own), Override::Yes(default)) => Override::Yes(both(own, default)),
             (own, _) => own,
         }
     }
@@ -174,11 +174,11 @@ fn wish<T>(
     f: &Fields<'_>,
     key: &str,
     read: impl FnOnce(&mut Reader, &Node) -> T,
-) -> Wish<T> {
+) -> Override<T> {
     match f.get(key) {
-        None => Wish::Unsaid,
-        Some(node) if is_none(node) => Wish::No,
-        Some(node) => Wish::Yes(read(r, node)),
+        None => Override::Unsaid,
+        Some(node) if is_none(node) => Override::No,
+        Some(node) => Override::Yes(read(r, node)),
     }
 }
 
@@ -187,7 +187,7 @@ pub(super) fn is_none(node: &Node) -> bool {
     matches!(&node.kind, Kind::Scalar { text, .. } if text == "none")
 }
 
-fn read_openvpn(r: &mut Reader, node: &Node) -> OpenVpnWish {
+fn read_openvpn(r: &mut Reader, node: &Node) -> OpenVpnOverride {
     openvpn::read(r, node, OPENVPN.1)
 }
 
