@@ -1,6 +1,6 @@
 //! The cluster that a VM joins: `cluster` of lab.yaml.
 
-use super::links::{self, Addresses, LINKS, LinkWishes};
+use super::links::{self, Addresses, LINKS, LinkOverrides};
 use super::peers::{self, PEERS};
 use super::{ClusterJoin, Folder, JoinWith, settings, values};
 use crate::config::yaml::{Fields, Keys, Node, Place, Reader, Spanned, validators};
@@ -75,7 +75,7 @@ pub(super) struct ClusterOverride {
     pub with: Option<WithOverride>,
     /// Whether `join` or `password_file` was written, be it wrong.
     has_with: bool,
-    links: Option<(Place, LinkWishes)>,
+    links: Option<(Place, LinkOverrides)>,
     shared: bool,
     votes: Option<u32>,
     name: Option<String>,
@@ -101,7 +101,7 @@ struct RetryOverride {
 }
 
 impl ClusterOverride {
-    /// This wish, and the default where it says nothing.
+    /// This override, and the default where it says nothing.
     pub(super) fn over(self, default: Self) -> Self {
         ClusterOverride {
             place: self.place,
@@ -136,8 +136,10 @@ impl ClusterOverride {
 
     /// Where the links are written, by their numbers.
     pub(super) fn link_places(&self) -> BTreeMap<u8, Place> {
-        let wishes = self.links.iter().flat_map(|(_, wishes)| wishes);
-        wishes.map(|(number, wish)| (*number, wish.place)).collect()
+        let overrides = self.links.iter().flat_map(|(_, overrides)| overrides);
+        overrides
+            .map(|(number, given)| (*number, given.place))
+            .collect()
     }
 
     /// The cluster to join, once what depends on the VM is known.

@@ -24,7 +24,7 @@ pub(super) const LINKS: (&str, &str) = (
 );
 
 /// What was said of the links, in the order of their numbers.
-pub(super) type LinkWishes = Vec<(u8, Spanned<LinkAddress>)>;
+pub(super) type LinkOverrides = Vec<(u8, Spanned<LinkAddress>)>;
 
 /// Which of a VM's addresses.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,7 +47,7 @@ pub(super) struct Addresses {
 }
 
 /// Reads `links`.
-pub(super) fn read(r: &mut Reader, node: &Node) -> LinkWishes {
+pub(super) fn read(r: &mut Reader, node: &Node) -> LinkOverrides {
     let f = r.fields(node, "`links`", LINKS.1, KEYS);
     (0..=7)
         .filter_map(|number: u8| Some((number, r.field(&f, &number.to_string(), link_address)?)))
@@ -73,19 +73,19 @@ fn link_address(text: &str) -> Result<LinkAddress, String> {
 /// then.
 pub(super) fn resolve(
     r: &mut Reader,
-    wishes: Option<&(Place, LinkWishes)>,
+    overrides: Option<&(Place, LinkOverrides)>,
     own: &Addresses,
 ) -> BTreeMap<u8, Ipv4Addr> {
     let mut links = BTreeMap::new();
-    let first = own.vmbr120.or(own.address.filter(|_| wishes.is_some()));
-    let Some((place, wishes)) = wishes else {
+    let first = own.vmbr120.or(own.address.filter(|_| overrides.is_some()));
+    let Some((place, overrides)) = overrides else {
         links.extend(first.map(|address| (0, address)));
         return links;
     };
     let mut named = false;
-    for (number, wish) in wishes {
+    for (number, given) in overrides {
         named |= *number == 0;
-        if let Some(address) = one(r, wish, own) {
+        if let Some(address) = one(r, given, own) {
             links.insert(*number, address);
         }
     }
@@ -97,8 +97,8 @@ pub(super) fn resolve(
         let Some(other) = seen.insert(*address, *number) else {
             continue;
         };
-        let written = wishes.iter().find(|(written, _)| written == number);
-        let place = written.map_or(*place, |(_, wish)| wish.place);
+        let written = overrides.iter().find(|(written, _)| written == number);
+        let place = written.map_or(*place, |(_, given)| given.place);
         let message = format!("the links {other} and {number} both have {address}");
         let hint = "another address for each link, such as {0: address, 1: vmbr120}";
         r.problem(place, message, hint);
@@ -106,14 +106,14 @@ pub(super) fn resolve(
     links
 }
 
-fn one(r: &mut Reader, wish: &Spanned<LinkAddress>, own: &Addresses) -> Option<Ipv4Addr> {
-    match wish.value {
+fn one(r: &mut Reader, given: &Spanned<LinkAddress>, own: &Addresses) -> Option<Ipv4Addr> {
+    match given.value {
         // An address that is not known was noted as a problem.
         LinkAddress::Address => own.address,
         LinkAddress::Vmbr120 => {
             if own.vmbr120.is_none() {
                 let message = "a link over vmbr120 for a VM that has no vmbr120";
-                r.problem(wish.place, message, "`address`, or a `vmbr120` for the VM");
+                r.problem(given.place, message, "`address`, or a `vmbr120` for the VM");
             }
             own.vmbr120
         }
@@ -122,7 +122,7 @@ fn one(r: &mut Reader, wish: &Spanned<LinkAddress>, own: &Addresses) -> Option<I
                 return Some(address);
             }
             let message = format!("{address} is none of the VM's addresses");
-            r.problem(wish.place, message, LINK);
+            r.problem(given.place, message, LINK);
             None
         }
     }

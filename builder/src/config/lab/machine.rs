@@ -112,7 +112,7 @@ pub(super) fn read(
     let mut warnings = Vec::new();
     let has_bridge = !f.get("vmbr120").is_some_and(settings::is_none) && networks.vmbr120.is_some();
     let (openvpn, identity) = match &settings.openvpn {
-        Override::Yes(wish) => files.openvpn(r, wish, has_bridge, &mut warnings),
+        Override::Yes(given) => files.openvpn(r, given, has_bridge, &mut warnings),
         Override::No | Override::Unsaid => (None, None),
     };
     let joins = matches!(settings.cluster, Override::Yes(_));
@@ -121,11 +121,11 @@ pub(super) fn read(
         vmbr120: vmbr120.as_ref().map(|a| a.value),
     };
     let cluster = match &settings.cluster {
-        Override::Yes(wish) => files.cluster(r, wish, &own),
+        Override::Yes(given) => files.cluster(r, given, &own),
         Override::No | Override::Unsaid => None,
     };
     let (peers, links) = match settings.cluster {
-        Override::Yes(wish) => (wish.peers.clone(), wish.link_places()),
+        Override::Yes(given) => (given.peers.clone(), given.link_places()),
         Override::No | Override::Unsaid => (Vec::new(), BTreeMap::new()),
     };
     if let (true, false, Some(node)) = (own_ha, joins, f.get(settings::HA.0)) {
@@ -157,7 +157,7 @@ pub(super) fn read(
         },
         // A default serves those that join; HA knows no others.
         ha: match settings.ha {
-            Override::Yes(wish) if joins => wish.ha(),
+            Override::Yes(given) if joins => given.ha(),
             _ => Ha::default(),
         },
     };
@@ -295,26 +295,26 @@ impl Files<'_> {
     fn openvpn(
         &self,
         r: &mut Reader,
-        wish: &OpenVpnOverride,
+        given: &OpenVpnOverride,
         has_bridge: bool,
         warnings: &mut Vec<String>,
     ) -> (Option<OpenVpn>, Option<Spanned<String>>) {
-        wish.require(r);
-        let Some(file) = &wish.config else {
+        given.require(r);
+        let Some(file) = &given.config else {
             return (None, None);
         };
         let Some((shown, config)) = self.path(file) else {
             return (None, None);
         };
-        let login = wish.user_pass_file.as_ref();
+        let login = given.user_pass_file.as_ref();
         let login = login.and_then(|key| Some((key, self.path(key)?)));
-        let instance = wish.instance.clone();
+        let instance = given.instance.clone();
         let openvpn = OpenVpn {
             instance: instance.unwrap_or_default(),
             config,
-            inline: wish.inline.unwrap_or(false),
+            inline: given.inline.unwrap_or(false),
             user_pass_file: login.as_ref().map(|(_, (_, path))| path.clone()),
-            shared: wish.shared.unwrap_or(false),
+            shared: given.shared.unwrap_or(false),
         };
         if self.ignored() {
             return (Some(openvpn), None);
@@ -340,15 +340,15 @@ impl Files<'_> {
     fn cluster(
         &self,
         r: &mut Reader,
-        wish: &ClusterOverride,
+        given: &ClusterOverride,
         own: &Addresses,
     ) -> Option<ClusterJoin> {
-        wish.require(r);
-        let links = wish.links(r, own);
-        let with = match wish.with.as_ref()? {
+        given.require(r);
+        let links = given.links(r, own);
+        let with = match given.with.as_ref()? {
             WithOverride::Ticket => JoinWith::Ticket,
             WithOverride::PasswordFile(file) => JoinWith::PasswordFile(self.password(r, file)?),
         };
-        Some(wish.join(r, with, links))
+        Some(given.join(r, with, links))
     }
 }

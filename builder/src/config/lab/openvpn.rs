@@ -86,7 +86,7 @@ pub(super) struct Read {
 }
 
 impl OpenVpnOverride {
-    /// This wish, and the default where it says nothing.
+    /// This given, and the default where it says nothing.
     pub(super) fn over(self, default: Self) -> Self {
         OpenVpnOverride {
             place: self.place,

@@ -132,10 +132,10 @@ impl Settings {
             ssh_password: r
                 .field_scalar(f, SSH_PASSWORD.0, validators::yes_or_no)
                 .map(|s| s.value),
-            openvpn: wish(r, f, OPENVPN.0, read_openvpn),
-            cluster: wish(r, f, CLUSTER.0, |r, node| cluster::read(r, node, folder)),
-            storage: wish(r, f, STORAGE.0, proxmox::read_storage),
-            ha: wish(r, f, HA.0, proxmox::read_ha),
+            openvpn: given(r, f, OPENVPN.0, read_openvpn),
+            cluster: given(r, f, CLUSTER.0, |r, node| cluster::read(r, node, folder)),
+            storage: given(r, f, STORAGE.0, proxmox::read_storage),
+            ha: given(r, f, HA.0, proxmox::read_ha),
         }
     }
 
@@ -169,7 +169,7 @@ impl<T> Override<T> {
     }
 }
 
-fn wish<T>(
+fn given<T>(
     r: &mut Reader,
     f: &Fields<'_>,
     key: &str,
