@@ -86,7 +86,7 @@ pub(super) struct Read {
 }
 
 impl OpenVpnOverride {
-    /// This given, and the default where it says nothing.
+    /// This override, and the default where it says nothing.
     pub(super) fn over(self, default: Self) -> Self {
         OpenVpnOverride {
             place: self.place,

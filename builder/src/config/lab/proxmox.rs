@@ -50,7 +50,7 @@ pub(super) struct HaOverride {
 }
 
 impl HaOverride {
-    /// This given, and the default where it says nothing.
+    /// This override, and the default where it says nothing.
     pub(super) fn over(self, default: Self) -> Self {
         HaOverride {
             groups: self.groups.or(default.groups),
