@@ -1,6 +1,7 @@
 //! Telling what is no configuration at all: what a browser or a download makes in its place.
 
-use super::{Finding, options, parse};
+use super::finding::Finding;
+use super::{options, parse};
 use crate::contract::place::Place;
 
 /// Why bytes are no text of a configuration.

@@ -1,7 +1,7 @@
 //! Reading a configuration file as OpenVPN's own `parse_line` and `read_inline_file` do
 //! (`src/openvpn/options.c` of 2.6).
 
-use super::Finding;
+use super::finding::Finding;
 use crate::contract::place::Place;
 use std::ops::Range;
 

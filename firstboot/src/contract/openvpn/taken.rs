@@ -1,7 +1,6 @@
 //! The files that a configuration names: which they are, and how they become blocks in it.
 
-use super::Finding;
-use super::classify::Guest;
+use super::finding::{Finding, Guest};
 use super::parse::{self, Opt};
 use crate::contract::place::Place;
 use std::collections::BTreeMap;

@@ -1,13 +1,14 @@
 //! Reading `user-data`: cloud-init's spellings, old and new, become one [`UserData`].
 
-use super::Secret;
 use super::document::{Document, Notes};
 use super::path::Path;
 use super::problem::Problem;
 use super::proxmox;
 use super::user_data::{Chpasswd, Ntp, OpenVpnInstance, PasswordKind, UserData, UserPassword};
 use crate::contract::place::Place;
-use crate::contract::values::{InstanceName, Password, PasswordHash, SshKey, UserPass, ValueError};
+use crate::contract::values::{
+    InstanceName, Password, PasswordHash, Secret, SshKey, UserPass, ValueError,
+};
 use std::collections::BTreeMap;
 
 /// The document's name.

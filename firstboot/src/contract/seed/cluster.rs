@@ -1,11 +1,10 @@
 //! `proxmox.cluster` of the user-data: the cluster to join, and what lets this node in.
 
-use super::Secret;
 use super::document::Document;
 use super::names;
 use super::path::Path;
 use super::ticket::{self, Ticket};
-use crate::contract::values::{self, Fingerprint, Host, Password};
+use crate::contract::values::{self, Fingerprint, Host, Password, Secret};
 use serde::{Serialize, Serializer};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -33,7 +32,7 @@ pub struct Cluster {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub votes: Option<u32>,
     /// This lab's machines that join the same cluster and have no vote in it, in the words of
-    /// [`names`](super::names).
+    /// [`names`].
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub lab: Vec<String>,
     /// How a join that did not succeed is tried again.

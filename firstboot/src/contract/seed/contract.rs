@@ -1,6 +1,7 @@
 //! The contract's number: which seeds a firstboot understands.
 
-use super::{NetworkConfig, UserData};
+use super::network::NetworkConfig;
+use super::user_data::UserData;
 use serde_yaml::{Error, Value};
 
 /// The number of the contract that this firstboot knows.

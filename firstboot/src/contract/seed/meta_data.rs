@@ -17,12 +17,12 @@ const DERIVED: &str = "nocloud-";
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct MetaData {
-    /// Unique per machine and per change of its seed. Never empty in what [`super::parse`] gives.
+    /// Unique per machine and per change of its seed. Never empty in what `parse` gives.
     pub instance_id: String,
     /// The short host name; user-data's `hostname` wins over it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub local_hostname: Option<HostName>,
-    /// The number of the contract that a firstboot must know for this seed, as [`super::needed`]
+    /// The number of the contract that a firstboot must know for this seed, as `needed`
     /// gives it. cloud-init knows no such key and leaves it alone; seeds made elsewhere have none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub contract: Option<u32>,

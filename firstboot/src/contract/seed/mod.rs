@@ -11,9 +11,6 @@ mod document;
 mod meta_data;
 pub mod names;
 mod network;
-mod network_check;
-mod network_v1;
-mod network_v2;
 pub(crate) mod overwriting;
 mod path;
 mod problem;
@@ -32,10 +29,8 @@ pub use proxmox::{Ha, HaRule, NfsStorage, Proxmox, STANDARD_CONTENT};
 pub use ticket::{TICKET_LIFE, Ticket, TicketError};
 pub use user_data::{Chpasswd, Ntp, OpenVpnInstance, PasswordKind, UserData, UserPassword};
 
-use super::values::Cidr;
 use document::{Document, Notes};
 use path::Path;
-use std::net::IpAddr;
 
 /// One parsed and validated seed disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -163,14 +158,5 @@ impl Seed {
             .into_iter()
             .flatten()
             .find(|name| name.contains('.'))
-    }
-}
-
-impl NetworkConfig {
-    /// Every static address of the machine, without prefix lengths.
-    pub fn static_addresses(&self) -> impl Iterator<Item = IpAddr> {
-        let cards = self.ethernets.values().map(|e| &e.addresses);
-        let bridges = self.bridges.values().map(|b| &b.addresses);
-        cards.chain(bridges).flatten().map(Cidr::address)
     }
 }

@@ -4,7 +4,7 @@
 //! the signature is base64 (PVE::Ticket's `assemble_rsa_ticket`; seen: transcript 30). Only root@pam
 //! may add a node: the call has no `permissions`, which makes it root's alone.
 
-use super::Secret;
+use crate::contract::values::Secret;
 use std::fmt;
 
 /// How long a ticket is worth something, in seconds from its making (PVE::AccessControl).

@@ -1,7 +1,8 @@
 //! The `user-data` document: `#cloud-config` keys, and two of this project's own.
 
-use super::{Proxmox, Secret, write};
-use crate::contract::values::{Host, HostName, InstanceName, SshKey, Timezone};
+use super::proxmox::Proxmox;
+use super::write;
+use crate::contract::values::{Host, HostName, InstanceName, Secret, SshKey, Timezone};
 use serde::{Serialize, Serializer};
 use std::collections::BTreeMap;
 

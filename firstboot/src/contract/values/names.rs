@@ -1,6 +1,6 @@
 //! Names: of machines, domains, time zones, interfaces and OpenVPN instances.
 
-use super::{ValueError, fitting, text_value};
+use super::text::{ValueError, fitting, text_value};
 use std::net::IpAddr;
 
 text_value! {
@@ -98,11 +98,7 @@ fn host(text: &str) -> Result<String, ValueError> {
     if text.bytes().all(|b| b.is_ascii_digit() || b == b'.') {
         return Err(ValueError::no("address", HINT));
     }
-    host_name(text).map_err(|error| ValueError {
-        is_general: true,
-        hint: HINT,
-        ..error
-    })
+    host_name(text).map_err(|error| error.in_general(HINT))
 }
 
 fn domain(text: &str) -> Result<String, ValueError> {

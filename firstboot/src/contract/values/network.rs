@@ -1,6 +1,6 @@
 //! Addresses and networks.
 
-use super::{ValueError, text_value};
+use super::text::{ValueError, text_value};
 use ipnet::{IpNet, Ipv4Net};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};

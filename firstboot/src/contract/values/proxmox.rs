@@ -1,6 +1,6 @@
 //! What Proxmox VE's configuration takes.
 
-use super::{ValueError, fitting, text_value};
+use super::text::{ValueError, fitting, text_value};
 
 text_value! {
     /// SHA-256 of a certificate as openssl and Proxmox print it, in upper case.

@@ -1,6 +1,7 @@
 //! Keys and passwords. Those that are secrets are held as such.
 
-use super::{Secret, ValueError, fitting, is_one_line, text_value};
+use super::secret::Secret;
+use super::text::{ValueError, fitting, is_one_line, text_value};
 use base64ct::{Base64, Encoding};
 use std::str::FromStr;
 
@@ -24,10 +25,8 @@ const SSH_KEY: &str = "a public key on one line: type, base64, comment, such as 
 
 fn ssh_key(text: &str) -> Result<String, ValueError> {
     if text.contains("PRIVATE KEY") {
-        return Err(ValueError {
-            is_general: true,
-            ..ValueError::because("is a private key; it must stay where it was made", SSH_KEY)
-        });
+        let message = "is a private key; it must stay where it was made";
+        return Err(ValueError::because(message, SSH_KEY).in_general(SSH_KEY));
     }
     let text = text.trim();
     let form = || ValueError::no("public key on one line", SSH_KEY);

@@ -1,6 +1,9 @@
 //! Looking for the seed disk among the machine's block devices.
 
-use super::{Found, MediaError, VolumeKind, is_cidata, read_fat, read_iso9660, volume_label};
+use super::documents::{MediaError, is_cidata};
+use super::label::{VolumeKind, volume_label};
+use super::{fat, iso9660};
+use crate::contract::seed::Seed;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -23,7 +26,21 @@ pub struct Patience {
     pub quiet: Duration,
 }
 
-/// [`super::find`] with other folders for `/sys` and `/dev`.
+/// A seed and where it was found.
+#[derive(Debug)]
+pub struct Found {
+    /// The parsed and validated seed.
+    pub seed: Seed,
+    /// The block device, such as `/dev/vdb`.
+    pub device: PathBuf,
+}
+
+/// Looks for the seed disk among the block devices until one is there or the patience is over.
+pub fn find(patience: Patience) -> Result<Option<Found>, MediaError> {
+    find_in(Path::new("/sys"), Path::new("/dev"), patience)
+}
+
+/// [`find`] with other folders for `/sys` and `/dev`.
 ///
 /// Whole disks and partitions are looked at, virtio disks first, CD-ROM drives last.
 /// An empty drive is passed over; a device that fails otherwise is an error only when no
@@ -104,8 +121,8 @@ fn read(device: PathBuf, kind: VolumeKind) -> Result<Found, MediaError> {
         reason,
     })?;
     let seed = match kind {
-        VolumeKind::Fat => read_fat(image, &device)?,
-        VolumeKind::Iso9660 => read_iso9660(image, &device)?,
+        VolumeKind::Fat => fat::read(image, &device)?,
+        VolumeKind::Iso9660 => iso9660::read(image, &device)?,
     };
     Ok(Found { seed, device })
 }

@@ -1,13 +1,13 @@
 //! Seeds on ISO 9660, as cloud-localds, virt-install and Proxmox make them.
 
-use super::{LIMIT, MediaError, is_cidata, parse_files};
+use super::documents::{LIMIT, MediaError, is_cidata, parse_files};
 use crate::contract::iso9660::Volume;
 use crate::contract::seed::Seed;
 use std::io::{self, Read, Seek};
 use std::path::Path;
 
-/// Reads the documents of a volume labelled `cidata`.
-pub(super) fn read<T: Read + Seek>(image: T, place: &Path) -> Result<Seed, MediaError> {
+/// Reads an ISO 9660 image labelled `cidata`; `place` names it in errors.
+pub fn read<T: Read + Seek>(image: T, place: &Path) -> Result<Seed, MediaError> {
     let unreadable = |reason| MediaError::Unreadable {
         place: place.to_owned(),
         reason,

@@ -1,10 +1,9 @@
 //! What is wrong with one line, whatever the others say.
 
-use super::super::Finding;
 use super::super::ciphers::{self, NEGOTIATED};
+use super::super::finding::{Finding, Guest};
 use super::super::parse::Opt;
 use super::super::taken::{self, Kind};
-use super::Guest;
 
 /// Options that run a program.
 const SCRIPTS: [&str; 13] = [

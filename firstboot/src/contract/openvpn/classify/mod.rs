@@ -4,23 +4,12 @@
 mod line;
 mod whole;
 
-use super::Finding;
+use super::finding::{Finding, Guest};
 use super::options::{self, Known};
 use super::parse::{self, Opt, Parsed};
 use crate::contract::place::Place;
 use crate::contract::values::is_unicodes_line_end;
 use std::collections::BTreeSet;
-
-/// What the configuration will find in the guest.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Guest<'a> {
-    /// The bridges' ports that are taps, such as `tap120`. None: any device is right.
-    pub taps: &'a [&'a str],
-    /// Whether user and password are given beside the configuration.
-    pub user_pass: bool,
-    /// Whether the files that it names are put into it before; see [`super::with_blocks`].
-    pub taken_in: bool,
-}
 
 /// Everything that is wrong with the configuration, in the order of its lines.
 pub fn classify(text: &str, guest: &Guest<'_>) -> Vec<Finding> {
@@ -177,10 +166,4 @@ fn unknown(option: &Opt) -> Finding {
 fn is_plain(name: &str) -> bool {
     name.chars()
         .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
-}
-
-/// The first place of an option of this name, else that of the file.
-fn place_of(options: &[&Opt], name: &str) -> Place {
-    let found = options.iter().find(|option| option.name == name);
-    found.map_or(Place::START, |option| option.place)
 }

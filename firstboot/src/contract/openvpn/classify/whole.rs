@@ -1,9 +1,8 @@
 //! What only the whole file tells: what is missing, and what does not go together.
 
-use super::super::Finding;
+use super::super::finding::{Finding, Guest};
 use super::super::parse::Opt;
 use super::line::is_negotiated;
-use super::{Guest, place_of};
 use crate::contract::place::Place;
 
 /// Notes what is wrong with the options taken together.
@@ -28,6 +27,12 @@ impl<'a> Whole<'a> {
     fn last(&self, name: &str) -> Option<&'a Opt<'a>> {
         let mut found = self.options.iter().rev();
         found.find(|option| option.name == name).copied()
+    }
+
+    /// The first place of an option of this name, else that of the file.
+    fn place_of(&self, name: &str) -> Place {
+        let found = self.options.iter().find(|option| option.name == name);
+        found.map_or(Place::START, |option| option.place)
     }
 
     fn has(&self, name: &str) -> bool {
@@ -113,7 +118,7 @@ impl<'a> Whole<'a> {
         self.is_server().then(|| {
             let message = format!("`{client}` together with `{server}`: OpenVPN does not start");
             let hint = format!("`{client}` alone: a VM is a client of the VLAN's server");
-            Finding::error(place_of(self.options, server), message, hint)
+            Finding::error(self.place_of(server), message, hint)
         })
     }
 
@@ -122,7 +127,7 @@ impl<'a> Whole<'a> {
         let name = calls.into_iter().find(|name| self.has(name))?;
         (!self.has("remote")).then(|| {
             Finding::error(
-                place_of(self.options, name),
+                self.place_of(name),
                 "no `remote`: OpenVPN does not know whom to call",
                 "remote SERVER 1194",
             )
@@ -206,7 +211,7 @@ impl<'a> Whole<'a> {
         let anchor = ["client", "tls-client", "tls-server"]
             .into_iter()
             .find(|name| self.has(name))
-            .map_or(start, |name| place_of(self.options, name));
+            .map_or(start, |name| self.place_of(name));
         if !self.is_tls() {
             findings.extend(self.no_tls());
             return;
@@ -232,12 +237,12 @@ impl<'a> Whole<'a> {
                  in lab.yaml",
             ),
             (true, false) => Finding::error(
-                place_of(self.options, "cert"),
+                self.place_of("cert"),
                 "`cert` without `key`",
                 "<key> … </key> with the certificate's private key",
             ),
             (false, true) => Finding::error(
-                place_of(self.options, "key"),
+                self.place_of("key"),
                 "`key` without `cert`",
                 "<cert> … </cert> with the key's certificate",
             ),
@@ -255,7 +260,7 @@ impl<'a> Whole<'a> {
         let hint = "client";
         Some(match file {
             Some(name) => Finding::error(
-                place_of(self.options, name),
+                self.place_of(name),
                 format!("`{name}` without `client`: OpenVPN does not start"),
                 hint,
             ),

@@ -19,9 +19,12 @@
 #[cfg(test)]
 mod tests;
 
+use super::cloud_config;
+use super::cluster::is_removed;
 use super::document::{Notes, find};
 use super::path::Path;
-use super::{Secret, cloud_config, is_removed};
+use super::user_data::UserData;
+use crate::contract::values::Secret;
 use crate::contract::yaml::{self, Dialect, Kind};
 use std::borrow::Cow;
 use std::ops::Range;
@@ -120,7 +123,7 @@ pub(crate) fn without_credential(text: &str) -> Cow<'_, str> {
 
 /// A user-data document apart from what is removed.
 struct Reading {
-    others: super::UserData,
+    others: UserData,
     removed: bool,
 }
 

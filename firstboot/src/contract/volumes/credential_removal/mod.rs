@@ -7,8 +7,10 @@
 //! not the size, not the folder's entry, not the table. See [`crate::contract::seed`]'s `overwriting` for the
 //! order, which keeps the seed valid if the power goes.
 
+use super::documents::{Located, MediaError, Source, document_in};
+use super::fat;
 use super::find::{Patience, find_in};
-use super::{MediaError, Source, VolumeKind, fat, volume_label};
+use super::label::{VolumeKind, volume_label};
 use crate::contract::seed::overwriting::{Found, Round, Work, plan};
 use anyhow::{Context, Result, bail};
 use rustix::fs::Advice;
@@ -49,7 +51,7 @@ pub enum Scrubbed {
 }
 
 /// Overwrites the cluster's password or the ticket in the seed. The seed disk is looked for anew, by the
-/// rules of [`super::find`]. An error says why nothing, or not all, could be done; trying
+/// rules of `find`. An error says why nothing, or not all, could be done; trying
 /// again does no harm.
 pub fn credential(source: &Source) -> Result<Scrubbed> {
     match source {
@@ -86,7 +88,7 @@ pub fn on_disk(sys: &Path, dev: &Path) -> Result<Scrubbed> {
 
 /// [`credential`] in a folder with the documents.
 fn in_folder(folder: &Path) -> Result<Scrubbed> {
-    let place = super::document_in(folder, USER_DATA)
+    let place = document_in(folder, USER_DATA)
         .map_err(unreadable(folder))?
         .with_context(|| format!("the seed in {} has no {USER_DATA}", folder.display()))?;
     overwrite(&Seed {
@@ -102,22 +104,6 @@ fn unreadable(place: &Path) -> impl FnOnce(io::Error) -> MediaError {
 
 fn open(place: &Path) -> io::Result<File> {
     File::open(place)
-}
-
-/// A document and, for each piece of it, where that is in its device or file.
-pub(super) struct Located {
-    pub bytes: Vec<u8>,
-    /// Place in the document, and place in the device; each piece goes on to the next one.
-    pub pieces: Vec<(usize, u64)>,
-}
-
-impl Located {
-    /// Where a byte of the document is.
-    fn place(&self, at: usize) -> Option<u64> {
-        let after = self.pieces.partition_point(|(start, _)| *start <= at);
-        let (start, place) = self.pieces.get(after.checked_sub(1)?)?;
-        Some(place + (at - start) as u64)
-    }
 }
 
 /// What holds the user-data, and how it is found in there.

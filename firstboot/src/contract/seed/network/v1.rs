@@ -1,11 +1,9 @@
 //! Reading `network-config` version 1, which Proxmox writes, into version 2's types.
 
-use super::document::Document;
-use super::network::{
-    Bridge, BridgeParameters, Ethernet, Match, Nameservers, NetworkConfig, Route,
-};
-use super::network_check::{self, Places};
-use super::path::Path;
+use super::check::{self, Places};
+use super::config::{Bridge, BridgeParameters, Ethernet, Match, Nameservers, NetworkConfig, Route};
+use crate::contract::seed::document::Document;
+use crate::contract::seed::path::Path;
 use crate::contract::values::{self, Cidr, Domain, Mac, RouteTarget};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -40,7 +38,7 @@ pub(super) fn read(doc: &mut Document, base: &Path) -> NetworkConfig {
             _ => doc.ignore(&item, "a device of this type is not configured here"),
         }
     }
-    network_check::whole(doc, &config, &places);
+    check::whole(doc, &config, &places);
     global_nameservers(doc, base, &mut config, dns);
     config
 }
@@ -205,7 +203,7 @@ fn subnets(doc: &mut Document, item: &Path, places: &mut Places) -> Subnets {
         servers(doc, &subnet.key("dns_nameservers"), &mut dns);
         domains(doc, &subnet.key("dns_search"), &mut dns);
     }
-    network_check::gateways(doc, &addresses, all.dhcp4.is_some(), &gateways);
+    check::gateways(doc, &addresses, all.dhcp4.is_some(), &gateways);
     all.addresses = addresses;
     all.nameservers = (dns != Nameservers::default()).then_some(dns);
     all

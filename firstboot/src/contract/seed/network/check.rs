@@ -1,8 +1,8 @@
 //! What both versions of `network-config` are checked for.
 
-use super::document::Document;
-use super::network::NetworkConfig;
-use super::path::Path;
+use super::config::NetworkConfig;
+use crate::contract::seed::document::Document;
+use crate::contract::seed::path::Path;
 use crate::contract::values::{Cidr, InterfaceName};
 use std::collections::BTreeMap;
 use std::net::IpAddr;

@@ -1,12 +1,10 @@
 //! Reading `network-config` version 2, netplan's format. What firstboot does not set
 //! (`mtu`, `optional` …) is noted as left out.
 
-use super::document::Document;
-use super::network::{
-    Bridge, BridgeParameters, Ethernet, Match, Nameservers, NetworkConfig, Route,
-};
-use super::network_check::{self, Places};
-use super::path::Path;
+use super::check::{self, Places};
+use super::config::{Bridge, BridgeParameters, Ethernet, Match, Nameservers, NetworkConfig, Route};
+use crate::contract::seed::document::Document;
+use crate::contract::seed::path::Path;
 use crate::contract::values::{self, Cidr, RouteTarget};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
@@ -42,7 +40,7 @@ pub(super) fn read(doc: &mut Document, base: &Path) -> NetworkConfig {
         let bridge = bridge(doc, &path, &renamed, &mut places);
         config.bridges.insert(name, bridge);
     }
-    network_check::whole(doc, &config, &places);
+    check::whole(doc, &config, &places);
     config
 }
 
@@ -179,7 +177,7 @@ fn common(doc: &mut Document, path: &Path, places: &mut Places) -> Common {
             routes.push(Route { to, via });
         }
     }
-    network_check::gateways(doc, &addresses, dhcp4 == Some(true), &gateways);
+    check::gateways(doc, &addresses, dhcp4 == Some(true), &gateways);
     Common {
         dhcp4,
         addresses,

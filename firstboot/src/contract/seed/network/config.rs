@@ -1,14 +1,10 @@
-//! The `network-config` document, version 2 (the part of netplan's format that a node needs).
+//! What a `network-config` says: version 2 (the part of netplan's format that a node needs).
 
-use super::document::{Document, Notes};
-use super::path::Path;
-use super::{network_v1, network_v2, write};
+use crate::contract::seed::write;
 use crate::contract::values::{Cidr, Domain, Mac, RouteTarget};
 use serde::{Serialize, Serializer};
 use std::collections::BTreeMap;
-
-/// The document's name.
-pub(super) const NAME: &str = "network-config";
+use std::net::IpAddr;
 
 /// `network-config`, version 2. A version 1 document is converted into it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -27,6 +23,13 @@ impl NetworkConfig {
     /// The document, as it goes onto the seed disk.
     pub fn to_document(&self) -> Result<String, serde_yaml::Error> {
         write::document(self)
+    }
+
+    /// Every static address of the machine, without prefix lengths.
+    pub fn static_addresses(&self) -> impl Iterator<Item = IpAddr> {
+        let cards = self.ethernets.values().map(|e| &e.addresses);
+        let bridges = self.bridges.values().map(|b| &b.addresses);
+        cards.chain(bridges).flatten().map(Cidr::address)
     }
 
     /// The entries of `ethernets` that are network cards.
@@ -62,46 +65,6 @@ impl NetworkConfig {
         }
         taps
     }
-}
-
-/// Reads the document, of either version, with or without the outer `network:`. What it
-/// returns is complete only when no problem was noted.
-pub(super) fn read(text: &str, notes: &mut Notes) -> Option<NetworkConfig> {
-    let mut doc = Document::new(NAME, text, notes)?;
-    let root = Path::root();
-    let outer = root.key("network");
-    let base = if doc.has(&outer) {
-        doc.ignore_unknown(&root, &["network"]);
-        if doc.keys(&outer, "settings").is_empty() {
-            return None;
-        }
-        outer
-    } else {
-        root
-    };
-    if doc.keys(&base, "settings").is_empty() {
-        return None;
-    }
-    // cloud-init's way to say that the network is none of its business.
-    let config = base.key("config");
-    if !doc.is_list(&config) && doc.has(&config) {
-        let word = doc.text(&config, "a list")?;
-        if word == "disabled" {
-            doc.ignore(&config, "the network is left as the image has it");
-            return None;
-        }
-    }
-    let version = base.key("version");
-    let what = "1 or 2";
-    let config = match doc.require(&version, what)?.as_str() {
-        "1" => network_v1::read(&mut doc, &base),
-        "2" => network_v2::read(&mut doc, &base),
-        _ => {
-            doc.wrong(&version, &format!("must be {what}"));
-            return None;
-        }
-    };
-    Some(config)
 }
 
 /// One network card.
@@ -141,7 +104,7 @@ pub struct Route {
     /// The default, or a network with prefix length.
     pub to: RouteTarget,
     /// The gateway.
-    pub via: std::net::IpAddr,
+    pub via: IpAddr,
 }
 
 /// netplan alone knows the word `default`; Debian 13's cloud-init fails on it when it renders for
@@ -151,7 +114,7 @@ impl Serialize for Route {
         #[derive(Serialize)]
         struct Written<'a> {
             to: &'a str,
-            via: std::net::IpAddr,
+            via: IpAddr,
         }
         let to = match (self.to.is_default(), self.via.is_ipv4()) {
             (true, true) => "0.0.0.0/0",
@@ -166,7 +129,7 @@ impl Serialize for Route {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Nameservers {
     /// Servers in order.
-    pub addresses: Vec<std::net::IpAddr>,
+    pub addresses: Vec<IpAddr>,
     /// Search domains.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub search: Vec<Domain>,
