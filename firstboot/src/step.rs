@@ -2,7 +2,6 @@
 
 use crate::contract::seed::Seed;
 use crate::contract::status::StepResult;
-use crate::contract::values::Cidr;
 use crate::contract::volumes::Source;
 use crate::system::root::Root;
 use std::net::IpAddr;
@@ -144,10 +143,7 @@ pub(crate) fn node_address(seed: &Seed) -> Option<IpAddr> {
     if let Some((_, link)) = links.and_then(|links| links.first().copied()) {
         return Some(link);
     }
-    let network = seed.network.as_ref()?;
-    let cards = network.ethernets.values().flat_map(|e| &e.addresses);
-    let bridges = network.bridges.values().flat_map(|b| &b.addresses);
-    cards.chain(bridges).next().map(Cidr::address)
+    seed.network.as_ref()?.static_addresses().next()
 }
 
 #[cfg(test)]
@@ -171,16 +167,21 @@ pub(crate) mod tests {
         }
     }
 
+    /// The seed of a machine named vm42.
+    pub(crate) fn seed(user_data: &str) -> Seed {
+        let meta_data = "instance-id: a\nlocal-hostname: vm42\n";
+        let user_data = format!("#cloud-config\n{user_data}\n");
+        seed::parse(meta_data, &user_data, None).unwrap()
+    }
+
     /// Gives a step what it gets, for a machine named vm42.
     pub(crate) fn with_context<T>(
         root: &Root,
         user_data: &str,
         run: impl FnOnce(&Context) -> T,
     ) -> T {
-        let meta_data = "instance-id: a\nlocal-hostname: vm42\n";
-        let user_data = format!("#cloud-config\n{user_data}\n");
-        let seed = seed::parse(meta_data, &user_data, None).unwrap();
-        run(&context(root, &Source::Folder("/nowhere".into()), &seed))
+        let source = Source::Folder("/nowhere".into());
+        run(&context(root, &source, &seed(user_data)))
     }
 
     /// A seed that joins a cluster, with this beside `cluster` in `proxmox`.

@@ -124,7 +124,7 @@ fn with_vote(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::step::tests::joining;
+    use crate::step::tests::{joining, seed};
 
     const CONF: &str = "nodelist {\n\
         node {\nname: alpha\nquorum_votes: 1\n}\n\
@@ -185,11 +185,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let root = Root::new(folder.path());
         root.write(LAB, b"vm[1:2]\n", 0o600).unwrap();
-        let user_data = format!(
-            "#cloud-config\nhostname: vm42\n{}",
-            joining("    lab: [alone, \"vm[41:50]\"]\n")
-        );
-        let seed = crate::contract::seed::parse("instance-id: a\n", &user_data, None).unwrap();
+        let seed = seed(&joining("    lab: [alone, \"vm[41:50]\"]\n"));
         let mut cluster = seed.cluster().unwrap().clone();
         remember(&root, &cluster).unwrap();
         assert_eq!(root.read_text(LAB).unwrap().unwrap(), "alone\nvm[41:50]\n");

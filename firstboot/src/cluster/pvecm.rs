@@ -112,6 +112,7 @@ fn guests(vmlist: &str) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::step::tests::{joining, seed};
 
     #[test]
     fn the_password_is_no_argument_and_force_is_the_last() {
@@ -133,21 +134,17 @@ mod tests {
     #[test]
     fn the_first_link_is_where_the_cluster_knows_this_node() {
         let of = |links: &str, own: Option<&str>| {
-            let user = format!(
-                "#cloud-config\nhostname: vm42\nproxmox: {{cluster: {{peers: [{{address: a, \
-                 fingerprint: \"{}\"}}], password: p{links}}}}}\n",
-                ["AB"; 32].join(":")
-            );
-            let seed = crate::contract::seed::parse("instance-id: i-1\n", &user, None).unwrap();
+            let seed = seed(&joining(links));
             let links = super::links(seed.cluster().unwrap(), own.map(|own| own.parse().unwrap()));
             let words = links.iter().map(|(n, link)| format!("{n} {link}"));
             words.collect::<Vec<_>>().join(", ")
         };
-        let both = ", link0: 10.0.0.1, links: {1: 10.1.0.1}";
+        let (first, second) = ("    link0: 10.0.0.1\n", "    links: {1: 10.1.0.1}\n");
+        let both = &format!("{first}{second}");
         assert_eq!(of(both, Some("10.0.0.1")), "0 10.0.0.1, 1 10.1.0.1");
         // A member that keeps its address.
         assert_eq!(of(both, Some("10.0.0.7")), "0 10.0.0.7, 1 10.1.0.1");
-        assert_eq!(of(", links: {1: 10.1.0.1}", Some("10.1.0.1")), "1 10.1.0.1");
+        assert_eq!(of(second, Some("10.1.0.1")), "1 10.1.0.1");
         assert_eq!(of("", Some("10.0.0.1")), "0 10.0.0.1");
         // With DHCP pvecm takes what the name stands for.
         assert_eq!(of("", None), "");

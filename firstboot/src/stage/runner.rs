@@ -182,9 +182,9 @@ impl<'a, 'r> StageRunner<'a, 'r> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::contract::seed;
     use crate::contract::status::Verdict;
     use crate::stage::report::state::State;
+    use crate::step::tests::{joining, seed};
     use std::sync::atomic::{AtomicU32, Ordering};
 
     static RUNS: AtomicU32 = AtomicU32::new(0);
@@ -209,12 +209,7 @@ mod tests {
     fn run(stage: Stage, step: Step, retry: &str) -> (Result<(), String>, State) {
         let folder = tempfile::tempdir().unwrap();
         let root = Root::new(folder.path());
-        let user = format!(
-            "#cloud-config\nhostname: vm42\nproxmox: {{cluster: {{peers: [{{address: a, \
-             fingerprint: \"{}\"}}], password: p, retry: {retry}}}}}\n",
-            ["AB"; 32].join(":")
-        );
-        let seed = seed::parse("instance-id: i-1\n", &user, None).unwrap();
+        let seed = seed(&joining(&format!("    retry: {retry}\n")));
         let source = Source::Folder(folder.path().to_owned());
         let mut reporter = Reporter::new(&root, stage);
         let mut runner =

@@ -127,20 +127,15 @@ fn with_own_servers(conf: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::contract::seed::parse;
-    use crate::contract::volumes::Source;
-    use crate::step::tests::context;
+    use crate::step::tests::with_context;
 
     /// Debian 13's, without its comments.
     const DEBIAN: &str = "confdir /etc/chrony/conf.d\n\n# Use Debian vendor zone.\npool 2.debian.pool.ntp.org \
         iburst\n\nsourcedir /run/chrony-dhcp\nsourcedir /etc/chrony/sources.d\nmakestep 1 3\n";
 
     fn run_with(root: &Root, ntp: &str) -> Result<Outcome, String> {
-        let user = format!("#cloud-config\nhostname: vm42\n{ntp}");
-        let source = Source::Folder(root.path("/").unwrap());
-        let seed = parse("instance-id: i-1\n", &user, None).unwrap();
-        let context = context(root, &source, &seed);
-        run(&context).map_err(|error| error.to_string())
+        let result = with_context(root, ntp, run);
+        result.map_err(|error| error.to_string())
     }
 
     #[test]

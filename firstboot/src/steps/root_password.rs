@@ -4,11 +4,11 @@
 //! be compared with what is there; it is set whenever the step runs, which the journal
 //! limits to once per instance.
 
+use crate::contract::clock;
 use crate::contract::seed::{PasswordKind, UserPassword};
 use crate::step::{Context, Outcome};
 use anyhow::{Context as _, Result, bail};
 use std::ffi::OsStr;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 const FILE: &str = "/etc/shadow";
 /// 2022-01-08. An earlier "today" means that the machine has no working clock.
@@ -80,8 +80,7 @@ fn write_shadow(context: &Context, text: &str) -> Result<()> {
 
 /// Days since 1970, or `None` while the clock has not been set.
 fn today() -> Option<u64> {
-    let elapsed = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
-    Some(elapsed.as_secs() / 86_400).filter(|day| *day >= PLAUSIBLE_DAY)
+    Some(clock::unix_time() / 86_400).filter(|day| *day >= PLAUSIBLE_DAY)
 }
 
 /// The file with this hash for root and `day` as the day of the change; `None` when root

@@ -293,4 +293,4 @@ fn written_name(bytes: &[u8], names: Names) -> String {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

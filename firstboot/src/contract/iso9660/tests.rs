@@ -28,13 +28,15 @@ fn made(options: &[&str]) -> Vec<u8> {
     for number in 0..MANY {
         write(&format!("many/F{number}.DAT"), &number.to_string());
     }
-    make(&tree, &folder.path().join("x.iso"), options)
+    make(&tree, "Test 1 n", options)
 }
 
-fn make(tree: &Path, iso: &Path, options: &[&str]) -> Vec<u8> {
+/// The volume that genisoimage makes of a folder; it lies beside it.
+pub(crate) fn make(tree: &Path, label: &str, options: &[&str]) -> Vec<u8> {
+    let iso = tree.with_extension("iso");
     let output = Command::new("genisoimage")
-        .args(["-quiet", "-volid", "Test 1 n", "-output"])
-        .arg(iso)
+        .args(["-quiet", "-volid", label, "-output"])
+        .arg(&iso)
         .args(options)
         .arg(tree)
         .output()

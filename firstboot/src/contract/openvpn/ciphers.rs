@@ -1,31 +1,15 @@
 //! The ciphers and digests of OpenVPN 2.6 with OpenSSL 3 without its legacy provider, as Debian
 //! 12 and 13 have it (`openvpn --show-ciphers`, `--show-digests`).
 
+use super::options::is_one_of;
+
 /// What OpenVPN 2.6 negotiates when nothing else is said.
 pub(super) const NEGOTIATED: [&str; 3] = ["AES-256-GCM", "AES-128-GCM", "CHACHA20-POLY1305"];
 
-const DIGESTS: [&str; 20] = [
-    "BLAKE2B512",
-    "BLAKE2S256",
-    "MD5",
-    "MD5-SHA1",
-    "NONE",
-    "RIPEMD160",
-    "SHA1",
-    "SHA224",
-    "SHA256",
-    "SHA384",
-    "SHA3-224",
-    "SHA3-256",
-    "SHA3-384",
-    "SHA3-512",
-    "SHA512",
-    "SHA512-224",
-    "SHA512-256",
-    "SHAKE128",
-    "SHAKE256",
-    "SM3",
-];
+const DIGESTS: &str = "
+    BLAKE2B512 BLAKE2S256 MD5 MD5-SHA1 NONE RIPEMD160 SHA1 SHA224 SHA256 SHA384 SHA3-224
+    SHA3-256 SHA3-384 SHA3-512 SHA512 SHA512-224 SHA512-256 SHAKE128 SHAKE256 SM3
+";
 
 /// Whether OpenVPN can encrypt with it. Case does not matter; `none` is one.
 pub(super) fn is_cipher(name: &str) -> bool {
@@ -50,7 +34,7 @@ pub(super) fn is_cipher(name: &str) -> bool {
 /// Whether OpenVPN can sign packets with it. OpenSSL takes `RSA-` before a name, too.
 pub(super) fn is_digest(name: &str) -> bool {
     let name = name.to_ascii_uppercase();
-    DIGESTS.contains(&name.strip_prefix("RSA-").unwrap_or(&name))
+    is_one_of(DIGESTS, name.strip_prefix("RSA-").unwrap_or(&name))
 }
 
 #[cfg(test)]

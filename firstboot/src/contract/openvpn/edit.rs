@@ -53,7 +53,7 @@ pub fn with_user_pass(text: &str, file: &str) -> String {
 }
 
 /// The text with other lines for the options that `change` gives some for.
-fn edited(text: &str, mut change: impl FnMut(&Opt) -> Option<String>) -> String {
+pub(super) fn edited(text: &str, mut change: impl FnMut(&Opt) -> Option<String>) -> String {
     let mut made = String::with_capacity(text.len() + 64);
     let mut at = 0;
     for option in parse::parse(text).options {

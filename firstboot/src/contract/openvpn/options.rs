@@ -55,24 +55,10 @@ const OPTIONS: &str = "
 ";
 
 /// Those that may stand as a block, `<ca>` … `</ca>`.
-const INLINE: [&str; 16] = [
-    "auth-gen-token-secret",
-    "auth-user-pass",
-    "ca",
-    "cert",
-    "connection",
-    "crl-verify",
-    "dh",
-    "extra-certs",
-    "http-proxy-user-pass",
-    "key",
-    "peer-fingerprint",
-    "pkcs12",
-    "secret",
-    "tls-auth",
-    "tls-crypt",
-    "tls-crypt-v2",
-];
+const INLINE: &str = "
+    auth-gen-token-secret auth-user-pass ca cert connection crl-verify dh extra-certs
+    http-proxy-user-pass key peer-fingerprint pkcs12 secret tls-auth tls-crypt tls-crypt-v2
+";
 
 /// Those that may stand inside `<connection>`.
 const CONNECTION: &str = "
@@ -104,34 +90,21 @@ const GONE: [(&str, &str); 10] = [
 ];
 
 /// Options that OpenVPN has on Windows only. On Debian each of them keeps it from starting.
-const WINDOWS: [&str; 14] = [
-    "allow-nonadmin",
-    "block-outside-dns",
-    "cryptoapicert",
-    "dhcp-pre-release",
-    "dhcp-release",
-    "dhcp-renew",
-    "ip-win32",
-    "pause-exit",
-    "register-dns",
-    "service",
-    "show-net-up",
-    "tap-sleep",
-    "win-sys",
-    "windows-driver",
-];
+const WINDOWS: &str = "
+    allow-nonadmin block-outside-dns cryptoapicert dhcp-pre-release dhcp-release dhcp-renew
+    ip-win32 pause-exit register-dns service show-net-up tap-sleep win-sys windows-driver
+";
 
 /// Options that a server pushes or reads in a client's file, and no configuration holds.
-const PUSHED: [&str; 8] = [
-    "disable",
-    "ifconfig-ipv6-push",
-    "ifconfig-push",
-    "iroute",
-    "iroute-ipv6",
-    "push-continuation",
-    "push-remove",
-    "push-reset",
-];
+const PUSHED: &str = "
+    disable ifconfig-ipv6-push ifconfig-push iroute iroute-ipv6 push-continuation
+    push-remove push-reset
+";
+
+/// Whether a name is one of these words.
+pub(super) fn is_one_of(words: &str, name: &str) -> bool {
+    words.split_whitespace().any(|word| word == name)
+}
 
 /// What is known of an option's name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -154,8 +127,8 @@ pub(super) fn known(name: &str) -> Known {
         return Known::Gone(hint);
     }
     match () {
-        () if WINDOWS.contains(&name) => Known::Windows,
-        () if PUSHED.contains(&name) => Known::Pushed,
+        () if is_one_of(WINDOWS, name) => Known::Windows,
+        () if is_one_of(PUSHED, name) => Known::Pushed,
         () => match all().find(|(option, ..)| *option == name) {
             Some((_, least, most)) => Known::Takes(least, most),
             None => Known::Unknown,
@@ -180,18 +153,19 @@ pub fn all() -> impl Iterator<Item = (&'static str, usize, usize)> {
 
 /// Whether the option may stand as a block.
 pub(super) fn may_be_inline(name: &str) -> bool {
-    INLINE.contains(&name)
+    is_one_of(INLINE, name)
 }
 
 /// Whether the option may stand inside `<connection>`.
 pub(super) fn may_be_in_connection(name: &str) -> bool {
-    CONNECTION.split_whitespace().any(|option| option == name)
+    is_one_of(CONNECTION, name)
 }
 
 /// Every option that OpenVPN 2.6 refuses, whatever follows it.
 pub fn refused() -> impl Iterator<Item = &'static str> {
     let gone = GONE.iter().map(|(name, _)| *name);
-    gone.chain(WINDOWS).chain(PUSHED)
+    let others = WINDOWS.split_whitespace();
+    gone.chain(others).chain(PUSHED.split_whitespace())
 }
 
 /// The option that differs by one letter left out, put in, changed or swapped.

@@ -1,6 +1,8 @@
 //! The files that a configuration names: which they are, and how they become blocks in it.
 
+use super::edit::edited;
 use super::finding::{Finding, Guest};
+use super::options::is_one_of;
 use super::parse::{self, Opt};
 use crate::contract::place::Place;
 use std::collections::BTreeMap;
@@ -18,28 +20,21 @@ pub(super) enum Kind {
 
 /// The kind of an option's file, which is its first parameter; `None` for an option without one.
 pub(super) fn kind(option: &str) -> Option<Kind> {
-    Some(match option {
-        "ca" | "cert" | "crl-verify" | "dh" | "extra-certs" => Kind::File,
-        "auth-user-pass"
-        | "http-proxy-user-pass"
-        | "key"
-        | "pkcs12"
-        | "secret"
-        | "tls-auth"
-        | "tls-crypt"
-        | "tls-crypt-v2" => Kind::Key,
-        "askpass"
-        | "auth-gen-token-secret"
-        | "capath"
-        | "cd"
-        | "client-config-dir"
-        | "config"
-        | "management-client-user-pass"
-        | "pkcs11-providers"
-        | "tls-export-cert"
-        | "tmp-dir" => Kind::Outside,
-        _ => return None,
-    })
+    const KINDS: [(Kind, &str); 3] = [
+        (Kind::File, "ca cert crl-verify dh extra-certs"),
+        (
+            Kind::Key,
+            "auth-user-pass http-proxy-user-pass key pkcs12 secret tls-auth tls-crypt tls-crypt-v2",
+        ),
+        (
+            Kind::Outside,
+            "askpass auth-gen-token-secret capath cd client-config-dir config \
+             management-client-user-pass pkcs11-providers tls-export-cert tmp-dir",
+        ),
+    ];
+    let mut kinds = KINDS.into_iter();
+    let (kind, _) = kinds.find(|(_, options)| is_one_of(options, option))?;
+    Some(kind)
 }
 
 /// The index of the parameter that names a file.
@@ -147,27 +142,18 @@ pub type Taken = BTreeMap<Place, String>;
 
 /// The configuration with a block in place of each file that was read.
 pub fn with_blocks(text: &str, files: &Taken) -> String {
-    let mut made = String::with_capacity(text.len());
-    let mut at = 0;
-    for option in parse::parse(text).options {
-        let Some(content) = files
-            .get(&option.place_of(0))
-            .filter(|_| option.block.is_none())
-        else {
-            continue;
-        };
-        made.push_str(&text[at..option.bytes.start]);
-        at = option.bytes.end;
+    edited(text, |option| {
+        let content = files.get(&option.place_of(0));
+        let content = content.filter(|_| option.block.is_none())?;
         let name = &option.name;
         // The second parameter of these is a number that a block has no room for.
-        if let ("tls-auth" | "secret", Some(direction)) = (name.as_str(), option.parameter(1)) {
-            made.push_str(&format!("key-direction {direction}\n"));
-        }
+        let direction = match (name.as_str(), option.parameter(1)) {
+            ("tls-auth" | "secret", Some(number)) => format!("key-direction {number}\n"),
+            _ => String::new(),
+        };
         let end = if content.ends_with('\n') { "" } else { "\n" };
-        made.push_str(&format!("<{name}>\n{content}{end}</{name}>\n"));
-    }
-    made.push_str(&text[at..]);
-    made
+        Some(format!("{direction}<{name}>\n{content}{end}</{name}>\n"))
+    })
 }
 
 /// Whether a private key asks for a password.

@@ -1,6 +1,6 @@
 //! Reading `user-data`: cloud-init's spellings, old and new, become one [`UserData`].
 
-use super::document::{Document, Notes};
+use super::document::{Document, Notes, add_new};
 use super::path::Path;
 use super::problem::Problem;
 use super::proxmox;
@@ -53,7 +53,7 @@ pub(super) fn read(text: &str, notes: &mut Notes) -> UserData {
         fqdn: doc.value(&root.key("fqdn")),
         timezone: doc.value(&root.key("timezone")),
         disable_root: doc.flag(&root.key("disable_root")),
-        ssh_authorized_keys: ssh_keys(&mut doc, &root.key("ssh_authorized_keys")),
+        ssh_authorized_keys: doc.values(&root.key("ssh_authorized_keys")),
         chpasswd: chpasswd(&mut doc),
         ssh_pwauth: ssh_pwauth(&mut doc),
         ntp: ntp(&mut doc),
@@ -86,12 +86,6 @@ fn check_first_line(text: &str) -> Result<(), &'static str> {
     }
 }
 
-fn ssh_keys(doc: &mut Document, path: &Path) -> Vec<SshKey> {
-    let items = doc.items(path);
-    let keys = items.iter().filter_map(|item| doc.value(item));
-    keys.collect()
-}
-
 /// `users`: the keys of root; there are no other users here.
 fn users(doc: &mut Document, keys: &mut Vec<SshKey>) {
     let path = Path::root().key("users");
@@ -112,10 +106,8 @@ fn users(doc: &mut Document, keys: &mut Vec<SshKey>) {
         let spellings = ["ssh_authorized_keys", "ssh-authorized-keys"];
         doc.ignore_unknown(&user, &["name", spellings[0], spellings[1]]);
         for spelling in spellings {
-            for key in ssh_keys(doc, &user.key(spelling)) {
-                if !keys.contains(&key) {
-                    keys.push(key);
-                }
+            for key in doc.values(&user.key(spelling)) {
+                add_new(keys, key);
             }
         }
     }
@@ -133,7 +125,8 @@ fn chpasswd(doc: &mut Document) -> Option<Chpasswd> {
     doc.ignore_unknown(&path, &["expire", "users", "list"]);
     let expire = doc.flag(&path.key("expire"));
     let mut users = Vec::new();
-    for user in doc.list(&path.key("users"), "users") {
+    let with = "`name`, `password` and `type`";
+    for user in doc.mappings(&path.key("users"), "users", with) {
         users.extend(user_password(doc, &user));
     }
     users.extend(password_list(doc, &path.key("list")));
@@ -144,10 +137,6 @@ fn chpasswd(doc: &mut Document) -> Option<Chpasswd> {
 }
 
 fn user_password(doc: &mut Document, user: &Path) -> Option<UserPassword> {
-    if !doc.is_mapping(user) {
-        doc.wrong(user, "must be a mapping with `name`, `password` and `type`");
-        return None;
-    }
     let name = doc.require(&user.key("name"), "a login name")?;
     if name != "root" {
         doc.ignore(user, ONLY_ROOT);

@@ -1,6 +1,6 @@
 //! `proxmox.cluster` of the user-data: the cluster to join, and what lets this node in.
 
-use super::document::Document;
+use super::document::{Document, add_new};
 use super::names;
 use super::path::Path;
 use super::ticket::{self, Ticket};
@@ -181,13 +181,12 @@ pub(super) fn read(doc: &mut Document, path: &Path) -> Option<Cluster> {
         ],
     );
     let (link0, links) = read_links(doc, path);
-    let votes = doc.number(&path.key("votes"), 0..=1_000);
     Some(Cluster {
         peers: read_peers(doc, &path.key("peers")),
         credential: read_credential(doc, path),
         link0,
         links,
-        votes: votes.map(|votes| votes as u32),
+        votes: doc.number(&path.key("votes"), 0..=1_000),
         lab: read_lab(doc, &path.key("lab")),
         retry: read_retry(doc, &path.key("retry")),
     })
@@ -267,19 +266,15 @@ fn read_lab(doc: &mut Document, path: &Path) -> Vec<String> {
 }
 
 fn read_peers(doc: &mut Document, path: &Path) -> Vec<Peer> {
-    let items = doc.list(path, "members of the cluster");
-    if items.is_empty() && (!doc.has(path) || doc.is_list(path)) {
+    if doc.items(path).is_empty() {
         doc.wrong(
             path,
             "must name at least one member of the cluster, with `address` and `fingerprint`",
         );
     }
     let mut peers = Vec::new();
-    for peer in items {
-        if !doc.is_mapping(&peer) {
-            doc.wrong(&peer, "must be a mapping with `address` and `fingerprint`");
-            continue;
-        }
+    let with = "`address` and `fingerprint`";
+    for peer in doc.mappings(path, "members of the cluster", with) {
         doc.refuse_unknown(&peer, &["address", "fingerprint"]);
         let address = doc.require_value(&peer.key("address"), "an IP address or a host name");
         let fingerprints = read_fingerprints(doc, &peer.key("fingerprint"));
@@ -299,32 +294,24 @@ fn read_fingerprints(doc: &mut Document, path: &Path) -> Vec<Fingerprint> {
     if !doc.has(path) {
         doc.wrong(path, &format!("is missing; it must be {what}"));
     }
-    let items = doc.items(path);
-    if doc.is_list(path) && items.is_empty() {
+    if doc.is_list(path) && doc.items(path).is_empty() {
         doc.wrong(path, "must name at least one fingerprint");
     }
     let mut fingerprints: Vec<Fingerprint> = Vec::new();
-    for item in items {
-        if let Some(fingerprint) = doc.value(&item) {
-            if !fingerprints.contains(&fingerprint) {
-                fingerprints.push(fingerprint);
-            }
-        }
+    for fingerprint in doc.values(path) {
+        add_new(&mut fingerprints, fingerprint);
     }
     fingerprints
 }
 
 fn read_retry(doc: &mut Document, path: &Path) -> Retry {
     let standard = Retry::default();
-    if !doc.has(path) {
-        return standard;
-    }
     doc.keys(path, "settings");
     doc.refuse_unknown(path, &["first", "most", "attempt", "spread", "give_up"]);
     const WEEK: u64 = 7 * 24 * 3600;
     let first = doc.number(&path.key("first"), 1..=3600);
     let first = first.unwrap_or(standard.first);
-    let most = doc.number(&path.key("most"), 1..=24 * 3600);
+    let most: Option<u64> = doc.number(&path.key("most"), 1..=24 * 3600);
     if most.is_some_and(|most| most < first) {
         doc.wrong(&path.key("most"), "must not be less than `first`");
     }

@@ -140,25 +140,29 @@ impl<'n> Document<'n> {
     }
 
     /// A whole number within limits, without quotes.
-    pub(super) fn number(&mut self, path: &Path, limits: RangeInclusive<u64>) -> Option<u64> {
+    pub(super) fn number<N: TryFrom<u64>>(
+        &mut self,
+        path: &Path,
+        limits: RangeInclusive<u64>,
+    ) -> Option<N> {
         let what = format!("a whole number from {} to {}", limits.start(), limits.end());
         self.whole(path, limits, &what)
     }
 
     /// A whole number within limits; `what` says what it is.
-    pub(super) fn whole(
+    pub(super) fn whole<N: TryFrom<u64>>(
         &mut self,
         path: &Path,
         limits: RangeInclusive<u64>,
         what: &str,
-    ) -> Option<u64> {
+    ) -> Option<N> {
         let plain = matches!(self.kind(path)?, Kind::Scalar { plain: true, .. });
         let text = self.text(path, what)?;
         let number = whole_number(&text).filter(|number| plain && limits.contains(number));
         if number.is_none() {
             self.wrong(path, &format!("must be {what}"));
         }
-        number
+        N::try_from(number?).ok()
     }
 
     /// A text that passes a check; a problem with the check's words when it does not.
@@ -220,6 +224,26 @@ impl<'n> Document<'n> {
             return Vec::new();
         }
         self.items(path)
+    }
+
+    /// The values of a list, or of the one value where no list is written.
+    pub(super) fn values<R: FromStr<Err = ValueError>>(&mut self, path: &Path) -> Vec<R> {
+        let items = self.items(path);
+        items.iter().filter_map(|item| self.value(item)).collect()
+    }
+
+    /// The items of a list of mappings, with a problem for each that is none: `with` says what a
+    /// mapping has.
+    pub(super) fn mappings(&mut self, path: &Path, what: &str, with: &str) -> Vec<Path> {
+        let mut items = self.list(path, what);
+        items.retain(|item| {
+            let is_mapping = self.is_mapping(item);
+            if !is_mapping {
+                self.wrong(item, &format!("must be a mapping with {with}"));
+            }
+            is_mapping
+        });
+        items
     }
 
     /// The keys of a mapping, with a problem when it is none.
@@ -295,6 +319,13 @@ impl<'n> Document<'n> {
                 _ => format!("{path}: {message}"),
             },
         });
+    }
+}
+
+/// Adds an item that is not in the list yet.
+pub(super) fn add_new<T: PartialEq>(list: &mut Vec<T>, item: T) {
+    if !list.contains(&item) {
+        list.push(item);
     }
 }
 

@@ -73,8 +73,7 @@ pub(super) fn read(text: &str, notes: &mut Notes) -> MetaData {
     data.instance_id = id.unwrap_or_default();
     data.local_hostname = doc.value(&root.key("local-hostname"));
     let at = root.key("contract");
-    let contract = doc.number(&at, 1..=u32::MAX.into());
-    data.contract = contract.map(|number| number as u32);
+    data.contract = doc.number(&at, 1..=u32::MAX.into());
     if let Some(needed) = data.contract.filter(|needed| *needed > CONTRACT) {
         doc.wrong(
             &at,

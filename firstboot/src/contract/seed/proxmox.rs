@@ -2,7 +2,7 @@
 //! Unknown keys below it are errors.
 
 use super::cluster::{self, Cluster};
-use super::document::Document;
+use super::document::{Document, add_new};
 use super::path::Path;
 use crate::contract::values::{Export, HaName, Host, MountOptions, StorageContent, StorageId};
 use serde::{Serialize, Serializer};
@@ -109,15 +109,8 @@ pub(super) fn read(doc: &mut Document) -> Option<Proxmox> {
 }
 
 fn read_storage(doc: &mut Document, path: &Path) -> Vec<NfsStorage> {
-    if !doc.has(path) {
-        return Vec::new();
-    }
     let mut storages: Vec<NfsStorage> = Vec::new();
-    for item in doc.list(path, "NFS storages") {
-        if !doc.is_mapping(&item) {
-            doc.wrong(&item, "must be a mapping with `id`, `server` and `export`");
-            continue;
-        }
+    for item in doc.mappings(path, "NFS storages", "`id`, `server` and `export`") {
         doc.refuse_unknown(&item, &["id", "server", "export", "content", "options"]);
         let content = doc
             .has(&item.key("content"))
@@ -149,10 +142,7 @@ fn read_storage(doc: &mut Document, path: &Path) -> Vec<NfsStorage> {
 }
 
 fn read_content(doc: &mut Document, path: &Path) -> Vec<StorageContent> {
-    let mut content: Vec<StorageContent> = Vec::new();
-    for kind in doc.items(path) {
-        content.extend(doc.value(&kind));
-    }
+    let content = doc.values(path);
     if content.is_empty() {
         doc.wrong(path, "must name at least one kind, such as rootdir");
     }
@@ -160,18 +150,11 @@ fn read_content(doc: &mut Document, path: &Path) -> Vec<StorageContent> {
 }
 
 fn read_ha(doc: &mut Document, path: &Path) -> Ha {
-    if !doc.has(path) {
-        return Ha::default();
-    }
     doc.keys(path, "`groups` and `rules`");
     doc.refuse_unknown(path, &["groups", "rules"]);
     let mut ha = Ha::default();
-    for item in doc.items(&path.key("groups")) {
-        if let Some(name) = doc.value(&item) {
-            if !ha.groups.contains(&name) {
-                ha.groups.push(name);
-            }
-        }
+    for name in doc.values(&path.key("groups")) {
+        add_new(&mut ha.groups, name);
     }
     for item in doc.items(&path.key("rules")) {
         if let Some(rule) = read_rule(doc, &item) {
@@ -196,6 +179,6 @@ fn read_rule(doc: &mut Document, item: &Path) -> Option<HaRule> {
     let priority = doc.number(&item.key("priority"), 0..=1_000);
     Some(HaRule {
         name: name?,
-        priority: priority.map(|priority| priority as u32),
+        priority,
     })
 }

@@ -75,14 +75,7 @@ mod tests {
     use crate::contract::status::StepResult;
 
     fn record(result: StepResult, detail: Option<&str>) -> StepRecord {
-        StepRecord {
-            step: "hostname".into(),
-            result,
-            seconds: 0.1,
-            detail: detail.map(str::to_owned),
-            uptime: 4.5,
-            time: 1,
-        }
+        StepRecord::now("hostname", result, 0.1, detail.map(str::to_owned))
     }
 
     #[test]

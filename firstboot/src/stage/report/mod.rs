@@ -205,14 +205,7 @@ mod tests {
     use crate::contract::status::StepResult;
 
     fn record(step: &str, result: StepResult, detail: Option<&str>) -> StepRecord {
-        StepRecord {
-            step: step.into(),
-            result,
-            seconds: 0.1,
-            detail: detail.map(str::to_owned),
-            uptime: 4.5,
-            time: 1,
-        }
+        StepRecord::now(step, result, 0.1, detail.map(str::to_owned))
     }
 
     /// All that the port ever carries; the builder's tests read the same file.

@@ -2,25 +2,15 @@
 
 use super::super::ciphers::{self, NEGOTIATED};
 use super::super::finding::{Finding, Guest};
+use super::super::options::is_one_of;
 use super::super::parse::Opt;
 use super::super::taken::{self, Kind};
 
 /// Options that run a program.
-const SCRIPTS: [&str; 13] = [
-    "auth-user-pass-verify",
-    "client-connect",
-    "client-crresponse",
-    "client-disconnect",
-    "down",
-    "ipchange",
-    "iproute",
-    "learn-address",
-    "route-pre-down",
-    "route-up",
-    "tls-crypt-v2-verify",
-    "tls-verify",
-    "up",
-];
+const SCRIPTS: &str = "
+    auth-user-pass-verify client-connect client-crresponse client-disconnect down ipchange
+    iproute learn-address route-pre-down route-up tls-crypt-v2-verify tls-verify up
+";
 /// Programs that Debian's openvpn brings along, or every Debian has.
 const PROGRAMS: [&str; 3] = [
     "/etc/openvpn/update-resolv-conf",
@@ -29,20 +19,10 @@ const PROGRAMS: [&str; 3] = [
 ];
 /// Where Debian's openvpn has its plugins, and which.
 const PLUGINS: [&str; 2] = ["openvpn-plugin-auth-pam.so", "openvpn-plugin-down-root.so"];
-const PROTOCOLS: [&str; 12] = [
-    "udp",
-    "udp4",
-    "udp6",
-    "tcp",
-    "tcp4",
-    "tcp6",
-    "tcp-client",
-    "tcp4-client",
-    "tcp6-client",
-    "tcp-server",
-    "tcp4-server",
-    "tcp6-server",
-];
+const PROTOCOLS: &str = "
+    udp udp4 udp6 tcp tcp4 tcp6 tcp-client tcp4-client tcp6-client tcp-server tcp4-server
+    tcp6-server
+";
 
 /// Judges one option that OpenVPN knows.
 pub(super) fn classify(option: &Opt, guest: &Guest) -> Option<Finding> {
@@ -50,7 +30,7 @@ pub(super) fn classify(option: &Opt, guest: &Guest) -> Option<Finding> {
     let first = option.parameter(0);
     match name {
         _ if option.block.is_some() => block(option),
-        _ if SCRIPTS.contains(&name) => script(option),
+        _ if is_one_of(SCRIPTS, name) => script(option),
         "plugin" => plugin(option),
         "auth-user-pass" if guest.user_pass => None,
         "auth-user-pass" | "askpass" if first.is_none() => Some(asks(option)),
@@ -272,7 +252,7 @@ fn keepalive(option: &Opt) -> Option<Finding> {
 
 fn protocol(option: &Opt, index: usize) -> Option<Finding> {
     let name = option.parameter(index)?;
-    (!PROTOCOLS.contains(&name)).then(|| {
+    (!is_one_of(PROTOCOLS, name)).then(|| {
         let message = format!("`{name}` is no protocol of OpenVPN");
         Finding::error(option.place_of(index), message, "udp or tcp-client")
     })

@@ -1,9 +1,9 @@
 //! What both versions of `network-config` are checked for.
 
-use super::config::NetworkConfig;
+use super::config::{Bridge, BridgeParameters, Ethernet, Match, Nameservers, NetworkConfig, Route};
 use crate::contract::seed::document::Document;
 use crate::contract::seed::path::Path;
-use crate::contract::values::{Cidr, InterfaceName};
+use crate::contract::values::{Cidr, InterfaceName, Mac};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
@@ -26,6 +26,45 @@ pub(super) fn gateways(
                 path,
                 "must be inside a network of this interface's addresses",
             );
+        }
+    }
+}
+
+/// What cards and bridges have in common.
+#[derive(Default)]
+pub(super) struct Addressing {
+    pub dhcp4: Option<bool>,
+    pub addresses: Vec<Cidr>,
+    pub routes: Vec<Route>,
+    pub nameservers: Option<Nameservers>,
+}
+
+impl Addressing {
+    pub(super) fn ethernet(self, mac: Option<Mac>) -> Ethernet {
+        Ethernet {
+            match_: mac.map(|mac| Match {
+                macaddress: Some(mac),
+            }),
+            dhcp4: self.dhcp4,
+            addresses: self.addresses,
+            gateway4: None,
+            routes: self.routes,
+            nameservers: self.nameservers,
+        }
+    }
+
+    pub(super) fn bridge(
+        self,
+        interfaces: Vec<String>,
+        parameters: Option<BridgeParameters>,
+    ) -> Bridge {
+        Bridge {
+            interfaces,
+            dhcp4: self.dhcp4,
+            addresses: self.addresses,
+            routes: self.routes,
+            nameservers: self.nameservers,
+            parameters,
         }
     }
 }

@@ -1,12 +1,13 @@
 //! Reading `network-config` version 1, which Proxmox writes, into version 2's types.
 
-use super::check::{self, Places};
-use super::config::{Bridge, BridgeParameters, Ethernet, Match, Nameservers, NetworkConfig, Route};
-use crate::contract::seed::document::Document;
+use super::check::{self, Addressing, Places};
+use super::config::{BridgeParameters, Nameservers, NetworkConfig, Route};
+use crate::contract::seed::document::{Document, add_new};
 use crate::contract::seed::path::Path;
-use crate::contract::values::{self, Cidr, Domain, Mac, RouteTarget};
+use crate::contract::values::{self, Cidr, Domain, Mac, RouteTarget, ValueError};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::str::FromStr;
 
 /// Reads what is below `base`.
 pub(super) fn read(doc: &mut Document, base: &Path) -> NetworkConfig {
@@ -18,11 +19,7 @@ pub(super) fn read(doc: &mut Document, base: &Path) -> NetworkConfig {
     };
     let mut places = Places::default();
     let mut dns = Nameservers::default();
-    for item in doc.list(&base.key("config"), "devices") {
-        if !doc.is_mapping(&item) {
-            doc.wrong(&item, "must be a mapping with `type`");
-            continue;
-        }
+    for item in doc.mappings(&base.key("config"), "devices", "`type`") {
         let what = "physical, bridge or nameserver";
         let Some(kind) = doc.require(&item.key("type"), what) else {
             continue;
@@ -32,8 +29,13 @@ pub(super) fn read(doc: &mut Document, base: &Path) -> NetworkConfig {
             "bridge" => bridge(doc, &item, &mut config, &mut places),
             "nameserver" => {
                 doc.ignore_unknown(&item, &["type", "address", "search"]);
-                servers(doc, &item.key("address"), &mut dns);
-                domains(doc, &item.key("search"), &mut dns);
+                words(
+                    doc,
+                    &item.key("address"),
+                    &mut dns.addresses,
+                    values::address,
+                );
+                words(doc, &item.key("search"), &mut dns.search, Domain::from_str);
             }
             _ => doc.ignore(&item, "a device of this type is not configured here"),
         }
@@ -70,14 +72,10 @@ fn global_nameservers(
 
 fn merge(into: &mut Nameservers, from: Nameservers) {
     for address in from.addresses {
-        if !into.addresses.contains(&address) {
-            into.addresses.push(address);
-        }
+        add_new(&mut into.addresses, address);
     }
     for domain in from.search {
-        if !into.search.contains(&domain) {
-            into.search.push(domain);
-        }
+        add_new(&mut into.search, domain);
     }
 }
 
@@ -92,20 +90,9 @@ fn physical(doc: &mut Document, item: &Path, config: &mut NetworkConfig, places:
     let name = name(doc, item, places);
     let mac = doc.value::<Mac>(&item.key("mac_address"));
     let subnets = subnets(doc, item, places);
-    let Some(name) = name else { return };
-    config.ethernets.insert(
-        name,
-        Ethernet {
-            match_: mac.map(|mac| Match {
-                macaddress: Some(mac),
-            }),
-            dhcp4: subnets.dhcp4,
-            addresses: subnets.addresses,
-            gateway4: None,
-            routes: subnets.routes,
-            nameservers: subnets.nameservers,
-        },
-    );
+    if let Some(name) = name {
+        config.ethernets.insert(name, subnets.ethernet(mac));
+    }
 }
 
 fn bridge(doc: &mut Document, item: &Path, config: &mut NetworkConfig, places: &mut Places) {
@@ -131,39 +118,18 @@ fn bridge(doc: &mut Document, item: &Path, config: &mut NetworkConfig, places: &
         }
     });
     let subnets = subnets(doc, item, places);
-    let Some(name) = name else { return };
-    config.bridges.insert(
-        name,
-        Bridge {
-            interfaces,
-            dhcp4: subnets.dhcp4,
-            addresses: subnets.addresses,
-            routes: subnets.routes,
-            nameservers: subnets.nameservers,
-            parameters,
-        },
-    );
+    if let Some(name) = name {
+        let bridge = subnets.bridge(interfaces, parameters);
+        config.bridges.insert(name, bridge);
+    }
 }
 
 /// All subnets of one interface together.
-#[derive(Default)]
-struct Subnets {
-    dhcp4: Option<bool>,
-    addresses: Vec<Cidr>,
-    routes: Vec<Route>,
-    nameservers: Option<Nameservers>,
-}
-
-fn subnets(doc: &mut Document, item: &Path, places: &mut Places) -> Subnets {
-    let mut all = Subnets::default();
-    let mut addresses = Vec::new();
+fn subnets(doc: &mut Document, item: &Path, places: &mut Places) -> Addressing {
+    let mut all = Addressing::default();
     let mut gateways = Vec::new();
     let mut dns = Nameservers::default();
-    for subnet in doc.list(&item.key("subnets"), "subnets") {
-        if !doc.is_mapping(&subnet) {
-            doc.wrong(&subnet, "must be a mapping with `type`");
-            continue;
-        }
+    for subnet in doc.mappings(&item.key("subnets"), "subnets", "`type`") {
         let at = subnet.key("type");
         let what = "static, dhcp or manual";
         match doc.require(&at, what).as_deref() {
@@ -172,7 +138,7 @@ fn subnets(doc: &mut Document, item: &Path, places: &mut Places) -> Subnets {
             Some("manual") => {}
             Some("static" | "static4" | "static6") => {
                 if let Some(cidr) = static_address(doc, &subnet) {
-                    addresses.push(cidr);
+                    all.addresses.push(cidr);
                     places.addresses.push((cidr, subnet.key("address")));
                 }
             }
@@ -200,11 +166,12 @@ fn subnets(doc: &mut Document, item: &Path, places: &mut Places) -> Subnets {
             let to = RouteTarget::default();
             all.routes.push(Route { to, via });
         }
-        servers(doc, &subnet.key("dns_nameservers"), &mut dns);
-        domains(doc, &subnet.key("dns_search"), &mut dns);
+        let at = subnet.key("dns_nameservers");
+        words(doc, &at, &mut dns.addresses, values::address);
+        let at = subnet.key("dns_search");
+        words(doc, &at, &mut dns.search, Domain::from_str);
     }
-    check::gateways(doc, &addresses, all.dhcp4.is_some(), &gateways);
-    all.addresses = addresses;
+    check::gateways(doc, &all.addresses, all.dhcp4.is_some(), &gateways);
     all.nameservers = (dns != Nameservers::default()).then_some(dns);
     all
 }
@@ -227,34 +194,21 @@ fn static_address(doc: &mut Document, subnet: &Path) -> Option<Cidr> {
     doc.checked(&at, |_| Cidr::new(address, prefix))
 }
 
-/// The texts of a value that may be a list or one text with several words.
-fn words(doc: &mut Document, path: &Path) -> Vec<(Path, String)> {
-    let mut all = Vec::new();
+/// Reads a value that may be a list or one text with several words, each of which is one of `all`.
+fn words<T: PartialEq>(
+    doc: &mut Document,
+    path: &Path,
+    all: &mut Vec<T>,
+    read: impl Fn(&str) -> Result<T, ValueError>,
+) {
     for item in doc.items(path) {
-        if let Some(text) = doc.text(&item, "one text or a list of texts") {
-            let parts = text.split([' ', '\t', ',']).filter(|word| !word.is_empty());
-            all.extend(parts.map(|word| (item.clone(), word.to_owned())));
-        }
-    }
-    all
-}
-
-fn servers(doc: &mut Document, path: &Path, dns: &mut Nameservers) {
-    for (item, word) in words(doc, path) {
-        match values::address(&word) {
-            Ok(address) if dns.addresses.contains(&address) => {}
-            Ok(address) => dns.addresses.push(address),
-            Err(error) => doc.wrong(&item, &error.to_string()),
-        }
-    }
-}
-
-fn domains(doc: &mut Document, path: &Path, dns: &mut Nameservers) {
-    for (item, word) in words(doc, path) {
-        match word.parse::<Domain>() {
-            Ok(domain) if dns.search.contains(&domain) => {}
-            Ok(domain) => dns.search.push(domain),
-            Err(error) => doc.wrong(&item, &error.to_string()),
+        let text = doc.text(&item, "one text or a list of texts");
+        let text = text.unwrap_or_default();
+        for word in text.split([' ', '\t', ',']).filter(|word| !word.is_empty()) {
+            match read(word) {
+                Ok(value) => add_new(all, value),
+                Err(error) => doc.wrong(&item, &error.to_string()),
+            }
         }
     }
 }

@@ -1,8 +1,8 @@
 //! Reading `network-config` version 2, netplan's format. What firstboot does not set
 //! (`mtu`, `optional` …) is noted as left out.
 
-use super::check::{self, Places};
-use super::config::{Bridge, BridgeParameters, Ethernet, Match, Nameservers, NetworkConfig, Route};
+use super::check::{self, Addressing, Places};
+use super::config::{Bridge, BridgeParameters, Ethernet, Nameservers, NetworkConfig, Route};
 use crate::contract::seed::document::Document;
 use crate::contract::seed::path::Path;
 use crate::contract::values::{self, Cidr, RouteTarget};
@@ -56,15 +56,6 @@ fn plain_name(doc: &mut Document, path: &Path) -> Option<String> {
     Some(name)
 }
 
-/// What cards and bridges have in common.
-struct Common {
-    dhcp4: Option<bool>,
-    addresses: Vec<Cidr>,
-    gateway4: Option<Ipv4Addr>,
-    routes: Vec<Route>,
-    nameservers: Option<Nameservers>,
-}
-
 /// What a number of seconds may be.
 const SECONDS: RangeInclusive<u64> = 0..=u32::MAX as u64;
 
@@ -78,26 +69,16 @@ const COMMON: [&str; 6] = [
 ];
 
 fn ethernet(doc: &mut Document, path: &Path, places: &mut Places) -> Ethernet {
-    if doc.keys(path, "settings").is_empty() {
-        return Ethernet::default();
-    }
+    doc.keys(path, "settings");
     doc.ignore_unknown(path, &[&COMMON[..], &["match", "set-name"]].concat());
     let by = path.key("match");
-    let match_ = (!doc.keys(&by, "ways to find the card").is_empty()).then(|| {
-        doc.ignore_unknown(&by, &["macaddress", "name"]);
-        Match {
-            macaddress: doc.value(&by.key("macaddress")),
-        }
-    });
-    let match_ = match_.filter(|by| by.macaddress.is_some());
-    let common = common(doc, path, places);
+    doc.keys(&by, "ways to find the card");
+    doc.ignore_unknown(&by, &["macaddress", "name"]);
+    let mac = doc.value(&by.key("macaddress"));
+    let (addressing, gateway4) = addressing(doc, path, places);
     Ethernet {
-        match_,
-        dhcp4: common.dhcp4,
-        addresses: common.addresses,
-        gateway4: common.gateway4,
-        routes: common.routes,
-        nameservers: common.nameservers,
+        gateway4,
+        ..addressing.ethernet(mac)
     }
 }
 
@@ -107,9 +88,7 @@ fn bridge(
     renamed: &BTreeMap<String, String>,
     places: &mut Places,
 ) -> Bridge {
-    if doc.keys(path, "settings").is_empty() {
-        return Bridge::default();
-    }
+    doc.keys(path, "settings");
     doc.ignore_unknown(path, &[&COMMON[..], &["interfaces", "parameters"]].concat());
     let mut interfaces = Vec::new();
     for item in doc.list(&path.key("interfaces"), "ports") {
@@ -124,26 +103,23 @@ fn bridge(
         doc.ignore_unknown(&at, &["stp", "forward-delay"]);
         BridgeParameters {
             stp: doc.flag(&at.key("stp")),
-            forward_delay: doc
-                .whole(&at.key("forward-delay"), SECONDS, "a number of seconds")
-                .map(|seconds| seconds as u32),
+            forward_delay: doc.whole(&at.key("forward-delay"), SECONDS, "a number of seconds"),
         }
     });
-    let mut common = common(doc, path, places);
-    if let Some(gateway) = common.gateway4 {
-        common.routes.insert(0, default_route(gateway.into()));
+    let (mut addressing, gateway4) = addressing(doc, path, places);
+    if let Some(gateway) = gateway4 {
+        let route = default_route(gateway.into());
+        addressing.routes.insert(0, route);
     }
-    Bridge {
-        interfaces,
-        dhcp4: common.dhcp4,
-        addresses: common.addresses,
-        routes: common.routes,
-        nameservers: common.nameservers,
-        parameters,
-    }
+    addressing.bridge(interfaces, parameters)
 }
 
-fn common(doc: &mut Document, path: &Path, places: &mut Places) -> Common {
+/// With `gateway4`, the old spelling of a default route.
+fn addressing(
+    doc: &mut Document,
+    path: &Path,
+    places: &mut Places,
+) -> (Addressing, Option<Ipv4Addr>) {
     let dhcp4 = doc.flag(&path.key("dhcp4"));
     let mut addresses = Vec::new();
     for item in doc.list(&path.key("addresses"), "addresses with prefix length") {
@@ -162,11 +138,7 @@ fn common(doc: &mut Document, path: &Path, places: &mut Places) -> Common {
         gateways.push((gateway, at));
         routes.push(default_route(gateway));
     }
-    for item in doc.list(&path.key("routes"), "routes") {
-        if !doc.is_mapping(&item) {
-            doc.wrong(&item, "must be a mapping with `to` and `via`");
-            continue;
-        }
+    for item in doc.mappings(&path.key("routes"), "routes", "`to` and `via`") {
         doc.ignore_unknown(&item, &["to", "via"]);
         let (to, via) = (item.key("to"), item.key("via"));
         let what = "`default` or a network such as 10.0.0.0/8";
@@ -178,13 +150,13 @@ fn common(doc: &mut Document, path: &Path, places: &mut Places) -> Common {
         }
     }
     check::gateways(doc, &addresses, dhcp4 == Some(true), &gateways);
-    Common {
+    let addressing = Addressing {
         dhcp4,
         addresses,
-        gateway4,
         routes,
         nameservers: nameservers(doc, &path.key("nameservers")),
-    }
+    };
+    (addressing, gateway4)
 }
 
 fn default_route(via: IpAddr) -> Route {

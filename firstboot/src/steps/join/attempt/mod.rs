@@ -123,14 +123,13 @@ impl<'a> Attempt<'a> {
                     self.once("start", not_mounted(&self.context.name), || {
                         let root = self.context.root;
                         root.query("systemctl", &["reset-failed", "pve-cluster"])?;
-                        root.query("systemctl", &["start", "pve-cluster"])
-                            .map(|_| ())
+                        root.query("systemctl", &["start", "pve-cluster"]).map(drop)
                     })?
                 }
                 Action::RestartFileSystem => self.once("restart", state.words(), || {
                     let root = self.context.root;
                     root.query("systemctl", &["restart", "pve-cluster"])
-                        .map(|_| ())
+                        .map(drop)
                 })?,
                 Action::RenewCertificate => self.renew_certificate(&state)?,
             }
