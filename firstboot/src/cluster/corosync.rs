@@ -122,6 +122,7 @@ fn version(shown: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::system::root::tests::tree;
 
     #[test]
     fn corosync_tools() {
@@ -150,8 +151,7 @@ mod tests {
 
     #[test]
     fn an_empty_file_is_no_configuration() {
-        let folder = tempfile::tempdir().unwrap();
-        let root = Root::new(folder.path());
+        let (_folder, root) = tree();
         root.write(CONF, b"", 0o644).unwrap();
         let error = format!("{:#}", own_conf(&root).unwrap_err());
         assert!(

@@ -125,6 +125,7 @@ fn with_vote(
 mod tests {
     use super::*;
     use crate::step::tests::{joining, seed};
+    use crate::system::root::tests::tree;
 
     const CONF: &str = "nodelist {\n\
         node {\nname: alpha\nquorum_votes: 1\n}\n\
@@ -182,8 +183,7 @@ mod tests {
 
     #[test]
     fn what_is_remembered_is_what_the_seed_says() {
-        let folder = tempfile::tempdir().unwrap();
-        let root = Root::new(folder.path());
+        let (_folder, root) = tree();
         root.write(LAB, b"vm[1:2]\n", 0o600).unwrap();
         let seed = seed(&joining("    lab: [alone, \"vm[41:50]\"]\n"));
         let mut cluster = seed.cluster().unwrap().clone();

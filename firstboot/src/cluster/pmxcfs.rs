@@ -109,11 +109,11 @@ pub(crate) fn short_pause() {
 mod tests {
     use super::*;
     use crate::step::tests::{joining, with_context};
+    use crate::system::root::tests::tree;
     use anyhow::Context as _;
 
     fn look(members: &str) -> Result<Standing> {
-        let folder = tempfile::tempdir().unwrap();
-        let root = Root::new(folder.path());
+        let (_folder, root) = tree();
         root.write(MEMBERS, members.as_bytes(), 0o644).unwrap();
         standing(&root)
     }
@@ -141,8 +141,7 @@ mod tests {
 
     #[test]
     fn a_node_that_is_to_be_a_member_is_asked_again() {
-        let folder = tempfile::tempdir().unwrap();
-        let root = Root::new(folder.path());
+        let (_folder, root) = tree();
         let ask = |user_data: &str| with_context(&root, user_data, is_member);
         let later = |user_data: &str| ask(user_data).unwrap_err().downcast::<RetryLater>();
         let alone = "proxmox: {ha: {groups: [ab]}}";

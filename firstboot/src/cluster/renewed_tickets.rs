@@ -73,6 +73,7 @@ fn overwrite_and_remove(root: &Root, name: &str) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::system::root::tests::tree;
     use std::os::unix::fs::MetadataExt;
 
     fn ticket(made: u64) -> Ticket {
@@ -81,8 +82,7 @@ mod tests {
 
     #[test]
     fn the_newest_of_this_instance_is_kept_and_only_that() {
-        let folder = tempfile::tempdir().unwrap();
-        let root = Root::new(folder.path());
+        let (_folder, root) = tree();
         assert_eq!(newest(&root, "i-1").unwrap(), None);
         remember(&root, "i-1", &ticket(0x6B0844C3)).unwrap();
         remember(&root, "i-1", &ticket(0x6B084BCB)).unwrap();
@@ -101,8 +101,7 @@ mod tests {
     /// the middle of the writing leaves a file that is none.
     #[test]
     fn what_a_cut_leaves_is_read_and_tidied() {
-        let folder = tempfile::tempdir().unwrap();
-        let root = Root::new(folder.path());
+        let (_folder, root) = tree();
         remember(&root, "i-1", &ticket(0x6B084BCB)).unwrap();
         let text = format!("i-1\n{}\n", ticket(0x6B0844C3).text().reveal());
         root.write(&file("6B0844C3"), text.as_bytes(), 0o600)
@@ -120,8 +119,7 @@ mod tests {
 
     #[test]
     fn the_old_one_is_overwritten_where_it_lies() {
-        let folder = tempfile::tempdir().unwrap();
-        let root = Root::new(folder.path());
+        let (folder, root) = tree();
         remember(&root, "i-1", &ticket(0x6B0844C3)).unwrap();
         let place = root.path(&file("6B0844C3")).unwrap();
         // Another name for the same file shows what becomes of its blocks.

@@ -219,11 +219,11 @@ fn unfinished_without_seed(journal: &Journal) -> String {
 mod tests {
     use super::*;
     use crate::stage::report::state::State;
+    use crate::system::root::tests::tree;
 
     #[test]
     fn a_panic_is_a_failure_that_is_told() {
-        let folder = tempfile::tempdir().unwrap();
-        let root = Root::new(folder.path());
+        let (_folder, root) = tree();
         assert!(!guarded(&root, Stage::Local, || panic!("out of thin air")));
         let state = State::load(&root).unwrap();
         assert_eq!(state.state, Verdict::Failed);

@@ -140,11 +140,11 @@ impl Journal {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::system::root::tests::tree;
 
     #[test]
     fn what_was_saved_is_loaded_and_is_private() {
-        let folder = tempfile::tempdir().unwrap();
-        let root = Root::new(folder.path());
+        let (_folder, root) = tree();
         assert_eq!(Journal::load(&root).unwrap(), Loaded::Missing);
         let mut journal = Journal::new("iid-1", "vm42", vec!["debian".into()]);
         let record = StepRecord::now("hosts", StepResult::Changed, 0.5, Some("x".into()));
@@ -156,8 +156,7 @@ mod tests {
 
     #[test]
     fn half_a_journal_is_corrupt() {
-        let folder = tempfile::tempdir().unwrap();
-        let root = Root::new(folder.path());
+        let (_folder, root) = tree();
         root.write(FILE, b"{\"instance\": \"iid-1\", \"na", 0o600)
             .unwrap();
         assert_eq!(

@@ -185,6 +185,7 @@ mod tests {
     use crate::contract::status::Verdict;
     use crate::stage::report::state::State;
     use crate::step::tests::{joining, seed};
+    use crate::system::root::tests::tree;
     use std::sync::atomic::{AtomicU32, Ordering};
 
     static RUNS: AtomicU32 = AtomicU32::new(0);
@@ -207,8 +208,7 @@ mod tests {
 
     /// Runs one step of a machine whose seed says how it retries.
     fn run(stage: Stage, step: Step, retry: &str) -> (Result<(), String>, State) {
-        let folder = tempfile::tempdir().unwrap();
-        let root = Root::new(folder.path());
+        let (folder, root) = tree();
         let seed = seed(&joining(&format!("    retry: {retry}\n")));
         let source = Source::Folder(folder.path().to_owned());
         let mut reporter = Reporter::new(&root, stage);

@@ -67,6 +67,7 @@ mod tests {
     use super::*;
     use crate::step::tests::with_context;
     use crate::system::root::Root;
+    use crate::system::root::tests::tree;
 
     const A: &str = "AAAAC3NzaC1lZDI1NTE5AAAAIBt4+b/s7Q3vYvY3b1bNZ0f0m6aD0qTn6D3gq1k0Zp1x";
     const B: &str = "AAAAC3NzaC1lZDI1NTE5AAAAIJ3J0hV5mQ8n1b7s2d6f8gK0lP4zXcVbNmQwErTyUiOp";
@@ -80,8 +81,7 @@ mod tests {
 
     #[test]
     fn keys_of_every_member_are_named_and_stay() {
-        let folder = tempfile::tempdir().unwrap();
-        let root = Root::new(folder.path());
+        let (_folder, root) = tree();
         assert_eq!(detail(&root), None);
         let others = format!("ssh-rsa AAAAother root@alpha\n# ssh-ed25519 {A}\n");
         root.write(FILE, others.as_bytes(), 0o600).unwrap();
@@ -103,8 +103,7 @@ mod tests {
     /// What is printed is what an administrator runs.
     #[test]
     fn the_command_removes_them_and_nothing_else() {
-        let folder = tempfile::tempdir().unwrap();
-        let root = Root::new(folder.path());
+        let (folder, root) = tree();
         let text = format!("ssh-rsa AAAAother root@alpha\nssh-ed25519 {A} a\nssh-ed25519 {B} b\n");
         root.write(FILE, text.as_bytes(), 0o600).unwrap();
         let detail = detail(&root).unwrap();

@@ -128,6 +128,7 @@ fn with_own_servers(conf: &str) -> String {
 mod tests {
     use super::*;
     use crate::step::tests::with_context;
+    use crate::system::root::tests::tree;
 
     /// Debian 13's, without its comments.
     const DEBIAN: &str = "confdir /etc/chrony/conf.d\n\n# Use Debian vendor zone.\npool 2.debian.pool.ntp.org \
@@ -140,8 +141,7 @@ mod tests {
 
     #[test]
     fn the_seed_s_servers_take_the_place_of_the_distribution_s_and_give_it_back() {
-        let folder = tempfile::tempdir().unwrap();
-        let root = Root::new(folder.path());
+        let (_folder, root) = tree();
         root.write(CONF, DEBIAN.as_bytes(), 0o644).unwrap();
         let ntp = "ntp: {servers: [10.120.0.1, ntp.lab.example], pools: [pool.lab.example]}\n";
         let lines = "server 10.120.0.1 iburst, server ntp.lab.example iburst, pool pool.lab.example \
@@ -173,8 +173,7 @@ mod tests {
 
     #[test]
     fn a_machine_that_cannot_is_told() {
-        let folder = tempfile::tempdir().unwrap();
-        let root = Root::new(folder.path());
+        let (_folder, root) = tree();
         let ntp = "ntp: {servers: [10.120.0.1]}\n";
         let words = "chrony is not installed (/etc/chrony/chrony.conf is missing): not done: server \
                      10.120.0.1 iburst";

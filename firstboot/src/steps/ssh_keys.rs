@@ -89,6 +89,7 @@ fn key_of(line: &str) -> (Option<&str>, Option<&str>) {
 mod tests {
     use super::*;
     use crate::step::tests::with_context;
+    use crate::system::root::tests::tree;
 
     const A: &str = "ssh-ed25519 AAAAa root@pc";
     const B: &str = "ssh-ed25519 AAAAb root@pc";
@@ -106,8 +107,7 @@ mod tests {
 
     #[test]
     fn the_file_holds_the_seeds_keys_and_no_others() {
-        let folder = tempfile::tempdir().unwrap();
-        let root = Root::new(folder.path());
+        let (_folder, root) = tree();
         let outcome = step(&root, &[A, B]);
         assert_eq!(outcome, Outcome::changed(format!("2 keys in {FILE}")));
         let text = root.read_text(FILE).unwrap().unwrap();
@@ -127,8 +127,7 @@ mod tests {
 
     #[test]
     fn the_seeds_keys_are_not_left_where_a_join_takes_them() {
-        let folder = tempfile::tempdir().unwrap();
-        let root = Root::new(folder.path());
+        let (_folder, root) = tree();
         let before =
             format!("# mine\nssh-rsa AAAAold me@home\n{A} of before\nfrom=\"10.0.0.1\" {B}\n");
         root.write(EARLIER, before.as_bytes(), 0o600).unwrap();
@@ -146,8 +145,7 @@ mod tests {
 
     #[test]
     fn what_is_the_clusters_is_left_alone() {
-        let folder = tempfile::tempdir().unwrap();
-        let root = Root::new(folder.path());
+        let (_folder, root) = tree();
         let target = "/etc/pve/priv/authorized_keys";
         root.write(target, format!("{A}\n").as_bytes(), 0o600)
             .unwrap();

@@ -96,6 +96,7 @@ fn take_over(root: &Root) -> Result<()> {
 mod tests {
     use super::*;
     use crate::step::tests::with_context;
+    use crate::system::root::tests::tree;
 
     /// The lines of Debian 13's file that say something.
     const DEBIAN: &str = "# This is the sshd server system-wide configuration file.\n\n\
@@ -115,8 +116,7 @@ mod tests {
 
     #[test]
     fn root_by_key_only_unless_the_seed_says_otherwise() {
-        let folder = tempfile::tempdir().unwrap();
-        let root = Root::new(folder.path());
+        let (_folder, root) = tree();
         let none = Outcome::unchanged_because("the ssh server is not installed");
         assert_eq!(step(&root, ""), none);
         root.write(CONFIG, DEBIAN.as_bytes(), 0o644).unwrap();
@@ -149,8 +149,7 @@ mod tests {
             "Include /etc/ssh/other.d/*.conf\n",
             "",
         ] {
-            let folder = tempfile::tempdir().unwrap();
-            let root = Root::new(folder.path());
+            let (_folder, root) = tree();
             root.write(CONFIG, config.as_bytes(), 0o600).unwrap();
             let detail = step(&root, "").detail.unwrap();
             assert_eq!(

@@ -28,11 +28,11 @@ pub(crate) fn take(root: &Root, file: &str, patience: Duration) -> Result<Option
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::system::root::tests::tree;
 
     #[test]
     fn one_has_it_until_it_is_dropped() {
-        let folder = tempfile::tempdir().unwrap();
-        let root = Root::new(folder.path());
+        let (_folder, root) = tree();
         let take = || take(&root, "/run/firstboot/x.lock", Duration::ZERO).unwrap();
         let first = take();
         assert!(first.is_some());

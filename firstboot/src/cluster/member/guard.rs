@@ -95,6 +95,7 @@ fn addresses(own: &Conf, name: &str) -> Vec<IpAddr> {
 mod tests {
     use super::*;
     use crate::cluster::corosync_conf;
+    use crate::system::root::tests::tree;
 
     #[test]
     fn the_own_addresses_are_those_of_the_own_entry() {
@@ -110,8 +111,7 @@ mod tests {
 
     #[test]
     fn a_folder_is_left_alone() {
-        let folder = tempfile::tempdir().unwrap();
-        let root = Root::new(folder.path());
+        let (_folder, root) = tree();
         root.write(AUTHKEY, b"key", 0o400).unwrap();
         assert_eq!(guard(&root, "vm42").unwrap(), None);
     }

@@ -57,6 +57,7 @@ pub(super) fn look(root: &Root, name: &str) -> Health {
 mod tests {
     use super::*;
     use crate::cluster::members;
+    use crate::system::root::tests::tree;
 
     #[test]
     fn a_machine_without_a_key_is_no_member() {
@@ -66,8 +67,7 @@ mod tests {
 
     #[test]
     fn quorum_is_enough() {
-        let folder = tempfile::tempdir().unwrap();
-        let root = Root::new(folder.path());
+        let (_folder, root) = tree();
         root.write(AUTHKEY, b"key", 0o400).unwrap();
         let text = "{\"nodename\": \"vm42\", \"cluster\": {\"name\": \"c\", \"quorate\": 1}, \
                     \"nodelist\": {\"vm42\": {\"online\": 1}}}";

@@ -1,5 +1,6 @@
 use super::*;
 use crate::cluster::sections;
+use crate::system::root::tests::tree;
 use std::cell::{Cell, RefCell};
 use std::time::Duration;
 
@@ -199,8 +200,7 @@ echo "$2" >"$1.new" && mv "$1.new" "$1"
 
 #[test]
 fn a_real_program_is_run_until_the_file_shows_it() {
-    let folder = tempfile::tempdir().unwrap();
-    let root = Root::new(folder.path());
+    let (_folder, root) = tree();
     root.write("/list", b"a\n", 0o600).unwrap();
     root.write("/tool", SCRIPT.as_bytes(), 0o700).unwrap();
     let tool = Tool {

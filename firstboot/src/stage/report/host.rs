@@ -102,6 +102,7 @@ impl<'a> HostPort<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::system::root::tests::tree;
 
     fn plug(root: &Root, device: &str, name: &str) {
         let file = format!("/sys/class/virtio-ports/{device}/name");
@@ -112,8 +113,7 @@ mod tests {
 
     #[test]
     fn lines_go_to_the_port_of_that_name() {
-        let folder = tempfile::tempdir().unwrap();
-        let root = Root::new(folder.path());
+        let (_folder, root) = tree();
         plug(&root, "vport1p1", "org.qemu.guest_agent.0");
         plug(&root, "vport1p2", PORT);
         let mut port = HostPort::new(&root);
@@ -127,8 +127,7 @@ mod tests {
 
     #[test]
     fn lines_are_kept_until_the_port_is_there() {
-        let folder = tempfile::tempdir().unwrap();
-        let root = Root::new(folder.path());
+        let (_folder, root) = tree();
         let mut port = HostPort::new(&root);
         port.send_line("early");
         port.close(Duration::ZERO);
@@ -143,8 +142,7 @@ mod tests {
 
     #[test]
     fn a_reader_that_is_not_there_does_not_block() {
-        let folder = tempfile::tempdir().unwrap();
-        let root = Root::new(folder.path());
+        let (folder, root) = tree();
         plug(&root, "vport0p1", PORT);
         let device = folder.path().join("dev/vport0p1");
         std::fs::remove_file(&device).unwrap();

@@ -203,6 +203,7 @@ pub fn with_causes(error: anyhow::Error) -> String {
 mod tests {
     use super::*;
     use crate::contract::status::StepResult;
+    use crate::system::root::tests::tree;
 
     fn record(step: &str, result: StepResult, detail: Option<&str>) -> StepRecord {
         StepRecord::now(step, result, 0.1, detail.map(str::to_owned))
@@ -211,8 +212,7 @@ mod tests {
     /// All that the port ever carries; the builder's tests read the same file.
     #[test]
     fn the_lines_of_the_port() {
-        let folder = tempfile::tempdir().unwrap();
-        let root = Root::new(folder.path());
+        let (_folder, root) = tree();
         root.write(
             "/sys/class/virtio-ports/vport0p1/name",
             b"org.imgbuild.firstboot\n",

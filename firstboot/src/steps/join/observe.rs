@@ -87,11 +87,11 @@ pub(crate) fn clock_is_behind(root: &Root, words: &str) -> Result<bool> {
 mod tests {
     use super::*;
     use crate::cluster::members;
+    use crate::system::root::tests::tree;
 
     #[test]
     fn a_certificate_of_another_authority_is_none() {
-        let folder = tempfile::tempdir().unwrap();
-        let root = Root::new(folder.path());
+        let (_folder, root) = tree();
         let text = "{\"nodename\": \"beta\", \"cluster\": {\"name\": \"c\", \"quorate\": 1}, \
                     \"nodelist\": {\"beta\": {\"online\": 1}}}";
         root.write(members::FILE, text.as_bytes(), 0o644).unwrap();
@@ -122,8 +122,7 @@ mod tests {
 
     #[test]
     fn half_a_list_is_none() {
-        let folder = tempfile::tempdir().unwrap();
-        let root = Root::new(folder.path());
+        let (_folder, root) = tree();
         root.write(members::FILE, b"{\"nodename\": \"be", 0o644)
             .unwrap();
         assert_eq!(observe(&root, "beta").unwrap().members, None);

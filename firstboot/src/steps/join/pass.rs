@@ -219,6 +219,7 @@ pub(crate) fn pause(root: &Root, seed: &Seed, name: &str, length: Duration, log:
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::system::root::tests::tree;
 
     const MADE: u64 = 0x6B0844C3;
 
@@ -242,56 +243,39 @@ mod tests {
         }
     }
 
-    /// A system in a folder, which goes with it.
-    struct Machine {
-        root: Root,
-        _folder: tempfile::TempDir,
-    }
-
-    fn machine() -> Machine {
-        let folder = tempfile::tempdir().unwrap();
-        let root = Root::new(folder.path());
-        Machine {
-            root,
-            _folder: folder,
-        }
-    }
-
-    impl Machine {
-        fn secret(&self, credential: &Credential) -> Result<String, String> {
-            let pass = Pass::new(&self.root, "i-1", credential, &|_| {}).unwrap();
-            let secret = pass.secret("vm42").map(|secret| secret.reveal().to_owned());
-            secret.map_err(|error| error.to_string())
-        }
+    fn secret(root: &Root, credential: &Credential) -> Result<String, String> {
+        let pass = Pass::new(root, "i-1", credential, &|_| {}).unwrap();
+        let secret = pass.secret("vm42").map(|secret| secret.reveal().to_owned());
+        secret.map_err(|error| error.to_string())
     }
 
     #[test]
     fn the_newer_of_the_seed_s_and_the_remembered_ticket_is_used() {
-        let machine = machine();
+        let (_folder, root) = tree();
         let text = |made| Ok(ticket(made).text().reveal().to_owned());
         let seed = of_seed(MADE);
-        assert_eq!(machine.secret(&seed), text(MADE));
-        renewed_tickets::remember(&machine.root, "i-1", &ticket(MADE + 3600)).unwrap();
-        assert_eq!(machine.secret(&seed), text(MADE + 3600));
+        assert_eq!(secret(&root, &seed), text(MADE));
+        renewed_tickets::remember(&root, "i-1", &ticket(MADE + 3600)).unwrap();
+        assert_eq!(secret(&root, &seed), text(MADE + 3600));
         // What is on the seed disk is overwritten, wholly or in part, and the remembered one goes on.
         for gone in ["xxxxxxxx", "PVE:rxxx@pam:6B0844C3::rZ9"] {
             let gone = Credential::Ticket(Secret::new(gone));
-            assert_eq!(machine.secret(&gone), text(MADE + 3600));
+            assert_eq!(secret(&root, &gone), text(MADE + 3600));
         }
         // A seed that was made anew.
-        assert_eq!(machine.secret(&of_seed(MADE + 7200)), text(MADE + 7200));
+        assert_eq!(secret(&root, &of_seed(MADE + 7200)), text(MADE + 7200));
         // Another instance's.
-        renewed_tickets::remember(&machine.root, "i-2", &ticket(MADE + 9000)).unwrap();
-        assert_eq!(machine.secret(&seed), text(MADE));
+        renewed_tickets::remember(&root, "i-2", &ticket(MADE + 9000)).unwrap();
+        assert_eq!(secret(&root, &seed), text(MADE));
         let password = Credential::Password(Secret::new("Geheim42"));
-        assert_eq!(machine.secret(&password).as_deref(), Ok("Geheim42"));
+        assert_eq!(secret(&root, &password).as_deref(), Ok("Geheim42"));
     }
 
     #[test]
     fn what_was_removed_is_told() {
-        let machine = machine();
+        let (_folder, root) = tree();
         let x = || Secret::new("xxx");
-        let words = |credential| machine.secret(&credential).unwrap_err();
+        let words = |credential| secret(&root, &credential).unwrap_err();
         let rest = "is no longer in the seed: it was removed after an earlier join. On the host, \
                     with the VM switched off: imgbuild seed vm42";
         assert_eq!(words(Credential::Ticket(x())), format!("the ticket {rest}"));
@@ -303,16 +287,16 @@ mod tests {
 
     #[test]
     fn a_renewed_ticket_is_remembered_where_it_is_worth_it() {
-        let machine = machine();
+        let (_folder, root) = tree();
         let said = std::cell::RefCell::new(Vec::new());
         let log = |text: &str| said.borrow_mut().push(text.to_owned());
         let credential = of_seed(MADE);
-        let mut pass = Pass::new(&machine.root, "i-1", &credential, &log).unwrap();
+        let mut pass = Pass::new(&root, "i-1", &credential, &log).unwrap();
         pass.renew(ticket(MADE + 599));
-        assert_eq!(renewed_tickets::newest(&machine.root, "i-1").unwrap(), None);
+        assert_eq!(renewed_tickets::newest(&root, "i-1").unwrap(), None);
         pass.renew(ticket(MADE + 600));
         assert_eq!(pass.ticket, Some(ticket(MADE + 600)));
-        let newest = renewed_tickets::newest(&machine.root, "i-1").unwrap();
+        let newest = renewed_tickets::newest(&root, "i-1").unwrap();
         assert_eq!(newest, Some(ticket(MADE + 600)));
         assert_eq!(
             said.into_inner(),
@@ -320,10 +304,10 @@ mod tests {
         );
         // A password is renewed by nobody.
         let password = Credential::Password(Secret::new("Geheim42"));
-        let mut pass = Pass::new(&machine.root, "i-3", &password, &|_| {}).unwrap();
+        let mut pass = Pass::new(&root, "i-3", &password, &|_| {}).unwrap();
         pass.renew(ticket(MADE + 9999));
         assert_eq!(pass.secret("vm42").unwrap().reveal(), "Geheim42");
-        assert_eq!(renewed_tickets::newest(&machine.root, "i-3").unwrap(), None);
+        assert_eq!(renewed_tickets::newest(&root, "i-3").unwrap(), None);
     }
 
     #[test]
@@ -356,9 +340,9 @@ mod tests {
 
     #[test]
     fn an_expired_ticket_ends_the_join_with_its_remedy() {
-        let machine = machine();
+        let (_folder, root) = tree();
         let end = |credential: &Credential, verdict: &JoinVerdict| {
-            let pass = Pass::new(&machine.root, "i-1", credential, &|_| {}).unwrap();
+            let pass = Pass::new(&root, "i-1", credential, &|_| {}).unwrap();
             pass.end(verdict, "vm42").map(|error| error.to_string())
         };
         // Long ago by any clock.
@@ -383,9 +367,9 @@ mod tests {
 
     #[test]
     fn what_a_peer_refuses_is_in_words() {
-        let machine = machine();
+        let (_folder, root) = tree();
         let said = |credential: &Credential, verdict: JoinVerdict, fingerprints: &[&str]| {
-            let pass = Pass::new(&machine.root, "i-1", credential, &|_| {}).unwrap();
+            let pass = Pass::new(&root, "i-1", credential, &|_| {}).unwrap();
             pass.explain(&verdict, &peer(fingerprints), "vm42").0
         };
         let password = Credential::Password(Secret::new("Geheim42"));

@@ -1,11 +1,11 @@
 use super::*;
 use crate::step::tests::with_context;
+use crate::system::root::tests::tree;
 
 const DATABASE_FILES: [&str; 3] = ["config.db", "config.db-shm", "config.db-wal"];
 
 fn member() -> (tempfile::TempDir, Root) {
-    let folder = tempfile::tempdir().unwrap();
-    let root = Root::new(folder.path());
+    let (folder, root) = tree();
     for path in [AUTHKEY, CONF] {
         root.write(path, b"secret", 0o400).unwrap();
     }
@@ -56,8 +56,7 @@ fn any_trace_is_enough() {
             "/var/lib/pve-cluster/config.db moved to /var/lib/pve-cluster/retired",
         ),
     ] {
-        let folder = tempfile::tempdir().unwrap();
-        let root = Root::new(folder.path());
+        let (_folder, root) = tree();
         root.write(path, b"x", 0o600).unwrap();
         assert_eq!(retire(&root, true), Outcome::changed(said));
         assert!(!root.exists(path).unwrap());

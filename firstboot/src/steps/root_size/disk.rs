@@ -156,12 +156,12 @@ fn number(root: &Root, file: &str) -> Result<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::system::root::tests::tree;
     use std::os::unix::fs::symlink;
 
     /// A disk `vda` of 1000 sectors, with partitions of (name, start, length).
     fn system(kind: &str, partitions: &[(&str, u64, u64)]) -> (tempfile::TempDir, Root) {
-        let folder = tempfile::tempdir().unwrap();
-        let root = Root::new(folder.path());
+        let (folder, root) = tree();
         let write = |path: &str, text: &str| root.write(path, text.as_bytes(), 0o644).unwrap();
         let mounts = format!(
             "21 1 0:20 / / rw - rootfs rootfs rw\n22 1 254:1 / / rw,noatime shared:1 - {kind} \

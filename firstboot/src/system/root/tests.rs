@@ -1,6 +1,7 @@
 use super::*;
 
-fn tree() -> (tempfile::TempDir, Root) {
+/// A system in a folder, which goes with it.
+pub(crate) fn tree() -> (tempfile::TempDir, Root) {
     let folder = tempfile::tempdir().unwrap();
     let root = Root::new(folder.path());
     (folder, root)
