@@ -3,13 +3,12 @@
 
 use imgbuild::config::lab::{Lab, Vm};
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 use std::fs;
 use std::io::Read;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use tempfile::TempDir;
+use testkit::{set_mode, sha256};
 
 /// Names and addresses that YAML 1.1 takes for other types where they are not quoted: the MACs of
 /// vm7, vm136 and vm147 are numbers there (base 60), `on` and `no` booleans, the last one a date.
@@ -47,20 +46,6 @@ fn cloud_init() -> PathBuf {
     folder
 }
 
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let target = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            copy(&entry.path(), &target);
-        } else {
-            fs::copy(entry.path(), &target).unwrap();
-            fs::set_permissions(&target, PermissionsExt::from_mode(0o600)).unwrap();
-        }
-    }
-}
-
 /// Every lab of the cases that can be seeded, and the awkward one.
 fn labs(folder: &Path) -> Vec<PathBuf> {
     let cases = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/cases/lab");
@@ -69,7 +54,8 @@ fn labs(folder: &Path) -> Vec<PathBuf> {
         for case in fs::read_dir(cases.join(kind)).unwrap() {
             let case = case.unwrap();
             let lab = folder.join(case.file_name());
-            copy(&case.path(), &lab);
+            fs::create_dir_all(&lab).unwrap();
+            testkit::tree::copy(&case.path(), &lab, Some(0o600));
             // No member is there that could be asked for a ticket.
             let text = fs::read_to_string(lab.join("lab.yaml")).unwrap();
             let text = text.replace("join: ticket", "password_file: secrets/cluster-password");
@@ -82,7 +68,7 @@ fn labs(folder: &Path) -> Vec<PathBuf> {
     fs::write(awkward.join("lab.yaml"), AWKWARD).unwrap();
     let password = awkward.join("secrets/root-password");
     fs::write(&password, "geheim\n").unwrap();
-    fs::set_permissions(&password, PermissionsExt::from_mode(0o600)).unwrap();
+    set_mode(&password, 0o600);
     labs.push(awkward);
     labs
 }
@@ -101,12 +87,8 @@ fn seed(folder: &Path, seeds: &Path) -> Lab {
     fs::create_dir_all(lab.base.parent().unwrap()).unwrap();
     fs::write(&lab.base, "this stands in for an image\n").unwrap();
     let bytes = fs::read(&lab.base).unwrap();
-    let digest: String = Sha256::digest(&bytes)
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
     let manifest = json!({
-        "image": {"sha256": digest, "bytes": bytes.len(), "virtual_bytes": 1 << 20},
+        "image": {"sha256": sha256(&bytes), "bytes": bytes.len(), "virtual_bytes": 1 << 20},
         "firstboot": {"contract": firstboot::contract::seed::CONTRACT},
     });
     fs::write(
@@ -114,7 +96,7 @@ fn seed(folder: &Path, seeds: &Path) -> Lab {
         manifest.to_string(),
     )
     .unwrap();
-    let done = Command::new(env!("CARGO_BIN_EXE_imgbuild"))
+    let done = Command::new(crate::program())
         .args(["seed", "--all"])
         .current_dir(folder)
         .output()

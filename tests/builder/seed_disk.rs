@@ -371,8 +371,8 @@ fn a_base_that_is_too_old_for_a_seed_is_refused() {
     assert_eq!((done.code, done.out.as_str()), (Some(1), ""));
     assert_eq!(
         done.err,
-        "imgbuild: error: the base LAB/base.qcow2 is too old for the seeds of vm[41:43]: its firstboot \
-         knows contract 1, and contract 2 is needed. Make it again with: imgbuild base\n"
+        "imgbuild: error: the base LAB/base.qcow2 is too old for the seeds of vm41, vm42, vm43: its \
+         firstboot knows contract 1, and contract 2 is needed. Make it again with: imgbuild base\n"
     );
     let done = lab.imgbuild(&["seed", "vm42"]);
     assert_eq!(

@@ -1,4 +1,4 @@
-//! Text of other programs, made fit for the user's terminal.
+//! Text for the user's terminal, that of other programs among it.
 
 pub(crate) use firstboot::contract::digest::hex;
 
@@ -32,6 +32,15 @@ pub(crate) fn plain_lines(text: &str) -> String {
 pub(crate) fn indented(lines: impl IntoIterator<Item = impl std::fmt::Display>) -> String {
     let lines = lines.into_iter();
     lines.map(|line| format!("\n    {line}")).collect()
+}
+
+/// The first few of many names, for a message.
+pub(crate) fn first_few(names: &[&str]) -> String {
+    const SHOWN: usize = 5;
+    match names.len() {
+        0..=SHOWN => names.join(", "),
+        more => format!("{} and {} more", names[..SHOWN].join(", "), more - SHOWN),
+    }
 }
 
 /// A text as lines of at most this many characters, where its words are no longer.

@@ -1,9 +1,7 @@
 //! How somebody gets into a VM, and what is said where nobody does.
 
 use crate::config::lab::Vm;
-
-/// How many names a warning shows.
-const SHOWN: usize = 5;
+use crate::system::text::first_few;
 
 /// The ways into a VM that its settings open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,14 +46,6 @@ pub(crate) fn warnings(vms: &[&Vm]) -> Vec<String> {
         )
     });
     nobody.into_iter().chain(console).collect()
-}
-
-/// The first few of many names.
-fn first_few(names: &[&str]) -> String {
-    match names.len() {
-        0..=SHOWN => names.join(", "),
-        more => format!("{} and {} more", names[..SHOWN].join(", "), more - SHOWN),
-    }
 }
 
 #[cfg(test)]

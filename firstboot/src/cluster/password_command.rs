@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hopeless_one_is_ended_at_once() {
+    fn one_that_is_to_be_aborted_is_ended_at_once() {
         let folder = tempfile::tempdir().unwrap();
         let seen = RefCell::new(Vec::new());
         let command = PasswordCommand {

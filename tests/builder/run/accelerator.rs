@@ -93,12 +93,12 @@ fn run_sh_remembers_that_kvm_runs_no_guest() {
 }
 
 #[test]
-fn emulation_that_stumbles_is_started_once_more() {
+fn emulation_that_crashes_is_started_once_more() {
     let lab = LabFolder::new(&["vm42"]);
     let oops = "console '[    0.1] Linux version' '[    0.3] Oops: int3: 0000 [#1] SMP'";
     lab.seeded(
         "vm42",
-        &format!("if [ -e stumbled ]; then {CONFIGURED}\nelse : >stumbled; {oops}; fi\n"),
+        &format!("if [ -e crashed ]; then {CONFIGURED}\nelse : >crashed; {oops}; fi\n"),
     );
     let done = lab.run(&[]);
     the_second_start_did_it(&done);
@@ -106,7 +106,7 @@ fn emulation_that_stumbles_is_started_once_more() {
         &done.err,
         "software emulation crashed at the start of the kernel: starting once more\n",
     );
-    fs::remove_file(lab.path("vm42/stumbled")).unwrap();
+    fs::remove_file(lab.path("vm42/crashed")).unwrap();
     drop(lab);
 
     // Twice is no accident.

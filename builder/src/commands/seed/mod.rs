@@ -8,6 +8,7 @@ use crate::config::lab::{self, JoinWith, Lab, Vm};
 use crate::qemu;
 use crate::system::interrupt;
 use crate::system::program::quote;
+use crate::system::text::first_few;
 use crate::system::ui::Ui;
 use crate::system::work_folder::{Busy, WorkFolder};
 use crate::vm::base_image::BaseImage;
@@ -18,7 +19,7 @@ use crate::vm::retired::{self, Retired};
 use crate::vm::script;
 use crate::vm::seed::{self, Companions, Documents, Secrets};
 use anyhow::{Error, Result, anyhow, bail, ensure};
-use firstboot::contract::seed::{Credential, names};
+use firstboot::contract::seed::Credential;
 use serde_json::json;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -98,7 +99,7 @@ fn check_contract(lab: &Lab, vms: &[&Vm], base: &BaseImage) -> Result<()> {
     for vm in vms {
         let contract = Documents::contract(lab, vm, &companions)?;
         if contract > base.contract {
-            names.push(vm.name.clone());
+            names.push(vm.name.as_str());
             needed = needed.max(contract);
         }
     }
@@ -111,7 +112,7 @@ fn check_contract(lab: &Lab, vms: &[&Vm], base: &BaseImage) -> Result<()> {
         "the base {} is too old for {seeds} of {}: its firstboot knows contract {}, and contract \
          {needed} is needed. Make it again with: imgbuild base",
         lab.base.display(),
-        names::in_few_words(&names).join(", "),
+        first_few(&names),
         base.contract,
     )
 }

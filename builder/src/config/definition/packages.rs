@@ -140,18 +140,16 @@ pub(super) fn name(text: &str) -> Result<String, String> {
         found.map(|(_, _, reason)| *reason)
     };
     let why = if let Some(reason) = among(&EVERY_BASE) {
-        format!("which is always installed ({reason})")
+        format!("it is always installed ({reason})")
     } else if let Some(reason) = among(&PROXMOX) {
-        format!("which is always installed with Proxmox VE ({reason})")
+        format!("it is always installed with Proxmox VE ({reason})")
     } else if among(&[UNATTENDED]).is_some() {
-        "and that is what `unattended_upgrades: false` is for".to_owned()
+        "write `unattended_upgrades: false` for that".to_owned()
     } else {
-        "and this is a list of what is installed: without a line it comes only where another package \
-         needs it"
-            .to_owned()
+        "remove the line; it is then installed only if another package needs it".to_owned()
     };
     Err(format!(
-        "`{}` would leave {left_out} out, {why}",
+        "`{}` cannot leave {left_out} out: {why}",
         validators::display_safe(text)
     ))
 }

@@ -146,7 +146,7 @@ pub(super) fn read(
         vmbr120: vmbr120.as_ref().map(|a| a.value),
         openvpn,
         ssh_keys: settings.ssh_keys.unwrap_or_default(),
-        root_password_file: root_password_file.and_then(|file| files.password(r, file)),
+        root_password_file: root_password_file.and_then(|file| files.password_file(r, file)),
         ssh_password: settings.ssh_password.unwrap_or(false),
         timezone: settings.timezone,
         ntp: settings.ntp.unwrap_or_default(),
@@ -281,12 +281,12 @@ impl Files<'_> {
         Some(self.folder.path(&file.value.replace("{name}", name)))
     }
 
-    fn password(&self, r: &mut Reader, file: &Spanned<String>) -> Option<PathBuf> {
+    fn password_file(&self, r: &mut Reader, file: &Spanned<String>) -> Option<PathBuf> {
         let (shown, path) = self.path(file)?;
         if self.ignored() {
             return Some(path);
         }
-        if let Err(refusal) = secrets::password(&path, &shown) {
+        if let Err(refusal) = secrets::read_password(&path, &shown) {
             r.problem(file.place, refusal.message, refusal.hint);
         }
         Some(path)
@@ -347,7 +347,9 @@ impl Files<'_> {
         let links = given.links(r, own);
         let with = match given.with.as_ref()? {
             WithOverride::Ticket => JoinWith::Ticket,
-            WithOverride::PasswordFile(file) => JoinWith::PasswordFile(self.password(r, file)?),
+            WithOverride::PasswordFile(file) => {
+                JoinWith::PasswordFile(self.password_file(r, file)?)
+            }
         };
         Some(given.join(r, with, links))
     }

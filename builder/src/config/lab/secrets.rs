@@ -24,7 +24,7 @@ pub(super) struct Refusal {
 /// Reads a password: one line, without its line end. Fails when others than the owner can
 /// read the file, or when it holds no password or more than one line.
 pub fn read_secret(path: &Path) -> Result<Secret> {
-    password(path, path).map_err(|refusal| error(path, &refusal))
+    read_password(path, path).map_err(|refusal| error(path, &refusal))
 }
 
 /// As [`read_secret`], for a file that holds a ticket.
@@ -40,8 +40,8 @@ pub(super) fn error(path: &Path, refusal: &Refusal) -> anyhow::Error {
     )
 }
 
-/// Reads a password; `shown` is the path for messages.
-pub(super) fn password(path: &Path, shown: &Path) -> Result<Secret, Refusal> {
+/// Reads a file with a password; `shown` is the path for messages.
+pub(super) fn read_password(path: &Path, shown: &Path) -> Result<Secret, Refusal> {
     one_line(path, shown, "password")
 }
 
@@ -158,7 +158,7 @@ mod tests {
 
     fn refusal(content: &[u8], mode: u32) -> (String, String) {
         let (_folder, path) = file(content, mode);
-        let refusal = password(&path, Path::new("it's")).unwrap_err();
+        let refusal = read_password(&path, Path::new("it's")).unwrap_err();
         (refusal.message, refusal.hint)
     }
 

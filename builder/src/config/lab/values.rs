@@ -134,7 +134,10 @@ mod tests {
                 format!("SHA1 Fingerprint={}", pairs(20)),
                 "this is a SHA1 fingerprint, not one of SHA-256",
             ),
-            (pairs(31), "this has 31 pairs of digits, not 32"),
+            (
+                pairs(31),
+                "this is a fingerprint of 31 pairs of digits, not 32",
+            ),
             ("x".to_owned(), "this is no fingerprint"),
         ] {
             assert_eq!(fingerprint(&text), Err(message.to_owned()));

@@ -2,7 +2,7 @@
 
 /// How many parameters each option takes, at least and at most, and the options. Found by asking
 /// the program itself: a wrong number of parameters makes an option an unknown one to it.
-/// `tests/openvpn.rs` asks it again, where it is installed.
+/// `tests/firstboot/openvpn.rs` asks it again, where it is installed.
 const OPTIONS: &str = "
 0 0: allow-pull-fqdn allow-recursive-routing auth-nocache auth-user-pass-optional block-ipv6
     ccd-exclusive client client-to-client comp-noadapt disable-occ down-pre duplicate-cn

@@ -63,25 +63,36 @@ fn host_name(text: &str) -> Result<String, ValueError> {
     if !text.bytes().all(fits) {
         return wrong("has characters that no host name may have");
     }
+    let is_one = parts.len() == 1;
+    let either = |one, several| wrong(if is_one { one } else { several });
     if parts.iter().any(|p| p.starts_with('-') || p.ends_with('-')) {
-        return wrong("begins or ends with a hyphen");
+        return either(
+            "begins or ends with a hyphen",
+            "has a part that begins or ends with a hyphen",
+        );
     }
     if parts.iter().any(|part| part.len() > 63) {
-        return wrong("is longer than 63 characters");
+        return either(
+            "is longer than 63 characters",
+            "has a part that is longer than 63 characters",
+        );
     }
     if text.len() > 253 {
         return wrong("is longer than 253 characters");
     }
-    let ends = [parts.first(), parts.last()];
-    let is_number = |part: &&str| part.bytes().all(|b| b.is_ascii_digit());
-    if ends.into_iter().flatten().any(is_number) {
-        let hint = "a host name with a letter in its first part and in its last";
-        return Err(ValueError::because(
-            "begins or ends with a part of digits alone, which the resolver takes for an address",
-            hint,
-        ));
-    }
-    Ok(text.to_owned())
+    let is_number =
+        |part: Option<&&str>| part.is_some_and(|part| part.bytes().all(|b| b.is_ascii_digit()));
+    let number = match (is_number(parts.first()), is_number(parts.last())) {
+        (true, _) if is_one => "is a number, which the resolver takes for an address",
+        (true, _) => "has a number as its first part, which the resolver takes for an address",
+        (_, true) => "has a number as its last part, which the resolver takes for an address",
+        _ => return Ok(text.to_owned()),
+    };
+    let hint = match is_one {
+        true => "a host name with a letter in it",
+        false => "a host name with a letter in its first part and in its last",
+    };
+    Err(ValueError::because(number, hint))
 }
 
 fn host_domain(text: &str) -> Result<String, ValueError> {
@@ -168,22 +179,29 @@ mod tests {
             assert!(host_name(good).is_ok(), "{good}");
         }
         let (too_long, much) = ("a".repeat(64), format!("{}b", "ab.".repeat(90)));
-        let number = "begins or ends with a part of digits alone, which the resolver takes for an \
-                      address";
+        let parted = format!("b.{too_long}");
+        let with_number = |how: &str| format!("{how}, which the resolver takes for an address");
+        let [is, first, last] = [
+            "is a number",
+            "has a number as its first part",
+            "has a number as its last part",
+        ]
+        .map(with_number);
         for (bad, why) in [
             ("", "is empty"),
             ("-a", "begins or ends with a hyphen"),
-            ("b.a-", "begins or ends with a hyphen"),
-            ("42", number),
-            ("lab.7", number),
-            ("7.lab", number),
-            ("10.0.0.1", number),
+            ("b.a-", "has a part that begins or ends with a hyphen"),
+            ("42", &is),
+            ("lab.7", &last),
+            ("7.lab", &first),
+            ("10.0.0.1", &first),
             ("a_b", "has characters that no host name may have"),
             ("a b", "has characters that no host name may have"),
             ("é", "has characters that no host name may have"),
             ("a..b", "has an empty part between its dots"),
             ("a.", "has an empty part between its dots"),
             (&too_long, "is longer than 63 characters"),
+            (&parted, "has a part that is longer than 63 characters"),
             (&much, "is longer than 253 characters"),
         ] {
             assert_eq!(words(host_name(bad)), why, "{bad}");

@@ -41,7 +41,7 @@ fn fingerprint(text: &str) -> Result<String, ValueError> {
         _ if !pairs.iter().all(hex) => Err(ValueError::no("fingerprint", HINT)),
         32 => Ok(text.to_ascii_uppercase()),
         count => {
-            let message = format!("has {count} pairs of digits, not 32");
+            let message = format!("is a fingerprint of {count} pairs of digits, not 32");
             Err(ValueError::because(message, HINT))
         }
     }
@@ -104,7 +104,7 @@ fn ha_name(text: &str) -> Result<String, ValueError> {
     fitting(text, text.len() >= 2 && is_name(text, "-_"), || {
         ValueError::no(
             "name of a group or rule",
-            "at least two letters, digits, `-` and `_`, a letter first",
+            "two or more characters out of letters, digits, `-` and `_`, a letter first",
         )
     })
 }
@@ -118,8 +118,8 @@ mod tests {
         let pairs = |count| vec!["aB"; count].join(":");
         assert_eq!(fingerprint(&pairs(32)), Ok(pairs(32).to_uppercase()));
         for (bad, message) in [
-            (pairs(31), "has 31 pairs of digits, not 32"),
-            (pairs(33), "has 33 pairs of digits, not 32"),
+            (pairs(31), "is a fingerprint of 31 pairs of digits, not 32"),
+            (pairs(33), "is a fingerprint of 33 pairs of digits, not 32"),
             (pairs(32).replace("aB", "zz"), "is no fingerprint"),
             (pairs(32).replace(':', ""), "is no fingerprint"),
             (String::new(), "is no fingerprint"),

@@ -22,20 +22,23 @@ const KEY_TYPES: [&str; 7] = [
 ];
 const SSH_KEY: &str = "a public key on one line: type, base64, comment, such as \
                        `ssh-ed25519 AAAA… name@pc`";
+const NO_TYPE: &str = "does not begin with the type of an ssh public key";
 
 fn ssh_key(text: &str) -> Result<String, ValueError> {
+    let general = |message: &'static str| ValueError::because(message, SSH_KEY).in_general(SSH_KEY);
     if text.contains("PRIVATE KEY") {
-        let message = "is a private key; it must stay where it was made";
-        return Err(ValueError::because(message, SSH_KEY).in_general(SSH_KEY));
+        return Err(general("is a private key; it must stay where it was made"));
     }
     let text = text.trim();
-    let form = || ValueError::no("public key on one line", SSH_KEY);
-    let (kind, blob) = key_words(text).ok_or_else(form)?;
     let known = ["ssh-", "ecdsa-sha2-", "sk-ssh-", "sk-ecdsa-sha2-"];
+    if !known.iter().any(|start| text.starts_with(start)) {
+        return Err(general(NO_TYPE));
+    }
+    let form = || ValueError::no("public key on one line", SSH_KEY);
+    let (_, blob) = key_words(text).ok_or_else(form)?;
     let base64 = |b: u8| b.is_ascii_alphanumeric() || b"+/=".contains(&b);
     // The blob begins with the length of the type's name: three zero bytes, base64 AAAA.
-    let fits = known.iter().any(|start| kind.starts_with(start))
-        && blob.starts_with("AAAA")
+    let fits = blob.starts_with("AAAA")
         && blob.bytes().all(base64)
         && is_one_line(&text.replace('\t', " "));
     fitting(text, fits, form)
@@ -53,8 +56,7 @@ impl SshKey {
     pub fn whole(self) -> Result<Self, ValueError> {
         let (kind, blob) = key_words(&self.0).unwrap_or_default();
         if !KEY_TYPES.contains(&kind) {
-            let message = "does not begin with the type of an ssh public key";
-            return Err(ValueError::because(message, SSH_KEY));
+            return Err(ValueError::because(NO_TYPE, SSH_KEY));
         }
         // RFC 4253 section 6.6: the blob begins with its type, a string with a 4-byte length.
         let named = (kind.len() as u32).to_be_bytes();
@@ -65,7 +67,7 @@ impl SshKey {
         match rest.is_some_and(|rest| rest.len() >= min) {
             true => Ok(self),
             false => {
-                let message = format!("is a {kind} key that is not whole");
+                let message = format!("is not a whole {kind} key");
                 Err(ValueError::because(message, SSH_KEY))
             }
         }
@@ -187,23 +189,20 @@ mod tests {
         let whole = |text: &str| text.parse().and_then(SshKey::whole);
         assert!(whole(KEY).is_ok() && whole(&format!("{KEY} me@pc")).is_ok());
         for (bad, message) in [
-            (
-                &KEY[..KEY.len() - 4],
-                "is a ssh-ed25519 key that is not whole",
-            ),
-            (
-                &KEY[..KEY.len() - 1],
-                "is a ssh-ed25519 key that is not whole",
-            ),
+            (&KEY[..KEY.len() - 4], "is not a whole ssh-ed25519 key"),
+            (&KEY[..KEY.len() - 1], "is not a whole ssh-ed25519 key"),
             (
                 &KEY.replace("ssh-ed25519 ", "ssh-rsa "),
-                "is a ssh-rsa key that is not whole",
+                "is not a whole ssh-rsa key",
             ),
             (
                 "ssh-dss AAAA",
                 "does not begin with the type of an ssh public key",
             ),
-            ("hunter2", "is no public key on one line"),
+            (
+                "hunter2",
+                "does not begin with the type of an ssh public key",
+            ),
             (
                 "-----BEGIN OPENSSH PRIVATE KEY-----\nhunter2",
                 "is a private key; it must stay where it was made",
