@@ -1,6 +1,7 @@
 //! `proxmox`: Proxmox VE's repository, and the key that signs it.
 
-use super::{Proxmox, RELEASES, key, read};
+use super::model::{Proxmox, release_number};
+use super::{key, packages};
 use crate::config::yaml::{Fields, Keys, Kind, Node, Reader, Spanned, validators};
 use std::path::Path;
 
@@ -103,11 +104,11 @@ fn read_map(r: &mut Reader, node: &Node, release: Option<&str>, folder: &Path) -
     // Without a version, what belongs to the first stands in: a problem was noted.
     let version = version.map_or(&VERSIONS[0], |v| v.value);
     let mut proxmox = version.with_defaults();
-    let components = r.field_list(&f, "components", |text| read::word(text, false));
+    let components = r.field_list(&f, "components", |text| packages::archive_word(text, false));
     if let Some(url) = r.field(&f, "url", repository) {
         proxmox.url = url.value;
     }
-    if let Some(suite) = r.field(&f, "suite", |text| read::word(text, false)) {
+    if let Some(suite) = r.field(&f, "suite", |text| packages::archive_word(text, false)) {
         proxmox.suite = suite.value;
     }
     if !components.is_empty() {
@@ -154,21 +155,17 @@ fn version(text: &str, release: Option<&str>) -> Result<&'static Version, String
         Some(release) if release != version.release => Err(format!(
             "Proxmox VE {} is for Debian {} ({}), and `release` says {release}",
             version.number,
-            number(version.release),
+            release_number(version.release).unwrap_or(0),
             version.release,
         )),
         _ => Ok(version),
     }
 }
 
-fn number(codename: &str) -> u32 {
-    let known = RELEASES.iter().find(|(name, _)| *name == codename);
-    known.map_or(0, |(_, number)| *number)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::definition::RELEASES;
 
     #[test]
     fn each_release_has_its_version_with_a_whole_digest() {

@@ -1,7 +1,8 @@
 //! Reading an image definition: keys, forms and the checks of key files.
 
 use super::key::{self, Digest, Wanted};
-use super::{Definition, RELEASES, Repository, netinst, packages, proxmox};
+use super::model::{Definition, RELEASES, Repository};
+use super::{netinst, packages, proxmox};
 use crate::config::yaml::{Fields, Keys, Node, Reader, Spanned, validators};
 use std::path::{Path, PathBuf};
 
@@ -211,8 +212,8 @@ fn read_repository(
     for key in ["name", "url", "suite", "key", "key_sha256"] {
         r.require(f, key);
     }
-    let suite = r.field(f, "suite", |t| word(t, true));
-    let components = r.field_list(f, "components", |t| word(t, false));
+    let suite = r.field(f, "suite", |t| packages::archive_word(t, true));
+    let components = r.field_list(f, "components", |t| packages::archive_word(t, false));
     if let Some(suite) = &suite {
         // sources.list(5): a suite that ends with a slash is a folder and has no components.
         match (suite.value.ends_with('/'), components.first()) {
@@ -277,20 +278,6 @@ fn repository_name(text: &str) -> Result<String, String> {
     validators::label(text)
         .map(String::from)
         .map_err(|_| format!("`{}` is no short word", validators::display_safe(text)))
-}
-
-/// A suite or component: nothing that would end the line or the field of a .sources file.
-pub(super) fn word(text: &str, slash_at_end: bool) -> Result<String, String> {
-    let good = |c: char| c.is_ascii_alphanumeric() || "-_.~/".contains(c);
-    let bad_end = text.ends_with('/') && !slash_at_end;
-    if text.chars().all(good) && !bad_end && !text.starts_with('-') {
-        Ok(text.to_owned())
-    } else {
-        Err(format!(
-            "`{}` is no suite or component",
-            validators::display_safe(text)
-        ))
-    }
 }
 
 /// The kernel command line, one space between words.

@@ -2,7 +2,7 @@
 
 use super::clusters::clusters;
 use super::machine::ParsedVm;
-use super::{ClusterJoin, Vm};
+use super::model::{ClusterJoin, Vm};
 use crate::config::yaml::{Place, Reader, Spanned};
 use firstboot::contract::values::{HostDomain, HostName};
 use std::collections::{BTreeMap, BTreeSet};

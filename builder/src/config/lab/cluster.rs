@@ -1,8 +1,10 @@
 //! The cluster that a VM joins: `cluster` of lab.yaml.
 
+use super::folder::Folder;
 use super::links::{self, Addresses, LINKS, LinkOverrides};
+use super::model::{ClusterJoin, JoinWith};
 use super::peers::{self, PEERS};
-use super::{ClusterJoin, Folder, JoinWith, settings, values};
+use super::values;
 use crate::config::yaml::{Fields, Keys, Node, Place, Reader, Spanned, validators};
 use firstboot::contract::seed::{Peer, Retry};
 use std::collections::BTreeMap;
@@ -11,6 +13,10 @@ use std::net::Ipv4Addr;
 const HOUR: u64 = 3600;
 const DAY: u64 = 24 * HOUR;
 
+pub(super) const CLUSTER: (&str, &str) = (
+    "cluster",
+    "cluster: {peers: [{address, fingerprint}], join: ticket}, or none for a VM without",
+);
 const JOIN: (&str, &str) = (
     "join",
     "join: ticket, worth two hours, which `imgbuild seed` gets with the cluster's root password \
@@ -202,7 +208,7 @@ impl RetryOverride {
 
 /// Reads `cluster`.
 pub(super) fn read(r: &mut Reader, node: &Node, folder: &Folder) -> ClusterOverride {
-    let f = r.fields(node, "`cluster`", settings::CLUSTER.1, KEYS);
+    let f = r.fields(node, "`cluster`", CLUSTER.1, KEYS);
     let number = |text: &str| validators::number(text, 0, 1000);
     ClusterOverride {
         place: f.place,

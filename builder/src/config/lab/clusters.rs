@@ -1,6 +1,6 @@
 //! Which VMs of a lab join the same cluster.
 
-use super::{ClusterJoin, Lab, Vm};
+use super::model::{ClusterJoin, Lab, Vm};
 
 /// How many names a message shows.
 const SHOWN: usize = 3;

@@ -1,50 +1,42 @@
 //! One VM: its own keys, the defaults, and what is derived.
 
 use super::cluster::{ClusterOverride, WithOverride};
+use super::folder::Folder;
 use super::links::Addresses;
+use super::model::{ClusterJoin, JoinWith, Vm};
 use super::network::{self, Networks};
-use super::openvpn::{self, OpenVpnOverride};
+use super::openvpn::{self, OpenVpn, OpenVpnOverride};
 use super::settings::{self, Override, Settings};
-use super::{ClusterJoin, Folder, JoinWith, OpenVpn, Vm, secrets, values};
-use crate::config::yaml::{Fields, Keys, Node, Place, Reader, Spanned, validators};
+use super::{secrets, values};
+use crate::config::yaml::{Fields, Keys, Node, Place, Reader, Spanned, joined, validators};
 use firstboot::contract::seed::{Ha, Peer};
 use firstboot::contract::values::{HostName, Mac, Network};
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
-const KEYS: Keys = &[
-    (
-        "name",
-        "name: a host name, lower-case letters, digits and hyphens, such as vm42",
-    ),
-    (
-        "host",
-        "host: the name of the PC that it runs on, such as pc-07",
-    ),
-    (
-        "address",
-        "address: an address inside the range of `network`",
-    ),
-    (
-        "vmbr120",
-        "vmbr120: an address inside the range of `vmbr120`, or none",
-    ),
-    ("mac", "mac: such as 52:54:00:12:34:56"),
-    settings::MEMORY,
-    settings::CORES,
-    settings::DISK,
-    settings::TIMEZONE,
-    settings::NTP,
-    settings::SSH_KEYS,
-    settings::SSH_KEY_FILES,
-    settings::ROOT_PASSWORD_FILE,
-    settings::SSH_PASSWORD,
-    settings::OPENVPN,
-    settings::CLUSTER,
-    settings::STORAGE,
-    settings::HA,
-];
+const KEYS: Keys = &joined::<18>(
+    &[
+        (
+            "name",
+            "name: a host name, lower-case letters, digits and hyphens, such as vm42",
+        ),
+        (
+            "host",
+            "host: the name of the PC that it runs on, such as pc-07",
+        ),
+        (
+            "address",
+            "address: an address inside the range of `network`",
+        ),
+        (
+            "vmbr120",
+            "vmbr120: an address inside the range of `vmbr120`, or none",
+        ),
+        ("mac", "mac: such as 52:54:00:12:34:56"),
+    ],
+    &settings::SETTINGS,
+);
 
 /// A VM and the places that the checks across VMs point at. What was noted as a problem is
 /// `None` here.
@@ -128,7 +120,7 @@ pub(super) fn read(
         Override::Yes(given) => (given.peers.clone(), given.link_places()),
         Override::No | Override::Unsaid => (Vec::new(), BTreeMap::new()),
     };
-    if let (true, false, Some(node)) = (own_ha, joins, f.get(settings::HA.0)) {
+    if let (true, false, Some(node)) = (own_ha, joins, f.get("ha")) {
         let hint = "`cluster`, or no `ha` for this VM";
         r.problem(node.place, "`ha` of a VM that joins no cluster", hint);
     }

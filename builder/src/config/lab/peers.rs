@@ -1,6 +1,7 @@
 //! The members of a cluster that may be asked: `peers` of lab.yaml.
 
-use super::{Folder, values};
+use super::folder::Folder;
+use super::values;
 use crate::config::yaml::{Fields, Keys, Kind, Node, Reader, Spanned, validators};
 use firstboot::contract::seed::Peer;
 use firstboot::contract::values::Fingerprint;

@@ -1,10 +1,17 @@
 //! What follows a join: `storage` and `ha` of lab.yaml.
 
-use super::settings;
 use crate::config::yaml::{Fields, Keys, Kind, Node, Reader, Spanned, validators};
 use firstboot::contract::seed::{Ha, HaRule, NfsStorage};
 use firstboot::contract::values::HaName;
 
+pub(super) const STORAGE: (&str, &str) = (
+    "storage",
+    "storage: a list of NFS storages, {id, server, export}, or none for a VM without",
+);
+pub(super) const HA: (&str, &str) = (
+    "ha",
+    "ha: {groups: [...]} for Proxmox VE 8, {rules: [...]} for 9, or none for a VM without",
+);
 const STORAGE_KEYS: Keys = &[
     ("id", "id: the storage's name in the cluster, such as lab"),
     (
@@ -69,7 +76,7 @@ impl HaOverride {
 
 /// Reads `ha`.
 pub(super) fn read_ha(r: &mut Reader, node: &Node) -> HaOverride {
-    let f = r.fields(node, "`ha`", settings::HA.1, HA_KEYS);
+    let f = r.fields(node, "`ha`", HA.1, HA_KEYS);
     let groups = r.field_list(&f, "groups", validators::name);
     let rules = read_rules(r, &f);
     HaOverride {
@@ -119,7 +126,7 @@ fn read_rule(r: &mut Reader, node: &Node, hint: &str) -> Option<Spanned<HaRule>>
 /// Reads `storage`.
 pub(super) fn read_storage(r: &mut Reader, node: &Node) -> Vec<NfsStorage> {
     let mut storages: Vec<Spanned<NfsStorage>> = Vec::new();
-    for node in r.list(node, settings::STORAGE.1) {
+    for node in r.list(node, STORAGE.1) {
         let Some(storage) = read_one(r, node) else {
             continue;
         };
@@ -131,7 +138,7 @@ pub(super) fn read_storage(r: &mut Reader, node: &Node) -> Vec<NfsStorage> {
 }
 
 fn read_one(r: &mut Reader, node: &Node) -> Option<Spanned<NfsStorage>> {
-    let f = r.fields(node, "a storage", settings::STORAGE.1, STORAGE_KEYS);
+    let f = r.fields(node, "a storage", STORAGE.1, STORAGE_KEYS);
     for key in ["id", "server", "export"] {
         r.require(&f, key);
     }

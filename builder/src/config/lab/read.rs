@@ -1,9 +1,11 @@
 //! The recipe of reading lab.yaml.
 
+use super::folder::Folder;
 use super::machine::{self, ParsedVm};
+use super::model::{Lab, NatNetwork};
 use super::network::Networks;
 use super::settings::Settings;
-use super::{Folder, Lab, NatNetwork, across, values};
+use super::{across, values};
 use crate::config::yaml::{Fields, Keys, Kind, Node, Reader, validators};
 use firstboot::contract::values::Network;
 use std::net::Ipv4Addr;

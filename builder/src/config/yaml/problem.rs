@@ -1,6 +1,7 @@
 //! Problems of a file, and how they are shown.
 
-use super::mask_lines;
+use super::display::printable;
+use super::mask::mask_lines;
 use firstboot::contract::place::{Place, Problem};
 use std::fmt;
 
@@ -126,15 +127,6 @@ fn excerpt(text: &str, place: Place) -> (String, String) {
     }
     caret.push_str(&"^".repeat(place.width.clamp(1, (end - at).max(1))));
     (shown, caret)
-}
-
-/// A terminal must not obey what a file holds.
-pub(super) fn printable(c: char) -> char {
-    if c.is_control() && c != '\t' {
-        '\u{fffd}'
-    } else {
-        c
-    }
 }
 
 #[cfg(test)]

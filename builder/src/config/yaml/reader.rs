@@ -1,10 +1,27 @@
 //! Walking a tree: each step returns what it found or notes a problem.
 
-use super::{Entry, Kind, Node, Place, Problem, Problems, Spanned, validators};
-use firstboot::contract::yaml::{self, Dialect};
+use super::display::display_safe;
+use super::problem::Problems;
+use firstboot::contract::place::{Place, Problem, Spanned};
+use firstboot::contract::yaml::{self, Dialect, Entry, Kind, Node};
 
 /// The keys of a map with what would be right for each.
 pub type Keys = &'static [(&'static str, &'static str)];
+
+/// The keys of a map that has some in common with another; `N` is how many both are.
+pub const fn joined<const N: usize>(own: Keys, common: Keys) -> [(&'static str, &'static str); N] {
+    assert!(N == own.len() + common.len());
+    let mut keys = [("", ""); N];
+    let mut at = 0;
+    while at < N {
+        keys[at] = match at < own.len() {
+            true => own[at],
+            false => common[at - own.len()],
+        };
+        at += 1;
+    }
+    keys
+}
 
 /// Reads one file and collects its problems.
 #[derive(Debug)]
@@ -165,7 +182,7 @@ impl Reader {
 
     /// Notes a key that is not known; returns the one that was meant.
     fn unknown_key(&mut self, entry: &Entry, keys: Keys) -> Option<&'static str> {
-        let shown = validators::display_safe(&entry.key);
+        let shown = display_safe(&entry.key);
         let lower = entry.key.to_lowercase();
         if lower.contains("password") {
             let file_key = keys
@@ -209,7 +226,7 @@ impl Reader {
     pub fn text<'a>(&mut self, node: &'a Node, hint: &str) -> Option<&'a str> {
         match &node.kind {
             Kind::Scalar { plain: true, text } if means_other_than_text(text) => {
-                let (shown, kind) = (validators::display_safe(text), kind_of(node));
+                let (shown, kind) = (display_safe(text), kind_of(node));
                 let message = format!("`{shown}` is {kind}, not text (quotes make it text)");
                 self.problem(node.place, message, hint);
                 None
