@@ -98,7 +98,7 @@ fn check_contract(lab: &Lab, vms: &[&Vm], base: &BaseImage) -> Result<()> {
     for vm in vms {
         let contract = Documents::contract(lab, vm, &companions)?;
         if contract > base.contract {
-            names.push(vm.name.clone());
+            names.push(vm.name.to_string());
             needed = needed.max(contract);
         }
     }
@@ -208,7 +208,7 @@ fn prepare<'a>(
     let image = seed::image(&documents)?;
     let script = script::render(lab, vm, base)?;
 
-    let mut files = Files::new(work, lab.folder.join(&vm.name))?;
+    let mut files = Files::new(work, VmFolder::of(lab, vm).path)?;
     files.add_seed(&image, &documents.instance_id)?;
     files.add("run.sh", script.as_bytes(), script::MODE)?;
     Ok(Prepared {

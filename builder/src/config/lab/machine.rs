@@ -42,9 +42,8 @@ const KEYS: Keys = &joined::<18>(
 /// `None` here.
 #[derive(Debug)]
 pub(super) struct ParsedVm {
-    /// The place of its name, or of the whole.
+    /// The place of its name.
     pub place: Place,
-    pub name: Option<String>,
     pub address: Option<Spanned<Ipv4Addr>>,
     pub vmbr120: Option<Spanned<Ipv4Addr>>,
     pub mac: Option<Spanned<Mac>>,
@@ -66,14 +65,14 @@ impl ParsedVm {
     }
 }
 
-/// Reads one entry of `vms`.
+/// Reads one entry of `vms`; `None` for one whose name was noted as a problem.
 pub(super) fn read(
     r: &mut Reader,
     node: &Node,
     defaults: &Settings,
     networks: &Networks,
     folder: &Folder,
-) -> ParsedVm {
+) -> Option<ParsedVm> {
     let f = r.fields(
         node,
         "a VM",
@@ -95,10 +94,8 @@ pub(super) fn read(
         (mac, _) => mac,
     };
     let host = r.field(&f, "host", validators::host_name);
-    let place = name.as_ref().map_or(f.place, |n| n.place);
-    let name = name.map(|n| String::from(n.value));
     let files = Files {
-        name: name.as_deref(),
+        name: name.as_ref().map(|name| name.value.as_str()),
         folder,
     };
     let mut warnings = Vec::new();
@@ -125,20 +122,23 @@ pub(super) fn read(
         r.problem(node.place, "`ha` of a VM that joins no cluster", hint);
     }
     let root_password_file = settings.root_password_file.as_ref();
+    let root_password_file = root_password_file.and_then(|file| files.password(r, file));
+    let Spanned { place, value: name } = name?;
+    let mac_or_derived = mac
+        .as_ref()
+        .map_or_else(|| values::derived_mac(&name), |m| m.value.clone());
     let vm = Vm {
-        name: name.clone().unwrap_or_default(),
-        host: host.map(|h| h.value.into()),
+        name,
+        host: host.map(|h| h.value),
         memory_mib: settings.memory_mib.unwrap_or(2048),
         cores: settings.cores.unwrap_or(2),
         disk: settings.disk.unwrap_or(32 * validators::GIB),
-        mac: mac
-            .as_ref()
-            .map_or_else(|| values::derived_mac(""), |m| m.value.clone()),
+        mac: mac_or_derived,
         address: address.as_ref().map_or(Ipv4Addr::UNSPECIFIED, |a| a.value),
         vmbr120: vmbr120.as_ref().map(|a| a.value),
         openvpn,
         ssh_keys: settings.ssh_keys.unwrap_or_default(),
-        root_password_file: root_password_file.and_then(|file| files.password(r, file)),
+        root_password_file,
         ssh_password: settings.ssh_password.unwrap_or(false),
         timezone: settings.timezone,
         ntp: settings.ntp.unwrap_or_default(),
@@ -153,9 +153,8 @@ pub(super) fn read(
             _ => Ha::default(),
         },
     };
-    ParsedVm {
+    Some(ParsedVm {
         place,
-        name,
         address,
         vmbr120,
         mac,
@@ -164,7 +163,7 @@ pub(super) fn read(
         links,
         warnings,
         vm,
-    }
+    })
 }
 
 fn read_address(

@@ -48,7 +48,7 @@ impl Lab {
         };
         let (mut r, root) = Reader::from_bytes(&file.display().to_string(), &bytes);
         let lab = match &root {
-            Some(node) => Some(read::read(&mut r, node, &Folder::of(file, wanted)?)),
+            Some(node) => read::read(&mut r, node, &Folder::of(file, wanted)?),
             None => {
                 if !r.has_problems() {
                     r.problem(

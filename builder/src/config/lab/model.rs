@@ -4,7 +4,7 @@ use super::openvpn::OpenVpn;
 use crate::config::yaml::validators;
 use anyhow::{Result, bail};
 use firstboot::contract::seed::{Ha, NfsStorage, Peer, Retry};
-use firstboot::contract::values::{Host, Mac, Network, SshKey, Timezone};
+use firstboot::contract::values::{Host, HostDomain, HostName, Mac, Network, SshKey, Timezone};
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
@@ -18,7 +18,7 @@ pub struct Lab {
     /// The base image.
     pub base: PathBuf,
     /// DNS domain of the VMs.
-    pub domain: String,
+    pub domain: HostDomain,
     /// The NAT network of the hosts' bridge.
     pub network: NatNetwork,
     /// The VLAN's network, when the lab has one.
@@ -46,9 +46,9 @@ pub struct NatNetwork {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Vm {
     /// Its short host name.
-    pub name: String,
+    pub name: HostName,
     /// The PC that it runs on.
-    pub host: Option<String>,
+    pub host: Option<HostName>,
     /// Memory in MiB.
     pub memory_mib: u32,
     /// Virtual CPUs.
@@ -120,7 +120,7 @@ impl Vm {
 
     /// What others may call it: its names, in this domain, and its addresses.
     pub fn names_and_addresses(&self, domain: &str) -> Vec<String> {
-        let mut all = vec![self.name.clone(), self.fqdn(domain)];
+        let mut all = vec![self.name.to_string(), self.fqdn(domain)];
         all.push(self.address.to_string());
         all.extend(self.vmbr120.map(|address| address.to_string()));
         all

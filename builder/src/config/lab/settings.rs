@@ -180,30 +180,13 @@ fn read_ssh_keys(r: &mut Reader, f: &Fields<'_>, folder: &Folder) -> Option<Vec<
     for file in r.field_list(f, "ssh_key_files", values::path) {
         let (shown, path) = folder.path(&file.value);
         let shown = shown.display();
-        let text = match std::fs::read_to_string(&path) {
-            Ok(text) => text,
-            Err(error) => {
-                let message = format!("cannot read {shown}: {error}");
-                r.problem(file.place, message, hint);
-                continue;
-            }
-        };
-        let lines = text.lines().map(str::trim).enumerate();
-        let mut lines = lines
-            .filter(|(_, l)| !l.is_empty() && !l.starts_with('#'))
-            .peekable();
-        if lines.peek().is_none() {
-            r.problem(file.place, format!("{shown} holds no key"), hint);
-        }
-        for (index, line) in lines {
-            match values::ssh_key(line) {
-                Ok(key) => keys.push(key),
-                Err(message) => {
-                    let message = format!("{shown}, line {}: {message}", index + 1);
-                    r.problem(file.place, message, hint);
-                    break;
-                }
-            }
+        let text = std::fs::read_to_string(&path);
+        let found = text
+            .map_err(|error| format!("cannot read {shown}: {error}"))
+            .and_then(|text| values::lines(&text, &shown, "key", values::ssh_key));
+        match found {
+            Ok(found) => keys.extend(found),
+            Err(message) => r.problem(file.place, message, hint),
         }
     }
     let mut unique: Vec<SshKey> = Vec::new();

@@ -12,4 +12,4 @@ pub mod validators;
 pub use firstboot::contract::place::{Place, Problem, Spanned};
 pub use firstboot::contract::yaml::{Entry, Kind, Node};
 pub use problem::Problems;
-pub use reader::{Fields, Keys, Reader, joined};
+pub use reader::{Fields, Keys, Reader, joined, listed_twice};

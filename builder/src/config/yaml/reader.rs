@@ -333,35 +333,42 @@ impl Reader {
             return Vec::new();
         };
         let hint = fields.hint(name);
+        let nodes = self.list(node, hint);
+        let item = |r: &mut Self, node: &Node| r.formed(node, hint, &form);
+        self.each_once(nodes, item, PartialEq::eq, listed_twice)
+    }
+
+    /// What `item` reads from each of these nodes; one that is the `same` as an earlier one is a
+    /// problem, which `words` tells: what is there, such as `the peer x is listed`, and what would
+    /// be right.
+    pub fn each_once<T>(
+        &mut self,
+        nodes: &[Node],
+        item: impl Fn(&mut Self, &Node) -> Option<Spanned<T>>,
+        same: impl Fn(&T, &T) -> bool,
+        words: impl Fn(&T) -> (String, &'static str),
+    ) -> Vec<Spanned<T>> {
         let mut items: Vec<Spanned<T>> = Vec::new();
-        for node in self.list(node, hint) {
-            let Some(item) = self.formed(node, hint, &form) else {
+        for node in nodes {
+            let Some(item) = item(self, node) else {
                 continue;
             };
-            let words = ("this is in the list", "each item once");
-            self.push_once(&mut items, item, PartialEq::eq, words);
+            match items.iter().find(|other| same(&other.value, &item.value)) {
+                Some(first) => {
+                    let (what, hint) = words(&item.value);
+                    let message = format!("{what} twice; first in line {}", first.place.line);
+                    self.problem(item.place, message, hint);
+                }
+                None => items.push(item),
+            }
         }
         items
     }
+}
 
-    /// Adds an item to a list, but one that is the `same` as an earlier one is a problem. `words` are
-    /// what is there twice, such as `the peer x is listed`, and what would be right.
-    pub fn push_once<T>(
-        &mut self,
-        items: &mut Vec<Spanned<T>>,
-        item: Spanned<T>,
-        same: impl Fn(&T, &T) -> bool,
-        words: (&str, &str),
-    ) {
-        let (what, hint) = words;
-        match items.iter().find(|other| same(&other.value, &item.value)) {
-            Some(first) => {
-                let message = format!("{what} twice; first in line {}", first.place.line);
-                self.problem(item.place, message, hint);
-            }
-            None => items.push(item),
-        }
-    }
+/// The words for an item that needs none of its own.
+pub fn listed_twice<T>(_: &T) -> (String, &'static str) {
+    ("this is in the list".to_owned(), "each item once")
 }
 
 /// What YAML takes a plain scalar for, when it is not text.

@@ -26,7 +26,7 @@ impl<'a> Companions<'a> {
         for cluster in clusters(&lab.domain, &vms) {
             let has_none = |vm: &Vm| vm.cluster.as_ref().and_then(|join| join.votes) == Some(0);
             let without = cluster.vms.iter().filter(|(vm, _)| has_none(vm));
-            let without: Vec<String> = without.map(|(vm, _)| vm.name.clone()).collect();
+            let without: Vec<String> = without.map(|(vm, _)| vm.name.to_string()).collect();
             let without = names::in_few_words(&without);
             for (vm, _) in &cluster.vms {
                 let companion = Companion {

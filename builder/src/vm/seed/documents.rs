@@ -114,7 +114,7 @@ impl Documents {
         let instance_id = instance_id(&vm.name, &[&told, &network_config]);
         let meta_data = MetaData {
             instance_id: instance_id.clone(),
-            local_hostname: Some(vm.name.parse()?),
+            local_hostname: Some(vm.name.clone()),
             contract: Some(contract),
         }
         .to_document()
@@ -174,7 +174,7 @@ fn user_data(lab: &Lab, vm: &Vm, secrets: &Secrets, companion: Companion) -> Res
         _ => None,
     };
     Ok(UserData {
-        hostname: Some(vm.name.parse()?),
+        hostname: Some(vm.name.clone()),
         fqdn: Some(vm.fqdn(&lab.domain).parse()?),
         timezone: vm.timezone.clone(),
         // The keys below are root's, and cloud-init's default would forbid root to use them.
