@@ -10,7 +10,7 @@ mod read;
 pub use model::{Definition, Netinst, Proxmox, RELEASES, Repository, release_number};
 pub use packages::{Always, Stage};
 
-use crate::config::yaml::{Place, Reader};
+use crate::config::yaml::Reader;
 use anyhow::{Context, Result};
 use std::path::Path;
 
@@ -39,19 +39,10 @@ impl Definition {
 
     /// Validates a definition whose key files are looked for in `folder`.
     fn read(name: &str, folder: &Path, bytes: &[u8]) -> Result<Self> {
-        let (mut r, root) = Reader::from_bytes(name, bytes);
-        let definition = match &root {
-            Some(node) => Some(read::read(&mut r, node, folder)),
-            None => {
-                if !r.has_problems() {
-                    let message = "this file is empty";
-                    r.problem(Place::START, message, "at least `release` and `disk`");
-                }
-                None
-            }
-        };
-        r.finish(definition)?
-            .with_context(|| format!("cannot read {name}: it has no content"))
+        let least = "at least `release` and `disk`";
+        Reader::document(name, bytes, least, |r, node| {
+            Some(read::read(r, node, folder))
+        })
     }
 }
 

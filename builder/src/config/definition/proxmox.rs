@@ -1,7 +1,8 @@
 //! `proxmox`: Proxmox VE's repository, and the key that signs it.
 
+use super::key::{self, Digest, From, Key};
 use super::model::{Proxmox, release_number};
-use super::{key, packages};
+use super::packages;
 use crate::config::yaml::{Fields, Keys, Kind, Node, Reader, Spanned, validators};
 use std::path::Path;
 
@@ -11,7 +12,7 @@ struct Version {
     /// Debian's code name, which is the name of the repository's suite too.
     release: &'static str,
     key_url: &'static str,
-    key: key::Pinned,
+    key: (fn(String) -> Digest, &'static str),
 }
 
 const VERSIONS: [Version; 2] = [
@@ -19,7 +20,8 @@ const VERSIONS: [Version; 2] = [
         number: 9,
         release: "trixie",
         key_url: "https://enterprise.proxmox.com/debian/proxmox-archive-keyring-trixie.gpg",
-        key: key::Pinned::Sha256(
+        key: (
+            Digest::Sha256,
             "136673be77aba35dcce385b28737689ad64fd785a797e57897589aed08db6e45",
         ),
     },
@@ -27,7 +29,8 @@ const VERSIONS: [Version; 2] = [
         number: 8,
         release: "bookworm",
         key_url: "https://enterprise.proxmox.com/debian/proxmox-release-bookworm.gpg",
-        key: key::Pinned::Sha512(
+        key: (
+            Digest::Sha512,
             "7da6fe34168adc6e479327ba517796d4702fa2f8b4f0a9833f5ea6e6b48f6507\
              a6da403a274fe201595edc86a84463d50383d07f64bdde2e3658108db7d6dc87",
         ),
@@ -125,7 +128,10 @@ impl Version {
             url: URL.to_owned(),
             suite: self.release.to_owned(),
             components: vec![COMPONENT.to_owned()],
-            key: key::Key::at(self.key_url, &self.key),
+            key: Key {
+                from: From::Url(self.key_url.to_owned()),
+                digest: (self.key.0)(self.key.1.to_owned()),
+            },
         }
     }
 }
@@ -171,10 +177,12 @@ mod tests {
     fn each_release_has_its_version_with_a_whole_digest() {
         for (release, _) in RELEASES {
             let version = VERSIONS.iter().find(|v| v.release == release).unwrap();
-            match version.key {
-                key::Pinned::Sha256(digest) => assert!(validators::sha256(digest).is_ok()),
-                key::Pinned::Sha512(digest) => assert!(validators::sha512(digest).is_ok()),
-            }
+            let digest = version.with_defaults().key.digest;
+            let good = match digest {
+                Digest::Sha256(digits) => validators::sha256(&digits),
+                Digest::Sha512(digits) => validators::sha512(&digits),
+            };
+            assert!(good.is_ok());
         }
     }
 

@@ -1,6 +1,6 @@
 //! Reading an image definition: keys, forms and the checks of key files.
 
-use super::key::{self, Digest, Wanted};
+use super::key::{self, Wanted};
 use super::model::{Definition, RELEASES, Repository};
 use super::{netinst, packages, proxmox};
 use crate::config::yaml::{Fields, Keys, Node, Reader, Spanned, validators};
@@ -229,20 +229,11 @@ fn read_repository(
             _ => {}
         }
     }
-    let sha256 = r.field(f, "key_sha256", validators::sha256);
+    let sha256 = r.field(f, "key_sha256", key::sha256);
     let key = r.field(f, "key", |t| Ok::<_, String>(t.to_owned()));
-    let wanted = sha256.as_ref().map(|sha256| Spanned {
-        place: sha256.place,
-        value: Digest::Sha256(sha256.value.clone()),
-    });
     let key = key.map_or_else(PathBuf::new, |key| {
-        key::read_file(
-            r,
-            &key,
-            f.hint("key"),
-            wanted.as_ref().map(Wanted::Written),
-            folder,
-        )
+        let wanted = sha256.as_ref().map(Wanted::Written);
+        key::read_file(r, &key, f.hint("key"), wanted, folder)
     });
     Repository {
         name: value(name, ""),
@@ -250,7 +241,7 @@ fn read_repository(
         suite: value(suite, ""),
         components: plain(components),
         key,
-        key_sha256: value(sha256, ""),
+        key_sha256: sha256.map_or_else(String::new, |digest| digest.value.to_string()),
         packages: plain(r.field_list(f, "packages", packages::name)),
     }
 }

@@ -22,7 +22,7 @@ pub use openvpn::{BRIDGE_PORT, OpenVpn};
 pub use secrets::{read_secret, read_ticket};
 pub use values::ssh_key;
 
-use crate::config::yaml::{Place, Reader};
+use crate::config::yaml::Reader;
 use crate::system::program;
 use anyhow::{Context, Result, bail};
 use folder::Folder;
@@ -46,22 +46,9 @@ impl Lab {
                     .with_context(|| format!("cannot read the lab {}", file.display()));
             }
         };
-        let (mut r, root) = Reader::from_bytes(&file.display().to_string(), &bytes);
-        let lab = match &root {
-            Some(node) => read::read(&mut r, node, &Folder::of(file, wanted)?),
-            None => {
-                if !r.has_problems() {
-                    r.problem(
-                        Place::START,
-                        "this file is empty",
-                        "at least `domain` and `vms`",
-                    );
-                }
-                None
-            }
-        };
-        r.finish(lab)?
-            .with_context(|| format!("cannot read {}: it has no content", file.display()))
+        let folder = Folder::of(file, wanted)?;
+        let (name, least) = (file.display().to_string(), "at least `domain` and `vms`");
+        Reader::document(&name, &bytes, least, |r, node| read::read(r, node, &folder))
     }
 }
 

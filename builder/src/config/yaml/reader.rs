@@ -2,6 +2,7 @@
 
 use super::display::display_safe;
 use super::problem::Problems;
+use anyhow::{Context, Result};
 use firstboot::contract::place::{Place, Problem, Spanned};
 use firstboot::contract::yaml::{self, Dialect, Entry, Kind, Node};
 
@@ -73,22 +74,23 @@ impl<'a> Fields<'a> {
 }
 
 impl Reader {
-    /// Parses `text`, which is the content of `file` (as the user named it).
-    pub fn new(file: &str, text: &str) -> (Self, Option<Node>) {
-        let (root, problems) = yaml::parse(text, Dialect::Plain);
-        let reader = Reader {
+    /// Reads the document that `bytes` are; `file` is its name as the user knows it, `least` what
+    /// must be in it. `read` gives `None` only where it noted a problem.
+    pub fn document<T>(
+        file: &str,
+        bytes: &[u8],
+        least: &str,
+        read: impl FnOnce(&mut Reader, &Node) -> Option<T>,
+    ) -> Result<T> {
+        let mut r = Reader {
             file: file.to_owned(),
-            text: text.to_owned(),
-            problems,
+            text: String::from_utf8_lossy(bytes).into_owned(),
+            problems: Vec::new(),
             elsewhere: Vec::new(),
         };
-        (reader, root)
-    }
-
-    /// Parses bytes that may not even be text.
-    pub fn from_bytes(file: &str, bytes: &[u8]) -> (Self, Option<Node>) {
+        let mut root = None;
         match std::str::from_utf8(bytes) {
-            Ok(text) => Self::new(file, text),
+            Ok(text) => (root, r.problems) = yaml::parse(text, Dialect::Plain),
             Err(error) => {
                 let good = String::from_utf8_lossy(&bytes[..error.valid_up_to()]);
                 let line_start = good.rfind('\n').map_or(0, |at| at + 1);
@@ -97,16 +99,15 @@ impl Reader {
                     column: good[line_start..].chars().count() + 1,
                     width: 1,
                 };
-                let mut reader = Reader {
-                    file: file.to_owned(),
-                    text: String::from_utf8_lossy(bytes).into_owned(),
-                    problems: Vec::new(),
-                    elsewhere: Vec::new(),
-                };
-                reader.problem(place, "this is not UTF-8 text", "a text file in UTF-8");
-                (reader, None)
+                r.problem(place, "this is not UTF-8 text", "a text file in UTF-8");
             }
         }
+        let value = root.as_ref().and_then(|node| read(&mut r, node));
+        if root.is_none() && r.problems.is_empty() {
+            r.problem(Place::START, "this file is empty", least);
+        }
+        r.finish(value)?
+            .with_context(|| format!("cannot read {file}: it has no content"))
     }
 
     /// Notes a problem.
@@ -124,7 +125,7 @@ impl Reader {
     }
 
     /// `value` where nothing was wrong, else all problems.
-    pub fn finish<T>(self, value: T) -> Result<T, Problems> {
+    fn finish<T>(self, value: T) -> Result<T, Problems> {
         let mut problems = Problems::new(&self.file, &self.text, self.problems);
         for (file, lines, problem) in self.elsewhere {
             problems.add(&file, lines, problem);
@@ -133,11 +134,6 @@ impl Reader {
             true => Ok(value),
             false => Err(problems),
         }
-    }
-
-    /// Whether a problem was noted.
-    pub fn has_problems(&self) -> bool {
-        !self.problems.is_empty()
     }
 
     /// The entries of the map `what`; unknown, doubled and empty keys are noted. `hint` is
