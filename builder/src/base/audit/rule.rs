@@ -47,30 +47,18 @@ impl Rule {
     /// cannot be read.
     pub(super) fn check(&self, root: &Ext4) -> Result<Option<String>, Ext4Error> {
         match self {
-            Rule::Absent(patterns) => {
-                for pattern in *patterns {
-                    if let Some(found) = matching(root, pattern)?.first() {
-                        return Ok(Some(format!("{found} is there")));
-                    }
-                }
-                Ok(None)
-            }
-            Rule::Empty(folders) => {
-                for folder in *folders {
-                    if let Some(found) = entries(root, folder)?.first() {
-                        return Ok(Some(format!("{folder}/{found} is there")));
-                    }
-                }
-                Ok(None)
-            }
-            Rule::NoFilesBelow(folders) => {
-                for folder in *folders {
-                    if let Some(found) = first_file_below(root, folder)? {
-                        return Ok(Some(format!("{found} is there")));
-                    }
-                }
-                Ok(None)
-            }
+            Rule::Absent(patterns) => first(patterns, |pattern| {
+                let found = matching(root, pattern)?.into_iter().next();
+                Ok(found.map(|found| format!("{found} is there")))
+            }),
+            Rule::Empty(folders) => first(folders, |folder| {
+                let found = entries(root, folder)?.into_iter().next();
+                Ok(found.map(|found| format!("{folder}/{found} is there")))
+            }),
+            Rule::NoFilesBelow(folders) => first(folders, |folder| {
+                let found = first_file_below(root, folder)?;
+                Ok(found.map(|found| format!("{found} is there")))
+            }),
             Rule::EmptyFile(path) => Ok(match read_file(root, path)? {
                 None => Some(format!("{path} is missing")),
                 Some(bytes) if bytes.is_empty() => None,
@@ -120,14 +108,7 @@ impl Rule {
                 true => rule.check(root),
                 false => Ok(None),
             },
-            Rule::All(rules) => {
-                for rule in *rules {
-                    if let Some(why) = rule.check(root)? {
-                        return Ok(Some(why));
-                    }
-                }
-                Ok(None)
-            }
+            Rule::All(rules) => first(rules, |rule| rule.check(root)),
             Rule::RootLocked => {
                 let shadow = read_file(root, "/etc/shadow")?.unwrap_or_default();
                 let shadow = String::from_utf8_lossy(&shadow);
@@ -142,4 +123,12 @@ impl Rule {
             }
         }
     }
+}
+
+/// The first reason that any of these gives.
+fn first<T>(
+    all: &[T],
+    why: impl Fn(&T) -> Result<Option<String>, Ext4Error>,
+) -> Result<Option<String>, Ext4Error> {
+    all.iter().find_map(|one| why(one).transpose()).transpose()
 }

@@ -52,7 +52,10 @@ pub(super) fn check(r: &mut Reader, all: &[ParsedVm], domain: Option<&Spanned<Ho
     );
     twice(
         &all,
-        |d| d.identity.as_ref().filter(|_| !d.is_shared()),
+        |d| {
+            let is_shared = d.vm.openvpn.as_ref().is_some_and(|o| o.shared);
+            d.identity.as_ref().filter(|_| !is_shared)
+        },
         |first, second, place| {
             let message = format!(
                 "{} and {} have one OpenVPN identity: the server would throw one of them out",

@@ -6,7 +6,7 @@ use super::links::Addresses;
 use super::model::{ClusterJoin, JoinWith, Vm};
 use super::network::{self, Networks};
 use super::openvpn::{self, OpenVpn, OpenVpnOverride};
-use super::settings::{self, Override, Settings};
+use super::settings::{self, Settings};
 use super::{secrets, values};
 use crate::config::yaml::{Fields, Keys, Node, Place, Reader, Spanned, joined, validators};
 use firstboot::contract::seed::{Ha, Peer};
@@ -58,13 +58,6 @@ pub(super) struct ParsedVm {
     pub vm: Vm,
 }
 
-impl ParsedVm {
-    /// Whether its OpenVPN certificate is meant to be another VM's, too.
-    pub(super) fn is_shared(&self) -> bool {
-        self.vm.openvpn.as_ref().is_some_and(|o| o.shared)
-    }
-}
-
 /// Reads one entry of `vms`; `None` for one whose name was noted as a problem.
 pub(super) fn read(
     r: &mut Reader,
@@ -82,7 +75,7 @@ pub(super) fn read(
     r.require(&f, "name");
     let name = r.field(&f, "name", values::vm_name);
     let own = Settings::read(r, &f, folder);
-    let own_ha = matches!(own.ha, Override::Yes(_));
+    let own_ha = own.ha.part().is_some();
     let settings = own.over(defaults);
     let address = read_address(r, &f, name.as_ref(), networks);
     let vmbr120 = read_vmbr120(r, &f, name.as_ref(), networks);
@@ -100,24 +93,19 @@ pub(super) fn read(
     };
     let mut warnings = Vec::new();
     let has_bridge = !f.get("vmbr120").is_some_and(settings::is_none) && networks.vmbr120.is_some();
-    let (openvpn, identity) = match &settings.openvpn {
-        Override::Yes(given) => files.openvpn(r, given, has_bridge, &mut warnings),
-        Override::No | Override::Unsaid => (None, None),
+    let (openvpn, identity) = match settings.openvpn.part() {
+        Some(given) => files.openvpn(r, given, has_bridge, &mut warnings),
+        None => (None, None),
     };
-    let joins = matches!(settings.cluster, Override::Yes(_));
+    let joined = settings.cluster.part();
     let own = Addresses {
         address: address.as_ref().map(|a| a.value),
         vmbr120: vmbr120.as_ref().map(|a| a.value),
     };
-    let cluster = match &settings.cluster {
-        Override::Yes(given) => files.cluster(r, given, &own),
-        Override::No | Override::Unsaid => None,
-    };
-    let (peers, links) = match settings.cluster {
-        Override::Yes(given) => (given.peers.clone(), given.link_places()),
-        Override::No | Override::Unsaid => (Vec::new(), BTreeMap::new()),
-    };
-    if let (true, false, Some(node)) = (own_ha, joins, f.get("ha")) {
+    let cluster = joined.and_then(|given| files.cluster(r, given, &own));
+    let peers = joined.map_or_else(Vec::new, |given| given.peers.clone());
+    let links = joined.map_or_else(BTreeMap::new, ClusterOverride::link_places);
+    if let (true, None, Some(node)) = (own_ha, joined, f.get("ha")) {
         let hint = "`cluster`, or no `ha` for this VM";
         r.problem(node.place, "`ha` of a VM that joins no cluster", hint);
     }
@@ -143,13 +131,10 @@ pub(super) fn read(
         timezone: settings.timezone,
         ntp: settings.ntp.unwrap_or_default(),
         cluster,
-        storage: match settings.storage {
-            Override::Yes(storage) => storage,
-            Override::No | Override::Unsaid => Vec::new(),
-        },
+        storage: settings.storage.part().cloned().unwrap_or_default(),
         // A default serves those that join; HA knows no others.
-        ha: match settings.ha {
-            Override::Yes(given) if joins => given.ha(),
+        ha: match settings.ha.part() {
+            Some(given) if joined.is_some() => given.clone().ha(),
             _ => Ha::default(),
         },
     };

@@ -135,6 +135,14 @@ impl Settings {
 }
 
 impl<T> Override<T> {
+    /// The part, where there is one.
+    pub(super) fn part(&self) -> Option<&T> {
+        match self {
+            Override::Yes(part) => Some(part),
+            Override::No | Override::Unsaid => None,
+        }
+    }
+
     fn over(self, default: Self, both: impl FnOnce(T, T) -> T) -> Self {
         match (self, default) {
             (Override::Unsaid, default) => default,
