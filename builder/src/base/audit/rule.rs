@@ -1,8 +1,8 @@
 //! What must hold for the paths of a point, and how it is looked at.
 
 use super::proxmox;
-use crate::image::tree::{entries, find_below, first_file_below, link, matching, read_file};
-use ext4_view::{Ext4, Ext4Error};
+use crate::image::tree::{entries, find_below, link, matching, read_file};
+use ext4_view::{Ext4, Ext4Error, Metadata};
 
 /// What must hold for the paths of one point. Patterns have one `*` in their last part.
 pub(super) enum Rule {
@@ -56,7 +56,8 @@ impl Rule {
                 Ok(found.map(|found| format!("{folder}/{found} is there")))
             }),
             Rule::NoFilesBelow(folders) => first(folders, |folder| {
-                let found = first_file_below(root, folder)?;
+                let has_content = |_: &str, data: &Metadata| !data.is_symlink() && data.len() > 0;
+                let found = find_below(root, folder, &has_content)?;
                 Ok(found.map(|found| format!("{found} is there")))
             }),
             Rule::EmptyFile(path) => Ok(match read_file(root, path)? {
@@ -87,7 +88,7 @@ impl Rule {
                 Err(error) => return Err(error),
             }),
             Rule::NoneNamed(folder, endings) => {
-                let found = find_below(root, folder, &|name| {
+                let found = find_below(root, folder, &|name, _| {
                     endings.iter().any(|ending| name.ends_with(ending))
                 })?;
                 Ok(found.map(|path| format!("{path} is there")))
