@@ -132,7 +132,7 @@ pub struct BaseArgs {
     #[arg(long, hide = true, value_name = "FILE", default_value = "/dev/kvm")]
     pub kvm_device: PathBuf,
     /// Leave out what makes the installation faster, to measure it.
-    #[arg(long, hide = true, value_parser = options::measure, value_delimiter = ',')]
+    #[arg(long, hide = true, value_enum, value_delimiter = ',')]
     pub without: Vec<Measure>,
 }
 

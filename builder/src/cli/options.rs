@@ -1,20 +1,11 @@
 //! The command line, turned into what each command takes.
 
 use super::{BaseArgs, RunArgs, SeedArgs};
-use crate::base::{self, Measure};
+use crate::base;
 use crate::commands::{self, run, seed};
 use crate::qemu::Limits;
 use seed::TicketSource;
 use std::time::Duration;
-
-/// A measure by its name, for `--without`.
-pub(super) fn measure(text: &str) -> Result<Measure, String> {
-    let mut all = Measure::ALL.iter();
-    let found = all.find(|measure| measure.name().replace('_', "-") == text);
-    found
-        .copied()
-        .ok_or_else(|| "there is no such measure".to_owned())
-}
 
 fn limits(total: u64, silence: u64, firmware: u64) -> Limits {
     Limits {
