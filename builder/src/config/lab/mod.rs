@@ -2,7 +2,9 @@
 
 mod across;
 mod cluster;
-pub(crate) mod clusters;
+mod clusters;
+#[cfg(test)]
+pub(crate) mod example;
 mod folder;
 mod links;
 mod machine;

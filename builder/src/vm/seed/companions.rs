@@ -67,7 +67,7 @@ fn spread(vms: usize) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::lab::clusters::tests::lab;
+    use crate::config::lab::example::lab;
 
     #[test]
     fn a_larger_lab_joins_more_slowly() {
