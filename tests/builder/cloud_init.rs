@@ -103,7 +103,7 @@ fn seed(folder: &Path, seeds: &Path) -> Lab {
         .unwrap();
     assert!(done.status.success(), "{}: {done:?}", folder.display());
     for vm in &lab.vms {
-        let disk = fs::File::open(folder.join(&vm.name).join("seed.img")).unwrap();
+        let disk = fs::File::open(folder.join(vm.name.as_str()).join("seed.img")).unwrap();
         let disk = fatfs::FileSystem::new(disk, fatfs::FsOptions::new()).unwrap();
         let to = seeds.join(id(&lab, vm));
         fs::create_dir(&to).unwrap();

@@ -74,7 +74,7 @@ fn the_points_of_the_audit_are_those_of_the_page() {
     // Every point is looked at all the same.
     let case = crate::audit::Case::empty();
     let findings = imgbuild::base::audit_image(&case.image()).unwrap();
-    let points: Vec<String> = findings.into_iter().map(|f| f.point).collect();
+    let points: Vec<&str> = findings.into_iter().map(|(point, _)| point).collect();
     let page = read("docs/base.md");
     let described = first_cells(&section(&page, "## What the audit proves"));
     assert_eq!(described, points, "docs/base.md, in the audit's order");

@@ -55,17 +55,16 @@ impl Inputs {
         // Rendered once with a placeholder: the UUID depends on everything else.
         let script = provision::render(&definition, source, "ROOT-UUID", eatmydata)?;
         let mut digests = serde_json::Map::new();
-        digests.insert(
-            "definition".into(),
-            json!(sha256(definition_json.as_bytes())),
-        );
-        digests.insert(
-            "sources".into(),
-            json!(sha256(sources.join("\n").as_bytes())),
-        );
-        digests.insert("provision.sh".into(), json!(sha256(script.as_bytes())));
-        digests.insert("seal.sh".into(), json!(sha256(provision::SEAL.as_bytes())));
-        for (name, text) in provision::UNITS {
+        let lines = sources.join("\n");
+        for (name, text) in [
+            ("definition", definition_json.as_str()),
+            ("sources", &lines),
+            ("provision.sh", &script),
+            ("seal.sh", provision::SEAL),
+        ]
+        .into_iter()
+        .chain(provision::UNITS)
+        {
             digests.insert(name.into(), json!(sha256(text.as_bytes())));
         }
         digests.insert("firstboot".into(), json!(firstboot_digest));

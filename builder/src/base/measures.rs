@@ -1,7 +1,7 @@
 //! What makes an installation faster. Each can be left out, to measure what it gives.
 
 /// One measure. Not for users: without any of them the image is the same, and later.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Measure {
     /// libeatmydata in the new system while packages are installed: fsync does nothing.
     Eatmydata,
@@ -14,13 +14,6 @@ pub enum Measure {
 }
 
 impl Measure {
-    pub const ALL: &[Measure] = &[
-        Measure::Eatmydata,
-        Measure::UnsafeCache,
-        Measure::SmallBase,
-        Measure::NoIpv6,
-    ];
-
     /// Its name in the templates.
     pub fn name(self) -> &'static str {
         match self {

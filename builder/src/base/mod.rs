@@ -18,8 +18,8 @@ mod provision;
 mod proxmox_key;
 mod requirements;
 
-pub use audit::audit_image;
 pub(crate) use audit::audited;
+pub use audit::{Finding, audit_image};
 pub(crate) use inputs::Inputs;
 pub(crate) use manifest::{Manifest, RESULTS, is_up_to_date};
 pub(crate) use measures::Measure;

@@ -4,6 +4,7 @@ use super::measures::Measure;
 use super::mke2fs;
 use crate::config::definition::Definition;
 use anyhow::{Context, Result, bail};
+use clap::ValueEnum;
 use tera::Tera;
 
 const PRESEED: &str = include_str!("../../../templates/netinst/preseed.cfg");
@@ -52,7 +53,7 @@ pub(super) fn render(
         "mke2fs_options",
         &mke2fs::options(root_uuid, None).join(" "),
     );
-    for measure in Measure::ALL {
+    for measure in Measure::value_variants() {
         context.insert(measure.name(), &!without.contains(measure));
     }
     let one = |name: &str, template: &str| {
@@ -148,7 +149,7 @@ mod tests {
             );
         }
         assert!(all.hook.contains("-U the-uuid"));
-        let bare = rendered(&["deb https://h trixie main"], Measure::ALL);
+        let bare = rendered(&["deb https://h trixie main"], Measure::value_variants());
         assert!(bare.preseed.contains("mirror/https/hostname string h\n"));
         assert!(!bare.preseed.contains("minbase"));
     }

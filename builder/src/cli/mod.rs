@@ -2,8 +2,9 @@
 
 mod options;
 
-use crate::base::Measure;
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use crate::base::{Measure, Source};
+use crate::qemu::Accelerator;
+use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 
 /// Makes one golden base.qcow2 and a small seed disk per virtual machine.
@@ -81,21 +82,12 @@ pub struct CheckArgs {
     pub definition: Option<PathBuf>,
 }
 
-/// Where the base system comes from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Source {
-    /// The Debian installer from its netinst disc, unattended in a virtual machine.
-    Netinst,
-    /// mmdebstrap from a Debian mirror: no root, no virtual machine.
-    Mirror,
-}
-
 /// `imgbuild base`
 #[derive(Debug, Args)]
 pub struct BaseArgs {
     /// Where the base system comes from.
     #[arg(long, value_enum, default_value = "netinst")]
-    pub source: Source,
+    pub(crate) source: Source,
     /// The netinst disc, a file; without it the one that `netinst:` in the definition names.
     #[arg(long, value_name = "FILE")]
     pub iso: Option<PathBuf>,
@@ -120,7 +112,7 @@ pub struct BaseArgs {
     pub timings: bool,
     /// What runs the installer's processor.
     #[arg(long, value_enum, default_value = "auto")]
-    pub accel: Accelerator,
+    pub(crate) accel: Accelerator,
     /// Give up when the installation is not done after this many seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = 10800)]
     pub timeout: u64,
@@ -140,7 +132,7 @@ pub struct BaseArgs {
     #[arg(long, hide = true, value_name = "FILE", default_value = "/dev/kvm")]
     pub kvm_device: PathBuf,
     /// Leave out what makes the installation faster, to measure it.
-    #[arg(long, hide = true, value_parser = options::measure, value_delimiter = ',')]
+    #[arg(long, hide = true, value_enum, value_delimiter = ',')]
     pub without: Vec<Measure>,
 }
 
@@ -184,17 +176,6 @@ pub struct PeerArgs {
     pub address: String,
 }
 
-/// Which accelerator QEMU uses.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Accelerator {
-    /// KVM where it works, else software emulation with a warning.
-    Auto,
-    /// KVM, else an error.
-    Kvm,
-    /// Software emulation: works everywhere, about ten times slower.
-    Tcg,
-}
-
 /// `imgbuild run`
 #[derive(Debug, Args)]
 pub struct RunArgs {
@@ -216,7 +197,7 @@ pub struct RunArgs {
     pub host_loopback: bool,
     /// What runs the guest's processor.
     #[arg(long, value_enum, default_value = "auto")]
-    pub accel: Accelerator,
+    pub(crate) accel: Accelerator,
     /// Shut the machine down cleanly after its verdict; else it goes on running.
     #[arg(long)]
     pub shutdown: bool,

@@ -1,39 +1,11 @@
 //! The command line, turned into what each command takes.
 
-use super::{Accelerator, BaseArgs, RunArgs, SeedArgs, Source};
-use crate::base::{self, Measure};
+use super::{BaseArgs, RunArgs, SeedArgs};
+use crate::base;
 use crate::commands::{self, run, seed};
-use crate::qemu::{self, Limits};
+use crate::qemu::Limits;
 use seed::TicketSource;
 use std::time::Duration;
-
-/// A measure by its name, for `--without`.
-pub(super) fn measure(text: &str) -> Result<Measure, String> {
-    let mut all = Measure::ALL.iter();
-    let found = all.find(|measure| measure.name().replace('_', "-") == text);
-    found
-        .copied()
-        .ok_or_else(|| "there is no such measure".to_owned())
-}
-
-impl From<Source> for base::Source {
-    fn from(source: Source) -> Self {
-        match source {
-            Source::Netinst => base::Source::Netinst,
-            Source::Mirror => base::Source::Mirror,
-        }
-    }
-}
-
-impl From<Accelerator> for qemu::Accelerator {
-    fn from(accelerator: Accelerator) -> Self {
-        match accelerator {
-            Accelerator::Auto => qemu::Accelerator::Auto,
-            Accelerator::Kvm => qemu::Accelerator::Kvm,
-            Accelerator::Tcg => qemu::Accelerator::Tcg,
-        }
-    }
-}
 
 fn limits(total: u64, silence: u64, firmware: u64) -> Limits {
     Limits {
@@ -47,12 +19,12 @@ impl From<BaseArgs> for commands::base::Options {
     fn from(args: BaseArgs) -> Self {
         commands::base::Options {
             base: base::Options {
-                source: args.source.into(),
+                source: args.source,
                 iso: args.iso,
                 definition: args.definition,
                 mirror: args.mirror,
                 output: args.output,
-                accelerator: args.accel.into(),
+                accelerator: args.accel,
                 kvm_device: args.kvm_device,
                 limits: limits(args.timeout, args.silence, args.firmware),
                 standstill: Duration::from_secs(args.standstill),
@@ -89,7 +61,7 @@ impl From<RunArgs> for run::Options {
             user_net: args.user_net,
             forward: args.forward,
             host_loopback: args.host_loopback,
-            accelerator: args.accel.into(),
+            accelerator: args.accel,
             shutdown: args.shutdown,
             limits: limits(args.timeout, args.silence, args.firmware),
         }

@@ -1,6 +1,6 @@
 //! Looking into the file system of an image; paths are absolute in it.
 
-use ext4_view::{Ext4, Ext4Error};
+use ext4_view::{Ext4, Ext4Error, Metadata};
 
 /// The content of a file, or `None` when there is none.
 pub(crate) fn read_file(root: &Ext4, path: &str) -> Result<Option<Vec<u8>>, Ext4Error> {
@@ -59,35 +59,20 @@ pub(crate) fn matching(root: &Ext4, pattern: &str) -> Result<Vec<String>, Ext4Er
         .collect())
 }
 
-/// A file with content anywhere below a folder, or `None`. An empty one does not count.
-pub(crate) fn first_file_below(root: &Ext4, folder: &str) -> Result<Option<String>, Ext4Error> {
+/// The first file or link below a folder that is wanted, by its name and what is known of it.
+pub(crate) fn find_below(
+    root: &Ext4,
+    folder: &str,
+    wanted: &impl Fn(&str, &Metadata) -> bool,
+) -> Result<Option<String>, Ext4Error> {
     for name in entries(root, folder)? {
         let path = format!("{folder}/{name}");
         let data = root.symlink_metadata(path.as_str())?;
         if data.is_dir() {
-            if let Some(found) = first_file_below(root, &path)? {
-                return Ok(Some(found));
-            }
-        } else if !data.is_symlink() && data.len() > 0 {
-            return Ok(Some(path));
-        }
-    }
-    Ok(None)
-}
-
-/// The first file or link below a folder whose name is wanted, or `None`.
-pub(crate) fn find_below(
-    root: &Ext4,
-    folder: &str,
-    wanted: &impl Fn(&str) -> bool,
-) -> Result<Option<String>, Ext4Error> {
-    for name in entries(root, folder)? {
-        let path = format!("{folder}/{name}");
-        if root.symlink_metadata(path.as_str())?.is_dir() {
             if let Some(found) = find_below(root, &path, wanted)? {
                 return Ok(Some(found));
             }
-        } else if wanted(&name) {
+        } else if wanted(&name, &data) {
             return Ok(Some(path));
         }
     }

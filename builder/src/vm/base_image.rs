@@ -1,5 +1,6 @@
 //! What a seed needs to know about the base image, from the manifest beside it.
 
+use crate::config::yaml::validators;
 use anyhow::{Context, Result, bail};
 use firstboot::contract::seed::UNNUMBERED;
 use serde::Deserialize;
@@ -77,13 +78,9 @@ impl BaseImage {
             virtual_bytes,
         } = manifest.image;
         // It goes into a shell script.
-        if sha256.len() != 64
-            || !sha256
-                .bytes()
-                .all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
-        {
+        let Ok(sha256) = validators::sha256(&sha256) else {
             bail!("{}: image.sha256 is no SHA-256 digest", file.display());
-        }
+        };
         if size != bytes {
             bail!(
                 "{} is not the image that {} describes: found {size} bytes, expected {bytes}. \

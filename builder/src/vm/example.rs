@@ -14,7 +14,7 @@ pub(crate) fn lab() -> Lab {
     Lab {
         folder: "/lab".into(),
         base: "/lab/base.qcow2".into(),
-        domain: "example.org".into(),
+        domain: "example.org".parse().unwrap(),
         network: NatNetwork {
             bridge: "virbr0".into(),
             range: Default::default(),
@@ -23,7 +23,7 @@ pub(crate) fn lab() -> Lab {
         },
         vmbr120: Some("10.120.0.0/24".parse().unwrap()),
         vms: vec![Vm {
-            name: "vm42".into(),
+            name: "vm42".parse().unwrap(),
             host: None,
             memory_mib: 2048,
             cores: 2,

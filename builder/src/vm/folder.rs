@@ -15,7 +15,7 @@ pub(crate) struct VmFolder<'a> {
 impl<'a> VmFolder<'a> {
     /// That of one of the lab's VMs.
     pub(crate) fn of(lab: &Lab, vm: &'a Vm) -> Self {
-        let path = lab.folder.join(&vm.name);
+        let path = lab.folder.join(vm.name.as_str());
         VmFolder { vm, path }
     }
 

@@ -55,7 +55,7 @@ mod tests {
 
     fn vm(name: &str, keys: usize, password: bool, ssh_password: bool) -> Vm {
         let mut vm = example::lab().vms.remove(0);
-        vm.name = name.into();
+        vm.name = name.parse().unwrap();
         vm.ssh_keys.truncate(keys);
         vm.root_password_file = vm.root_password_file.filter(|_| password);
         vm.ssh_password = ssh_password;

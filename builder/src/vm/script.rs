@@ -104,7 +104,7 @@ mod tests {
         );
         let mut lab = lab;
         let other = &mut lab.vms[0];
-        (other.name, other.memory_mib, other.cores) = ("vm43".into(), 1024, 1);
+        (other.name, other.memory_mib, other.cores) = ("vm43".parse().unwrap(), 1024, 1);
         other.address = "192.168.122.43".parse().unwrap();
         let script = render(&lab, &lab.vms[0], &base()).unwrap();
         assert!(

@@ -10,71 +10,54 @@ use crate::system::text;
 use crate::system::ui::Ui;
 use anyhow::{Context, Result, bail};
 use points::POINTS;
+use serde_json::json;
 use std::path::Path;
 
-/// One point of the audit.
-#[derive(Debug)]
-pub struct Finding {
-    /// What must be so.
-    pub point: String,
-    /// The path that is not, and why; `None` when the point is proven.
-    pub problem: Option<String>,
-}
-
-impl Finding {
-    /// The finding for programs.
-    pub fn to_json(&self) -> serde_json::Value {
-        serde_json::json!({
-            "event": "audit", "point": self.point,
-            "result": if self.problem.is_none() { "ok" } else { "failed" },
-            "problem": self.problem,
-        })
-    }
-}
+/// One point of the audit: what must be so, and the path that is not, and why.
+pub type Finding = (&'static str, Option<String>);
 
 /// Reads an image from outside and checks every point. Fails when it cannot be read.
 pub fn audit_image(image: &Path) -> Result<Vec<Finding>> {
     check_image(image)?;
     let root = Image::open(image)?.into_root()?;
-    POINTS
-        .iter()
-        .map(|(point, rule)| {
-            let problem = rule
-                .check(&root)
-                .with_context(|| format!("cannot read the file system of {}", image.display()))?;
-            Ok(Finding {
-                point: (*point).to_owned(),
-                problem,
-            })
-        })
-        .collect()
+    let findings = POINTS.iter().map(|(point, rule)| {
+        let problem = rule.check(&root);
+        let problem = problem
+            .with_context(|| format!("cannot read the file system of {}", image.display()))?;
+        Ok((*point, problem))
+    });
+    findings.collect()
 }
 
 /// Audits an image and fails with every path that breaks the seal.
 pub(crate) fn audited(image: &Path, ui: &Ui) -> Result<()> {
     let stage = ui.stage("audit");
     let findings = audit_image(image)?;
-    let failed: Vec<&Finding> = findings.iter().filter(|f| f.problem.is_some()).collect();
     if ui.is_json() {
-        for finding in &findings {
-            ui.event(&finding.to_json());
+        for (point, problem) in &findings {
+            ui.event(&json!({
+                "event": "audit", "point": point,
+                "result": if problem.is_none() { "ok" } else { "failed" },
+                "problem": problem,
+            }));
         }
     }
+    let failed = findings.iter().filter_map(|(point, problem)| {
+        let problem = problem.as_ref()?;
+        Some(format!("{point}: {problem}"))
+    });
+    let failed: Vec<String> = failed.collect();
     if failed.is_empty() {
         stage.done(&format!("{} points proven", findings.len()));
         return Ok(());
     }
     drop(stage);
-    let list: Vec<String> = failed
-        .iter()
-        .map(|f| format!("{}: {}", f.point, f.problem.as_deref().unwrap_or_default()))
-        .collect();
     bail!(
         "{} is not sealed ({} of {} points failed):{}",
         image.display(),
         failed.len(),
         findings.len(),
-        text::indented(&list)
+        text::indented(&failed)
     )
 }
 

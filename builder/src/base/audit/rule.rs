@@ -1,8 +1,8 @@
 //! What must hold for the paths of a point, and how it is looked at.
 
 use super::proxmox;
-use crate::image::tree::{entries, find_below, first_file_below, link, matching, read_file};
-use ext4_view::{Ext4, Ext4Error};
+use crate::image::tree::{entries, find_below, link, matching, read_file};
+use ext4_view::{Ext4, Ext4Error, Metadata};
 
 /// What must hold for the paths of one point. Patterns have one `*` in their last part.
 pub(super) enum Rule {
@@ -47,30 +47,19 @@ impl Rule {
     /// cannot be read.
     pub(super) fn check(&self, root: &Ext4) -> Result<Option<String>, Ext4Error> {
         match self {
-            Rule::Absent(patterns) => {
-                for pattern in *patterns {
-                    if let Some(found) = matching(root, pattern)?.first() {
-                        return Ok(Some(format!("{found} is there")));
-                    }
-                }
-                Ok(None)
-            }
-            Rule::Empty(folders) => {
-                for folder in *folders {
-                    if let Some(found) = entries(root, folder)?.first() {
-                        return Ok(Some(format!("{folder}/{found} is there")));
-                    }
-                }
-                Ok(None)
-            }
-            Rule::NoFilesBelow(folders) => {
-                for folder in *folders {
-                    if let Some(found) = first_file_below(root, folder)? {
-                        return Ok(Some(format!("{found} is there")));
-                    }
-                }
-                Ok(None)
-            }
+            Rule::Absent(patterns) => first(patterns, |pattern| {
+                let found = matching(root, pattern)?.into_iter().next();
+                Ok(found.map(|found| format!("{found} is there")))
+            }),
+            Rule::Empty(folders) => first(folders, |folder| {
+                let found = entries(root, folder)?.into_iter().next();
+                Ok(found.map(|found| format!("{folder}/{found} is there")))
+            }),
+            Rule::NoFilesBelow(folders) => first(folders, |folder| {
+                let has_content = |_: &str, data: &Metadata| !data.is_symlink() && data.len() > 0;
+                let found = find_below(root, folder, &has_content)?;
+                Ok(found.map(|found| format!("{found} is there")))
+            }),
             Rule::EmptyFile(path) => Ok(match read_file(root, path)? {
                 None => Some(format!("{path} is missing")),
                 Some(bytes) if bytes.is_empty() => None,
@@ -99,7 +88,7 @@ impl Rule {
                 Err(error) => return Err(error),
             }),
             Rule::NoneNamed(folder, endings) => {
-                let found = find_below(root, folder, &|name| {
+                let found = find_below(root, folder, &|name, _| {
                     endings.iter().any(|ending| name.ends_with(ending))
                 })?;
                 Ok(found.map(|path| format!("{path} is there")))
@@ -120,14 +109,7 @@ impl Rule {
                 true => rule.check(root),
                 false => Ok(None),
             },
-            Rule::All(rules) => {
-                for rule in *rules {
-                    if let Some(why) = rule.check(root)? {
-                        return Ok(Some(why));
-                    }
-                }
-                Ok(None)
-            }
+            Rule::All(rules) => first(rules, |rule| rule.check(root)),
             Rule::RootLocked => {
                 let shadow = read_file(root, "/etc/shadow")?.unwrap_or_default();
                 let shadow = String::from_utf8_lossy(&shadow);
@@ -142,4 +124,12 @@ impl Rule {
             }
         }
     }
+}
+
+/// The first reason that any of these gives.
+fn first<T>(
+    all: &[T],
+    why: impl Fn(&T) -> Result<Option<String>, Ext4Error>,
+) -> Result<Option<String>, Ext4Error> {
+    all.iter().find_map(|one| why(one).transpose()).transpose()
 }

@@ -88,7 +88,7 @@ fn too_many_nodes(cluster: &Cluster<'_>, stable: u64) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::lab::clusters::tests::lab;
+    use crate::config::lab::example::lab;
 
     fn found(lab: &Lab) -> Vec<String> {
         warnings(lab, &lab.vms.iter().collect::<Vec<_>>())

@@ -204,8 +204,8 @@ fn table(lab: &Lab) -> Vec<String> {
     let dash = || "-".to_owned();
     rows.extend(lab.vms.iter().map(|vm| {
         [
-            vm.name.clone(),
-            vm.host.clone().unwrap_or_else(dash),
+            vm.name.to_string(),
+            vm.host.as_ref().map_or_else(dash, |host| host.to_string()),
             vm.address.to_string(),
             vm.vmbr120.map_or_else(dash, |a| a.to_string()),
             vm.mac.to_string(),

@@ -419,7 +419,7 @@ fn seeded(lab: &Lab, vm: &Vm, with_disk: bool) -> Result<(), String> {
     let found = seed.cluster().map(|cluster| cluster.credential.clone());
     for (what, is_so) in [
         ("ignored", seed.ignored.is_empty()),
-        ("hostname", seed.hostname() == vm.name),
+        ("hostname", vm.name == seed.hostname()),
         ("fqdn", seed.fqdn() == Some(&vm.fqdn(&lab.domain))),
         ("keys", user.ssh_authorized_keys == vm.ssh_keys),
         ("zone", user.timezone == vm.timezone),

@@ -209,7 +209,7 @@ fn prepare<'a>(
     let image = seed::image(&documents)?;
     let script = script::render(lab, vm, base)?;
 
-    let mut files = Files::new(work, lab.folder.join(&vm.name))?;
+    let mut files = Files::new(work, VmFolder::of(lab, vm).path)?;
     files.add_seed(&image, &documents.instance_id)?;
     files.add("run.sh", script.as_bytes(), script::MODE)?;
     Ok(Prepared {

@@ -39,12 +39,6 @@ pub enum Digest {
     Sha512(String),
 }
 
-/// A digest that is known beforehand.
-pub(super) enum Pinned {
-    Sha256(&'static str),
-    Sha512(&'static str),
-}
-
 impl Digest {
     /// The digest of the same kind that these bytes have.
     pub fn of(&self, bytes: &[u8]) -> Digest {
@@ -76,18 +70,6 @@ impl fmt::Display for Digest {
     }
 }
 
-impl Key {
-    pub(super) fn at(url: &str, digest: &Pinned) -> Key {
-        Key {
-            from: From::Url(url.to_owned()),
-            digest: match digest {
-                Pinned::Sha256(digits) => Digest::Sha256((*digits).to_owned()),
-                Pinned::Sha512(digits) => Digest::Sha512((*digits).to_owned()),
-            },
-        }
-    }
-}
-
 /// Reads `key` or `key_url`, and `key_sha256` or `key_sha512`; what is absent stays as it is.
 pub(super) fn read(r: &mut Reader, f: &Fields<'_>, folder: &Path, key: &mut Key) {
     for (one, other) in [("key", "key_url"), ("key_sha256", "key_sha512")] {
@@ -97,33 +79,31 @@ pub(super) fn read(r: &mut Reader, f: &Fields<'_>, folder: &Path, key: &mut Key)
             return;
         }
     }
-    let sha256 = r.field_scalar(f, "key_sha256", validators::sha256);
-    let sha512 = r.field_scalar(f, "key_sha512", validators::sha512);
-    let place = sha256
-        .as_ref()
-        .or(sha512.as_ref())
-        .map(|digest| digest.place);
-    if let Some(digest) = sha256 {
-        key.digest = Digest::Sha256(digest.value);
-    }
-    if let Some(digest) = sha512 {
-        key.digest = Digest::Sha512(digest.value);
+    let sha256 = r.field_scalar(f, "key_sha256", sha256);
+    let sha512 = |text: &str| validators::sha512(text).map(Digest::Sha512);
+    let written = sha256.or(r.field_scalar(f, "key_sha512", sha512));
+    if let Some(written) = &written {
+        key.digest = written.value.clone();
     }
     if let Some(url) = r.field(f, "key_url", validators::url) {
         key.from = From::Url(url.value);
     }
     if let Some(file) = r.field(f, "key", |text| Ok::<_, String>(text.to_owned())) {
-        let wanted = Spanned {
-            place: place.unwrap_or(file.place),
+        let known = Spanned {
+            place: file.place,
             value: key.digest.clone(),
         };
-        let by = match place {
-            Some(_) => Wanted::Written(&wanted),
-            None => Wanted::KnownHere(&wanted),
+        let by = match &written {
+            Some(written) => Wanted::Written(written),
+            None => Wanted::KnownHere(&known),
         };
         let path = read_file(r, &file, f.hint("key"), Some(by), folder);
         key.from = From::File { path };
     }
+}
+
+pub(super) fn sha256(text: &str) -> Result<Digest, String> {
+    validators::sha256(text).map(Digest::Sha256)
 }
 
 /// The digest that a key file must have, and the place to point at where it has another.

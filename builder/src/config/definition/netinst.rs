@@ -1,6 +1,6 @@
 //! The keys of `netinst`: where the installer's disc comes from.
 
-use super::{DEFAULT_SITE, Netinst, release_number};
+use super::model::{DEFAULT_SITE, Netinst, release_number};
 use crate::config::yaml::{Fields, Keys, Reader, Spanned, validators};
 use std::fs::File;
 use std::io::Read;

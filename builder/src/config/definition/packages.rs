@@ -1,6 +1,6 @@
 //! The packages that a base has whatever `packages` says: the one list of them.
 
-use super::Definition;
+use super::model::Definition;
 use crate::config::yaml::validators;
 
 /// A package that is always installed.
@@ -152,4 +152,18 @@ pub(super) fn name(text: &str) -> Result<String, String> {
         "`{}` cannot leave {left_out} out: {why}",
         validators::display_safe(text)
     ))
+}
+
+/// A suite or component: nothing that would end the line or the field of a .sources file.
+pub(super) fn archive_word(text: &str, slash_at_end: bool) -> Result<String, String> {
+    let good = |c: char| c.is_ascii_alphanumeric() || "-_.~/".contains(c);
+    let bad_end = text.ends_with('/') && !slash_at_end;
+    if text.chars().all(good) && !bad_end && !text.starts_with('-') {
+        Ok(text.to_owned())
+    } else {
+        Err(format!(
+            "`{}` is no suite or component",
+            validators::display_safe(text)
+        ))
+    }
 }

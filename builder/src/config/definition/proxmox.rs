@@ -1,6 +1,8 @@
 //! `proxmox`: Proxmox VE's repository, and the key that signs it.
 
-use super::{Proxmox, RELEASES, key, read};
+use super::key::{self, Digest, From, Key};
+use super::model::{Proxmox, release_number};
+use super::packages;
 use crate::config::yaml::{Fields, Keys, Kind, Node, Reader, Spanned, validators};
 use std::path::Path;
 
@@ -10,7 +12,7 @@ struct Version {
     /// Debian's code name, which is the name of the repository's suite too.
     release: &'static str,
     key_url: &'static str,
-    key: key::Pinned,
+    key: (fn(String) -> Digest, &'static str),
 }
 
 const VERSIONS: [Version; 2] = [
@@ -18,7 +20,8 @@ const VERSIONS: [Version; 2] = [
         number: 9,
         release: "trixie",
         key_url: "https://enterprise.proxmox.com/debian/proxmox-archive-keyring-trixie.gpg",
-        key: key::Pinned::Sha256(
+        key: (
+            Digest::Sha256,
             "136673be77aba35dcce385b28737689ad64fd785a797e57897589aed08db6e45",
         ),
     },
@@ -26,7 +29,8 @@ const VERSIONS: [Version; 2] = [
         number: 8,
         release: "bookworm",
         key_url: "https://enterprise.proxmox.com/debian/proxmox-release-bookworm.gpg",
-        key: key::Pinned::Sha512(
+        key: (
+            Digest::Sha512,
             "7da6fe34168adc6e479327ba517796d4702fa2f8b4f0a9833f5ea6e6b48f6507\
              a6da403a274fe201595edc86a84463d50383d07f64bdde2e3658108db7d6dc87",
         ),
@@ -103,11 +107,11 @@ fn read_map(r: &mut Reader, node: &Node, release: Option<&str>, folder: &Path) -
     // Without a version, what belongs to the first stands in: a problem was noted.
     let version = version.map_or(&VERSIONS[0], |v| v.value);
     let mut proxmox = version.with_defaults();
-    let components = r.field_list(&f, "components", |text| read::word(text, false));
+    let components = r.field_list(&f, "components", |text| packages::archive_word(text, false));
     if let Some(url) = r.field(&f, "url", repository) {
         proxmox.url = url.value;
     }
-    if let Some(suite) = r.field(&f, "suite", |text| read::word(text, false)) {
+    if let Some(suite) = r.field(&f, "suite", |text| packages::archive_word(text, false)) {
         proxmox.suite = suite.value;
     }
     if !components.is_empty() {
@@ -124,7 +128,10 @@ impl Version {
             url: URL.to_owned(),
             suite: self.release.to_owned(),
             components: vec![COMPONENT.to_owned()],
-            key: key::Key::at(self.key_url, &self.key),
+            key: Key {
+                from: From::Url(self.key_url.to_owned()),
+                digest: (self.key.0)(self.key.1.to_owned()),
+            },
         }
     }
 }
@@ -154,30 +161,28 @@ fn version(text: &str, release: Option<&str>) -> Result<&'static Version, String
         Some(release) if release != version.release => Err(format!(
             "Proxmox VE {} is for Debian {} ({}), and `release` says {release}",
             version.number,
-            number(version.release),
+            release_number(version.release).unwrap_or(0),
             version.release,
         )),
         _ => Ok(version),
     }
 }
 
-fn number(codename: &str) -> u32 {
-    let known = RELEASES.iter().find(|(name, _)| *name == codename);
-    known.map_or(0, |(_, number)| *number)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::definition::RELEASES;
 
     #[test]
     fn each_release_has_its_version_with_a_whole_digest() {
         for (release, _) in RELEASES {
             let version = VERSIONS.iter().find(|v| v.release == release).unwrap();
-            match version.key {
-                key::Pinned::Sha256(digest) => assert!(validators::sha256(digest).is_ok()),
-                key::Pinned::Sha512(digest) => assert!(validators::sha512(digest).is_ok()),
-            }
+            let digest = version.with_defaults().key.digest;
+            let good = match digest {
+                Digest::Sha256(digits) => validators::sha256(&digits),
+                Digest::Sha512(digits) => validators::sha512(&digits),
+            };
+            assert!(good.is_ok());
         }
     }
 

@@ -1,7 +1,8 @@
 //! Reading an image definition: keys, forms and the checks of key files.
 
-use super::key::{self, Digest, Wanted};
-use super::{Definition, RELEASES, Repository, netinst, packages, proxmox};
+use super::key::{self, Wanted};
+use super::model::{Definition, RELEASES, Repository};
+use super::{netinst, packages, proxmox};
 use crate::config::yaml::{Fields, Keys, Node, Reader, Spanned, validators};
 use std::path::{Path, PathBuf};
 
@@ -211,8 +212,8 @@ fn read_repository(
     for key in ["name", "url", "suite", "key", "key_sha256"] {
         r.require(f, key);
     }
-    let suite = r.field(f, "suite", |t| word(t, true));
-    let components = r.field_list(f, "components", |t| word(t, false));
+    let suite = r.field(f, "suite", |t| packages::archive_word(t, true));
+    let components = r.field_list(f, "components", |t| packages::archive_word(t, false));
     if let Some(suite) = &suite {
         // sources.list(5): a suite that ends with a slash is a folder and has no components.
         match (suite.value.ends_with('/'), components.first()) {
@@ -228,20 +229,11 @@ fn read_repository(
             _ => {}
         }
     }
-    let sha256 = r.field(f, "key_sha256", validators::sha256);
+    let sha256 = r.field(f, "key_sha256", key::sha256);
     let key = r.field(f, "key", |t| Ok::<_, String>(t.to_owned()));
-    let wanted = sha256.as_ref().map(|sha256| Spanned {
-        place: sha256.place,
-        value: Digest::Sha256(sha256.value.clone()),
-    });
     let key = key.map_or_else(PathBuf::new, |key| {
-        key::read_file(
-            r,
-            &key,
-            f.hint("key"),
-            wanted.as_ref().map(Wanted::Written),
-            folder,
-        )
+        let wanted = sha256.as_ref().map(Wanted::Written);
+        key::read_file(r, &key, f.hint("key"), wanted, folder)
     });
     Repository {
         name: value(name, ""),
@@ -249,7 +241,7 @@ fn read_repository(
         suite: value(suite, ""),
         components: plain(components),
         key,
-        key_sha256: value(sha256, ""),
+        key_sha256: sha256.map_or_else(String::new, |digest| digest.value.to_string()),
         packages: plain(r.field_list(f, "packages", packages::name)),
     }
 }
@@ -277,20 +269,6 @@ fn repository_name(text: &str) -> Result<String, String> {
     validators::label(text)
         .map(String::from)
         .map_err(|_| format!("`{}` is no short word", validators::display_safe(text)))
-}
-
-/// A suite or component: nothing that would end the line or the field of a .sources file.
-pub(super) fn word(text: &str, slash_at_end: bool) -> Result<String, String> {
-    let good = |c: char| c.is_ascii_alphanumeric() || "-_.~/".contains(c);
-    let bad_end = text.ends_with('/') && !slash_at_end;
-    if text.chars().all(good) && !bad_end && !text.starts_with('-') {
-        Ok(text.to_owned())
-    } else {
-        Err(format!(
-            "`{}` is no suite or component",
-            validators::display_safe(text)
-        ))
-    }
 }
 
 /// The kernel command line, one space between words.

@@ -2,7 +2,7 @@
 
 use super::clusters::clusters;
 use super::machine::ParsedVm;
-use super::{ClusterJoin, Vm};
+use super::model::{ClusterJoin, Vm};
 use crate::config::yaml::{Place, Reader, Spanned};
 use firstboot::contract::values::{HostDomain, HostName};
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,22 +10,10 @@ use std::net::Ipv4Addr;
 
 /// Notes every problem that two VMs have with each other, or a VM with the lab.
 pub(super) fn check(r: &mut Reader, all: &[ParsedVm], domain: Option<&Spanned<HostDomain>>) {
-    names(r, all);
     whole_names(r, all, domain);
     let domain = domain.map(|d| d.value.as_str());
     // A VM that is written twice has everything twice; its name says enough.
-    let mut seen = Vec::new();
-    let all: Vec<&ParsedVm> = all
-        .iter()
-        .filter(|d| match &d.name {
-            Some(name) if seen.contains(&name) => false,
-            Some(name) => {
-                seen.push(name);
-                true
-            }
-            None => false,
-        })
-        .collect();
+    let all = first_of_each_name(r, all);
     addresses(r, &all);
     twice(
         &all,
@@ -64,7 +52,10 @@ pub(super) fn check(r: &mut Reader, all: &[ParsedVm], domain: Option<&Spanned<Ho
     );
     twice(
         &all,
-        |d| d.identity.as_ref().filter(|_| !d.is_shared()),
+        |d| {
+            let is_shared = d.vm.openvpn.as_ref().is_some_and(|o| o.shared);
+            d.identity.as_ref().filter(|_| !is_shared)
+        },
         |first, second, place| {
             let message = format!(
                 "{} and {} have one OpenVPN identity: the server would throw one of them out",
@@ -93,20 +84,19 @@ pub(super) fn warnings(all: &[ParsedVm]) -> Vec<String> {
     texts
 }
 
-fn names(r: &mut Reader, all: &[ParsedVm]) {
+fn first_of_each_name<'a>(r: &mut Reader, all: &'a [ParsedVm]) -> Vec<&'a ParsedVm> {
     let mut first: BTreeMap<&str, Place> = BTreeMap::new();
-    for parsed in all {
-        let Some(name) = parsed.name.as_deref() else {
-            continue;
-        };
-        if let Some(place) = first.get(name) {
-            let line = place.line;
-            let message = format!("the name `{name}` is used twice; first in line {line}");
-            r.problem(parsed.place, message, "one name per VM");
-        } else {
+    let mut is_first = |parsed: &&'a ParsedVm| {
+        let name = parsed.vm.name.as_str();
+        let Some(Place { line, .. }) = first.get(name) else {
             first.insert(name, parsed.place);
-        }
-    }
+            return true;
+        };
+        let message = format!("the name `{name}` is used twice; first in line {line}");
+        r.problem(parsed.place, message, "one name per VM");
+        false
+    };
+    all.iter().filter(|parsed| is_first(parsed)).collect()
 }
 
 /// A name and the domain may be good, and too long together.
@@ -114,7 +104,7 @@ fn whole_names(r: &mut Reader, all: &[ParsedVm], domain: Option<&Spanned<HostDom
     let Some(Spanned { place, value }) = domain else {
         return;
     };
-    for parsed in all.iter().filter(|parsed| parsed.name.is_some()) {
+    for parsed in all {
         if let Err(error) = parsed.vm.fqdn(value).parse::<HostName>() {
             let message = format!("{} in this domain {}", parsed.vm.name, error.message());
             return r.problem(*place, message, "a shorter domain, or shorter names");

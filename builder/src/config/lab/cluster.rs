@@ -1,8 +1,10 @@
 //! The cluster that a VM joins: `cluster` of lab.yaml.
 
+use super::folder::Folder;
 use super::links::{self, Addresses, LINKS, LinkOverrides};
+use super::model::{ClusterJoin, JoinWith};
 use super::peers::{self, PEERS};
-use super::{ClusterJoin, Folder, JoinWith, settings, values};
+use super::values;
 use crate::config::yaml::{Fields, Keys, Node, Place, Reader, Spanned, validators};
 use firstboot::contract::seed::{Peer, Retry};
 use std::collections::BTreeMap;
@@ -11,6 +13,10 @@ use std::net::Ipv4Addr;
 const HOUR: u64 = 3600;
 const DAY: u64 = 24 * HOUR;
 
+pub(super) const CLUSTER: (&str, &str) = (
+    "cluster",
+    "cluster: {peers: [{address, fingerprint}], join: ticket}, or none for a VM without",
+);
 const JOIN: (&str, &str) = (
     "join",
     "join: ticket, worth two hours, which `imgbuild seed` gets with the cluster's root password \
@@ -202,7 +208,7 @@ impl RetryOverride {
 
 /// Reads `cluster`.
 pub(super) fn read(r: &mut Reader, node: &Node, folder: &Folder) -> ClusterOverride {
-    let f = r.fields(node, "`cluster`", settings::CLUSTER.1, KEYS);
+    let f = r.fields(node, "`cluster`", CLUSTER.1, KEYS);
     let number = |text: &str| validators::number(text, 0, 1000);
     ClusterOverride {
         place: f.place,
@@ -213,7 +219,7 @@ pub(super) fn read(r: &mut Reader, node: &Node, folder: &Folder) -> ClusterOverr
         links: f
             .get(LINKS.0)
             .map(|node| (node.place, links::read(r, node))),
-        shared: r.field(&f, "trust", trust).is_some(),
+        shared: r.field(&f, "trust", |t| one_word(t, "shared")).is_some(),
         votes: r.field_scalar(&f, "votes", number).map(|v| v.value),
         name: r.field(&f, "name", values::cluster_name).map(|n| n.value),
         stable_nodes: r.field_scalar(&f, "stable_nodes", number).map(|n| n.value),
@@ -223,7 +229,7 @@ pub(super) fn read(r: &mut Reader, node: &Node, folder: &Folder) -> ClusterOverr
 
 /// Exactly one of the two.
 fn read_with(r: &mut Reader, f: &Fields<'_>) -> Option<WithOverride> {
-    let ticket = r.field(f, JOIN.0, ticket);
+    let ticket = r.field(f, JOIN.0, |t| one_word(t, "ticket"));
     let file = r.field(f, "password_file", values::path);
     if let (Some(_), Some(file)) = (&ticket, &file) {
         let message = "both `join: ticket` and `password_file`: one of them lets the VM in";
@@ -236,14 +242,6 @@ fn read_with(r: &mut Reader, f: &Fields<'_>) -> Option<WithOverride> {
         (Some(_), _) => Some(WithOverride::Ticket),
         (None, file) => file.map(WithOverride::PasswordFile),
     }
-}
-
-fn ticket(text: &str) -> Result<(), String> {
-    one_word(text, "ticket")
-}
-
-fn trust(text: &str) -> Result<(), String> {
-    one_word(text, "shared")
 }
 
 fn one_word(text: &str, word: &str) -> Result<(), String> {

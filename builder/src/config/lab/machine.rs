@@ -1,58 +1,49 @@
 //! One VM: its own keys, the defaults, and what is derived.
 
 use super::cluster::{ClusterOverride, WithOverride};
+use super::folder::Folder;
 use super::links::Addresses;
+use super::model::{ClusterJoin, JoinWith, Vm};
 use super::network::{self, Networks};
-use super::openvpn::{self, OpenVpnOverride};
-use super::settings::{self, Override, Settings};
-use super::{ClusterJoin, Folder, JoinWith, OpenVpn, Vm, secrets, values};
-use crate::config::yaml::{Fields, Keys, Node, Place, Reader, Spanned, validators};
+use super::openvpn::{self, OpenVpn, OpenVpnOverride};
+use super::settings::{self, Settings};
+use super::{secrets, values};
+use crate::config::yaml::{Fields, Keys, Node, Place, Reader, Spanned, joined, validators};
 use firstboot::contract::seed::{Ha, Peer};
 use firstboot::contract::values::{HostName, Mac, Network};
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
-const KEYS: Keys = &[
-    (
-        "name",
-        "name: a host name, lower-case letters, digits and hyphens, such as vm42",
-    ),
-    (
-        "host",
-        "host: the name of the PC that it runs on, such as pc-07",
-    ),
-    (
-        "address",
-        "address: an address inside the range of `network`",
-    ),
-    (
-        "vmbr120",
-        "vmbr120: an address inside the range of `vmbr120`, or none",
-    ),
-    ("mac", "mac: such as 52:54:00:12:34:56"),
-    settings::MEMORY,
-    settings::CORES,
-    settings::DISK,
-    settings::TIMEZONE,
-    settings::NTP,
-    settings::SSH_KEYS,
-    settings::SSH_KEY_FILES,
-    settings::ROOT_PASSWORD_FILE,
-    settings::SSH_PASSWORD,
-    settings::OPENVPN,
-    settings::CLUSTER,
-    settings::STORAGE,
-    settings::HA,
-];
+const KEYS: Keys = &joined::<18>(
+    &[
+        (
+            "name",
+            "name: a host name, lower-case letters, digits and hyphens, such as vm42",
+        ),
+        (
+            "host",
+            "host: the name of the PC that it runs on, such as pc-07",
+        ),
+        (
+            "address",
+            "address: an address inside the range of `network`",
+        ),
+        (
+            "vmbr120",
+            "vmbr120: an address inside the range of `vmbr120`, or none",
+        ),
+        ("mac", "mac: such as 52:54:00:12:34:56"),
+    ],
+    &settings::SETTINGS,
+);
 
 /// A VM and the places that the checks across VMs point at. What was noted as a problem is
 /// `None` here.
 #[derive(Debug)]
 pub(super) struct ParsedVm {
-    /// The place of its name, or of the whole.
+    /// The place of its name.
     pub place: Place,
-    pub name: Option<String>,
     pub address: Option<Spanned<Ipv4Addr>>,
     pub vmbr120: Option<Spanned<Ipv4Addr>>,
     pub mac: Option<Spanned<Mac>>,
@@ -67,21 +58,14 @@ pub(super) struct ParsedVm {
     pub vm: Vm,
 }
 
-impl ParsedVm {
-    /// Whether its OpenVPN certificate is meant to be another VM's, too.
-    pub(super) fn is_shared(&self) -> bool {
-        self.vm.openvpn.as_ref().is_some_and(|o| o.shared)
-    }
-}
-
-/// Reads one entry of `vms`.
+/// Reads one entry of `vms`; `None` for one whose name was noted as a problem.
 pub(super) fn read(
     r: &mut Reader,
     node: &Node,
     defaults: &Settings,
     networks: &Networks,
     folder: &Folder,
-) -> ParsedVm {
+) -> Option<ParsedVm> {
     let f = r.fields(
         node,
         "a VM",
@@ -91,7 +75,7 @@ pub(super) fn read(
     r.require(&f, "name");
     let name = r.field(&f, "name", values::vm_name);
     let own = Settings::read(r, &f, folder);
-    let own_ha = matches!(own.ha, Override::Yes(_));
+    let own_ha = own.ha.part().is_some();
     let settings = own.over(defaults);
     let address = read_address(r, &f, name.as_ref(), networks);
     let vmbr120 = read_vmbr120(r, &f, name.as_ref(), networks);
@@ -103,67 +87,59 @@ pub(super) fn read(
         (mac, _) => mac,
     };
     let host = r.field(&f, "host", validators::host_name);
-    let place = name.as_ref().map_or(f.place, |n| n.place);
-    let name = name.map(|n| String::from(n.value));
     let files = Files {
-        name: name.as_deref(),
+        name: name.as_ref().map(|name| name.value.as_str()),
         folder,
     };
     let mut warnings = Vec::new();
     let has_bridge = !f.get("vmbr120").is_some_and(settings::is_none) && networks.vmbr120.is_some();
-    let (openvpn, identity) = match &settings.openvpn {
-        Override::Yes(given) => files.openvpn(r, given, has_bridge, &mut warnings),
-        Override::No | Override::Unsaid => (None, None),
+    let (openvpn, identity) = match settings.openvpn.part() {
+        Some(given) => files.openvpn(r, given, has_bridge, &mut warnings),
+        None => (None, None),
     };
-    let joins = matches!(settings.cluster, Override::Yes(_));
+    let joined = settings.cluster.part();
     let own = Addresses {
         address: address.as_ref().map(|a| a.value),
         vmbr120: vmbr120.as_ref().map(|a| a.value),
     };
-    let cluster = match &settings.cluster {
-        Override::Yes(given) => files.cluster(r, given, &own),
-        Override::No | Override::Unsaid => None,
-    };
-    let (peers, links) = match settings.cluster {
-        Override::Yes(given) => (given.peers.clone(), given.link_places()),
-        Override::No | Override::Unsaid => (Vec::new(), BTreeMap::new()),
-    };
-    if let (true, false, Some(node)) = (own_ha, joins, f.get(settings::HA.0)) {
+    let cluster = joined.and_then(|given| files.cluster(r, given, &own));
+    let peers = joined.map_or_else(Vec::new, |given| given.peers.clone());
+    let links = joined.map_or_else(BTreeMap::new, ClusterOverride::link_places);
+    if let (true, None, Some(node)) = (own_ha, joined, f.get("ha")) {
         let hint = "`cluster`, or no `ha` for this VM";
         r.problem(node.place, "`ha` of a VM that joins no cluster", hint);
     }
     let root_password_file = settings.root_password_file.as_ref();
+    let root_password_file = root_password_file.and_then(|file| files.password_file(r, file));
+    let Spanned { place, value: name } = name?;
+    let mac_or_derived = mac
+        .as_ref()
+        .map_or_else(|| values::derived_mac(&name), |m| m.value.clone());
     let vm = Vm {
-        name: name.clone().unwrap_or_default(),
-        host: host.map(|h| h.value.into()),
+        name,
+        host: host.map(|h| h.value),
         memory_mib: settings.memory_mib.unwrap_or(2048),
         cores: settings.cores.unwrap_or(2),
         disk: settings.disk.unwrap_or(32 * validators::GIB),
-        mac: mac
-            .as_ref()
-            .map_or_else(|| values::derived_mac(""), |m| m.value.clone()),
+        mac: mac_or_derived,
         address: address.as_ref().map_or(Ipv4Addr::UNSPECIFIED, |a| a.value),
         vmbr120: vmbr120.as_ref().map(|a| a.value),
         openvpn,
         ssh_keys: settings.ssh_keys.unwrap_or_default(),
-        root_password_file: root_password_file.and_then(|file| files.password_file(r, file)),
+        root_password_file,
         ssh_password: settings.ssh_password.unwrap_or(false),
         timezone: settings.timezone,
         ntp: settings.ntp.unwrap_or_default(),
         cluster,
-        storage: match settings.storage {
-            Override::Yes(storage) => storage,
-            Override::No | Override::Unsaid => Vec::new(),
-        },
+        storage: settings.storage.part().cloned().unwrap_or_default(),
         // A default serves those that join; HA knows no others.
-        ha: match settings.ha {
-            Override::Yes(given) if joins => given.ha(),
+        ha: match settings.ha.part() {
+            Some(given) if joined.is_some() => given.clone().ha(),
             _ => Ha::default(),
         },
     };
-    ParsedVm {
+    Some(ParsedVm {
         place,
-        name,
         address,
         vmbr120,
         mac,
@@ -172,7 +148,7 @@ pub(super) fn read(
         links,
         warnings,
         vm,
-    }
+    })
 }
 
 fn read_address(

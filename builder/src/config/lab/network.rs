@@ -1,6 +1,6 @@
 //! The networks of a lab, and the addresses in them.
 
-use super::NatNetwork;
+use super::model::NatNetwork;
 use crate::config::yaml::{Fields, Keys, Reader, Spanned, validators};
 use firstboot::contract::values::{self, InterfaceName, Network};
 use std::net::Ipv4Addr;

@@ -2,7 +2,7 @@
 
 use super::secrets::{self, Refusal};
 use super::values;
-use crate::config::yaml::{Keys, Kind, Node, Place, Problem, Reader, Spanned, validators};
+use crate::config::yaml::{Keys, Kind, Node, Place, Problem, Reader, Spanned, joined, validators};
 use crate::system::program;
 use anyhow::{Context, Result, bail};
 use base64ct::{Base64, Encoding};
@@ -14,38 +14,36 @@ use std::path::{Path, PathBuf};
 /// The bridge's port, which OpenVPN feeds.
 pub const BRIDGE_PORT: &str = "tap120";
 
-const KEYS: Keys = &[
-    ("instance", "instance: a word such as vpn-interco"),
+pub(super) const OPENVPN: (&str, &str) = (
+    "openvpn",
+    "openvpn: {config: \"secrets/vpn/{name}.ovpn\"}, or none for a VM without",
+);
+const INSTANCE: (&str, &str) = ("instance", "instance: a word such as vpn-interco");
+const CONFIG: (&str, &str) = (
+    "config",
+    "config: a file with mode 0600, one per VM, such as secrets/vpn/{name}.ovpn",
+);
+/// As [`CONFIG`], below the instance's name.
+const FILE: (&str, &str) = (
+    "file",
+    "file: a file with mode 0600, one per VM, such as secrets/vpn/{name}.ovpn",
+);
+const FURTHER: Keys = &[
     (
-        "config",
-        "config: a file with mode 0600, one per VM, such as secrets/vpn/{name}.ovpn",
+        "inline",
+        "inline: true takes in the files that the configuration names",
     ),
-    INLINE,
-    USER_PASS_FILE,
-    SHARED,
-];
-/// Below the instance's name.
-const NAMED_KEYS: Keys = &[
     (
-        "file",
-        "file: a file with mode 0600, one per VM, such as secrets/vpn/{name}.ovpn",
+        "user_pass_file",
+        "user_pass_file: a file with mode 0600, the user in its first line, the password in its second",
     ),
-    INLINE,
-    USER_PASS_FILE,
-    SHARED,
+    (
+        "shared",
+        "shared: true where the server takes one certificate for all",
+    ),
 ];
-const INLINE: (&str, &str) = (
-    "inline",
-    "inline: true takes in the files that the configuration names",
-);
-const USER_PASS_FILE: (&str, &str) = (
-    "user_pass_file",
-    "user_pass_file: a file with mode 0600, the user in its first line, the password in its second",
-);
-const SHARED: (&str, &str) = (
-    "shared",
-    "shared: true where the server takes one certificate for all",
-);
+const KEYS: Keys = &joined::<5>(&[INSTANCE, CONFIG], FURTHER);
+const NAMED_KEYS: Keys = &joined::<4>(&[FILE], FURTHER);
 
 /// An OpenVPN instance.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -113,22 +111,18 @@ impl OpenVpnOverride {
 }
 
 /// Reads `openvpn`: its keys, or below the instance's name.
-pub(super) fn read(r: &mut Reader, node: &Node, hint: &str) -> OpenVpnOverride {
-    let (named, node, keys) = match named(node) {
-        Some((name, inner)) => (Some(name), inner, NAMED_KEYS),
-        None => (None, node, KEYS),
+pub(super) fn read(r: &mut Reader, node: &Node) -> OpenVpnOverride {
+    let (named, node, keys, key) = match named(node) {
+        Some((name, inner)) => (Some(name), inner, NAMED_KEYS, FILE),
+        None => (None, node, KEYS, CONFIG),
     };
-    let f = r.fields(node, "`openvpn`", hint, keys);
-    let key = *keys
-        .iter()
-        .find(|(k, _)| matches!(*k, "config" | "file"))
-        .unwrap_or(&KEYS[1]);
+    let f = r.fields(node, "`openvpn`", OPENVPN.1, keys);
     let instance = match named {
         None => r.field(&f, "instance", validators::value).map(|i| i.value),
         Some((place, name)) => match validators::value(name) {
             Ok(name) => Some(name),
             Err(message) => {
-                r.problem(place, message, KEYS[0].1);
+                r.problem(place, message, INSTANCE.1);
                 None
             }
         },
@@ -138,9 +132,9 @@ pub(super) fn read(r: &mut Reader, node: &Node, hint: &str) -> OpenVpnOverride {
         instance,
         config: r.field(&f, key.0, values::path),
         has_config: f.accounted(key.0),
-        inline: r.field_scalar(&f, INLINE.0, yes_or_no).map(|i| i.value),
-        user_pass_file: r.field(&f, USER_PASS_FILE.0, values::path),
-        shared: r.field_scalar(&f, SHARED.0, yes_or_no).map(|s| s.value),
+        inline: r.field_scalar(&f, "inline", yes_or_no).map(|i| i.value),
+        user_pass_file: r.field(&f, "user_pass_file", values::path),
+        shared: r.field_scalar(&f, "shared", yes_or_no).map(|s| s.value),
         key,
     }
 }

@@ -1,6 +1,7 @@
 //! The members of a cluster that may be asked: `peers` of lab.yaml.
 
-use super::{Folder, values};
+use super::folder::Folder;
+use super::values;
 use crate::config::yaml::{Fields, Keys, Kind, Node, Reader, Spanned, validators};
 use firstboot::contract::seed::Peer;
 use firstboot::contract::values::Fingerprint;
@@ -31,23 +32,19 @@ const MAX_FILE: u64 = 64 << 10;
 
 /// Reads `peers`.
 pub(super) fn read(r: &mut Reader, f: &Fields<'_>, folder: &Folder) -> Vec<Spanned<Peer>> {
-    let mut peers: Vec<Spanned<Peer>> = Vec::new();
     let Some(list) = f.get(PEERS.0) else {
-        return peers;
+        return Vec::new();
     };
     let nodes = r.list(list, PEERS.1);
     if nodes.is_empty() && matches!(list.kind, Kind::List(_)) {
         r.problem(list.place, "a cluster without a peer", PEERS.1);
     }
-    for node in nodes {
-        let Some(peer) = read_peer(r, node, folder) else {
-            continue;
-        };
-        let what = format!("the peer {} is listed", peer.value.address);
-        let same = |one: &Peer, other: &Peer| one.address == other.address;
-        r.push_once(&mut peers, peer, same, (&what, "each peer once"));
-    }
-    peers
+    let peer = |r: &mut Reader, node: &Node| read_peer(r, node, folder);
+    let same = |one: &Peer, other: &Peer| one.address == other.address;
+    r.each_once(nodes, peer, same, |peer| {
+        let what = format!("the peer {} is listed", peer.address);
+        (what, "each peer once")
+    })
 }
 
 fn read_peer(r: &mut Reader, node: &Node, folder: &Folder) -> Option<Spanned<Peer>> {
@@ -117,7 +114,7 @@ fn file_name(text: &str) -> Result<String, String> {
     }
 }
 
-/// The fingerprints in a file, each once. Blank lines and `#` are for people.
+/// The fingerprints in a file.
 fn fingerprints(path: &Path, shown: &Path) -> Result<Vec<Fingerprint>, String> {
     let shown = shown.display();
     let unreadable = |error: std::io::Error| format!("cannot read {shown}: {error}");
@@ -126,20 +123,5 @@ fn fingerprints(path: &Path, shown: &Path) -> Result<Vec<Fingerprint>, String> {
         return Err(format!("{shown} is no small regular file"));
     }
     let text = std::fs::read_to_string(path).map_err(unreadable)?;
-    let mut found = Vec::new();
-    for (index, line) in text.lines().enumerate() {
-        let line = line.trim();
-        if line.is_empty() || line.starts_with('#') {
-            continue;
-        }
-        let value = values::fingerprint(line)
-            .map_err(|message| format!("{shown}, line {}: {message}", index + 1))?;
-        if !found.contains(&value) {
-            found.push(value);
-        }
-    }
-    match found.is_empty() {
-        true => Err(format!("{shown} holds no fingerprint")),
-        false => Ok(found),
-    }
+    values::lines(&text, &shown, "fingerprint", values::fingerprint)
 }

@@ -1,10 +1,17 @@
 //! What follows a join: `storage` and `ha` of lab.yaml.
 
-use super::settings;
-use crate::config::yaml::{Fields, Keys, Kind, Node, Reader, Spanned, validators};
+use crate::config::yaml::{Fields, Keys, Kind, Node, Reader, Spanned, listed_twice, validators};
 use firstboot::contract::seed::{Ha, HaRule, NfsStorage};
 use firstboot::contract::values::HaName;
 
+pub(super) const STORAGE: (&str, &str) = (
+    "storage",
+    "storage: a list of NFS storages, {id, server, export}, or none for a VM without",
+);
+pub(super) const HA: (&str, &str) = (
+    "ha",
+    "ha: {groups: [...]} for Proxmox VE 8, {rules: [...]} for 9, or none for a VM without",
+);
 const STORAGE_KEYS: Keys = &[
     ("id", "id: the storage's name in the cluster, such as lab"),
     (
@@ -69,7 +76,7 @@ impl HaOverride {
 
 /// Reads `ha`.
 pub(super) fn read_ha(r: &mut Reader, node: &Node) -> HaOverride {
-    let f = r.fields(node, "`ha`", settings::HA.1, HA_KEYS);
+    let f = r.fields(node, "`ha`", HA.1, HA_KEYS);
     let groups = r.field_list(&f, "groups", validators::name);
     let rules = read_rules(r, &f);
     HaOverride {
@@ -83,16 +90,10 @@ pub(super) fn read_ha(r: &mut Reader, node: &Node) -> HaOverride {
 /// Each item is a name, or a map with the node's priority.
 fn read_rules(r: &mut Reader, f: &Fields<'_>) -> Vec<HaRule> {
     let hint = f.hint("rules");
-    let mut rules: Vec<Spanned<HaRule>> = Vec::new();
     let nodes = f.get("rules").map_or(&[][..], |node| r.list(node, hint));
-    for node in nodes {
-        let Some(rule) = read_rule(r, node, hint) else {
-            continue;
-        };
-        let same = |one: &HaRule, other: &HaRule| one.name == other.name;
-        let words = ("this is in the list", "each item once");
-        r.push_once(&mut rules, rule, same, words);
-    }
+    let rule = |r: &mut Reader, node: &Node| read_rule(r, node, hint);
+    let same = |one: &HaRule, other: &HaRule| one.name == other.name;
+    let rules = r.each_once(nodes, rule, same, listed_twice);
     rules.into_iter().map(|rule| rule.value).collect()
 }
 
@@ -118,20 +119,17 @@ fn read_rule(r: &mut Reader, node: &Node, hint: &str) -> Option<Spanned<HaRule>>
 
 /// Reads `storage`.
 pub(super) fn read_storage(r: &mut Reader, node: &Node) -> Vec<NfsStorage> {
-    let mut storages: Vec<Spanned<NfsStorage>> = Vec::new();
-    for node in r.list(node, settings::STORAGE.1) {
-        let Some(storage) = read_one(r, node) else {
-            continue;
-        };
-        let what = format!("the storage `{}` is listed", storage.value.id);
-        let same = |one: &NfsStorage, other: &NfsStorage| one.id == other.id;
-        r.push_once(&mut storages, storage, same, (&what, "each storage once"));
-    }
+    let nodes = r.list(node, STORAGE.1);
+    let same = |one: &NfsStorage, other: &NfsStorage| one.id == other.id;
+    let storages = r.each_once(nodes, read_one, same, |storage| {
+        let what = format!("the storage `{}` is listed", storage.id);
+        (what, "each storage once")
+    });
     storages.into_iter().map(|storage| storage.value).collect()
 }
 
 fn read_one(r: &mut Reader, node: &Node) -> Option<Spanned<NfsStorage>> {
-    let f = r.fields(node, "a storage", settings::STORAGE.1, STORAGE_KEYS);
+    let f = r.fields(node, "a storage", STORAGE.1, STORAGE_KEYS);
     for key in ["id", "server", "export"] {
         r.require(&f, key);
     }

@@ -1,12 +1,12 @@
 //! The recipe of reading lab.yaml.
 
+use super::folder::Folder;
 use super::machine::{self, ParsedVm};
+use super::model::Lab;
 use super::network::Networks;
 use super::settings::Settings;
-use super::{Folder, Lab, NatNetwork, across, values};
+use super::{across, values};
 use crate::config::yaml::{Fields, Keys, Kind, Node, Reader, validators};
-use firstboot::contract::values::Network;
-use std::net::Ipv4Addr;
 
 const KEYS: Keys = &[
     (
@@ -29,8 +29,8 @@ const KEYS: Keys = &[
     ),
 ];
 
-/// Reads the document; complete only where no problem was noted.
-pub(super) fn read(r: &mut Reader, node: &Node, folder: &Folder) -> Lab {
+/// Reads the document; `None`, or less than is written, only where a problem was noted.
+pub(super) fn read(r: &mut Reader, node: &Node, folder: &Folder) -> Option<Lab> {
     let f = r.fields(node, "the lab", "at least `domain` and `vms`", KEYS);
     r.require(&f, "domain");
     r.require(&f, "vms");
@@ -40,17 +40,16 @@ pub(super) fn read(r: &mut Reader, node: &Node, folder: &Folder) -> Lab {
     let defaults = Settings::defaults(r, &f, folder);
     let parsed = read_vms(r, &f, &defaults, &networks, folder);
     across::check(r, &parsed, domain.as_ref());
-    let domain = domain.map(|d| d.value);
     let base = base.map_or_else(|| "base.qcow2".to_owned(), |b| b.value);
-    Lab {
+    Some(Lab {
         folder: folder.absolute.clone(),
         base: folder.path(&base).1,
-        domain: domain.map_or_else(String::new, String::from),
-        network: networks.nat.unwrap_or_else(nowhere),
+        domain: domain?.value,
+        network: networks.nat?,
         vmbr120: networks.vmbr120.flatten(),
         warnings: across::warnings(&parsed),
         vms: parsed.into_iter().map(|d| d.vm).collect(),
-    }
+    })
 }
 
 fn read_vms(
@@ -69,16 +68,6 @@ fn read_vms(
     }
     nodes
         .iter()
-        .map(|node| machine::read(r, node, defaults, networks, folder))
+        .filter_map(|node| machine::read(r, node, defaults, networks, folder))
         .collect()
-}
-
-/// Stands in for a network that was noted as a problem; never handed out.
-fn nowhere() -> NatNetwork {
-    NatNetwork {
-        bridge: String::new(),
-        range: Network::default(),
-        gateway: Ipv4Addr::UNSPECIFIED,
-        dns: Vec::new(),
-    }
 }

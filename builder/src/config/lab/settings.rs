@@ -3,74 +3,49 @@
 //! The parts of Proxmox VE are read in files of their own.
 
 use super::cluster::{self, ClusterOverride};
+use super::folder::Folder;
 use super::openvpn::{self, OpenVpnOverride};
 use super::proxmox::{self, HaOverride};
-use super::{Folder, values};
-use crate::config::yaml::{Fields, Keys, Kind, Node, Reader, Spanned, validators};
+use super::values;
+use crate::config::yaml::{Fields, Kind, Node, Reader, Spanned, validators};
 use firstboot::contract::seed::NfsStorage;
 use firstboot::contract::values::{Host, SshKey, Timezone};
 
-type Key = (&'static str, &'static str);
-
-pub(super) const MEMORY: Key = ("memory", "memory: a size from 512M to 1T, such as 2G");
-pub(super) const CORES: Key = ("cores", "cores: a number from 1 to 255");
-pub(super) const DISK: Key = ("disk", "disk: a size from 2G to 2T, such as 32G");
-pub(super) const TIMEZONE: Key = (
-    "timezone",
-    "timezone: a name such as Etc/UTC or Europe/Paris",
-);
-pub(super) const NTP: Key = (
-    "ntp",
-    "ntp: a list of time servers, addresses or names, such as [ntp.example.org]",
-);
-pub(super) const SSH_KEYS: Key = (
-    "ssh_keys",
-    "ssh_keys: a list of public keys, each as in a .pub file: `ssh-ed25519 AAAA… comment`",
-);
-pub(super) const SSH_KEY_FILES: Key = (
-    "ssh_key_files",
-    "ssh_key_files: a list of files with public keys, such as ~/.ssh/id_ed25519.pub",
-);
-pub(super) const ROOT_PASSWORD_FILE: Key = (
-    "root_password_file",
-    "root_password_file: a file with mode 0600, such as secrets/root-password",
-);
-pub(super) const SSH_PASSWORD: Key = (
-    "ssh_password",
-    "ssh_password: true where root's password is to open ssh too, else false",
-);
-pub(super) const OPENVPN: Key = (
-    "openvpn",
-    "openvpn: {config: \"secrets/vpn/{name}.ovpn\"}, or none for a VM without",
-);
-pub(super) const CLUSTER: Key = (
-    "cluster",
-    "cluster: {peers: [{address, fingerprint}], join: ticket}, or none for a VM without",
-);
-pub(super) const STORAGE: Key = (
-    "storage",
-    "storage: a list of NFS storages, {id, server, export}, or none for a VM without",
-);
-pub(super) const HA: Key = (
-    "ha",
-    "ha: {groups: [...]} for Proxmox VE 8, {rules: [...]} for 9, or none for a VM without",
-);
-
-const DEFAULTS_KEYS: Keys = &[
-    MEMORY,
-    CORES,
-    DISK,
-    TIMEZONE,
-    NTP,
-    SSH_KEYS,
-    SSH_KEY_FILES,
-    ROOT_PASSWORD_FILE,
-    SSH_PASSWORD,
-    OPENVPN,
-    CLUSTER,
-    STORAGE,
-    HA,
+/// The keys that `defaults` and a VM have in common.
+pub(super) const SETTINGS: [(&str, &str); 13] = [
+    ("memory", "memory: a size from 512M to 1T, such as 2G"),
+    ("cores", "cores: a number from 1 to 255"),
+    ("disk", "disk: a size from 2G to 2T, such as 32G"),
+    (
+        "timezone",
+        "timezone: a name such as Etc/UTC or Europe/Paris",
+    ),
+    (
+        "ntp",
+        "ntp: a list of time servers, addresses or names, such as [ntp.example.org]",
+    ),
+    (
+        "ssh_keys",
+        "ssh_keys: a list of public keys, each as in a .pub file: `ssh-ed25519 AAAA… comment`",
+    ),
+    (
+        "ssh_key_files",
+        "ssh_key_files: a list of files with public keys, such as ~/.ssh/id_ed25519.pub",
+    ),
+    (
+        "root_password_file",
+        "root_password_file: a file with mode 0600, such as secrets/root-password",
+    ),
+    (
+        "ssh_password",
+        "ssh_password: true where root's password is to open ssh too, else false",
+    ),
+    openvpn::OPENVPN,
+    cluster::CLUSTER,
+    proxmox::STORAGE,
+    proxmox::HA,
 ];
+
 /// A part that a VM can have, drop or leave to the defaults.
 #[derive(Debug, Clone, Default)]
 pub(super) enum Override<T> {
@@ -106,7 +81,7 @@ impl Settings {
         match lab.get("defaults") {
             None => Settings::default(),
             Some(node) => {
-                let f = r.fields(node, "`defaults`", lab.hint("defaults"), DEFAULTS_KEYS);
+                let f = r.fields(node, "`defaults`", lab.hint("defaults"), &SETTINGS);
                 Self::read(r, &f, folder)
             }
         }
@@ -115,27 +90,27 @@ impl Settings {
     /// Reads the settings among the keys of `defaults` or of a VM.
     pub(super) fn read(r: &mut Reader, f: &Fields<'_>, folder: &Folder) -> Self {
         let gib = validators::GIB;
-        let memory = r.field_scalar(f, MEMORY.0, |t| validators::size(t, gib / 2, 1024 * gib));
-        let cores = r.field_scalar(f, CORES.0, |t| validators::number(t, 1, 255));
-        let disk = r.field_scalar(f, DISK.0, |t| validators::size(t, 2 * gib, 2048 * gib));
+        let memory = r.field_scalar(f, "memory", |t| validators::size(t, gib / 2, 1024 * gib));
+        let cores = r.field_scalar(f, "cores", |t| validators::number(t, 1, 255));
+        let disk = r.field_scalar(f, "disk", |t| validators::size(t, 2 * gib, 2048 * gib));
         Settings {
             // At most 1T, so the number of MiB fits.
             memory_mib: memory.map(|m| (m.value / validators::MIB) as u32),
             cores: cores.map(|c| c.value),
             disk: disk.map(|d| d.value),
             timezone: r
-                .field(f, TIMEZONE.0, validators::timezone)
+                .field(f, "timezone", validators::timezone)
                 .map(|t| t.value),
             ntp: read_ntp(r, f),
             ssh_keys: read_ssh_keys(r, f, folder),
-            root_password_file: r.field(f, ROOT_PASSWORD_FILE.0, values::path),
+            root_password_file: r.field(f, "root_password_file", values::path),
             ssh_password: r
-                .field_scalar(f, SSH_PASSWORD.0, validators::yes_or_no)
+                .field_scalar(f, "ssh_password", validators::yes_or_no)
                 .map(|s| s.value),
-            openvpn: given(r, f, OPENVPN.0, read_openvpn),
-            cluster: given(r, f, CLUSTER.0, |r, node| cluster::read(r, node, folder)),
-            storage: given(r, f, STORAGE.0, proxmox::read_storage),
-            ha: given(r, f, HA.0, proxmox::read_ha),
+            openvpn: given(r, f, "openvpn", openvpn::read),
+            cluster: given(r, f, "cluster", |r, node| cluster::read(r, node, folder)),
+            storage: given(r, f, "storage", proxmox::read_storage),
+            ha: given(r, f, "ha", proxmox::read_ha),
         }
     }
 
@@ -160,6 +135,14 @@ impl Settings {
 }
 
 impl<T> Override<T> {
+    /// The part, where there is one.
+    pub(super) fn part(&self) -> Option<&T> {
+        match self {
+            Override::Yes(part) => Some(part),
+            Override::No | Override::Unsaid => None,
+        }
+    }
+
     fn over(self, default: Self, both: impl FnOnce(T, T) -> T) -> Self {
         match (self, default) {
             (Override::Unsaid, default) => default,
@@ -187,51 +170,31 @@ pub(super) fn is_none(node: &Node) -> bool {
     matches!(&node.kind, Kind::Scalar { text, .. } if text == "none")
 }
 
-fn read_openvpn(r: &mut Reader, node: &Node) -> OpenVpnOverride {
-    openvpn::read(r, node, OPENVPN.1)
-}
-
 /// An empty list is for a VM that takes none of the defaults.
 fn read_ntp(r: &mut Reader, f: &Fields<'_>) -> Option<Vec<Host>> {
-    let servers = r.field_list(f, NTP.0, validators::host);
-    f.has(NTP.0)
+    let servers = r.field_list(f, "ntp", validators::host);
+    f.has("ntp")
         .then(|| servers.into_iter().map(|server| server.value).collect())
 }
 
 /// The keys written here and those of the files named here; `None` where neither is.
 fn read_ssh_keys(r: &mut Reader, f: &Fields<'_>, folder: &Folder) -> Option<Vec<SshKey>> {
-    if !f.has(SSH_KEYS.0) && !f.has(SSH_KEY_FILES.0) {
+    if !f.has("ssh_keys") && !f.has("ssh_key_files") {
         return None;
     }
-    let inline = r.field_list(f, SSH_KEYS.0, values::ssh_key);
+    let inline = r.field_list(f, "ssh_keys", values::ssh_key);
     let mut keys: Vec<SshKey> = inline.into_iter().map(|k| k.value).collect();
-    for file in r.field_list(f, SSH_KEY_FILES.0, values::path) {
+    let hint = f.hint("ssh_key_files");
+    for file in r.field_list(f, "ssh_key_files", values::path) {
         let (shown, path) = folder.path(&file.value);
         let shown = shown.display();
-        let text = match std::fs::read_to_string(&path) {
-            Ok(text) => text,
-            Err(error) => {
-                let message = format!("cannot read {shown}: {error}");
-                r.problem(file.place, message, SSH_KEY_FILES.1);
-                continue;
-            }
-        };
-        let lines = text.lines().map(str::trim).enumerate();
-        let mut lines = lines
-            .filter(|(_, l)| !l.is_empty() && !l.starts_with('#'))
-            .peekable();
-        if lines.peek().is_none() {
-            r.problem(file.place, format!("{shown} holds no key"), SSH_KEY_FILES.1);
-        }
-        for (index, line) in lines {
-            match values::ssh_key(line) {
-                Ok(key) => keys.push(key),
-                Err(message) => {
-                    let message = format!("{shown}, line {}: {message}", index + 1);
-                    r.problem(file.place, message, SSH_KEY_FILES.1);
-                    break;
-                }
-            }
+        let text = std::fs::read_to_string(&path);
+        let found = text
+            .map_err(|error| format!("cannot read {shown}: {error}"))
+            .and_then(|text| values::lines(&text, &shown, "key", values::ssh_key));
+        match found {
+            Ok(found) => keys.extend(found),
+            Err(message) => r.problem(file.place, message, hint),
         }
     }
     let mut unique: Vec<SshKey> = Vec::new();

@@ -1,9 +1,10 @@
 //! The forms of a lab's own values.
 
-use crate::config::yaml::validators::{self, display_safe, value};
+use crate::config::yaml::validators::{self, display_safe};
 use crate::system::text::hex;
 use firstboot::contract::values::{Fingerprint, HostName, Mac, SshKey, ValueError};
 use sha2::{Digest, Sha256};
+use std::path::Display;
 
 /// Folders that a lab has anyway, and a name that means something else everywhere.
 const TAKEN_NAMES: [&str; 3] = ["localhost", "images", "secrets"];
@@ -12,8 +13,7 @@ pub(super) fn vm_name(text: &str) -> Result<HostName, String> {
     if TAKEN_NAMES.contains(&text) {
         return Err(format!("`{text}` cannot be the name of a VM"));
     }
-    validators::label(text)?;
-    value(text)
+    validators::label(text)
 }
 
 /// The digits at the end of a name, as a number; `None` without digits. A number beyond
@@ -59,6 +59,30 @@ pub(super) fn cluster_name(text: &str) -> Result<String, String> {
             "`{}` is no name of a cluster (letters, digits, - _ . only, 64 at most)",
             display_safe(text)
         ))
+    }
+}
+
+/// What the lines of a file hold, each once. Blank lines and `#` are for people.
+pub(super) fn lines<T: PartialEq>(
+    text: &str,
+    shown: &Display<'_>,
+    what: &str,
+    form: impl Fn(&str) -> Result<T, String>,
+) -> Result<Vec<T>, String> {
+    let mut found = Vec::new();
+    for (index, line) in text.lines().map(str::trim).enumerate() {
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        let value =
+            form(line).map_err(|message| format!("{shown}, line {}: {message}", index + 1))?;
+        if !found.contains(&value) {
+            found.push(value);
+        }
+    }
+    match found.is_empty() {
+        true => Err(format!("{shown} holds no {what}")),
+        false => Ok(found),
     }
 }
 

@@ -9,12 +9,12 @@ const STARS: &str = "********";
 const WORDS: [&str; 5] = ["password", "passwd", "passphrase", "secret", "token"];
 
 /// Masks what reads as a secret in a short text, such as a value that an error repeats.
-pub fn mask_value(text: &str) -> String {
+pub(super) fn mask_value(text: &str) -> String {
     mask_lines(text).join(" ")
 }
 
 /// The lines of a document, without the values of keys that hold secrets.
-pub fn mask_lines(text: &str) -> Vec<String> {
+pub(super) fn mask_lines(text: &str) -> Vec<String> {
     let mut state = State::Open;
     text.lines()
         .map(|line| {

@@ -3,6 +3,7 @@
 //! The contract's parser makes a tree of [`Node`]s. A [`Reader`] walks it and notes every
 //! [`Problem`]; [`Reader::finish`] turns them into one error.
 
+mod display;
 mod mask;
 mod problem;
 mod reader;
@@ -10,6 +11,5 @@ pub mod validators;
 
 pub use firstboot::contract::place::{Place, Problem, Spanned};
 pub use firstboot::contract::yaml::{Entry, Kind, Node};
-pub use mask::{mask_lines, mask_value};
 pub use problem::Problems;
-pub use reader::{Fields, Keys, Reader};
+pub use reader::{Fields, Keys, Reader, joined, listed_twice};

@@ -1,6 +1,7 @@
 //! Problems of a file, and how they are shown.
 
-use super::mask_lines;
+use super::display::printable;
+use super::mask::mask_lines;
 use firstboot::contract::place::{Place, Problem};
 use std::fmt;
 
@@ -20,12 +21,17 @@ pub struct Problems {
 
 impl Problems {
     /// Sorts the problems and drops those that say the same of the same place.
-    pub fn new(file: &str, text: &str, mut list: Vec<Problem>) -> Self {
+    pub fn new(file: &str, text: &str, list: Vec<Problem>) -> Self {
+        let lines = mask_lines(text.trim_start_matches('\u{feff}'));
+        Self::of(file, lines, list)
+    }
+
+    fn of(file: &str, lines: Vec<String>, mut list: Vec<Problem>) -> Self {
         list.sort_by(|a, b| (a.place, &a.message).cmp(&(b.place, &b.message)));
         list.dedup();
         Problems {
             file: file.to_owned(),
-            lines: mask_lines(text.trim_start_matches('\u{feff}')),
+            lines,
             list,
             others: Vec::new(),
         }
@@ -33,22 +39,14 @@ impl Problems {
 
     /// Adds a problem of another file, of which only these lines may be shown.
     pub(super) fn add(&mut self, file: &str, lines: Vec<String>, problem: Problem) {
-        let known = self.others.iter_mut().find(|other| other.file == file);
-        let other = match known {
-            Some(other) => other,
-            None => {
-                let mut other = Problems::new(file, "", Vec::new());
-                other.lines = lines;
-                self.others.push(other);
-                let last = self.others.len() - 1;
-                &mut self.others[last]
+        match self.others.iter_mut().find(|other| other.file == file) {
+            Some(other) => {
+                let mut list = std::mem::take(&mut other.list);
+                list.push(problem);
+                *other = Self::of(file, std::mem::take(&mut other.lines), list);
             }
-        };
-        other.list.push(problem);
-        other
-            .list
-            .sort_by(|a, b| (a.place, &a.message).cmp(&(b.place, &b.message)));
-        other.list.dedup();
+            None => self.others.push(Self::of(file, lines, vec![problem])),
+        }
     }
 
     /// Whether there is none at all.
@@ -126,15 +124,6 @@ fn excerpt(text: &str, place: Place) -> (String, String) {
     }
     caret.push_str(&"^".repeat(place.width.clamp(1, (end - at).max(1))));
     (shown, caret)
-}
-
-/// A terminal must not obey what a file holds.
-pub(super) fn printable(c: char) -> char {
-    if c.is_control() && c != '\t' {
-        '\u{fffd}'
-    } else {
-        c
-    }
 }
 
 #[cfg(test)]

@@ -1,10 +1,28 @@
 //! Walking a tree: each step returns what it found or notes a problem.
 
-use super::{Entry, Kind, Node, Place, Problem, Problems, Spanned, validators};
-use firstboot::contract::yaml::{self, Dialect};
+use super::display::display_safe;
+use super::problem::Problems;
+use anyhow::{Context, Result};
+use firstboot::contract::place::{Place, Problem, Spanned};
+use firstboot::contract::yaml::{self, Dialect, Entry, Kind, Node};
 
 /// The keys of a map with what would be right for each.
 pub type Keys = &'static [(&'static str, &'static str)];
+
+/// The keys of a map that has some in common with another; `N` is how many both are.
+pub const fn joined<const N: usize>(own: Keys, common: Keys) -> [(&'static str, &'static str); N] {
+    assert!(N == own.len() + common.len());
+    let mut keys = [("", ""); N];
+    let mut at = 0;
+    while at < N {
+        keys[at] = match at < own.len() {
+            true => own[at],
+            false => common[at - own.len()],
+        };
+        at += 1;
+    }
+    keys
+}
 
 /// Reads one file and collects its problems.
 #[derive(Debug)]
@@ -56,22 +74,23 @@ impl<'a> Fields<'a> {
 }
 
 impl Reader {
-    /// Parses `text`, which is the content of `file` (as the user named it).
-    pub fn new(file: &str, text: &str) -> (Self, Option<Node>) {
-        let (root, problems) = yaml::parse(text, Dialect::Plain);
-        let reader = Reader {
+    /// Reads the document that `bytes` are; `file` is its name as the user knows it, `least` what
+    /// must be in it. `read` gives `None` only where it noted a problem.
+    pub fn document<T>(
+        file: &str,
+        bytes: &[u8],
+        least: &str,
+        read: impl FnOnce(&mut Reader, &Node) -> Option<T>,
+    ) -> Result<T> {
+        let mut r = Reader {
             file: file.to_owned(),
-            text: text.to_owned(),
-            problems,
+            text: String::from_utf8_lossy(bytes).into_owned(),
+            problems: Vec::new(),
             elsewhere: Vec::new(),
         };
-        (reader, root)
-    }
-
-    /// Parses bytes that may not even be text.
-    pub fn from_bytes(file: &str, bytes: &[u8]) -> (Self, Option<Node>) {
+        let mut root = None;
         match std::str::from_utf8(bytes) {
-            Ok(text) => Self::new(file, text),
+            Ok(text) => (root, r.problems) = yaml::parse(text, Dialect::Plain),
             Err(error) => {
                 let good = String::from_utf8_lossy(&bytes[..error.valid_up_to()]);
                 let line_start = good.rfind('\n').map_or(0, |at| at + 1);
@@ -80,16 +99,15 @@ impl Reader {
                     column: good[line_start..].chars().count() + 1,
                     width: 1,
                 };
-                let mut reader = Reader {
-                    file: file.to_owned(),
-                    text: String::from_utf8_lossy(bytes).into_owned(),
-                    problems: Vec::new(),
-                    elsewhere: Vec::new(),
-                };
-                reader.problem(place, "this is not UTF-8 text", "a text file in UTF-8");
-                (reader, None)
+                r.problem(place, "this is not UTF-8 text", "a text file in UTF-8");
             }
         }
+        let value = root.as_ref().and_then(|node| read(&mut r, node));
+        if root.is_none() && r.problems.is_empty() {
+            r.problem(Place::START, "this file is empty", least);
+        }
+        r.finish(value)?
+            .with_context(|| format!("cannot read {file}: it has no content"))
     }
 
     /// Notes a problem.
@@ -107,7 +125,7 @@ impl Reader {
     }
 
     /// `value` where nothing was wrong, else all problems.
-    pub fn finish<T>(self, value: T) -> Result<T, Problems> {
+    fn finish<T>(self, value: T) -> Result<T, Problems> {
         let mut problems = Problems::new(&self.file, &self.text, self.problems);
         for (file, lines, problem) in self.elsewhere {
             problems.add(&file, lines, problem);
@@ -116,11 +134,6 @@ impl Reader {
             true => Ok(value),
             false => Err(problems),
         }
-    }
-
-    /// Whether a problem was noted.
-    pub fn has_problems(&self) -> bool {
-        !self.problems.is_empty()
     }
 
     /// The entries of the map `what`; unknown, doubled and empty keys are noted. `hint` is
@@ -165,7 +178,7 @@ impl Reader {
 
     /// Notes a key that is not known; returns the one that was meant.
     fn unknown_key(&mut self, entry: &Entry, keys: Keys) -> Option<&'static str> {
-        let shown = validators::display_safe(&entry.key);
+        let shown = display_safe(&entry.key);
         let lower = entry.key.to_lowercase();
         if lower.contains("password") {
             let file_key = keys
@@ -209,7 +222,7 @@ impl Reader {
     pub fn text<'a>(&mut self, node: &'a Node, hint: &str) -> Option<&'a str> {
         match &node.kind {
             Kind::Scalar { plain: true, text } if means_other_than_text(text) => {
-                let (shown, kind) = (validators::display_safe(text), kind_of(node));
+                let (shown, kind) = (display_safe(text), kind_of(node));
                 let message = format!("`{shown}` is {kind}, not text (quotes make it text)");
                 self.problem(node.place, message, hint);
                 None
@@ -316,35 +329,42 @@ impl Reader {
             return Vec::new();
         };
         let hint = fields.hint(name);
+        let nodes = self.list(node, hint);
+        let item = |r: &mut Self, node: &Node| r.formed(node, hint, &form);
+        self.each_once(nodes, item, PartialEq::eq, listed_twice)
+    }
+
+    /// What `item` reads from each of these nodes; one that is the `same` as an earlier one is a
+    /// problem, which `words` tells: what is there, such as `the peer x is listed`, and what would
+    /// be right.
+    pub fn each_once<T>(
+        &mut self,
+        nodes: &[Node],
+        item: impl Fn(&mut Self, &Node) -> Option<Spanned<T>>,
+        same: impl Fn(&T, &T) -> bool,
+        words: impl Fn(&T) -> (String, &'static str),
+    ) -> Vec<Spanned<T>> {
         let mut items: Vec<Spanned<T>> = Vec::new();
-        for node in self.list(node, hint) {
-            let Some(item) = self.formed(node, hint, &form) else {
+        for node in nodes {
+            let Some(item) = item(self, node) else {
                 continue;
             };
-            let words = ("this is in the list", "each item once");
-            self.push_once(&mut items, item, PartialEq::eq, words);
+            match items.iter().find(|other| same(&other.value, &item.value)) {
+                Some(first) => {
+                    let (what, hint) = words(&item.value);
+                    let message = format!("{what} twice; first in line {}", first.place.line);
+                    self.problem(item.place, message, hint);
+                }
+                None => items.push(item),
+            }
         }
         items
     }
+}
 
-    /// Adds an item to a list, but one that is the `same` as an earlier one is a problem. `words` are
-    /// what is there twice, such as `the peer x is listed`, and what would be right.
-    pub fn push_once<T>(
-        &mut self,
-        items: &mut Vec<Spanned<T>>,
-        item: Spanned<T>,
-        same: impl Fn(&T, &T) -> bool,
-        words: (&str, &str),
-    ) {
-        let (what, hint) = words;
-        match items.iter().find(|other| same(&other.value, &item.value)) {
-            Some(first) => {
-                let message = format!("{what} twice; first in line {}", first.place.line);
-                self.problem(item.place, message, hint);
-            }
-            None => items.push(item),
-        }
-    }
+/// The words for an item that needs none of its own.
+pub fn listed_twice<T>(_: &T) -> (String, &'static str) {
+    ("this is in the list".to_owned(), "each item once")
 }
 
 /// What YAML takes a plain scalar for, when it is not text.

@@ -26,7 +26,7 @@ impl<'a> Companions<'a> {
         for cluster in clusters(&lab.domain, &vms) {
             let has_none = |vm: &Vm| vm.cluster.as_ref().and_then(|join| join.votes) == Some(0);
             let without = cluster.vms.iter().filter(|(vm, _)| has_none(vm));
-            let without: Vec<String> = without.map(|(vm, _)| vm.name.clone()).collect();
+            let without: Vec<String> = without.map(|(vm, _)| vm.name.to_string()).collect();
             let without = names::in_few_words(&without);
             for (vm, _) in &cluster.vms {
                 let companion = Companion {
@@ -67,7 +67,7 @@ fn spread(vms: usize) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::lab::clusters::tests::lab;
+    use crate::config::lab::example::lab;
 
     #[test]
     fn a_larger_lab_joins_more_slowly() {

@@ -114,7 +114,7 @@ impl Documents {
         let instance_id = instance_id(&vm.name, &[&told, &network_config]);
         let meta_data = MetaData {
             instance_id: instance_id.clone(),
-            local_hostname: Some(vm.name.parse()?),
+            local_hostname: Some(vm.name.clone()),
             contract: Some(contract),
         }
         .to_document()
@@ -174,7 +174,7 @@ fn user_data(lab: &Lab, vm: &Vm, secrets: &Secrets, companion: Companion) -> Res
         _ => None,
     };
     Ok(UserData {
-        hostname: Some(vm.name.parse()?),
+        hostname: Some(vm.name.clone()),
         fqdn: Some(vm.fqdn(&lab.domain).parse()?),
         timezone: vm.timezone.clone(),
         // The keys below are root's, and cloud-init's default would forbid root to use them.
@@ -271,10 +271,16 @@ mod tests {
     use super::*;
     use crate::config::lab::{ClusterJoin, OpenVpn};
     use crate::vm::example;
-    use firstboot::contract::seed::NfsStorage;
+    use firstboot::contract::seed::{NfsStorage, Seed};
 
     fn made(lab: &Lab, vm: &Vm, secrets: &Secrets) -> Result<Documents> {
         Documents::new(lab, vm, secrets, &Companions::of(lab))
+    }
+
+    /// As the guest reads it.
+    fn read(made: &Documents) -> Seed {
+        let network = Some(made.network_config.as_str());
+        firstboot::contract::seed::parse(&made.meta_data, &made.user_data, network).unwrap()
     }
 
     #[test]
@@ -316,12 +322,7 @@ mod tests {
         let lab = example::lab();
         let vm = &lab.vms[0];
         let made = made(&lab, vm, &example::secrets()).unwrap();
-        let seed = firstboot::contract::seed::parse(
-            &made.meta_data,
-            &made.user_data,
-            Some(&made.network_config),
-        )
-        .unwrap();
+        let seed = read(&made);
         assert_eq!(seed.meta_data.instance_id, made.instance_id);
         assert_eq!(seed.user_data.fqdn.as_deref(), Some("vm42.example.org"));
         let root = &seed.user_data.chpasswd.unwrap().users[0];
@@ -375,12 +376,7 @@ mod tests {
         let made = Documents::retired(&lab, vm).unwrap();
         assert_ne!(made.instance_id, before.instance_id);
         assert_eq!(made.network_config, before.network_config);
-        let seed = firstboot::contract::seed::parse(
-            &made.meta_data,
-            &made.user_data,
-            Some(&made.network_config),
-        )
-        .unwrap();
+        let seed = read(&made);
         let retired = Proxmox {
             retired: true,
             ..Proxmox::default()
@@ -446,12 +442,7 @@ mod tests {
             ..lab.vms[0].clone()
         };
         let made = made(&lab, &vm, &Secrets::default()).unwrap();
-        let seed = firstboot::contract::seed::parse(
-            &made.meta_data,
-            &made.user_data,
-            Some(&made.network_config),
-        )
-        .unwrap();
+        let seed = read(&made);
         let expected = Proxmox {
             storage: vm.storage.clone(),
             ..Proxmox::default()

@@ -14,8 +14,10 @@ use crate::system::ask::Answers;
 use crate::system::clock;
 use crate::system::ui::Ui;
 use crate::vm::files::read_seed;
+use crate::vm::folder::VmFolder;
 use anyhow::{Result, bail};
 use firstboot::contract::seed::{Credential, Secret, Ticket};
+use firstboot::contract::values::HostName;
 use members::Members;
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -49,7 +51,7 @@ impl TicketSource {
 /// The tickets of one run.
 #[derive(Debug, Default)]
 pub(super) struct Tickets {
-    by_vm: BTreeMap<String, Secret>,
+    by_vm: BTreeMap<HostName, Secret>,
     given: Vec<Given>,
 }
 
@@ -57,7 +59,7 @@ pub(super) struct Tickets {
 #[derive(Debug)]
 struct Given {
     label: String,
-    vms: Vec<String>,
+    vms: Vec<HostName>,
     /// Until when it is taken, in seconds since 1970.
     until: u64,
 }
@@ -116,7 +118,7 @@ impl Tickets {
         let mut tickets = Tickets::default();
         let mut without = Vec::new();
         for vm in joining {
-            let seed = read_seed(&lab.folder.join(&vm.name)).ok();
+            let seed = read_seed(&VmFolder::of(lab, vm).path).ok();
             let credential = seed.as_ref().and_then(|seed| seed.cluster());
             match credential.map(|cluster| &cluster.credential) {
                 Some(Credential::Ticket(text)) => {
@@ -144,7 +146,7 @@ impl Tickets {
     }
 
     fn give(&mut self, cluster: &Cluster<'_>, ticket: &Ticket) {
-        let vms: Vec<String> = cluster.vms.iter().map(|(vm, _)| vm.name.clone()).collect();
+        let vms: Vec<HostName> = cluster.vms.iter().map(|(vm, _)| vm.name.clone()).collect();
         for vm in &vms {
             self.by_vm.insert(vm.clone(), ticket.text().clone());
         }

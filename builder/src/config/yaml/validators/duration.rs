@@ -1,6 +1,6 @@
 //! Times, as a person writes them.
 
-use super::{check, display_safe};
+use crate::config::yaml::display::{check, display_safe};
 
 /// A time in seconds: a whole number with its unit, `s`, `m`, `h` or `d`.
 pub fn duration(text: &str, min: u64, max: u64) -> Result<u64, String> {

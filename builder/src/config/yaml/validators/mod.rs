@@ -3,30 +3,18 @@
 
 mod duration;
 
+pub use super::display::display_safe;
 pub use duration::{duration, duration_text};
 
-use super::mask_value;
-use super::problem::printable;
+use super::display::check;
 use firstboot::contract::values::{Host, HostDomain, HostName, Timezone, ValueError};
 use std::net::IpAddr;
 use std::str::FromStr;
 
-/// How many characters of a value an error repeats.
-const SHOWN: usize = 60;
 /// The bytes of a mebibyte.
 pub const MIB: u64 = 1 << 20;
 /// The bytes of a gibibyte.
 pub const GIB: u64 = 1 << 30;
-
-/// A value as an error may repeat it: without secrets, control characters and much length.
-pub fn display_safe(text: &str) -> String {
-    let text = mask_value(text);
-    let mut shown: String = text.chars().map(printable).take(SHOWN).collect();
-    if text.chars().nth(SHOWN).is_some() {
-        shown.push('…');
-    }
-    shown
-}
 
 /// A value of the contract; what is wrong with it is said in the contract's words.
 pub fn value<T: FromStr<Err = ValueError>>(text: &str) -> Result<T, String> {
@@ -46,15 +34,6 @@ pub fn name<T: FromStr<Err = ValueError>>(text: &str) -> Result<T, String> {
 pub fn unshown<T: FromStr<Err = ValueError>>(text: &str) -> Result<T, String> {
     text.parse()
         .map_err(|error: ValueError| format!("this {}", error.message()))
-}
-
-/// `Ok` where `good`, else the value with what is wrong.
-fn check(good: bool, text: &str, wrong: &str) -> Result<(), String> {
-    if good {
-        Ok(())
-    } else {
-        Err(format!("`{}` {wrong}", display_safe(text)))
-    }
 }
 
 /// A size in bytes: `4G`, `4GiB`, `512M` or a number of bytes, a whole number of MiB.
@@ -374,12 +353,5 @@ mod tests {
         ] {
             assert!(locale(bad).is_err(), "{bad}");
         }
-    }
-
-    #[test]
-    fn what_is_repeated_is_short_and_harmless() {
-        assert_eq!(display_safe(&"x".repeat(61)).chars().count(), 61);
-        assert_eq!(display_safe("password:hunter2"), "password: ********");
-        assert_eq!(display_safe("a\u{1b}b"), "a\u{fffd}b");
     }
 }
