@@ -23,7 +23,7 @@ ISO = "ab" * 32
 FILES = ("builder/src/base/mod.rs", "builder/src/base/netinst/mod.rs", "builder/src/commands/base.rs", "builder/src/qemu/mod.rs",
          "builder/src/image/tree.rs", "builder/src/system/tail.rs", "images/base.yaml", "templates/corosync-firstboot.conf",
          "templates/firstboot-join.service", "templates/unattended-upgrades.conf", "templates/netinst/hook",
-         "templates/provision.sh", "templates/seal.sh", "tests/builder/machines/installer.rs",
+         "templates/provision.sh", "templates/seal.sh", "tests/builder/machines/installer/mod.rs",
          "tests/builder/machines/installer/compare.rs", "tests/netinst/isomaker/archive.py", "tests/netinst/make-iso",
          "tests/standin/debian_kernel.py", "tests/standin/make-repo", "tests/builder/machines/stand_in.rs")
 
@@ -96,9 +96,9 @@ class Record(unittest.TestCase):
         self.assertEqual((code, out), (0, hashlib.sha256(lines).hexdigest() + "\n"))
 
     def test_a_pattern_without_files_is_an_error(self):
-        (self.root / "tests/builder/machines/installer.rs").unlink()
+        (self.root / "tests/builder/machines/installer/mod.rs").unlink()
         for end in (self.run_it("digest"), self.write()):
-            self.assertEqual(end, (1, "", "installer record: no file matches tests/builder/machines/installer.rs"))
+            self.assertEqual(end, (1, "", "installer record: no file matches tests/builder/machines/installer/mod.rs"))
         self.assertFalse(self.file.exists())
 
     def test_sources_changed_while_it_ran(self):

@@ -49,7 +49,7 @@ fn is_lost(state: &State) -> bool {
         | State::Alone
         | State::HalfJoined
         | State::NoCertificate(_) => true,
-        State::LeftBehind | State::Waiting(_) | State::Member(_) => false,
+        State::LeftBehind { .. } | State::Waiting(_) | State::Member(_) => false,
     }
 }
 
@@ -68,7 +68,8 @@ mod tests {
     #[test]
     fn who_is_only_without_quorum_is_a_member() {
         let waiting = State::Waiting("no quorum".to_owned());
-        for state in [waiting, State::LeftBehind, State::Member("c".to_owned())] {
+        let left_behind = State::LeftBehind { has_database: true };
+        for state in [waiting, left_behind, State::Member("c".to_owned())] {
             assert!(!is_lost(&state), "{state:?}");
         }
         for state in [

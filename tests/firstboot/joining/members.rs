@@ -176,6 +176,25 @@ fn a_half_joined_machine_that_is_stale_disturbs_nobody() {
     }
 }
 
+/// A member that loses its quorum just as it adds a node loses the new entry, too (seen: three servers,
+/// twenty nodes under power cuts). What the cluster does not list then was never a member.
+#[test]
+#[ignore = "runs a cluster of places; scripts/test runs it"]
+fn a_node_whose_entry_was_lost_joins_anew() {
+    let lab = Lab::new();
+    let cluster = lab.cluster(&["alpha", "beta", "gamma"]);
+    let node = lab.unbooted_joiner("vm42", 42, &[&cluster[0]], "");
+    node.switch("{\"hang_at\": 12}");
+    node.boot();
+    node.wait("the point", || {
+        !node.read("/etc/pve-standin/switches").contains("hang_at")
+    });
+    cluster[0].delete(&node);
+    node.boot();
+    assert!(detail(&node).contains("an earlier join repaired"));
+    node.assert_member(&cluster[0]);
+}
+
 /// A join that was cut while it waited for quorum: the node has all files but its certificate, and no
 /// member knows its ssh key. Others have joined since, and what let it in is worth nothing any more:
 /// nobody tells it that it is stale, so its corosync stays off.

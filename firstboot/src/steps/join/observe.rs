@@ -23,6 +23,7 @@ pub(crate) fn observe(root: &Root, name: &str) -> Result<Observed> {
         // Only a member's list of nodes proves that it is in use.
         cluster_conf: members.as_ref().is_some_and(|m| m.cluster.is_some())
             || store::is_usable(root),
+        database: root.exists("/etc/pve/nodes")?,
         corosync: corosync::state(root)?,
         certificate: match complete {
             true => certificate(root).err().map(|error| format!("{error:#}")),

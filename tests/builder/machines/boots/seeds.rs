@@ -19,14 +19,14 @@ pub(super) fn with(disk: &[u8], before: &str, after: &str) -> Vec<u8> {
 
 /// Puts a CD-ROM image as virt-install and cloud-localds make them in the seed disk's place:
 /// ISO 9660 with both extensions, an empty meta-data but for what is given.
-pub(super) fn iso(folder: &Path, key: &str, meta_data: &str) {
+pub(super) fn iso(folder: &Path, key: &str, meta_data: &str, timezone: &str) {
     let documents = Folder::new();
     let write = |name: &str, text: &str| documents.write(name, text);
     write("meta-data", meta_data);
     write(
         "user-data",
         &format!(
-            "#cloud-config\nssh_authorized_keys:\n  - {}\nruncmd:\n  - touch /nobody-does-this\n",
+            "#cloud-config\ntimezone: {timezone}\nssh_authorized_keys:\n  - {}\nruncmd:\n  - touch /nobody-does-this\n",
             key.trim()
         ),
     );

@@ -36,17 +36,17 @@ const REMOVED: u8 = b'x';
 pub(crate) type Round = Vec<(usize, u8)>;
 
 /// What there is to overwrite.
-pub(crate) enum Found {
+pub(crate) enum Plan {
     /// The text gives nothing that lets a node into a cluster.
     Nothing,
     /// It was overwritten before.
     Removed,
     /// This is to be done.
-    Work(Work),
+    Overwrite(Overwrite),
 }
 
 /// The rounds, in order, and what they lead to.
-pub(crate) struct Work {
+pub(crate) struct Overwrite {
     /// The rounds; none is empty.
     pub rounds: Vec<Round>,
     /// The text when all are done; as long as before.
@@ -57,19 +57,19 @@ pub(crate) struct Work {
 
 /// Plans the overwriting of `proxmox.cluster.password` or `ticket`. The error says why it cannot be
 /// done; it holds nothing of the secret.
-pub(crate) fn plan(text: &str) -> Result<Found, String> {
+pub(crate) fn plan(text: &str) -> Result<Plan, String> {
     let cluster = Path::root().key("proxmox").key("cluster");
     for key in ["password", "ticket"] {
         match plan_for(text, &cluster.key(key))? {
             // A valid seed has one of the two.
-            Found::Nothing => {}
+            Plan::Nothing => {}
             found => return Ok(found),
         }
     }
-    Ok(Found::Nothing)
+    Ok(Plan::Nothing)
 }
 
-fn plan_for(text: &str, path: &Path) -> Result<Found, String> {
+fn plan_for(text: &str, path: &Path) -> Result<Plan, String> {
     let words = |reason: &str| format!("user-data: {path} cannot be overwritten: {reason}");
     let (tree, problems) = yaml::parse(text, Dialect::Full);
     if !problems.is_empty() {
@@ -77,14 +77,14 @@ fn plan_for(text: &str, path: &Path) -> Result<Found, String> {
     }
     let node = tree.as_ref().and_then(|tree| find(tree, path));
     let Some(node) = node.filter(|node| !node.is_null()) else {
-        return Ok(Found::Nothing);
+        return Ok(Plan::Nothing);
     };
     let Kind::Scalar { text: value, .. } = &node.kind else {
         return Err(words("it is not one text"));
     };
     let value = Secret::new(value.as_str());
     if is_removed(&value) {
-        return Ok(Found::Removed);
+        return Ok(Plan::Removed);
     }
     let place = Some(node)
         .filter(|node| !node.is_marked)
@@ -106,7 +106,7 @@ fn plan_for(text: &str, path: &Path) -> Result<Found, String> {
             return Err(words("the rest of the document would change"));
         }
     }
-    Ok(Found::Work(Work {
+    Ok(Plan::Overwrite(Overwrite {
         rounds,
         result: String::from_utf8(result).map_err(|_| words("it is not UTF-8 text"))?,
         traces: [Secret::new(&text[place.content.clone()]), value],
@@ -116,7 +116,7 @@ fn plan_for(text: &str, path: &Path) -> Result<Found, String> {
 /// The text as it is after the removal, so that both have one digest.
 pub(crate) fn without_credential(text: &str) -> Cow<'_, str> {
     match plan(text) {
-        Ok(Found::Work(work)) => Cow::Owned(work.result),
+        Ok(Plan::Overwrite(work)) => Cow::Owned(work.result),
         _ => Cow::Borrowed(text),
     }
 }

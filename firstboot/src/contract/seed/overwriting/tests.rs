@@ -113,9 +113,9 @@ fn password(seed: &Seed) -> &Secret {
     proxmox.cluster.as_ref().unwrap().credential.secret()
 }
 
-fn work(text: &str) -> Work {
+fn work(text: &str) -> Overwrite {
     match plan(text) {
-        Ok(Found::Work(work)) => work,
+        Ok(Plan::Overwrite(work)) => work,
         Ok(_) => panic!("nothing to do\n{text}"),
         Err(error) => panic!("{error}\n{text}"),
     }
@@ -140,7 +140,7 @@ fn every_form_is_overwritten_in_its_place() {
             assert!(!work.result.contains(secret), "{}", work.result);
             assert!(!work.result.contains(work.traces[0].reveal()));
         }
-        assert!(matches!(plan(&work.result), Ok(Found::Removed)));
+        assert!(matches!(plan(&work.result), Ok(Plan::Removed)));
         // Nothing around it has changed.
         let pairs = text.bytes().zip(work.result.bytes()).enumerate();
         let changed: Vec<usize> = pairs.filter(|(_, (a, b))| a != b).map(|(i, _)| i).collect();
@@ -184,8 +184,8 @@ fn a_torn_write_leaves_a_seed() {
                 let torn = String::from_utf8(bytes).unwrap();
                 assert_eq!(hidden(&torn).as_ref(), Some(&others), "{torn}\nof\n{text}");
                 match plan(&torn) {
-                    Ok(Found::Work(again)) => assert_eq!(again.result, work.result),
-                    Ok(Found::Removed) => {}
+                    Ok(Plan::Overwrite(again)) => assert_eq!(again.result, work.result),
+                    Ok(Plan::Removed) => {}
                     _ => panic!("{torn}"),
                 }
             };
@@ -230,13 +230,13 @@ fn no_password_is_nothing_to_do() {
         "#cloud-config\n",
         "#cloud-config\nproxmox: {storage: []}\n",
     ] {
-        assert!(matches!(plan(text), Ok(Found::Nothing)), "{text}");
+        assert!(matches!(plan(text), Ok(Plan::Nothing)), "{text}");
     }
     for removed in ["x", "'xxx'", "\"xxxx\"", "|-\n      xx"] {
-        assert!(matches!(plan(&block(removed)), Ok(Found::Removed)));
+        assert!(matches!(plan(&block(removed)), Ok(Plan::Removed)));
     }
     // A password may well begin with an x.
-    assert!(matches!(plan(&block("xX")), Ok(Found::Work(_))));
+    assert!(matches!(plan(&block("xX")), Ok(Plan::Overwrite(_))));
 }
 
 /// A seed without an instance-id is known by a digest of its content.

@@ -11,7 +11,7 @@ use super::documents::{Located, MediaError, Source, document_in};
 use super::fat;
 use super::find::{Patience, find_in};
 use super::label::{VolumeKind, volume_label};
-use crate::contract::seed::overwriting::{Found, Round, Work, plan};
+use crate::contract::seed::overwriting::{Overwrite, Plan, Round, plan};
 use anyhow::{Context, Result, bail};
 use rustix::fs::Advice;
 use std::fs::{File, OpenOptions};
@@ -146,9 +146,9 @@ fn overwrite(seed: &Seed) -> Result<Scrubbed> {
         .map_err(anyhow::Error::msg)
         .with_context(cannot)?
     {
-        Found::Nothing => return Ok(Scrubbed::NothingThere),
-        Found::Removed => return Ok(Scrubbed::AlreadyDone),
-        Found::Work(work) => work,
+        Plan::Nothing => return Ok(Scrubbed::NothingThere),
+        Plan::Removed => return Ok(Scrubbed::AlreadyDone),
+        Plan::Overwrite(work) => work,
     };
     let file = match OpenOptions::new().read(true).write(true).open(&seed.place) {
         Ok(file) => file,
@@ -210,7 +210,7 @@ fn write(file: &File, located: &Located, round: &Round) -> io::Result<()> {
 }
 
 /// Where the secret is still to be seen, if anywhere.
-fn traces(place: &Path, work: &Work) -> io::Result<Option<usize>> {
+fn traces(place: &Path, work: &Overwrite) -> io::Result<Option<usize>> {
     let mut bytes = Vec::new();
     open(place)?.take(SEARCHED).read_to_end(&mut bytes)?;
     let found = work.traces.iter().filter_map(|trace| {

@@ -157,7 +157,7 @@ fn a_run_that_was_cut_is_taken_up_again() {
     let text = user_data("\"Kor\\\"rekt\\\\Pferd\"");
     let machine = Machine::new(&seed_image(FatType::Fat12, &text));
     let device = machine.path("dev/vdb");
-    let Found::Work(work) = plan(&text).unwrap() else {
+    let Plan::Overwrite(work) = plan(&text).unwrap() else {
         panic!("nothing to do");
     };
     assert!(work.rounds.len() > 2);

@@ -113,7 +113,7 @@ impl<'a> Attempt<'a> {
                 Action::Ask => self.ask()?,
                 Action::BringBack => self.bring_back()?,
                 Action::Add { force } => {
-                    if force && state != State::LeftBehind {
+                    if force && !is_left_behind(&state) {
                         pvecm::no_guests(self.context.root)?;
                     }
                     self.add(force)?;
@@ -305,7 +305,7 @@ impl<'a> Attempt<'a> {
             false => format!("through {}", peer.address),
         });
         match self.wait_until(SETTLE, |state| matches!(state, State::Member(_)))? {
-            State::NoFileSystem | State::Alone | State::HalfJoined | State::LeftBehind => {
+            State::NoFileSystem | State::Alone | State::HalfJoined | State::LeftBehind { .. } => {
                 Err(RetryLater::because(format!(
                     "pvecm says that it added {} through {}, but this node is not a member: {}",
                     self.context.name,
@@ -332,6 +332,10 @@ impl<'a> Attempt<'a> {
             (false, Some(_)) => Err(self.refusals.later()),
         }
     }
+}
+
+fn is_left_behind(state: &State) -> bool {
+    matches!(state, State::LeftBehind { .. })
 }
 
 /// Why pmxcfs may not run.

@@ -1,6 +1,6 @@
 //! What an attempt does on this node alone: its services, its certificate, and waiting.
 
-use super::{Attempt, RESTART_WAIT};
+use super::{Attempt, RESTART_WAIT, is_left_behind};
 use crate::cluster::corosync;
 use crate::cluster::member::restart_corosync;
 use crate::cluster::password_command::MEANWHILE;
@@ -50,7 +50,7 @@ impl Attempt<'_> {
     /// less: its pveproxy takes 80 s then.
     pub(super) fn let_the_boot_settle(&self, force: bool) -> Result<()> {
         let limit = match (force, self.state()?) {
-            (true, State::LeftBehind) => Duration::from_secs(5),
+            (true, State::LeftBehind { .. }) => Duration::from_secs(5),
             _ => Duration::from_secs(100),
         };
         let root = self.context.root;
@@ -123,7 +123,7 @@ impl Attempt<'_> {
         match restarted {
             Ok(words) => {
                 (self.context.log)(&words.unwrap_or_default());
-                self.wait_until(RESTART_WAIT, |state| *state != State::LeftBehind)?;
+                self.wait_until(RESTART_WAIT, |state| !is_left_behind(state))?;
             }
             Err(error) => {
                 let words = format!("{error:#}");

@@ -31,7 +31,8 @@
 //! | `HalfJoined` | absent, own | add `--force` | died after authkey, before the new database; rebooted before the repair |
 //! | `LeftBehind` | – | bring corosync back with the newest configuration, else ask | a member was off while others joined |
 //! | `LeftBehind` | own | add `--force` | two nodes at once: its corosync stopped for good |
-//! | `LeftBehind` | absent | another peer, then later | it was deleted; or this peer knows an old state only |
+//! | `LeftBehind`, with the cluster's database | absent | another peer, then later | it was deleted; or this peer knows an old state only |
+//! | `LeftBehind`, without it | absent | add `--force` | the member that added it lost its quorum at that moment, and the cluster never heard of it |
 //! | any of these | other's | refuse | another machine has this name, or this address |
 //! | `Waiting` | – | wait; where a peer has a newer configuration, corosync is stopped (`stale`) | died while waiting for quorum; UDP 5405 blocked; a majority is off; others joined |
 //! | `NoCertificate` | – | a key that is none removed, `pvecm updatecerts --force` | quorum came after the join had died; a cut while the key was made |
@@ -71,6 +72,9 @@ pub(crate) struct Observed {
     pub authkey: bool,
     /// `/etc/pve/corosync.conf` is there and can be read.
     pub cluster_conf: bool,
+    /// The cluster's database came to this node once: `/etc/pve/nodes` is there. A node that was
+    /// added, and never had quorum, has none (transcript 16c).
+    pub database: bool,
     pub corosync: Corosync,
     /// Why the node's certificate does not verify against the cluster's authority; only looked
     /// at where everything else is right.
@@ -88,7 +92,10 @@ pub(crate) enum State {
     /// A join was cut before this node had the cluster's database.
     HalfJoined,
     /// It was added, and its corosync has stopped for good.
-    LeftBehind,
+    LeftBehind {
+        /// Whether it has been a part of the cluster, and has its database.
+        has_database: bool,
+    },
     /// It was added, and waits for quorum; what is missing.
     Waiting(String),
     /// All but the certificate, and what is wrong with that.
@@ -120,7 +127,11 @@ impl State {
                 };
             }
             (Err(missing), Corosync::Active) => missing,
-            (Err(_), Corosync::Inactive | Corosync::Failed) => return State::LeftBehind,
+            (Err(_), Corosync::Inactive | Corosync::Failed) => {
+                return State::LeftBehind {
+                    has_database: observed.database,
+                };
+            }
         };
         State::Waiting(missing)
     }
@@ -132,7 +143,9 @@ impl State {
             State::OtherName(other) => format!("pmxcfs runs under the name {other}"),
             State::Alone => "in no cluster".to_owned(),
             State::HalfJoined => "an earlier join was cut half-way".to_owned(),
-            State::LeftBehind => "an earlier join left corosync behind: it has stopped".to_owned(),
+            State::LeftBehind { .. } => {
+                "an earlier join left corosync behind: it has stopped".to_owned()
+            }
             State::Waiting(missing) => format!("added, and waiting: {missing}"),
             State::NoCertificate(_) => "in the cluster, without a certificate from it".to_owned(),
             State::Member(cluster) => format!("member of {cluster}"),
@@ -213,7 +226,7 @@ pub(crate) fn next(state: &State, entry: Option<&Entry>) -> Action {
         (State::NoCertificate(_), _) => Action::RenewCertificate,
         (State::Member(_), _) => Action::Done,
         (State::Alone | State::HalfJoined, None) => Action::Ask,
-        (State::LeftBehind, None) => Action::BringBack,
+        (State::LeftBehind { .. }, None) => Action::BringBack,
         // Such a node is seen as offline: its pmxcfs takes no part. So it is another machine, or
         // this one a moment ago, before its power went.
         (_, Some(Entry::Running)) => Action::Doubt(
@@ -226,11 +239,18 @@ pub(crate) fn next(state: &State, entry: Option<&Entry>) -> Action {
              cluster; nothing was changed there"
         )),
         (State::Alone, Some(Entry::Absent)) => Action::Add { force: false },
-        (State::Alone | State::LeftBehind, Some(Entry::Own)) => Action::Add { force: true },
+        (State::Alone | State::LeftBehind { .. }, Some(Entry::Own)) => Action::Add { force: true },
         (State::HalfJoined, Some(_)) => Action::Add { force: true },
+        // It has never been a member, so nobody has removed it, and no peer is behind.
+        (
+            State::LeftBehind {
+                has_database: false,
+            },
+            Some(Entry::Absent),
+        ) => Action::Add { force: true },
         // A peer that was off meanwhile, and has no quorum yet, says the same as the cluster says
         // of a node that was deleted. Neither gets --force.
-        (State::LeftBehind, Some(Entry::Absent)) => Action::Doubt(
+        (State::LeftBehind { .. }, Some(Entry::Absent)) => Action::Doubt(
             "the cluster no longer lists this node. If it was removed, its disk must not come \
              back: for a new node of this name delete the VM's disk on the host and seed again"
                 .to_owned(),

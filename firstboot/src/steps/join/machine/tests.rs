@@ -11,6 +11,7 @@ fn read(text: &str) -> (String, Observed) {
         members: (!members.is_empty()).then(|| Members::parse(members).unwrap()),
         authkey: keys["authkey"] == "yes",
         cluster_conf: keys["cluster-conf"] == "yes",
+        database: keys["database"] == "yes",
         corosync: match keys["corosync"] {
             "active" => Corosync::Active,
             "failed" => Corosync::Failed,
@@ -104,7 +105,10 @@ fn force_is_never_given_against_another_machine() {
     let states = [
         State::Alone,
         State::HalfJoined,
-        State::LeftBehind,
+        State::LeftBehind {
+            has_database: false,
+        },
+        State::LeftBehind { has_database: true },
         State::Waiting(String::new()),
         State::NoFileSystem,
         State::OtherName("x".to_owned()),
@@ -116,6 +120,15 @@ fn force_is_never_given_against_another_machine() {
             assert!(!matches!(action, Action::Add { .. }), "{state:?} {entry:?}");
         }
     }
+}
+
+/// Who has the cluster's database and is listed no longer was removed, and does not come back; who
+/// never had it was added by a member that then lost its quorum, and with it the new entry.
+#[test]
+fn only_a_node_that_was_never_a_member_is_added_anew() {
+    let absent = |has_database| next(&State::LeftBehind { has_database }, Some(&Entry::Absent));
+    assert_eq!(absent(false), Action::Add { force: true });
+    assert!(matches!(absent(true), Action::Doubt(_)));
 }
 
 #[test]
