@@ -28,6 +28,14 @@ def write_pid(name):
     env.write(pid_file(name), "%d\n" % os.getpid())
 
 
+def has_written_pid(name, pid):
+    """Whether this process was ready once; one that ends by itself leaves its number behind."""
+    try:
+        return env.read(pid_file(name)).strip() == str(pid)
+    except OSError:
+        return False
+
+
 def remove(*files):
     for file in files:
         try:

@@ -62,6 +62,8 @@ def _start(unit):
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
         status = process.poll()
+        if status and daemon.has_written_pid(name, process.pid):
+            return  # It was ready, and has ended since.
         if status:
             raise Failed("%s did not start: exit code %d, see %s" % (unit, status, env.run(name + ".log")))
         if daemon.running_pid(name):
