@@ -39,7 +39,7 @@ config:
       name: eth0
       subnets:
       - type: static
-        address: '192.168.122.52'
+        address: '192.168.122.51'
         netmask: '255.255.255.0'
         gateway: '192.168.122.1'
     - type: nameserver
