@@ -184,11 +184,7 @@ fn a_node_whose_entry_was_lost_joins_anew() {
     let lab = Lab::new();
     let cluster = lab.cluster(&["alpha", "beta", "gamma"]);
     let node = lab.unbooted_joiner("vm42", 42, &[&cluster[0]], "");
-    node.switch("{\"hang_at\": 12}");
-    node.boot();
-    node.wait("the point", || {
-        !node.read("/etc/pve-standin/switches").contains("hang_at")
-    });
+    node.boot_to_point(12);
     cluster[0].delete(&node);
     node.boot();
     assert!(detail(&node).contains("an earlier join repaired"));
@@ -204,11 +200,7 @@ fn a_join_that_never_ended_disturbs_nobody() {
     let lab = Lab::new();
     let cluster = lab.cluster(&["alpha", "beta", "gamma"]);
     let node = lab.unbooted_joiner("vm42", 42, &[&cluster[0]], "");
-    node.switch("{\"hang_at\": 14}");
-    node.boot();
-    node.wait("the point", || {
-        !node.read("/etc/pve-standin/switches").contains("hang_at")
-    });
+    node.boot_to_point(14);
     node.cut();
     let other = lab.joiner("vm43", 43, &[&cluster[0]], "");
     detail(&other);
@@ -238,11 +230,7 @@ fn an_empty_key_is_removed_and_made_again() {
     let cluster = lab.cluster(&["alpha", "beta"]);
     let node = lab.unbooted_joiner("vm42", 42, &[&cluster[0]], "");
     // Not before: the updatecerts of its first boot makes a key as well.
-    node.switch("{\"hang_at\": 14}");
-    node.boot();
-    node.wait("the point", || {
-        !node.read("/etc/pve-standin/switches").contains("hang_at")
-    });
+    node.boot_to_point(14);
     node.switch("{\"die_at\": \"empty-key\", \"go_on\": true}");
     println!("{}", detail(&node));
     node.assert_member(&cluster[0]);

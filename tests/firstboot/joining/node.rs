@@ -76,6 +76,16 @@ impl Node {
         fs::rename(temporary, file).unwrap();
     }
 
+    /// Boots, and returns when its `pvecm add` hangs at this point (the table in pvestandin/join.py).
+    pub(super) fn boot_to_point(&self, point: u8) {
+        self.switch(&format!("{{\"hang_at\": {point}}}"));
+        self.boot();
+        // The switch strikes once, and pvecm takes it out of the file then.
+        self.wait("the point", || {
+            !self.read("/etc/pve-standin/switches").contains("hang_at")
+        });
+    }
+
     /// Whether a file is there, in the running place.
     pub(super) fn exists(&self, file: &str) -> bool {
         self.run_with(&["test", "-e", file], "").code == Some(0)

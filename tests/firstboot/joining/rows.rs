@@ -79,12 +79,7 @@ fn the_power_goes_at_every_point() {
     for point in [4, 7, 9, 12, 13, 15] {
         let name = format!("vm{point}");
         let node = lab.unbooted_joiner(&name, 100 + point, &[&cluster[0]], "");
-        node.switch(&format!("{{\"hang_at\": {point}}}"));
-        node.boot();
-        // The switch strikes once, and pvecm takes it out of the file then.
-        node.wait("the point", || {
-            !node.read("/etc/pve-standin/switches").contains("hang_at")
-        });
+        node.boot_to_point(point);
         node.cut();
         node.boot();
         println!("point {point}: {}", detail(&node));
