@@ -176,10 +176,10 @@ check_not_running() {
     read -r comm <"/proc/$pid/comm" || return 0
     # The kernel keeps 15 characters of the name.
     [ "$comm" = qemu-system-x86 ] || return 0
-    # One that has ended keeps its number until its parent asks how; not every container has
-    # a process 1 that does.
-    read -r _ _ state _ <"/proc/$pid/stat" || return 0
-    [ "$state" != Z ] || return 0
+    # One that has ended keeps its number until its parent asks how (not every container has a
+    # process 1 that does); while another thread than the first is there, it holds its files.
+    read -r _ _ state _ _ _ _ _ _ _ _ _ _ _ _ _ _ _ _ threads _ <"/proc/$pid/stat" || return 0
+    [ "$state:$threads" != Z:1 ] || return 0
     cwd=$(readlink "/proc/$pid/cwd" 2>/dev/null) || cwd=$PWD
     if [ "$cwd" = "$PWD" ]; then
         die "$name is running already, as process $pid"

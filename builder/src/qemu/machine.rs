@@ -37,12 +37,19 @@ pub fn running(folder: &Path) -> Option<u32> {
 }
 
 fn is_qemu(pid: u32) -> bool {
-    // "PID (NAME) STATE …", proc_pid_stat(5). The kernel keeps 15 characters of the name. In state
-    // Z it has ended, but its parent has not asked how; not every container has a process 1 that does.
-    fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| {
-        stat.split_once(" (qemu-system-x86) ")
-            .is_some_and(|(_, rest)| !rest.starts_with('Z'))
-    })
+    fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| is_live_qemu(&stat))
+}
+
+/// "PID (NAME) STATE …", proc_pid_stat(5); the kernel keeps 15 characters of the name. In state Z the
+/// first thread has ended, and its parent has not asked how (not every container has a process 1
+/// that does). Until the last of the others has ended too, its files are open and its pid file is
+/// locked: the number of threads is the 18th word from the state on.
+fn is_live_qemu(stat: &str) -> bool {
+    let Some((_, rest)) = stat.split_once(" (qemu-system-x86) ") else {
+        return false;
+    };
+    let mut words = rest.split(' ');
+    words.next() != Some("Z") || words.nth(16).is_some_and(|threads| threads != "1")
 }
 
 /// A started run.sh, which becomes QEMU under the same process id. Dropped without
@@ -204,6 +211,20 @@ impl Drop for Machine {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn it_runs_until_its_last_thread_has_ended() {
+        let stat = |state: &str, threads: u32| {
+            format!(
+                "7 (qemu-system-x86) {state} 1 7 7 0 -1 4194560 9 0 0 0 3 4 0 0 20 0 {threads} 0 5 6\n"
+            )
+        };
+        assert!(is_live_qemu(&stat("S", 3)));
+        assert!(is_live_qemu(&stat("S", 1)));
+        assert!(is_live_qemu(&stat("Z", 2)));
+        assert!(!is_live_qemu(&stat("Z", 1)));
+        assert!(!is_live_qemu("7 (passt) S 1 7 7 0 -1 0\n"));
+    }
 
     #[test]
     fn an_old_pid_file_is_no_running_machine() {

@@ -61,13 +61,16 @@ fn find_while(
     let mut known = Vec::new();
     loop {
         let names = names(sys);
-        if names != known || !idle() {
+        let busy = names != known || !idle();
+        if busy {
             quiet_since = Instant::now();
             known = names;
         }
         let result = look(sys, dev);
         let nothing = matches!(result, Ok(None) | Err(MediaError::Unreadable { .. }));
-        let over = start.elapsed() >= patience.most || quiet_since.elapsed() >= patience.quiet;
+        // A look may take longer than the quiet time: that udev was busy before it still holds.
+        let quiet = !busy && quiet_since.elapsed() >= patience.quiet;
+        let over = start.elapsed() >= patience.most || quiet;
         if !nothing || over {
             return result;
         }
