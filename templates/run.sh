@@ -186,35 +186,71 @@ check_not_running() {
     fi
 }
 
-check_base() {
-    if [ ! -f "$base" ]; then
-        die "$base is not there, and $overlay is nothing without it." \
+# The image under the disk that is there, or that is to be made: by its digest, so that a new base
+# is no concern of a disk that stands on an old one. ../bases has what the disks beside it stand on.
+find_base() {
+    wanted=$base_sha256
+    if [ -e "$overlay" ] || [ -L "$overlay" ]; then
+        if [ -r "$overlay_base" ]; then read -r wanted _ <"$overlay_base" || wanted=$base_sha256; fi
+    fi
+    case $wanted in
+        "" | *[!0-9a-f]*) die "$overlay_base holds no SHA-256 digest: $wanted" ;;
+    esac
+    kept=../bases/$wanted.qcow2
+    beside=$(dirname -- "$base")/bases/$wanted.qcow2
+    if [ -f "$kept" ]; then
+        backing=$kept
+    elif [ -f "$beside" ]; then
+        backing=$beside
+    elif [ "$wanted" != "$base_sha256" ]; then
+        die "$overlay was made on another base than $base, and that one is not there: $kept." \
+            "Copy it there, or start afresh: rm $overlay $overlay_base"
+    elif [ -f "$base" ]; then
+        backing=$base
+    else
+        die "neither $kept nor $base is there, and $overlay is nothing without it." \
             "Copy it there, or make it with: imgbuild base"
     fi
-    found=$(stat -L -c %s -- "$base")
+    [ "$wanted" = "$base_sha256" ] || return 0
+    found=$(stat -L -c %s -- "$backing")
     if [ "$found" != "$base_bytes" ]; then
-        die "$base is not the image that this seed was made for:" \
+        die "$backing is not the image that this seed was made for:" \
             "found $found bytes, expected $base_bytes." \
             "Copy the right one there, or run: imgbuild seed $name"
     fi
 }
 
+# A second name for the file, or a copy where that cannot be (another file system, another owner).
+link_or_copy() {
+    ln -L -- "$1" "$2" 2>/dev/null || { cp -- "$1" "$2" && sync -- "$2"; }
+}
+
 # The digest takes seconds, so it is compared once; afterwards the size has to do.
 make_overlay() {
-    say "checking $base, only this once"
-    found=$(sha256sum <"$base")
-    found=${found%% *}
-    if [ "$found" != "$base_sha256" ]; then
-        die "$base is not the image that this seed was made for:" \
-            "found SHA-256 $found, expected $base_sha256." \
-            "Copy the right one there, or run: imgbuild seed $name"
-    fi
     new=.$overlay.$$
-    trap 'rm -f -- "$new" "$new.base"' EXIT
+    part=../bases/.$base_sha256.$$
+    trap 'rm -f -- "$new" "$new.base" "$part" "$part.manifest"; rmdir ../bases 2>/dev/null || :' EXIT
     trap 'exit 129' HUP
     trap 'exit 130' INT
     trap 'exit 143' TERM
-    qemu-img create -q -f qcow2 -F qcow2 -b "$base" "$new" "$disk_bytes" ||
+    say "checking $backing, only this once"
+    checked=$backing
+    if [ "$backing" = "$base" ]; then
+        # What is compared is what the disk will stand on, whatever becomes of the base meanwhile.
+        # It is no secret.
+        (umask 022 && mkdir -p ../bases && link_or_copy "$base" "$part") ||
+            die "cannot keep $base as $kept, where $overlay needs it"
+        checked=$part
+    fi
+    found=$(sha256sum <"$checked")
+    found=${found%% *}
+    if [ "$found" != "$base_sha256" ]; then
+        die "$backing is not the image that this seed was made for:" \
+            "found SHA-256 $found, expected $base_sha256." \
+            "Copy the right one there, or run: imgbuild seed $name"
+    fi
+    if [ "$checked" != "$backing" ]; then keep_base; fi
+    qemu-img create -q -f qcow2 -F qcow2 -b "$backing" "$new" "$disk_bytes" ||
         die "cannot make $overlay"
     printf '%s\n' "$base_sha256" >"$new.base"
     mv -f -- "$new.base" "$overlay_base"
@@ -223,14 +259,27 @@ make_overlay() {
     trap - EXIT HUP INT TERM
 }
 
-# An overlay on another base than its own is a broken disk.
-check_overlay() {
-    [ -r "$overlay_base" ] || return 0
-    read -r found <"$overlay_base" || return 0
-    if [ "$found" != "$base_sha256" ]; then
-        die "$overlay was made on another base: SHA-256 $found, now expected $base_sha256." \
-            "Put that base back and seed again, or start afresh: rm $overlay $overlay_base"
+# The base gets its name in ../bases, and a copy of its manifest, where there is one, its own. Another
+# start may do the same at this moment.
+keep_base() {
+    manifest=${base%.*}.manifest.json
+    if [ -f "$manifest" ]; then
+        (umask 022 && cp -- "$manifest" "$part.manifest") || :
+        mv -f -- "$part.manifest" "${kept%.qcow2}.manifest.json" 2>/dev/null || :
     fi
+    mv -f -- "$part" "$kept" 2>/dev/null || [ -f "$kept" ] || die "cannot make $kept"
+    rm -f -- "$part" "$part.manifest"
+    backing=$kept
+}
+
+# A value in a list of QEMU's, where a comma ends it unless there are two.
+doubled() {
+    rest=$1
+    while [ "$rest" != "${rest#*,}" ]; do
+        printf '%s,,' "${rest%%,*}"
+        rest=${rest#*,}
+    done
+    printf '%s\n' "$rest"
 }
 
 kvm_refused_before() {
@@ -390,10 +439,10 @@ check_not_retired
 check_tools
 check_seed
 check_not_running
-check_base
+find_base
 choose_accelerator
 if [ "$network" = bridge ]; then check_bridge; fi
-if [ -e "$overlay" ] || [ -L "$overlay" ]; then check_overlay; else make_overlay; fi
+if [ ! -e "$overlay" ] && [ ! -L "$overlay" ]; then make_overlay; fi
 
 # What QEMU itself may do, should a guest ever break out into it: seccomp(2). With the bridge it
 # starts a helper; and the sandbox of an ordinary user's QEMU takes away that a setuid program gets
@@ -413,9 +462,11 @@ else
     # hangs while it unpacks itself.
     set -- "$@" -accel tcg,thread=single -cpu max,bmi2=off -smp 1
 fi
-# The first disk boots; the seed can be written to, because the guest wipes it in the end.
+# The first disk boots; the seed can be written to, because the guest wipes it in the end. What the
+# disk stands on is said here: the name in its header may be that of a base that was replaced.
+backing=backing.driver=qcow2,backing.file.driver=file,backing.file.filename=$(doubled "$backing")
 set -- "$@" \
-    -drive "if=none,id=disk,file=$overlay,format=qcow2,cache=writeback,discard=unmap" \
+    -drive "if=none,id=disk,file=$overlay,format=qcow2,cache=writeback,discard=unmap,$backing" \
     -device virtio-blk-pci,drive=disk,bootindex=0 \
     -drive if=none,id=seed,file=seed.img,format=raw,cache=writeback \
     -device virtio-blk-pci,drive=seed \

@@ -2,7 +2,7 @@
 
 use clap::Parser;
 use imgbuild::cli::{Cli, Command, LabCommand};
-use imgbuild::commands::{audit, base, check, init, lab::retire, peer, run, seed};
+use imgbuild::commands::{audit, base, check, init, lab::clean, lab::retire, peer, run, seed};
 use imgbuild::system::interrupt::{self, Interrupted};
 use imgbuild::system::ui::Ui;
 use std::process::ExitCode;
@@ -22,6 +22,7 @@ fn main() -> ExitCode {
         Command::Seed(args) => seed::seed(&args.into(), &ui),
         Command::Run(args) => run::run(&args.into(), &ui),
         Command::Peer(args) => peer::peer(&args.address, &ui),
+        Command::Lab(LabCommand::Clean(args)) => clean::clean(&args.lab, args.yes, &ui),
         Command::Lab(LabCommand::Retire(args)) => retire::retire(&args.name, &args.lab, &ui),
     };
     match result {

@@ -8,6 +8,7 @@
 mod audit;
 mod base;
 mod base_folder;
+mod bases;
 mod cloud_init;
 mod config;
 mod contract;

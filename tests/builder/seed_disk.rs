@@ -342,15 +342,70 @@ fn another_base_than_the_manifests_is_refused() {
 #[test]
 fn an_overlay_on_an_older_base_is_told() {
     let lab = LabFolder::new(&["vm42"]);
-    fs::create_dir(lab.path("vm42")).unwrap();
-    lab.write("vm42/vm42.qcow2.base", "0000\n");
+    let old = "ab".repeat(32);
+    lab.write("vm42/vm42.qcow2", "a disk");
+    lab.write("vm42/vm42.qcow2.base", format!("{old}\n"));
     let done = lab.imgbuild(&["seed", "vm42"]);
     assert_eq!(done.code, Some(0));
     assert_eq!(
         done.err,
-        "imgbuild: warning: vm42/vm42.qcow2 was made on another base than LAB/base.qcow2, and \
-         will not start on this one. To start afresh: rm vm42/vm42.qcow2 vm42/vm42.qcow2.base\n"
+        format!(
+            "imgbuild: warning: vm42/vm42.qcow2 was made on another base than LAB/base.qcow2, and \
+             will not start: that one is not there, LAB/bases/{old}.qcow2. To start afresh: rm \
+             vm42/vm42.qcow2 vm42/vm42.qcow2.base\n"
+        )
     );
+    lab.write(&format!("bases/{old}.qcow2"), "the old one");
+    let done = lab.imgbuild(&["seed", "vm42"]);
+    assert_eq!(
+        done.err,
+        format!(
+            "imgbuild: warning: vm42/vm42.qcow2 stays on the base that it was made on, \
+             LAB/bases/{old}.qcow2. For a new disk on LAB/base.qcow2: rm vm42/vm42.qcow2 \
+             vm42/vm42.qcow2.base\n"
+        )
+    );
+    // Without a disk the digest says nothing.
+    fs::remove_file(lab.path("vm42/vm42.qcow2")).unwrap();
+    assert_eq!(lab.imgbuild(&["seed", "vm42"]).err, "");
+}
+
+/// The firstboot that reads the seed is the one on the disk, not the one of the newest base.
+#[test]
+fn a_seed_is_judged_by_the_base_under_the_disk() {
+    let lab = LabFolder::new(&["vm41", "vm42"]);
+    lab.with_cluster("    votes: 0\n");
+    let (new, old) = (lab.read("base.manifest.json"), "ab".repeat(32));
+    let manifest = |contract: u32, virtual_bytes: u64| {
+        format!(
+            r#"{{"image": {{"sha256": "{old}", "bytes": 3, "virtual_bytes": {virtual_bytes}}},
+                "firstboot": {{"contract": {contract}}}}}"#
+        )
+    };
+    lab.write("vm42/vm42.qcow2", "a disk");
+    lab.write("vm42/vm42.qcow2.base", format!("{old}\n"));
+    lab.write(&format!("bases/{old}.qcow2"), "old");
+    lab.write(&format!("bases/{old}.manifest.json"), manifest(1, 4 << 30));
+    let done = lab.imgbuild(&["seed", "--all"]);
+    assert_eq!((done.code, done.out.as_str()), (Some(1), ""));
+    assert_eq!(
+        done.err,
+        format!(
+            "imgbuild: error: the base LAB/bases/{old}.qcow2 is too old for the seed of vm42: its \
+             firstboot knows contract 1, and contract 2 is needed. For a new disk on the new base: \
+             switch it off, rm vm42/vm42.qcow2 vm42/vm42.qcow2.base, imgbuild seed vm42, imgbuild \
+             run vm42\n"
+        )
+    );
+    // The other way round: the disk's base knows more than the lab's, and is smaller.
+    let current = format!("\"contract\": {CONTRACT}");
+    let older = new
+        .replace(&current, "\"contract\": 1")
+        .replace(&(4_u64 << 30).to_string(), &(99_u64 << 30).to_string());
+    lab.write("base.manifest.json", older);
+    lab.write(&format!("bases/{old}.manifest.json"), manifest(2, 4 << 30));
+    let done = lab.imgbuild(&["seed", "vm42"]);
+    assert_eq!(done.code, Some(0), "{}", done.err);
 }
 
 /// Each thing that a base of before may not know is refused, with all machines in one sentence, and

@@ -9,18 +9,23 @@ use std::process::{Command, Output, Stdio};
 use testkit::{Folder, kill, sha256, write_program};
 
 /// What run.sh may use besides QEMU, and setsid for imgbuild.
-const PROGRAMS: [&str; 11] = [
+const PROGRAMS: [&str; 16] = [
     "cat",
+    "cp",
     "dirname",
     "id",
+    "ln",
+    "mkdir",
     "mv",
     "readlink",
     "rm",
+    "rmdir",
     "setsid",
     "sh",
     "sha256sum",
     "sleep",
     "stat",
+    "sync",
 ];
 
 /// Stands in for qemu-img: leaves its arguments in the file that it should make.

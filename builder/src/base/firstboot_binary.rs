@@ -19,23 +19,29 @@ pub(super) struct Firstboot {
 
 /// The firstboot beside this program, checked: of this version and contract, and static.
 pub(super) fn find() -> Result<Firstboot> {
-    let own = std::env::current_exe().context("cannot find this program's own folder")?;
-    let folder = own.parent().unwrap_or(Path::new("."));
+    let Some(binary) = beside() else {
+        let own = std::env::current_exe().context("cannot find this program's own folder")?;
+        bail!(
+            "firstboot, the guest's program, is not beside imgbuild in {}. \
+             Build both: cargo build --release",
+            own.parent().unwrap_or(Path::new(".")).display()
+        );
+    };
+    Ok(Firstboot {
+        contract: check(&binary)?,
+        file: binary,
+    })
+}
+
+/// The firstboot beside this program, not looked into.
+pub(super) fn beside() -> Option<PathBuf> {
+    let own = std::env::current_exe().ok()?;
+    let folder = own.parent()?;
     let candidates = [
         folder.join("firstboot"),
         folder.join("../lib/imgbuild/firstboot"),
     ];
-    let Some(binary) = candidates.iter().find(|file| file.is_file()) else {
-        bail!(
-            "firstboot, the guest's program, is not beside imgbuild in {}. \
-             Build both: cargo build --release",
-            folder.display()
-        );
-    };
-    Ok(Firstboot {
-        contract: check(binary)?,
-        file: binary.clone(),
-    })
+    candidates.into_iter().find(|file| file.is_file())
 }
 
 /// Refuses a binary that is not a static x86-64 ELF file or was not built with this program.

@@ -1,5 +1,6 @@
 //! Everything a base image is made of, gathered and checked before any work.
 
+use super::manifest::Manifest;
 use super::measures::Measure;
 use super::options::{Options, Source};
 use super::{apt_sources, firstboot_binary, preseed, provision, requirements};
@@ -45,38 +46,15 @@ impl Inputs {
         let sources = apt_sources::choose(&definition.release, chosen.as_deref(), security)
             .or_else(|unknown| requirements::check_tools(options.source).and(Err(unknown)))?;
         let firstboot = firstboot_binary::find()?;
-        let firstboot_digest = sha256_file(&firstboot.file)?;
-
-        let definition_json =
-            serde_json::to_string(&definition).context("cannot write the definition as JSON")?;
         // The mirror source flushes nothing anyway.
         let eatmydata =
             options.source == Source::Netinst && !options.without.contains(&Measure::Eatmydata);
-        // Rendered once with a placeholder: the UUID depends on everything else.
-        let script = provision::render(&definition, source, "ROOT-UUID", eatmydata)?;
-        let mut digests = serde_json::Map::new();
-        let lines = sources.join("\n");
-        for (name, text) in [
-            ("definition", definition_json.as_str()),
-            ("sources", &lines),
-            ("provision.sh", &script),
-            ("seal.sh", provision::SEAL),
-        ]
-        .into_iter()
-        .chain(provision::UNITS)
-        {
-            digests.insert(name.into(), json!(sha256(text.as_bytes())));
-        }
-        digests.insert("firstboot".into(), json!(firstboot_digest));
-        if let Some(proxmox) = &definition.proxmox {
-            digests.insert("key of Proxmox VE".into(), json!(proxmox.key.digest));
-        }
-        for repository in &definition.repositories {
-            digests.insert(
-                format!("key of {}", repository.name),
-                json!(repository.key_sha256),
-            );
-        }
+        let mut digests = own(&definition, source, eatmydata)?;
+        digests.insert("firstboot".into(), json!(sha256_file(&firstboot.file)?));
+        digests.insert(
+            "sources".into(),
+            json!(sha256(sources.join("\n").as_bytes())),
+        );
         if options.source == Source::Netinst {
             let answers = preseed::render(&definition, &sources, "ROOT-UUID", &options.without)?;
             digests.insert(
@@ -104,6 +82,59 @@ impl Inputs {
             digests,
         })
     }
+}
+
+/// What every base of this definition and source is made of, digested: but for firstboot, and for what
+/// the command line and this machine's own mirror have a say in.
+fn own(
+    definition: &Definition,
+    source: &str,
+    eatmydata: bool,
+) -> Result<serde_json::Map<String, serde_json::Value>> {
+    let definition_json =
+        serde_json::to_string(definition).context("cannot write the definition as JSON")?;
+    // Rendered once with a placeholder: the UUID depends on everything else.
+    let script = provision::render(definition, source, "ROOT-UUID", eatmydata)?;
+    let texts = [
+        ("definition", definition_json.as_str()),
+        ("provision.sh", &script),
+        ("seal.sh", provision::SEAL),
+    ];
+    let texts = texts.into_iter().chain(provision::UNITS);
+    let mut digests: serde_json::Map<_, _> = texts
+        .map(|(name, text)| (name.to_owned(), json!(sha256(text.as_bytes()))))
+        .collect();
+    if let Some(proxmox) = &definition.proxmox {
+        digests.insert("key of Proxmox VE".into(), json!(proxmox.key.digest));
+    }
+    for repository in &definition.repositories {
+        digests.insert(
+            format!("key of {}", repository.name),
+            json!(repository.key_sha256),
+        );
+    }
+    Ok(digests)
+}
+
+/// The names of those inputs of a base that are others by now, in the order of their names. The
+/// network is not asked, and what the command line or this machine's mirror decides is not compared.
+pub(crate) fn changed(manifest: &Manifest, definition: &Definition) -> Result<Vec<String>> {
+    let netinst = manifest.source == Source::Netinst.name();
+    let mut now = own(definition, &manifest.source, netinst)?;
+    if let Some(firstboot) = firstboot_binary::beside() {
+        now.insert("firstboot".into(), json!(sha256_file(&firstboot)?));
+    }
+    let differs = |(name, digest): &(&String, &serde_json::Value)| {
+        manifest.inputs.get(name.as_str()) != Some(digest)
+    };
+    let gone = manifest
+        .inputs
+        .keys()
+        .filter(|name| name.starts_with("key of ") && !now.contains_key(name.as_str()));
+    let names = now.iter().filter(differs).map(|(name, _)| name);
+    let mut names: Vec<String> = names.chain(gone).cloned().collect();
+    names.sort();
+    Ok(names)
 }
 
 /// A UUID of version 8 (RFC 9562: free for one's own use) out of a digest in hex.

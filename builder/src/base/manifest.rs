@@ -178,10 +178,9 @@ impl Manifest {
         Ok([image.to_owned(), manifest, digest])
     }
 
-    /// Reads the manifest of a folder; `None` when there is none.
-    pub(crate) fn load(folder: &Path) -> Result<Option<Self>> {
-        let file = folder.join(RESULTS[1]);
-        match fs::read(&file) {
+    /// Reads a manifest; `None` when there is none.
+    pub(crate) fn load(file: &Path) -> Result<Option<Self>> {
+        match fs::read(file) {
             Ok(bytes) => serde_json::from_slice(&bytes)
                 .map(Some)
                 .with_context(|| format!("{} is not the manifest of a base", file.display())),
@@ -194,7 +193,7 @@ impl Manifest {
 /// Whether the folder holds an image that was made of exactly these inputs.
 pub(crate) fn is_up_to_date(folder: &Path, inputs: &Inputs) -> Result<bool> {
     // A manifest that cannot be read is no reason to fail: a new build replaces it.
-    let Ok(Some(manifest)) = Manifest::load(folder) else {
+    let Ok(Some(manifest)) = Manifest::load(&folder.join(RESULTS[1])) else {
         return Ok(false);
     };
     let image = folder.join(RESULTS[0]);

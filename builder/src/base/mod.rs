@@ -20,15 +20,13 @@ mod requirements;
 
 pub(crate) use audit::audited;
 pub use audit::{Finding, audit_image};
-pub(crate) use inputs::Inputs;
+pub(crate) use inputs::{Inputs, changed};
 pub(crate) use manifest::{Manifest, RESULTS, is_up_to_date};
 pub(crate) use measures::Measure;
 pub(crate) use netinst::Failed as InstallationFailed;
 pub(crate) use options::{Options, Source};
 pub(crate) use requirements::{NO_SPACE, temporary};
 
-use crate::system::files;
-use crate::system::interrupt;
 use crate::system::program;
 use crate::system::ui::Ui;
 use anyhow::{Context, Result};
@@ -43,8 +41,13 @@ pub(crate) fn prepare(inputs: &mut Inputs, options: &Options, ui: &Ui) -> Result
     requirements::check_space(&options.output, options.source, proxmox)
 }
 
-/// The stages, from nothing to the three results in their places.
-pub(crate) fn make(inputs: &Inputs, work: &Path, options: &Options, ui: &Ui) -> Result<Manifest> {
+/// The stages, from nothing to the three results, in the order of [`RESULTS`] and still in `work`.
+pub(crate) fn make(
+    inputs: &Inputs,
+    work: &Path,
+    options: &Options,
+    ui: &Ui,
+) -> Result<(Manifest, [PathBuf; 3])> {
     let (raw, iso) = match options.source {
         Source::Mirror => {
             let root_tar = mirror::debootstrap(inputs, work, ui)?;
@@ -61,14 +64,7 @@ pub(crate) fn make(inputs: &Inputs, work: &Path, options: &Options, ui: &Ui) -> 
     audited(&image, ui)?;
     let manifest = Manifest::of(&image, inputs, iso, ui)?;
     let results = manifest.write(&image, work)?;
-
-    interrupt::check()?;
-    let moves: Vec<(PathBuf, PathBuf)> = results
-        .into_iter()
-        .zip(RESULTS.map(|name| options.output.join(name)))
-        .collect();
-    files::move_into_place(&moves)?;
-    Ok(manifest)
+    Ok((manifest, results))
 }
 
 /// Raw to qcow2 with deflate-compressed clusters, which every reader understands.

@@ -39,7 +39,7 @@ pub enum Command {
     Run(RunArgs),
     /// Show the certificate of a member of the cluster, and the lines for lab.yaml. Sends no secret.
     Peer(PeerArgs),
-    /// What concerns a virtual machine as a member of its cluster.
+    /// What concerns the lab as a whole, or a virtual machine as a member of its cluster.
     #[command(subcommand)]
     Lab(LabCommand),
 }
@@ -47,10 +47,24 @@ pub enum Command {
 /// `imgbuild lab`
 #[derive(Debug, Subcommand)]
 pub enum LabCommand {
+    /// Show the base images that are kept for the disks of virtual machines, and remove those that
+    /// no disk stands on any more.
+    Clean(CleanArgs),
     /// Print the commands that remove a node from its cluster, and keep the machine from ever
     /// joining again with its old disk. Asks neither the cluster
     /// nor for the lab's secrets.
     Retire(RetireArgs),
+}
+
+/// `imgbuild lab clean`
+#[derive(Debug, Args)]
+pub struct CleanArgs {
+    /// The lab file; bases/ is beside it.
+    #[arg(long, value_name = "FILE", default_value = "lab.yaml")]
+    pub lab: PathBuf,
+    /// Remove without a question.
+    #[arg(long)]
+    pub yes: bool,
 }
 
 /// `imgbuild lab retire`

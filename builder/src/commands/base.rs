@@ -1,7 +1,8 @@
 //! The recipe of `imgbuild base`.
 
+use super::new_base;
 use crate::base::{self, Inputs, RESULTS};
-use crate::system::interrupt::Interrupted;
+use crate::system::interrupt::{self, Interrupted};
 use crate::system::ui::Ui;
 use crate::system::work_folder::{Busy, WorkFolder};
 use anyhow::{Error, Result};
@@ -34,8 +35,13 @@ pub fn base(options: &Options, ui: &Ui) -> Result<()> {
     if let Some(kept) = &kept {
         ui.line(&format!("the work folder will be kept as {kept}"));
     }
-    let made = base::make(&inputs, work.path(), &options.base, ui);
-    let manifest = made.map_err(|error| explain(error, output, kept))?;
+    let made =
+        base::make(&inputs, work.path(), &options.base, ui).and_then(|(manifest, results)| {
+            interrupt::check()?;
+            let stay = new_base::put_into_place(results, output, &manifest.image.sha256, ui)?;
+            Ok((manifest, stay))
+        });
+    let (manifest, stay) = made.map_err(|error| explain(error, output, kept))?;
     ui.line(&format!(
         "{} is ready: {} packages{}, {} MB, sha256 {}",
         output.join(RESULTS[0]).display(),
@@ -44,6 +50,7 @@ pub fn base(options: &Options, ui: &Ui) -> Result<()> {
         manifest.image.bytes / 1_000_000,
         manifest.image.sha256
     ));
+    stay.show(ui);
     if options.timings {
         timings(ui);
     }

@@ -5,6 +5,7 @@ pub mod base;
 pub mod check;
 pub mod init;
 pub mod lab;
+mod new_base;
 pub mod peer;
 pub mod run;
 pub mod seed;

@@ -64,6 +64,20 @@ impl Answers {
     }
 }
 
+/// Asks at the terminal for a yes; anything else is a no. `None` where nobody can be asked.
+pub(crate) fn yes(question: &str) -> Result<Option<bool>> {
+    let input = std::io::stdin();
+    if !input.is_terminal() {
+        return Ok(None);
+    }
+    let mut error = std::io::stderr();
+    write!(error, "{question} [y/N] ")
+        .and_then(|()| error.flush())
+        .context("cannot ask at the terminal")?;
+    let answer = line(&input)?;
+    Ok(Some(matches!(answer.reveal().trim(), "y" | "Y" | "yes")))
+}
+
 /// Why an answer cannot be what was asked for, whoever is asked: an arrow key or a Ctrl-V gets into a
 /// line that is not shown, and nobody sees it.
 pub(crate) fn cannot_be(answer: &Secret) -> Option<&'static str> {

@@ -1,8 +1,9 @@
 //! Files: written with their mode, moved into place when they are whole, removed.
 
+use crate::system::interrupt;
 use anyhow::{Context, Result};
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{ErrorKind, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -58,6 +59,45 @@ pub(crate) fn move_into_place(files: &[(PathBuf, PathBuf)]) -> Result<()> {
         sync_parent(to)?;
     }
     Ok(())
+}
+
+/// Gives a file a second name, or copies it where that cannot be: onto another file system, or
+/// because it is another user's. A copy can be read by everybody, and is on disk when this
+/// returns; `progress` hears how much of it is done, from 0 to 1.
+pub(crate) fn link_or_copy(from: &Path, to: &Path, progress: impl FnMut(f64)) -> Result<()> {
+    // A link to a symbolic link would be one, and lead elsewhere from there.
+    let real = fs::canonicalize(from);
+    if real.is_ok_and(|real| fs::hard_link(real, to).is_ok()) {
+        return Ok(());
+    }
+    copy(from, to, progress)
+}
+
+/// Copies a file, as [`link_or_copy`] does where it has to.
+pub(crate) fn copy(from: &Path, to: &Path, mut progress: impl FnMut(f64)) -> Result<()> {
+    /// A terminal shows nothing finer, and Ctrl-C waits no longer.
+    const AT_ONCE: u64 = 16 << 20;
+    let mut copy = || -> Result<()> {
+        let source = File::open(from)?;
+        let length = source.metadata()?.len().max(1);
+        let mut out = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o644)
+            .open(to)?;
+        let mut done = 0;
+        loop {
+            interrupt::check()?;
+            // From file to file the kernel copies, on some file systems without writing anything.
+            match std::io::copy(&mut (&source).take(AT_ONCE), &mut out)? {
+                0 => break,
+                count => done += count,
+            }
+            progress(done as f64 / length as f64);
+        }
+        Ok(out.sync_all()?)
+    };
+    copy().with_context(|| format!("cannot copy {} to {}", from.display(), to.display()))
 }
 
 fn sync_parent(file: &Path) -> Result<()> {

@@ -1,6 +1,7 @@
 //! A VM's own folder: what is in it, how that is made, and how somebody gets into the VM.
 
 pub(crate) mod base_image;
+pub(crate) mod bases;
 #[cfg(test)]
 pub(crate) mod example;
 pub(crate) mod files;

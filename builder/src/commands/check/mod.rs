@@ -2,10 +2,12 @@
 
 mod clusters;
 
+use crate::base::{self, Manifest};
 use crate::config::definition::Definition;
 use crate::config::lab::{Lab, Vm};
 use crate::config::yaml::{Problems, validators};
 use crate::system::ui::Ui;
+use crate::vm::base_image::manifest_of;
 use crate::vm::folder::VmFolder;
 use crate::vm::login;
 use crate::vm::retired;
@@ -22,8 +24,10 @@ pub fn check(definition: Option<&Path>, lab: &Path, ui: &Ui) -> Result<()> {
     match (definition, lab) {
         (Ok(definition), Ok(lab)) => {
             disks_hold_the_base(&definition, &lab)?;
-            show(&definition, &lab, ui);
+            let made = Made::look(&definition, &lab);
+            show(&definition, &lab, &made, ui);
             warn(&definition, &lab, ui);
+            made.warn(&lab, ui);
             Ok(())
         }
         (definition, lab) => {
@@ -36,6 +40,57 @@ pub fn check(definition: Option<&Path>, lab: &Path, ui: &Ui) -> Result<()> {
             bail!(texts.join("\n\n"))
         }
     }
+}
+
+/// The base image itself.
+enum Made {
+    NotYet,
+    /// Of what is there now, or nothing says of what.
+    Of,
+    /// These inputs are others by now.
+    OfOther(Vec<String>),
+}
+
+impl Made {
+    fn look(definition: &Definition, lab: &Lab) -> Self {
+        if !lab.base.is_file() {
+            return Made::NotYet;
+        }
+        // One that cannot be read is named by `imgbuild seed`, which needs it.
+        let Ok(Some(manifest)) = Manifest::load(&manifest_of(&lab.base)) else {
+            return Made::Of;
+        };
+        match base::changed(&manifest, definition) {
+            Ok(names) if !names.is_empty() => Made::OfOther(names),
+            _ => Made::Of,
+        }
+    }
+
+    /// For programs.
+    fn event(&self) -> Value {
+        match self {
+            Made::NotYet => json!({"state": "missing"}),
+            Made::Of => json!({"state": "there"}),
+            Made::OfOther(names) => json!({"state": "older", "changed": names}),
+        }
+    }
+
+    fn warn(&self, lab: &Lab, ui: &Ui) {
+        if let Made::OfOther(names) = self {
+            ui.warn(&format!(
+                "{} is older than what it is made of; changed since: {}\n  right: `imgbuild base` \
+                 makes it anew, and VMs that have a disk stay on the one that they have",
+                shown(lab),
+                names.join(", ")
+            ));
+        }
+    }
+}
+
+/// The base as somebody in the lab's folder writes it.
+fn shown(lab: &Lab) -> std::path::Display<'_> {
+    let inside = lab.base.strip_prefix(&lab.folder);
+    inside.unwrap_or(&lab.base).display()
 }
 
 /// An overlay smaller than its base would cut the root file system.
@@ -72,12 +127,13 @@ fn show_problems(error: &Error, ui: &Ui) {
     }
 }
 
-fn show(definition: &Definition, lab: &Lab, ui: &Ui) {
+fn show(definition: &Definition, lab: &Lab, made: &Made, ui: &Ui) {
     if ui.is_json() {
         let vms: Vec<Value> = lab.vms.iter().map(|vm| event(lab, vm)).collect();
         let always = definition.always_installed();
         ui.event(&json!({
-            "event": "check", "definition": definition, "always_installed": always, "vms": vms,
+            "event": "check", "definition": definition, "always_installed": always,
+            "base": made.event(), "vms": vms,
         }));
         return;
     }
@@ -99,6 +155,12 @@ fn show(definition: &Definition, lab: &Lab, ui: &Ui) {
     ));
     for line in always_installed(definition) {
         ui.line(&line);
+    }
+    if let Made::NotYet = made {
+        ui.line(&format!(
+            "      not made yet: {} (imgbuild base makes it)",
+            shown(lab)
+        ));
     }
     let domain = &lab.domain;
     ui.line(&format!(

@@ -1,3 +1,4 @@
-//! The recipes of `imgbuild lab`: a VM as a member of its cluster.
+//! The recipes of `imgbuild lab`: what concerns a lab as a whole, or a VM as a member of its cluster.
 
+pub mod clean;
 pub mod retire;

@@ -4,6 +4,7 @@
 mod checked_labs;
 mod tickets;
 
+use crate::commands::new_base::renewal;
 use crate::config::lab::{self, JoinWith, Lab, Vm};
 use crate::qemu;
 use crate::system::interrupt;
@@ -12,6 +13,7 @@ use crate::system::text::first_few;
 use crate::system::ui::Ui;
 use crate::system::work_folder::{Busy, WorkFolder};
 use crate::vm::base_image::BaseImage;
+use crate::vm::bases::{self, Bases};
 use crate::vm::files::Files;
 use crate::vm::folder::VmFolder;
 use crate::vm::login;
@@ -21,7 +23,7 @@ use crate::vm::seed::{self, Companions, Documents, Secrets};
 use anyhow::{Error, Result, anyhow, bail, ensure};
 use firstboot::contract::seed::Credential;
 use serde_json::json;
-use std::fs;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 pub use tickets::TicketSource;
 use tickets::Tickets;
@@ -92,29 +94,56 @@ pub fn seed(options: &Options, ui: &Ui) -> Result<()> {
     Ok(())
 }
 
-/// The VMs whose seeds the firstboot in the base would refuse or misunderstand, in one refusal.
-fn check_contract(lab: &Lab, vms: &[&Vm], base: &BaseImage) -> Result<()> {
+/// The base that a VM starts on: the one under its disk, where that is known, else the lab's.
+fn base_of(lab: &Lab, vm: &Vm, base: &BaseImage) -> (PathBuf, BaseImage) {
+    let old = bases::base_under(&VmFolder::of(lab, vm)).filter(|digest| *digest != base.sha256);
+    let old = old.and_then(|digest| {
+        let image = Bases::beside(&lab.folder).image(&digest);
+        let read = BaseImage::read(&image).ok()?;
+        (read.sha256 == digest).then_some((image, read))
+    });
+    old.unwrap_or_else(|| (lab.base.clone(), base.clone()))
+}
+
+/// The VMs whose seeds the firstboot in their base would refuse or misunderstand, in one refusal for
+/// each base.
+fn check_contract(lab: &Lab, vms: &[&Vm], base: &BaseImage) -> Vec<Error> {
     let companions = Companions::of(lab);
-    let (mut names, mut needed) = (Vec::new(), base.contract);
+    let mut too_old: BTreeMap<PathBuf, (u32, u32, Vec<&str>)> = BTreeMap::new();
+    let mut problems = Vec::new();
     for vm in vms {
-        let contract = Documents::contract(lab, vm, &companions)?;
+        let contract = match Documents::contract(lab, vm, &companions) {
+            Ok(contract) => contract,
+            Err(error) => {
+                problems.push(error);
+                continue;
+            }
+        };
+        let (image, base) = base_of(lab, vm, base);
         if contract > base.contract {
+            let entry = too_old.entry(image);
+            let (_, needed, names) = entry.or_insert((base.contract, 0, Vec::new()));
+            *needed = contract.max(*needed);
             names.push(vm.name.as_str());
-            needed = needed.max(contract);
         }
     }
-    let seeds = match &names[..] {
-        [] => return Ok(()),
-        [_] => "the seed",
-        _ => "the seeds",
-    };
-    bail!(
-        "the base {} is too old for {seeds} of {}: its firstboot knows contract {}, and contract \
-         {needed} is needed. Make it again with: imgbuild base",
-        lab.base.display(),
-        first_few(&names),
-        base.contract,
-    )
+    problems.extend(too_old.into_iter().map(|(image, (known, needed, names))| {
+        let seeds = match &names[..] {
+            [_] => "the seed",
+            _ => "the seeds",
+        };
+        let remedy = match (image == lab.base, names.first()) {
+            (false, Some(name)) => renewal(name),
+            _ => "Make it again with: imgbuild base".to_owned(),
+        };
+        anyhow!(
+            "the base {} is too old for {seeds} of {}: its firstboot knows contract {known}, and \
+             contract {needed} is needed. {remedy}",
+            image.display(),
+            first_few(&names),
+        )
+    }));
+    problems
 }
 
 /// The VMs that were asked for and can be seeded, before anything is asked for them. With `--all`
@@ -138,9 +167,7 @@ fn all_seedable<'a>(
             Err(error) => problems.push(error.context(format!("cannot seed {}", vm.name))),
         }
     }
-    if let Err(error) = check_contract(lab, &seedable, base) {
-        problems.push(error);
-    }
+    problems.extend(check_contract(lab, &seedable, base));
     all_well(problems)?;
     Ok(seedable)
 }
@@ -185,11 +212,12 @@ fn can_be_seeded(lab: &Lab, vm: &Vm, base: &BaseImage) -> Result<()> {
     if let Some(pid) = qemu::running(&folder.path) {
         bail!("it is running, as process {pid}. Shut it down first");
     }
+    let (image, base) = base_of(lab, vm, base);
     ensure!(
         vm.disk >= base.virtual_bytes,
         "its disk has {} bytes, and the base {} already {}. Make the disk larger in the lab file",
         vm.disk,
-        lab.base.display(),
+        image.display(),
         base.virtual_bytes
     );
     Ok(())
@@ -257,12 +285,21 @@ fn show_result(lab: &Lab, prepared: &Prepared, base: &BaseImage, ui: &Ui) {
         &json!({"event": "seed", "vm": name, "state": state, "instance_id": id}),
         &format!("{name}: {state}: {name}/seed.img ({id}), {name}/run.sh"),
     );
-    let overlay_base = VmFolder::of(lab, prepared.vm).overlay_base();
-    if fs::read_to_string(overlay_base).is_ok_and(|digest| digest.trim() != base.sha256) {
-        ui.warn(&format!(
-            "{name}/{name}.qcow2 was made on another base than {}, and will not start on this \
-             one. To start afresh: rm {name}/{name}.qcow2 {name}/{name}.qcow2.base",
-            lab.base.display()
-        ));
-    }
+    let old = bases::base_under(&VmFolder::of(lab, prepared.vm));
+    let Some(digest) = old.filter(|digest| *digest != base.sha256) else {
+        return;
+    };
+    let image = Bases::beside(&lab.folder).image(&digest);
+    let (image, is_there, base) = (image.display(), image.is_file(), lab.base.display());
+    let afresh = format!("rm {name}/{name}.qcow2 {name}/{name}.qcow2.base");
+    ui.warn(&match is_there {
+        true => format!(
+            "{name}/{name}.qcow2 stays on the base that it was made on, {image}. For a new disk on \
+             {base}: {afresh}"
+        ),
+        false => format!(
+            "{name}/{name}.qcow2 was made on another base than {base}, and will not start: that one \
+             is not there, {image}. To start afresh: {afresh}"
+        ),
+    });
 }

@@ -1,12 +1,13 @@
 //! run.sh alone, as on a PC without imgbuild: what it refuses and what it hands to QEMU.
 
 mod network;
+mod real_qemu;
 use crate::vm_folder::{Finished, LabFolder};
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::Command;
-use testkit::{ends, has, mode, set_mode};
+use testkit::{ends, has, mode, set_mode, sha256};
 
 /// The same lines before what a test looks at.
 const EMULATION: &str = "\
@@ -29,6 +30,14 @@ fn qemu_words(lab: &LabFolder) -> String {
     lab.read("vm42/qemu.args").replace('\n', " ")
 }
 
+/// The base of [`LabFolder`], as run.sh keeps it.
+fn kept() -> String {
+    format!(
+        "../bases/{}.qcow2",
+        sha256(b"this stands in for an image\n")
+    )
+}
+
 /// All that QEMU is given, with the console in its log.
 fn words(lab: &LabFolder, sandbox: &str, accelerator: &str, network: &str) -> String {
     let script = lab.read("vm42/run.sh");
@@ -36,7 +45,8 @@ fn words(lab: &LabFolder, sandbox: &str, accelerator: &str, network: &str) -> St
     format!(
         "-name vm42 -sandbox {sandbox} -nodefaults -display none -pidfile qemu.pid -m 2048 \
          {accelerator} \
-         -drive if=none,id=disk,file=vm42.qcow2,format=qcow2,cache=writeback,discard=unmap \
+         -drive if=none,id=disk,file=vm42.qcow2,format=qcow2,cache=writeback,discard=unmap,\
+         backing.driver=qcow2,backing.file.driver=file,backing.file.filename={} \
          -device virtio-blk-pci,drive=disk,bootindex=0 \
          -drive if=none,id=seed,file=seed.img,format=raw,cache=writeback \
          -device virtio-blk-pci,drive=seed \
@@ -48,6 +58,7 @@ fn words(lab: &LabFolder, sandbox: &str, accelerator: &str, network: &str) -> St
          -qmp unix:qmp.sock,server=on,wait=off -device virtio-serial-pci \
          -chardev file,id=status,path=status.jsonl \
          -device virtserialport,chardev=status,name=org.imgbuild.firstboot ",
+        kept(),
         mac.unwrap()
     )
 }
@@ -85,8 +96,10 @@ fn makes_the_overlay_once_and_hands_everything_to_qemu() {
     );
     let made = lab.read("vm42/vm42.qcow2");
     assert!(
-        made.starts_with("create -q -f qcow2 -F qcow2 -b ../base.qcow2 .vm42.qcow2.")
-            && made.ends_with(" 8589934592\n"),
+        made.starts_with(&format!(
+            "create -q -f qcow2 -F qcow2 -b {} .vm42.qcow2.",
+            kept()
+        )) && made.ends_with(" 8589934592\n"),
         "{made}"
     );
     let spawns_nothing = format!("{SANDBOX},spawn=deny");
@@ -253,9 +266,13 @@ fn refuses_to_start_without_seed_or_base() {
     fs::remove_file(lab.path("base.qcow2")).unwrap();
     assert_eq!(
         refusal(start(&lab)),
-        "vm42/run.sh: error: ../base.qcow2 is not there, and vm42.qcow2 is nothing without it. \
-         Copy it there, or make it with: imgbuild base\n"
+        format!(
+            "vm42/run.sh: error: neither {} nor ../base.qcow2 is there, and vm42.qcow2 is nothing \
+             without it. Copy it there, or make it with: imgbuild base\n",
+            kept()
+        )
     );
+    assert!(!lab.path("bases").exists());
     fs::remove_file(lab.path("vm42/seed.img")).unwrap();
     assert_eq!(
         refusal(start(&lab)),
@@ -283,21 +300,126 @@ fn refuses_a_retired_machine_before_anything_else() {
     assert!(!lab.path("vm42/qemu.args").exists());
 }
 
+/// The image that takes the place of the lab's base, as `imgbuild base` puts it there.
+fn new_base(lab: &LabFolder) {
+    const NEW: &str = "this is another one\n";
+    lab.write("new", NEW);
+    fs::rename(lab.path("new"), lab.path("base.qcow2")).unwrap();
+    lab.write_manifest(NEW, 4 << 30);
+}
+
 #[test]
-fn refuses_an_overlay_on_another_base() {
+fn a_disk_stays_on_the_base_that_it_was_made_on() {
+    let lab = lab();
+    let manifest = lab.read("base.manifest.json");
+    assert_eq!(start(&lab).code, Some(0));
+    new_base(&lab);
+    lab.seeded("vm42", "exit 0");
+    let done = start(&lab);
+    assert_eq!(done.code, Some(0), "{}", done.err);
+    has(
+        &qemu_words(&lab),
+        &format!("backing.file.filename={} ", kept()),
+    );
+    let name = kept().replace("../", "");
+    assert_eq!(lab.read(&name), "this stands in for an image\n");
+    assert_eq!(
+        lab.read(&name.replace(".qcow2", ".manifest.json")),
+        manifest
+    );
+    // A new disk stands on the new one.
+    for file in ["vm42/vm42.qcow2", "vm42/vm42.qcow2.base"] {
+        fs::remove_file(lab.path(file)).unwrap();
+    }
+    assert_eq!(start(&lab).code, Some(0));
+    let new = sha256(b"this is another one\n");
+    has(
+        &qemu_words(&lab),
+        &format!("backing.file.filename=../bases/{new}.qcow2 "),
+    );
+    assert_eq!(lab.read("vm42/vm42.qcow2.base"), format!("{new}\n"));
+}
+
+/// As run.sh of before made it: nothing is in bases/.
+#[test]
+fn a_disk_from_before_there_was_a_bases_folder_starts_on_the_base() {
+    let lab = lab();
+    lab.write("vm42/vm42.qcow2", "a student's work");
+    let digest = sha256(b"this stands in for an image\n");
+    lab.write("vm42/vm42.qcow2.base", format!("{digest}\n"));
+    assert_eq!(start(&lab).code, Some(0));
+    has(&qemu_words(&lab), "backing.file.filename=../base.qcow2 ");
+    assert!(!lab.path("bases").exists());
+}
+
+#[test]
+fn a_base_elsewhere_is_kept_beside_the_vms() {
+    let lab = lab();
+    fs::create_dir(lab.path("a, b")).unwrap();
+    fs::rename(lab.path("base.qcow2"), lab.path("a, b/base.qcow2")).unwrap();
+    lab.replace(
+        "vm42",
+        "base=../base.qcow2\n",
+        "base='../a, b/base.qcow2'\n",
+    );
+    // Another file system or another owner: no second name for the file.
+    lab.without("ln");
+    let done = start(&lab);
+    assert_eq!(done.code, Some(0), "{}", done.err);
+    assert_eq!(
+        lab.read(&kept().replace("../", "")),
+        "this stands in for an image\n"
+    );
+    assert_eq!(mode(&lab.path(&kept().replace("../", ""))), 0o644);
+    assert_eq!(lab.names("bases").len(), 1);
+    // A comma in a value of QEMU's.
+    fs::rename(lab.path("bases"), lab.path("a, b/bases")).unwrap();
+    assert_eq!(start(&lab).code, Some(0));
+    let comma = kept().replace("../", "../a,, b/");
+    has(
+        &qemu_words(&lab),
+        &format!("backing.file.filename={comma} "),
+    );
+}
+
+#[test]
+fn refuses_an_overlay_whose_base_is_gone() {
     let lab = lab();
     assert_eq!(start(&lab).code, Some(0));
-    let digest = lab.read("vm42/vm42.qcow2.base");
     lab.write("vm42/vm42.qcow2.base", "0123\n");
     assert_eq!(
         refusal(start(&lab)),
-        format!(
-            "vm42/run.sh: error: vm42.qcow2 was made on another base: SHA-256 0123, now expected \
-             {}. Put that base back and seed again, or start afresh: rm vm42.qcow2 \
-             vm42.qcow2.base\n",
-            digest.trim()
-        )
+        "vm42/run.sh: error: vm42.qcow2 was made on another base than ../base.qcow2, and that one \
+         is not there: ../bases/0123.qcow2. Copy it there, or start afresh: rm vm42.qcow2 \
+         vm42.qcow2.base\n"
     );
+    lab.write("vm42/vm42.qcow2.base", "../base\n");
+    assert_eq!(
+        refusal(start(&lab)),
+        "vm42/run.sh: error: vm42.qcow2.base holds no SHA-256 digest: ../base\n"
+    );
+}
+
+#[test]
+fn a_disk_that_fills_up_meanwhile_leaves_nothing() {
+    let lab = lab();
+    lab.without("ln");
+    lab.without("cp");
+    lab.program(
+        "cp",
+        "#!/bin/sh\n: >\"$3\"\necho 'cp: No space left on device' >&2\nexit 1\n",
+    );
+    let done = refusal(start(&lab));
+    ends(
+        &done,
+        &format!(
+            "cp: No space left on device\nvm42/run.sh: error: cannot keep ../base.qcow2 as {}, \
+             where vm42.qcow2 needs it\n",
+            kept()
+        ),
+    );
+    assert!(!lab.path("bases").exists());
+    assert_eq!(lab.names("vm42"), ["run.sh", "scenario", "seed.img"]);
 }
 
 #[test]
@@ -411,6 +533,7 @@ fn the_real_qemu_img_makes_the_overlay() {
         .unwrap();
     let info: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(info["virtual-size"], 8_u64 << 30);
-    assert_eq!(info["backing-filename"], "../base.qcow2");
+    let digest = sha256(&fs::read(&base).unwrap());
+    assert_eq!(info["backing-filename"], format!("../bases/{digest}.qcow2"));
     assert_eq!(info["backing-filename-format"], "qcow2");
 }
