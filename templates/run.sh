@@ -1,6 +1,7 @@
 #!/bin/sh
 # Starts {{ name }}. Made by imgbuild: changes are lost at the next "imgbuild seed {{ name }}".
-# Needs qemu-img, qemu-system-x86_64 (QEMU 5.2 or newer) and coreutils, nothing else.
+# Needs qemu-img, qemu-system-x86_64 (QEMU 5.2 or newer) and coreutils; to ask a machine that runs,
+# and to make it a service, also perl-base.
 set -eu
 # The logs hold what the guest prints; they are as private as its disk.
 umask 077
@@ -32,9 +33,14 @@ helper_second=/usr/libexec/qemu-bridge-helper
 
 usage() {
     cat <<END
-Usage: run.sh [--user-net [--forward RULE]... [--host-loopback]] [--accel auto|kvm|tcg] [--console terminal|log]
+Usage: run.sh [OPTIONS]                           boots $name here, in the foreground
+       run.sh start [OPTIONS]                     in the background; it outlives the login
+       run.sh stop [--limit SECONDS]              the power button; after the limit (120) power off
+       run.sh console                             its serial console, here; Ctrl-] leaves it
+       run.sh status [--json]                     how it is
+       run.sh service install|remove [OPTIONS]    starts with this PC, or not any more
 
-Boots $name. Its disk $overlay is made beside this script when it is not there.
+The disk $overlay is made beside this script when it is not there.
 
   --user-net        QEMU's own network instead of the bridge $bridge: no helper, no libvirt
   --forward RULE    with --user-net: a port of this PC, such as tcp:2222-:22. It is open to
@@ -43,7 +49,13 @@ Boots $name. Its disk $overlay is made beside this script when it is not there.
                     Without it passt keeps it from there, where a new enough one is installed
   --accel HOW       auto: KVM when it is usable, else software emulation (the default)
   --console WHERE   terminal: the serial console is here, and in console.log
-                    log: only in console.log; chosen when there is no terminal
+                    log: in console.log, and open to "run.sh console"; chosen when there is no
+                    terminal, or this is in its background
+  --nice N          how far it steps back for other programs: 0 to 19 (a service: 10)
+  --io-class CLASS  idle: it reads and writes when nobody else does (a service); or best-effort
+  --oom-score N     0 to 1000: when memory runs out, it goes before others (a service: 500)
+  --cpu-weight N    of a service of systemd: its part of a busy processor; others have 100 (20)
+  --log             what this script and QEMU say goes to run.log
 END
 }
 
@@ -100,12 +112,16 @@ parse() {
     host_loopback=
     accel=auto
     console=
+    # The options that were given, for a service: as they are, and how it yields to others.
+    words=
+    polite_words=
     while [ $# -gt 0 ]; do
         case $1 in
             --help | -h) usage; exit 0 ;;
-            --user-net) network=user; shift; continue ;;
-            --host-loopback) host_loopback=yes; shift; continue ;;
-            --forward=* | --accel=* | --console=*)
+            --user-net) network=user; words="$words $1"; shift; continue ;;
+            --host-loopback) host_loopback=yes; words="$words $1"; shift; continue ;;
+            --log) log=yes; shift; continue ;;
+            --forward=* | --accel=* | --console=* | --nice=* | --io-class=* | --oom-score=* | --cpu-weight=*)
                 option=${1%%=*}
                 value=${1#*=}
                 shift
@@ -113,7 +129,9 @@ parse() {
                 ;;
         esac
         case $1 in
-            --forward | --accel | --console) [ $# -ge 2 ] || usage_error "$1 needs a value" ;;
+            --forward | --accel | --console | --nice | --io-class | --oom-score | --cpu-weight)
+                [ $# -ge 2 ] || usage_error "$1 needs a value"
+                ;;
             *) usage_error "unknown argument: $1" ;;
         esac
         case $1:$2 in
@@ -122,7 +140,16 @@ parse() {
             --forward:tcp:*-*:* | --forward:udp:*-*:*) forward "$(rule "$2")" ;;
             --accel:auto | --accel:kvm | --accel:tcg) accel=$2 ;;
             --console:terminal | --console:log) console=$2 ;;
+            --nice:[0-9] | --nice:1[0-9]) nice=$2 ;;
+            --io-class:idle | --io-class:best-effort) io_class=$2 ;;
+            --oom-score:[0-9] | --oom-score:[1-9][0-9] | --oom-score:[1-9][0-9][0-9] | --oom-score:1000)
+                oom_score=$2
+                ;;
+            --cpu-weight:[1-9] | --cpu-weight:[1-9][0-9] | --cpu-weight:[1-9][0-9][0-9]) cpu_weight=$2 ;;
             *) usage_error "$1 does not take this value: $2" ;;
+        esac
+        case $1 in
+            --forward | --accel) words="$words $1=$2" ;;
         esac
         shift 2
     done
@@ -130,10 +157,44 @@ parse() {
         [ -z "$forwards" ] || usage_error "--forward needs --user-net"
         [ -z "$host_loopback" ] || usage_error "--host-loopback needs --user-net"
     fi
+    polite_words="${nice:+ --nice=$nice}${io_class:+ --io-class=$io_class}${oom_score:+ --oom-score=$oom_score}"
+    if [ "$action" = run ]; then choose_console; return; fi
+    [ "$console" != terminal ] || usage_error "$action has no terminal: leave out --console"
+    console=log
+}
+
+# Of a terminal: a program in its background that changes it is stopped (SIGTTOU), and QEMU would.
+in_background() {
+    read -r stat </proc/self/stat
+    # After the name: state, parent, process group, session, terminal, the terminal's foreground
+    # group (-1 without a terminal), proc_pid_stat(5).
+    read -r _ _ group _ _ foreground _ <<END
+${stat##*) }
+END
+    [ "$foreground" != -1 ] && [ "$foreground" != "$group" ]
+}
+
+choose_console() {
+    background=
+    if [ -t 0 ] && in_background; then background=yes; fi
+    if [ -n "$background" ] && [ "$console" = terminal ]; then
+        die "a console on the terminal needs the foreground. In the background: $name/run.sh start"
+    fi
     if [ -z "$console" ]; then
         console=log
-        if [ -t 0 ] && [ -t 1 ]; then console=terminal; fi
+        if [ -z "$background" ] && [ -t 0 ] && [ -t 1 ]; then console=terminal; fi
     fi
+}
+
+# QEMU and passt are started by this process, and have the same from it.
+step_back() {
+    if [ -n "$cpu_weight" ]; then say "warning: --cpu-weight is for a service of systemd only"; fi
+    if [ -n "$nice" ]; then renice -n "$nice" -p $$ >/dev/null || die "cannot have --nice $nice"; fi
+    case $io_class in
+        idle) ionice -c 3 -p $$ || die "cannot have --io-class idle" ;;
+        best-effort) ionice -c 2 -p $$ || die "cannot have --io-class best-effort" ;;
+    esac
+    if [ -n "$oom_score" ]; then printf '%s\n' "$oom_score" >/proc/$$/oom_score_adj; fi
 }
 
 # A node that was taken out of its cluster must never come back with its old disk.
@@ -168,22 +229,32 @@ check_seed() {
     esac
 }
 
-# A pid file can be older than the last power cut, and its number another program's by now.
-check_not_running() {
-    [ -r qemu.pid ] || return 0
-    read -r pid <qemu.pid || return 0
-    [ -r "/proc/${pid:-none}/comm" ] || return 0
-    read -r comm <"/proc/$pid/comm" || return 0
+# Whether the machine runs, as process $pid. A pid file can be older than the last power cut, and
+# its number another program's by now.
+running() {
+    [ -r qemu.pid ] || return 1
+    read -r pid <qemu.pid || return 1
+    [ -r "/proc/${pid:-none}/comm" ] || return 1
+    read -r comm <"/proc/$pid/comm" || return 1
     # The kernel keeps 15 characters of the name.
-    [ "$comm" = qemu-system-x86 ] || return 0
+    [ "$comm" = qemu-system-x86 ] || return 1
     # One that has ended keeps its number until its parent asks how (not every container has a
     # process 1 that does); while another thread than the first is there, it holds its files.
-    read -r _ _ state _ _ _ _ _ _ _ _ _ _ _ _ _ _ _ _ threads _ <"/proc/$pid/stat" || return 0
-    [ "$state:$threads" != Z:1 ] || return 0
+    read -r _ _ process_state _ _ _ _ _ _ _ _ _ _ _ _ _ _ _ _ threads _ <"/proc/$pid/stat" || return 1
+    [ "$process_state:$threads" != Z:1 ] || return 1
     cwd=$(readlink "/proc/$pid/cwd" 2>/dev/null) || cwd=$PWD
-    if [ "$cwd" = "$PWD" ]; then
-        die "$name is running already, as process $pid"
-    fi
+    [ "$cwd" = "$PWD" ]
+}
+
+check_not_running() {
+    running || return 0
+    case $process_state in
+        T | t)
+            die "$name was started already, as process $pid, and is stopped: by its terminal, or by a" \
+                "signal. To let it go on: kill -CONT $pid. To end it: $name/run.sh stop"
+            ;;
+    esac
+    die "$name is running already, as process $pid"
 }
 
 # The image under the disk that is there, or that is to be made: by its digest, so that a new base
@@ -412,7 +483,7 @@ start_passt() {
     case $passt_rules in *-u*) ;; *) set -- "$@" -u none ;; esac
     # Words of letters, digits, dots and colons.
     # shellcheck disable=SC2086
-    passt "$@" $passt_rules </dev/null >passt.log 2>&1 &
+    setsid passt "$@" $passt_rules </dev/null >passt.log 2>&1 &
     passt=$!
     tries=0
     while [ ! -S passt.sock ]; do
@@ -425,16 +496,121 @@ start_passt() {
         sleep 0.1
     done
     # One that QEMU never came to is not left behind.
+    [ "$action" = run ] || return 0
     (
         sleep 30
         kill -0 $$ || kill "$passt"
     ) </dev/null >/dev/null 2>&1 &
 }
 
-parse "$@"
+{{ parts }}
+control_program() {
+    cat <<'PERL'
+{{ control_program }}
+PERL
+}
+
+# Whether QEMU has begun its work: from then on it is orders that end it.
+answers() {
+    running && control qmp query-status 5 >/dev/null 2>&1
+}
+
+has_ended() {
+    read -r stat 2>/dev/null <"/proc/$1/stat" || return 0
+    case ${stat##*) } in Z*) return 0 ;; esac
+    return 1
+}
+
+# What QEMU said, unless this goes to the same file.
+show_log() {
+    if [ -z "$log" ] && [ -s run.log ]; then cat run.log >&2; fi
+}
+
+# QEMU in a session of its own: nothing that happens to this terminal ends it.
+start_in_background() {
+    passt=${passt:-}
+    [ -n "$log" ] || : >run.log
+    setsid qemu-system-x86_64 "$@" </dev/null >>run.log 2>&1 &
+    qemu=$!
+    trap 'kill "$qemu" $passt 2>/dev/null' EXIT
+    trap 'exit 129' HUP
+    trap 'exit 130' INT
+    trap 'exit 143' TERM
+    now
+    end=$((seconds + 60))
+    until answers; do
+        now
+        if has_ended "$qemu"; then
+            show_log
+            die "$name did not start"
+        fi
+        [ "$seconds" -lt "$end" ] || die "$name did not start: QEMU says nothing on qmp.sock"
+        sleep 0.1
+    done
+    trap - EXIT HUP INT TERM
+}
+
+started() {
+    running || die "$name ended at once; its last words are in $PWD/console.log"
+    echo "$name: started, as process $pid"
+    say "run.sh console attaches to its console, of which console.log has a copy"
+}
+
+action=run
+case ${1:-} in
+    start | stop | console | status | service) action=$1; shift ;;
+esac
+nice=
+io_class=
+oom_score=
+cpu_weight=
+log=
+case $action in
+    run | start) parse "$@" ;;
+    service)
+        case ${1:-} in
+            install)
+                shift
+                nice=10
+                io_class=idle
+                oom_score=500
+                cpu_weight=20
+                parse "$@"
+                ;;
+            remove) ;;
+            *) usage_error "service takes install or remove" ;;
+        esac
+        ;;
+esac
+case "$*" in --help | -h) usage; exit 0 ;; esac
 folder=$(dirname -- "$(readlink -f -- "$0")")
 cd -- "$folder"
 PWD=$(pwd -P)
+case $action in
+    stop) stop_machine "$@"; exit ;;
+    console) attach_console "$@"; exit ;;
+    status) tell_status "$@"; exit ;;
+    service)
+        if [ "$1" = remove ]; then shift; remove_service "$@"; else install_service; fi
+        exit
+        ;;
+    start)
+        if running && [ "$process_state" != T ]; then
+            echo "$name: unchanged: running, as process $pid"
+            exit
+        fi
+        check_not_running
+        check_service_options
+        if [ "$service" = systemd ]; then
+            check_not_retired
+            start_service
+            started
+            exit
+        fi
+        ;;
+esac
+if [ -n "$log" ]; then exec >run.log 2>&1 </dev/null; fi
+step_back
 check_not_retired
 check_tools
 check_seed
@@ -489,16 +665,25 @@ if [ "$console" = terminal ]; then
 else
     # Without graphics the firmware, too, speaks on the serial line.
     set -- "$@" -machine q35,graphics=off -serial chardev:console \
-        -chardev file,id=console,path=console.log
+        -chardev socket,id=console,path=console.sock,server=on,wait=off,logfile=console.log,logappend=off
 fi
 # The control socket has a short name because a socket's path may have 108 bytes.
 set -- "$@" -qmp unix:qmp.sock,server=on,wait=off \
     -device virtio-serial-pci -chardev file,id=status,path=status.jsonl \
     -device virtserialport,chardev=status,name=org.imgbuild.firstboot
 
+if [ "$action" = start ]; then
+    start_in_background "$@"
+    started
+    exit
+fi
 if [ "$console" = terminal ]; then
     say "Ctrl-A x switches the machine off (inside screen: Ctrl-A a x); console.log has a copy"
 else
     say "the console goes to $PWD/console.log"
+    if [ -n "$background" ]; then
+        say "(in the background of a terminal; run.sh console attaches to it)"
+        exec </dev/null
+    fi
 fi
 exec qemu-system-x86_64 "$@"

@@ -8,16 +8,22 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use testkit::{Folder, kill, sha256, write_program};
 
-/// What run.sh may use besides QEMU, and setsid for imgbuild.
-const PROGRAMS: [&str; 16] = [
+/// What run.sh may use besides QEMU.
+const PROGRAMS: [&str; 25] = [
+    "base64",
     "cat",
     "cp",
+    "date",
     "dirname",
+    "grep",
     "id",
+    "ionice",
     "ln",
     "mkdir",
     "mv",
+    "perl",
     "readlink",
+    "renice",
     "rm",
     "rmdir",
     "setsid",
@@ -26,6 +32,9 @@ const PROGRAMS: [&str; 16] = [
     "sleep",
     "stat",
     "sync",
+    "tail",
+    "tr",
+    "uname",
 ];
 
 /// Stands in for qemu-img: leaves its arguments in the file that it should make.

@@ -10,6 +10,15 @@ use std::path::{Path, PathBuf};
 
 const TEMPLATE: &str = include_str!("../../../templates/run.sh");
 
+/// The words of run.sh but the start, which are the same for every machine. A PC gets one file all the
+/// same.
+const PARTS: &str = concat!(
+    include_str!("../../../templates/run/control.sh"),
+    "\n",
+    include_str!("../../../templates/run/service.sh"),
+);
+const CONTROL_PROGRAM: &str = include_str!("../../../templates/run/control.pl");
+
 pub(crate) const MODE: u32 = 0o755;
 
 /// The script of one VM. It holds no secret.
@@ -37,6 +46,8 @@ pub(crate) fn render(lab: &Lab, vm: &Vm, base: &BaseImage) -> Result<String> {
         format!("the network {range} has no third address, which QEMU needs for --user-net")
     })?;
     context.insert("user_net_host", &own);
+    context.insert("parts", PARTS);
+    context.insert("control_program", CONTROL_PROGRAM.trim_end());
     tera::Tera::one_off(TEMPLATE, &context, false).context("cannot render run.sh")
 }
 

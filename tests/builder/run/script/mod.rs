@@ -54,7 +54,7 @@ fn words(lab: &LabFolder, sandbox: &str, accelerator: &str, network: &str) -> St
          -device virtio-balloon-pci,free-page-reporting=on \
          -netdev {network} -device virtio-net-pci,netdev=net,mac={},romfile= \
          -machine q35,graphics=off -serial chardev:console \
-         -chardev file,id=console,path=console.log \
+         -chardev socket,id=console,path=console.sock,server=on,wait=off,logfile=console.log,logappend=off \
          -qmp unix:qmp.sock,server=on,wait=off -device virtio-serial-pci \
          -chardev file,id=status,path=status.jsonl \
          -device virtserialport,chardev=status,name=org.imgbuild.firstboot ",
