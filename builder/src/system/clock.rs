@@ -2,6 +2,8 @@
 //! zones are not in it.
 
 use firstboot::contract::clock;
+use firstboot::contract::status::pause_words;
+use std::time::Duration;
 
 /// This moment, in seconds since 1970.
 pub(crate) use firstboot::contract::clock::unix_time as now;
@@ -14,6 +16,14 @@ pub(crate) fn span(seconds: u64) -> String {
         (0, minutes) => format!("{minutes} min"),
         (hours, 0) => format!("{hours} h"),
         (hours, minutes) => format!("{hours} h {minutes} min"),
+    }
+}
+
+/// How long ago something was, for a table: `95 s`, `3 min`, `47 h`, `3 days`.
+pub(crate) fn age(seconds: u64) -> String {
+    match seconds / 86_400 {
+        0..=1 => pause_words(Duration::from_secs(seconds)),
+        days => format!("{days} days"),
     }
 }
 
@@ -50,5 +60,8 @@ mod tests {
         assert_eq!(span(59), "0 min");
         assert_eq!(span(7199), "1 h 59 min");
         assert_eq!(span(7200), "2 h");
+        assert_eq!(age(95), "95 s");
+        assert_eq!(age(2 * 86_400 - 1), "48 h");
+        assert_eq!(age(2 * 86_400), "2 days");
     }
 }

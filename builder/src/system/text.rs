@@ -28,6 +28,12 @@ pub(crate) fn plain_lines(text: &str) -> String {
     text.lines().map(plain).collect::<Vec<_>>().join("\n")
 }
 
+/// A text of several lines in one.
+pub(crate) fn one_line(text: &str) -> String {
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    lines.collect::<Vec<_>>().join("; ")
+}
+
 /// Lines below a message, indented.
 pub(crate) fn indented(lines: impl IntoIterator<Item = impl std::fmt::Display>) -> String {
     let lines = lines.into_iter();

@@ -2,6 +2,7 @@
 
 pub(crate) mod base_image;
 pub(crate) mod bases;
+pub(crate) mod boots;
 #[cfg(test)]
 pub(crate) mod example;
 pub(crate) mod files;
@@ -10,3 +11,5 @@ pub(crate) mod login;
 pub(crate) mod retired;
 pub(crate) mod script;
 pub(crate) mod seed;
+pub(crate) mod state;
+pub(crate) mod status;

@@ -1,7 +1,6 @@
 //! The words of `imgbuild run`: the table of steps, what comes next, what went wrong.
 
 use super::options::Options;
-use super::status::step_line;
 use super::watch::{Seen, Verdict};
 use crate::config::lab::Vm;
 use crate::qemu::{End, GuestConsole};
@@ -9,6 +8,7 @@ use crate::system::text::{indented, plain_lines};
 use crate::system::ui::Ui;
 use crate::vm::folder::VmFolder;
 use crate::vm::login::{self, Login};
+use crate::vm::status::step_line;
 use firstboot::contract::status::{StepResult, WaitingEvent};
 use serde_json::json;
 use std::fmt::Write;

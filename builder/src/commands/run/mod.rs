@@ -2,7 +2,6 @@
 
 mod messages;
 mod options;
-mod status;
 mod watch;
 
 pub use options::Options;

@@ -1,9 +1,10 @@
 //! What a VM says while it boots: run.sh, the console, and firstboot's status port.
 
-use super::status::{Lines, event, step_line};
 use crate::qemu::{Accelerator, Guest, Machine, Watch};
 use crate::system::ui::Ui;
 use crate::vm::folder::VmFolder;
+use crate::vm::state::failure;
+use crate::vm::status::{Lines, event, step_line};
 use anyhow::Result;
 use firstboot::contract::status::{
     Event, Stage, StageState, StepEvent, Verdict as Told, WaitingEvent,
@@ -167,13 +168,10 @@ impl Guest for BootingVm<'_> {
                 Event::Log(log) => watch.note(&format!("{}: {}", log.step, log.text)),
                 Event::Waiting(waiting) => self.wait(waiting, watch),
                 Event::Verdict(told) => {
-                    let verdict = match told.result {
-                        Told::Running => continue,
-                        Told::Configured => Verdict::Configured,
-                        Told::Failed => Verdict::Failed(told.reason.unwrap_or_default()),
-                        Told::Unconfigured => {
-                            Verdict::Failed("firstboot found no seed disk".to_owned())
-                        }
+                    let verdict = match failure(&told) {
+                        Some(reason) => Verdict::Failed(reason),
+                        None if told.result == Told::Configured => Verdict::Configured,
+                        None => continue,
                     };
                     // What firstboot calls failed has been shown so; a stage that is still open
                     // did its part.

@@ -1,7 +1,7 @@
 //! The lines that firstboot writes to the status port, made fit for the user's terminal.
 
 use crate::system::tail;
-use crate::system::text::plain_lines;
+use crate::system::text::{one_line, plain_lines};
 use firstboot::contract::status::{Event, StepEvent};
 use serde_json::Value;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use std::time::Duration;
 const LONGEST_PAUSE: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// A step as a line of a table; `width` is the widest name's.
-pub(super) fn step_line(step: &StepEvent, width: usize) -> String {
+pub(crate) fn step_line(step: &StepEvent, width: usize) -> String {
     let detail = step.detail.as_deref().unwrap_or_default();
     let line = format!(
         "{:<width$}  {:<9}  {:>6.1} s  {}",
@@ -24,19 +24,19 @@ pub(super) fn step_line(step: &StepEvent, width: usize) -> String {
 
 /// Reads one line. A newer firstboot may say more than is known here, and a guest may say anything:
 /// that is no error. No pause of an absurd length is believed.
-pub(super) fn event(line: &Value) -> Event {
+pub(crate) fn event(line: &Value) -> Event {
     let Ok(mut event) = serde_json::from_value(plain(line)) else {
         return Event::Unknown;
     };
     if let Event::Waiting(waiting) = &mut event {
         waiting.seconds = waiting.pause().min(LONGEST_PAUSE).as_secs_f64();
-        waiting.reason = waiting.reason.replace('\n', "; ");
+        waiting.reason = one_line(&waiting.reason);
     }
     event
 }
 
 /// The same value, whose texts hold nothing that a terminal would obey.
-fn plain(value: &Value) -> Value {
+pub(crate) fn plain(value: &Value) -> Value {
     match value {
         Value::String(text) => plain_lines(text).into(),
         Value::Array(values) => values.iter().map(plain).collect(),
@@ -50,12 +50,12 @@ fn plain(value: &Value) -> Value {
 
 /// The lines of the status port's file.
 #[derive(Debug, Default)]
-pub(super) struct Lines(tail::Lines);
+pub(crate) struct Lines(tail::Lines);
 
 impl Lines {
     /// The lines that are whole now and are JSON. The port carries nothing else; a line that is
     /// no JSON was cut when the guest was reset.
-    pub(super) fn feed(&mut self, bytes: &[u8]) -> Vec<Value> {
+    pub(crate) fn feed(&mut self, bytes: &[u8]) -> Vec<Value> {
         let lines = self.0.feed(bytes).into_iter();
         lines
             .filter_map(|line| serde_json::from_slice(&line).ok())
@@ -72,7 +72,7 @@ mod tests {
     /// firstboot's own tests write this file.
     #[test]
     fn reads_what_firstboot_writes() {
-        let lines = include_bytes!("../../../../tests/cases/status/lines.jsonl");
+        let lines = include_bytes!("../../../tests/cases/status/lines.jsonl");
         let lines = Lines::default().feed(lines);
         assert_eq!(lines.len(), 11);
         for line in lines {
