@@ -2,7 +2,8 @@
 
 use clap::Parser;
 use imgbuild::cli::{Cli, Command, LabCommand};
-use imgbuild::commands::{audit, base, check, init, lab::clean, lab::retire, peer, run, seed};
+use imgbuild::commands::lab::{clean, report, retire};
+use imgbuild::commands::{audit, base, check, init, peer, run, seed};
 use imgbuild::system::interrupt::{self, Interrupted};
 use imgbuild::system::ui::Ui;
 use std::process::ExitCode;
@@ -24,6 +25,7 @@ fn main() -> ExitCode {
         Command::Peer(args) => peer::peer(&args.address, &ui),
         Command::Lab(LabCommand::Clean(args)) => clean::clean(&args.lab, args.yes, &ui),
         Command::Lab(LabCommand::Retire(args)) => retire::retire(&args.name, &args.lab, &ui),
+        Command::Lab(LabCommand::Report(args)) => report::report(&args.into(), &ui),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -18,6 +18,7 @@ mod machines;
 mod netinst_iso;
 mod netinst_watch;
 mod proxmox_key;
+mod report;
 mod retire;
 mod run;
 mod seed_disk;

@@ -54,6 +54,23 @@ pub enum LabCommand {
     /// joining again with its old disk. Asks neither the cluster
     /// nor for the lab's secrets.
     Retire(RetireArgs),
+    /// Show how every virtual machine of the lab is, of what imgbuild.lab.status has collected: a
+    /// table here, and DIR/lab.html to look at.
+    Report(ReportArgs),
+}
+
+/// `imgbuild lab report`
+#[derive(Debug, Args)]
+pub struct ReportArgs {
+    /// The folder with one PC.json per PC, into which imgbuild.lab.status collects.
+    #[arg(value_name = "DIR")]
+    pub folder: PathBuf,
+    /// The lab file.
+    #[arg(long, value_name = "FILE", default_value = "lab.yaml")]
+    pub lab: PathBuf,
+    /// The moment that ages are counted to, in seconds since 1970; for tests.
+    #[arg(long, hide = true, value_name = "SECONDS")]
+    pub now: Option<u64>,
 }
 
 /// `imgbuild lab clean`

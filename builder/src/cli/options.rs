@@ -1,7 +1,8 @@
 //! The command line, turned into what each command takes.
 
-use super::{BaseArgs, RunArgs, SeedArgs};
+use super::{BaseArgs, ReportArgs, RunArgs, SeedArgs};
 use crate::base;
+use crate::commands::lab::report;
 use crate::commands::{self, run, seed};
 use crate::qemu::Limits;
 use seed::TicketSource;
@@ -64,6 +65,16 @@ impl From<RunArgs> for run::Options {
             accelerator: args.accel,
             shutdown: args.shutdown,
             limits: limits(args.timeout, args.silence, args.firmware),
+        }
+    }
+}
+
+impl From<ReportArgs> for report::Options {
+    fn from(args: ReportArgs) -> Self {
+        report::Options {
+            folder: args.folder,
+            lab: args.lab,
+            now: args.now,
         }
     }
 }
