@@ -2,7 +2,7 @@
 
 use clap::Parser;
 use imgbuild::cli::{Cli, Command, LabCommand};
-use imgbuild::commands::lab::{clean, report, retire};
+use imgbuild::commands::lab::{clean, inventory, report, retire};
 use imgbuild::commands::{audit, base, check, init, peer, run, seed};
 use imgbuild::system::interrupt::{self, Interrupted};
 use imgbuild::system::ui::Ui;
@@ -24,6 +24,9 @@ fn main() -> ExitCode {
         Command::Run(args) => run::run(&args.into(), &ui),
         Command::Peer(args) => peer::peer(&args.address, &ui),
         Command::Lab(LabCommand::Clean(args)) => clean::clean(&args.lab, args.yes, &ui),
+        Command::Lab(LabCommand::Inventory(args)) => {
+            inventory::inventory(&args.lab, args.host.as_deref(), &ui)
+        }
         Command::Lab(LabCommand::Retire(args)) => retire::retire(&args.name, &args.lab, &ui),
         Command::Lab(LabCommand::Report(args)) => report::report(&args.into(), &ui),
     };

@@ -207,9 +207,9 @@ fn known_keys_are_described<T>(
 fn every_key_of_the_lab_is_described() {
     let text = format!(
         "domain: example.org\n{X}\nnetwork: {{{X}}}\nvmbr120: {{{X}}}\ndefaults:\n  {X}\n  \
-         openvpn: {{{X}}}\n  cluster: {{{X}, peers: [{{{X}}}], retry: {{{X}}}}}\n  storage: [{{{X}}}]\n  ha: {{{X}, rules: [{{{X}}}]}}\nvms:\n- name: vm1\n  {X}\n"
+         openvpn: {{{X}}}\n  cluster: {{{X}, peers: [{{{X}}}], retry: {{{X}}}}}\n  storage: [{{{X}}}]\n  ha: {{{X}, rules: [{{{X}}}]}}\nhosts: {{a: {{{X}}}}}\nvms:\n- name: vm1\n  {X}\n"
     );
-    let some = ["fingerprint", "mac", "give_up", "export", "rules"];
+    let some = ["fingerprint", "mac", "give_up", "export", "rules", "pcs"];
     known_keys_are_described(
         &text,
         imgbuild::config::lab::Lab::load,

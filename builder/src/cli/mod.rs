@@ -50,6 +50,9 @@ pub enum LabCommand {
     /// Show the base images that are kept for the disks of virtual machines, and remove those that
     /// no disk stands on any more.
     Clean(CleanArgs),
+    /// Print the lab's PCs, with their virtual machines, as an inventory of Ansible. Reads no secret
+    /// and needs no base.
+    Inventory(InventoryArgs),
     /// Print the commands that remove a node from its cluster, and keep the machine from ever
     /// joining again with its old disk. Asks neither the cluster
     /// nor for the lab's secrets.
@@ -82,6 +85,20 @@ pub struct CleanArgs {
     /// Remove without a question.
     #[arg(long)]
     pub yes: bool,
+}
+
+/// `imgbuild lab inventory`
+#[derive(Debug, Args)]
+pub struct InventoryArgs {
+    /// All PCs, with their groups and variables: what Ansible asks an inventory script for.
+    #[arg(long, required_unless_present = "host", conflicts_with = "host")]
+    pub list: bool,
+    /// The variables of one PC, by its full name.
+    #[arg(long, value_name = "NAME")]
+    pub host: Option<String>,
+    /// The lab file.
+    #[arg(long, value_name = "FILE", default_value = "lab.yaml")]
+    pub lab: PathBuf,
 }
 
 /// `imgbuild lab retire`

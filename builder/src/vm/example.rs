@@ -12,6 +12,7 @@ pub(crate) const OPENVPN: &str =
 /// vm42 in `example.org`, with everything that a machine can have.
 pub(crate) fn lab() -> Lab {
     Lab {
+        file: "/lab/lab.yaml".into(),
         folder: "/lab".into(),
         base: "/lab/base.qcow2".into(),
         domain: "example.org".parse().unwrap(),
@@ -22,9 +23,11 @@ pub(crate) fn lab() -> Lab {
             dns: vec![Ipv4Addr::new(192, 168, 122, 1)],
         },
         vmbr120: Some("10.120.0.0/24".parse().unwrap()),
+        rooms: Vec::new(),
         vms: vec![Vm {
             name: "vm42".parse().unwrap(),
             host: None,
+            state: Default::default(),
             memory_mib: 2048,
             cores: 2,
             disk: 16 << 30,

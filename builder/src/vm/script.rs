@@ -3,11 +3,14 @@
 use super::base_image::BaseImage;
 use crate::config::lab::{Lab, Vm};
 use crate::system::program::quote;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use firstboot::contract::values::Network;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
+use tera::Tera;
 
+const NAME: &str = "run.sh";
 const TEMPLATE: &str = include_str!("../../../templates/run.sh");
 
 /// The words of run.sh but the start, which are the same for every machine. A PC gets one file all the
@@ -48,7 +51,17 @@ pub(crate) fn render(lab: &Lab, vm: &Vm, base: &BaseImage) -> Result<String> {
     context.insert("user_net_host", &own);
     context.insert("parts", PARTS);
     context.insert("control_program", CONTROL_PROGRAM.trim_end());
-    tera::Tera::one_off(TEMPLATE, &context, false).context("cannot render run.sh")
+    // Parsed once, for a lab has thousands of machines.
+    static PARSED: LazyLock<tera::Result<Tera>> = LazyLock::new(|| {
+        let mut tera = Tera::default();
+        tera.autoescape_on(Vec::new());
+        tera.add_raw_template(NAME, TEMPLATE)?;
+        Ok(tera)
+    });
+    let tera = PARSED
+        .as_ref()
+        .map_err(|error| anyhow!("cannot read the template of run.sh: {error}"))?;
+    tera.render(NAME, &context).context("cannot render run.sh")
 }
 
 /// The base as the overlay names it: relative to the VM's folder where the lab holds both, so

@@ -96,7 +96,11 @@ fn the_commented_parts_of_the_template_are_good() {
         "ha:",
         "rules:",
         "host:",
+        "state:",
         "mac:",
+        "plugin:",
+        "pcs:",
+        "start_at_boot:",
     ] {
         let there = text.lines().any(|line| line.trim_start().starts_with(key));
         assert!(there, "{key} is not in the template");
@@ -129,7 +133,7 @@ fn is_yaml(comment: &str) -> bool {
     let key = !word.is_empty()
         && word
             .chars()
-            .all(|c| c.is_ascii_lowercase() || "_120".contains(c));
+            .all(|c| c.is_ascii_lowercase() || "-_120".contains(c));
     (key && text.len() > word.len()) || text.starts_with("ssh-ed25519")
 }
 

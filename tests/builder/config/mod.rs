@@ -1,6 +1,7 @@
 //! lab.yaml and the image definition as a user meets them: `imgbuild init`, `imgbuild check`,
 //! and the exact text of every refusal. `UPDATE_GOLDEN=1` rewrites the expected texts.
 mod init;
+mod inventory;
 mod openvpn;
 
 use clap::CommandFactory;

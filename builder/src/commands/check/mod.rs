@@ -4,8 +4,9 @@ mod clusters;
 
 use crate::base::{self, Manifest};
 use crate::config::definition::Definition;
-use crate::config::lab::{Lab, Vm};
+use crate::config::lab::{Lab, State, Vm};
 use crate::config::yaml::{Problems, validators};
+use crate::system::text;
 use crate::system::ui::Ui;
 use crate::vm::base_image::manifest_of;
 use crate::vm::folder::VmFolder;
@@ -15,6 +16,11 @@ use anyhow::{Error, Result, bail};
 use firstboot::contract::seed::NfsStorage;
 use serde_json::{Value, json};
 use std::path::Path;
+
+/// A page's width, in characters.
+const WIDTH: usize = 100;
+/// What a line that goes on below `base:` or `lab:` begins with.
+const INDENT: &str = "      ";
 
 /// Both files are read, whatever is wrong with the first; without a definition images/base.yaml, or
 /// the built-in one where there is none.
@@ -167,6 +173,11 @@ fn show(definition: &Definition, lab: &Lab, made: &Made, ui: &Ui) {
         "lab:  {} in {domain}",
         count(lab.vms.len(), "VM", "VMs")
     ));
+    let rooms = lab.rooms.iter();
+    let rooms = rooms.map(|room| format!("{} ({})", room.name, count(room.pcs.len(), "PC", "PCs")));
+    for line in text::wrapped(&rooms.collect::<Vec<_>>().join(", "), WIDTH - INDENT.len()) {
+        ui.line(&format!("{INDENT}{line}"));
+    }
     ui.line("");
     for line in table(lab) {
         ui.line(&line);
@@ -175,9 +186,8 @@ fn show(definition: &Definition, lab: &Lab, made: &Made, ui: &Ui) {
 
 /// What the base has besides, in lines of a page's width.
 fn always_installed(definition: &Definition) -> Vec<String> {
-    const WIDTH: usize = 100;
     let always = definition.always_installed();
-    let mut lines = vec!["      always installed:".to_owned()];
+    let mut lines = vec![format!("{INDENT}always installed:")];
     for (number, always) in always.iter().enumerate() {
         let comma = if number == 0 { "" } else { "," };
         let mut line = lines.pop().unwrap_or_default() + comma;
@@ -191,7 +201,8 @@ fn always_installed(definition: &Definition) -> Vec<String> {
 }
 
 fn warn(definition: &Definition, lab: &Lab, ui: &Ui) {
-    let vms: Vec<&Vm> = lab.vms.iter().filter(|vm| !is_retired(lab, vm)).collect();
+    let there = |vm: &&Vm| vm.state != State::Absent && !is_retired(lab, vm);
+    let vms: Vec<&Vm> = lab.vms.iter().filter(there).collect();
     let joining = vms.iter().filter(|vm| vm.cluster.is_some()).count();
     if definition.proxmox.is_none() && joining > 0 {
         let who = match joining {
@@ -248,6 +259,7 @@ fn event(lab: &Lab, vm: &Vm) -> Value {
     json!({
         "name": vm.name,
         "host": vm.host,
+        "state": vm.state.word(),
         "address": vm.address,
         "vmbr120": vm.vmbr120,
         "mac": vm.mac,
@@ -276,6 +288,7 @@ fn table(lab: &Lab) -> Vec<String> {
                 .map_or_else(dash, |o| o.instance.to_string()),
             match vm.cluster {
                 _ if is_retired(lab, vm) => "retired",
+                _ if vm.state == State::Absent => "absent",
                 Some(_) => "yes",
                 None => "no",
             }

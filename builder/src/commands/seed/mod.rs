@@ -5,7 +5,7 @@ mod checked_labs;
 mod tickets;
 
 use crate::commands::new_base::renewal;
-use crate::config::lab::{self, JoinWith, Lab, Vm};
+use crate::config::lab::{self, JoinWith, Lab, State, Vm};
 use crate::qemu;
 use crate::system::interrupt;
 use crate::system::program::quote;
@@ -17,7 +17,7 @@ use crate::vm::bases::{self, Bases};
 use crate::vm::files::Files;
 use crate::vm::folder::VmFolder;
 use crate::vm::login;
-use crate::vm::retired::{self, Retired};
+use crate::vm::retired;
 use crate::vm::script;
 use crate::vm::seed::{self, Companions, Documents, Secrets};
 use anyhow::{Error, Result, anyhow, bail, ensure};
@@ -34,7 +34,7 @@ pub const WORK_FOLDER: &str = "imgbuild-seed";
 /// Which machines are seeded, and how they get into their cluster.
 #[derive(Debug)]
 pub struct Options {
-    /// `None` means every VM of the lab that is not retired.
+    /// `None` means every VM of the lab that is neither retired nor absent.
     pub(crate) names: Option<Vec<String>>,
     pub(crate) lab: PathBuf,
     pub(crate) tickets: TicketSource,
@@ -147,7 +147,7 @@ fn check_contract(lab: &Lab, vms: &[&Vm], base: &BaseImage) -> Vec<Error> {
 }
 
 /// The VMs that were asked for and can be seeded, before anything is asked for them. With `--all`
-/// a retired one is passed over.
+/// a retired or absent one is passed over.
 fn all_seedable<'a>(
     lab: &'a Lab,
     options: &Options,
@@ -159,7 +159,11 @@ fn all_seedable<'a>(
     for vm in vms {
         let retired = retired::keeps_its_seed(&VmFolder::of(lab, vm));
         if let (true, Some(retired)) = (options.names.is_none(), &retired) {
-            show_retired(&vm.name, retired, ui);
+            show_passed_over(&vm.name, "retired", &retired.when(), ui);
+            continue;
+        }
+        if options.names.is_none() && vm.state == State::Absent {
+            show_passed_over(&vm.name, "absent", "", ui);
             continue;
         }
         match can_be_seeded(lab, vm, base) {
@@ -209,6 +213,10 @@ fn can_be_seeded(lab: &Lab, vm: &Vm, base: &BaseImage) -> Result<()> {
     if let Some(retired) = retired::keeps_its_seed(&folder) {
         bail!("it {}", retired.refusal(&vm.name));
     }
+    ensure!(
+        vm.state != State::Absent,
+        "its `state` in the lab file is absent. With `started` or `stopped` it gets a seed"
+    );
     if let Some(pid) = qemu::running(&folder.path) {
         bail!("it is running, as process {pid}. Shut it down first");
     }
@@ -268,10 +276,9 @@ fn read_secrets(vm: &Vm, tickets: &Tickets) -> Result<Secrets> {
 }
 
 /// `--all` means every machine that is one.
-fn show_retired(name: &str, retired: &Retired, ui: &Ui) {
-    let event = json!({"event": "seed", "vm": name, "state": "retired"});
-    let when = retired.when();
-    ui.result(&event, &format!("{name}: retired{when}: left as it is"));
+fn show_passed_over(name: &str, state: &str, when: &str, ui: &Ui) {
+    let event = json!({"event": "seed", "vm": name, "state": state});
+    ui.result(&event, &format!("{name}: {state}{when}: left as it is"));
 }
 
 fn show_result(lab: &Lab, prepared: &Prepared, base: &BaseImage, ui: &Ui) {

@@ -1,20 +1,27 @@
 //! What no VM can tell alone: checks across all VMs of a lab.
 
 use super::clusters::clusters;
+use super::hosts::Rooms;
 use super::machine::ParsedVm;
-use super::model::{ClusterJoin, Vm};
-use crate::config::yaml::{Place, Reader, Spanned};
-use firstboot::contract::values::{HostDomain, HostName};
+use super::model::{ClusterJoin, State, Vm};
+use crate::config::yaml::{Place, Reader, Spanned, validators};
+use firstboot::contract::values::{HostDomain, HostName, Mac};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
 /// Notes every problem that two VMs have with each other, or a VM with the lab.
-pub(super) fn check(r: &mut Reader, all: &[ParsedVm], domain: Option<&Spanned<HostDomain>>) {
+pub(super) fn check(
+    r: &mut Reader,
+    all: &[ParsedVm],
+    domain: Option<&Spanned<HostDomain>>,
+    rooms: &Rooms,
+) {
     whole_names(r, all, domain);
     let domain = domain.map(|d| d.value.as_str());
     // A VM that is written twice has everything twice; its name says enough.
     let all = first_of_each_name(r, all);
     addresses(r, &all);
+    too_much_of_a_pc(r, &all, rooms);
     twice(
         &all,
         |d| d.vmbr120.as_ref(),
@@ -35,21 +42,9 @@ pub(super) fn check(r: &mut Reader, all: &[ParsedVm], domain: Option<&Spanned<Ho
             );
         },
     );
-    twice(
-        &all,
-        |d| d.mac.as_ref(),
-        |first, second, place| {
-            let message = format!(
-                "{} and {} both have the MAC address {}",
-                second.vm.name, first.vm.name, second.vm.mac
-            );
-            r.problem(
-                place,
-                message,
-                "one MAC per VM; give one of them another with `mac:`",
-            );
-        },
-    );
+    // One that is written twice is a mistake wherever the VMs run.
+    let written: Vec<&ParsedVm> = all.iter().copied().filter(|d| has_own_mac(d)).collect();
+    macs(r, &written, |_, _| true);
     twice(
         &all,
         |d| {
@@ -112,7 +107,32 @@ fn whole_names(r: &mut Reader, all: &[ParsedVm], domain: Option<&Spanned<HostDom
     }
 }
 
-/// Every virbr0 is a NAT of its own: only VMs of one host must differ.
+/// Whether a VM's MAC is written, and not derived.
+fn has_own_mac(parsed: &ParsedVm) -> bool {
+    let own = |mac: &Spanned<Mac>| mac.place != parsed.place;
+    parsed.mac.as_ref().is_some_and(own)
+}
+
+/// Notes those of these VMs that have the MAC address of an earlier one, where that counts.
+fn macs(r: &mut Reader, all: &[&ParsedVm], counts: impl Fn(&ParsedVm, &ParsedVm) -> bool) {
+    twice(
+        all,
+        |d| d.mac.as_ref(),
+        |first, second, place| {
+            if !counts(first, second) {
+                return;
+            }
+            let message = format!(
+                "{} and {} both have the MAC address {}",
+                second.vm.name, first.vm.name, second.vm.mac
+            );
+            let hint = "one MAC per VM; give one of them another with `mac:`";
+            r.problem(place, message, hint);
+        },
+    );
+}
+
+/// Every virbr0 is a NAT of its own: only VMs of one host must differ, in what is derived for them.
 fn addresses(r: &mut Reader, all: &[&ParsedVm]) {
     let mut by_host: BTreeMap<Option<&str>, Vec<&ParsedVm>> = BTreeMap::new();
     for parsed in all {
@@ -122,6 +142,7 @@ fn addresses(r: &mut Reader, all: &[&ParsedVm]) {
             .push(parsed);
     }
     for (host, all) in by_host {
+        macs(r, &all, |a, b| !has_own_mac(a) || !has_own_mac(b));
         twice(
             &all,
             |d| d.address.as_ref(),
@@ -142,6 +163,46 @@ fn addresses(r: &mut Reader, all: &[&ParsedVm]) {
                 r.problem(place, message, hint);
             },
         );
+    }
+}
+
+/// No more is asked of a PC than its room allows, in all the VMs that are to run there.
+fn too_much_of_a_pc(r: &mut Reader, all: &[&ParsedVm], rooms: &Rooms) {
+    let memory = |mib: u64| format!("{} of memory", validators::size_text(mib * validators::MIB));
+    let cores = |cores: u64| format!("{cores} cores");
+    let kinds: [(&str, &dyn Fn(u64) -> String); 2] = [("memory", &memory), ("cores", &cores)];
+    let mut taken: BTreeMap<&str, [u64; 2]> = BTreeMap::new();
+    for parsed in all.iter().filter(|d| d.vm.state == State::Started) {
+        let vm = &parsed.vm;
+        let room = vm.host.as_deref().and_then(|pc| Some((pc, rooms.of(pc)?)));
+        let (Some((pc, room)), Some(place)) = (room, parsed.host) else {
+            continue;
+        };
+        let taken = taken.entry(pc).or_default();
+        let asked = [vm.memory_mib, vm.cores];
+        let most = [room.memory_mib, room.cores];
+        for (index, (key, text)) in kinds.iter().enumerate() {
+            let before = taken[index];
+            taken[index] += u64::from(asked[index]);
+            let now = taken[index];
+            // Said of the VM with which it becomes too much, and of none after it.
+            let most = most[index].map(u64::from);
+            let Some(most) = most.filter(|most| (before..now).contains(most)) else {
+                continue;
+            };
+            let message = format!(
+                "with {} the VMs of {pc} take {}, and {} allows {}",
+                vm.name,
+                text(now),
+                room.name,
+                text(most)
+            );
+            let hint = format!(
+                "less `{key}` for its VMs, another `host`, `state: stopped`, or more `{key}` for \
+                 the room"
+            );
+            r.problem(place, message, hint);
+        }
     }
 }
 

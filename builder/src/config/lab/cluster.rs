@@ -219,7 +219,9 @@ pub(super) fn read(r: &mut Reader, node: &Node, folder: &Folder) -> ClusterOverr
         links: f
             .get(LINKS.0)
             .map(|node| (node.place, links::read(r, node))),
-        shared: r.field(&f, "trust", |t| one_word(t, "shared")).is_some(),
+        shared: r
+            .field(&f, "trust", |t| values::one_word(t, "shared"))
+            .is_some(),
         votes: r.field_scalar(&f, "votes", number).map(|v| v.value),
         name: r.field(&f, "name", values::cluster_name).map(|n| n.value),
         stable_nodes: r.field_scalar(&f, "stable_nodes", number).map(|n| n.value),
@@ -229,7 +231,7 @@ pub(super) fn read(r: &mut Reader, node: &Node, folder: &Folder) -> ClusterOverr
 
 /// Exactly one of the two.
 fn read_with(r: &mut Reader, f: &Fields<'_>) -> Option<WithOverride> {
-    let ticket = r.field(f, JOIN.0, |t| one_word(t, "ticket"));
+    let ticket = r.field(f, JOIN.0, |t| values::one_word(t, "ticket"));
     let file = r.field(f, "password_file", values::path);
     if let (Some(_), Some(file)) = (&ticket, &file) {
         let message = "both `join: ticket` and `password_file`: one of them lets the VM in";
@@ -241,16 +243,6 @@ fn read_with(r: &mut Reader, f: &Fields<'_>) -> Option<WithOverride> {
     match (ticket, file) {
         (Some(_), _) => Some(WithOverride::Ticket),
         (None, file) => file.map(WithOverride::PasswordFile),
-    }
-}
-
-fn one_word(text: &str, word: &str) -> Result<(), String> {
-    match text == word {
-        true => Ok(()),
-        false => Err(format!(
-            "`{}` is not `{word}`",
-            validators::display_safe(text)
-        )),
     }
 }
 

@@ -1,6 +1,7 @@
 //! Which VMs of a lab join the same cluster.
 
 use super::model::{ClusterJoin, Lab, Vm};
+use std::collections::{BTreeMap, HashSet};
 
 /// How many names a message shows.
 const SHOWN: usize = 3;
@@ -13,13 +14,15 @@ pub struct Cluster<'a> {
     /// The addresses of all peers, in the order of the file.
     pub peers: Vec<&'a str>,
     /// The names and addresses of its VMs, which may be peers of each other.
-    own: Vec<String>,
+    own: HashSet<String>,
     /// How many members it has outside of the lab, where that was said: the fewest.
     pub stable_nodes: Option<u32>,
     /// Whether somebody said that others rely on it, and that this is meant.
     pub shared: bool,
     /// The lab's VMs in it, with their votes.
     pub vms: Vec<(&'a Vm, u64)>,
+    /// The number of each of these VMs, in the order in which VMs find their cluster.
+    order: Vec<usize>,
 }
 
 /// VMs are of one cluster when it has the same name for both, or when it has no name for one of
@@ -30,32 +33,54 @@ pub fn clusters<'a>(domain: &str, vms: &[&'a Vm]) -> Vec<Cluster<'a>> {
         .filter_map(|vm| Some((*vm, vm.cluster.as_ref()?)));
     // Those with a name first: a VM without one finds its cluster among them.
     let (named, unnamed): (Vec<_>, Vec<_>) = joins.partition(|(_, join)| join.name.is_some());
+    // Most VMs say the same: what they say is compared once, however many they are.
+    let mut alike: BTreeMap<(Option<&str>, Vec<&str>), usize> = BTreeMap::new();
+    let mut groups: Vec<Cluster<'a>> = Vec::new();
+    for (order, (vm, join)) in named.into_iter().chain(unnamed).enumerate() {
+        let own = Cluster::of(domain, vm, join, order);
+        match alike.get(&(own.name, own.peers.clone())) {
+            Some(group) => groups[*group].take(own),
+            None => {
+                alike.insert((own.name, own.peers.clone()), groups.len());
+                groups.push(own);
+            }
+        }
+    }
     let mut clusters: Vec<Cluster<'a>> = Vec::new();
-    for (vm, join) in named.into_iter().chain(unnamed) {
-        let mut own = Cluster::of(domain, vm, join);
+    for mut own in groups {
         let mut others = Vec::new();
-        for cluster in clusters {
+        for mut cluster in clusters {
             // A VM whose peers belong to two named clusters does not make them one.
             match cluster.is(&own) {
-                true => own = cluster.and(own),
+                true => {
+                    cluster.take(own);
+                    own = cluster;
+                }
                 false => others.push(cluster),
             }
         }
         others.push(own);
         clusters = others;
     }
+    for cluster in &mut clusters {
+        let mut vms: Vec<_> = cluster.order.iter().zip(&cluster.vms).collect();
+        vms.sort_by_key(|(order, _)| **order);
+        cluster.vms = vms.into_iter().map(|(_, vm)| *vm).collect();
+    }
+    clusters.sort_by_key(|cluster| cluster.order.iter().max().copied());
     clusters
 }
 
 impl<'a> Cluster<'a> {
-    fn of(domain: &str, vm: &'a Vm, join: &'a ClusterJoin) -> Self {
+    fn of(domain: &str, vm: &'a Vm, join: &'a ClusterJoin, order: usize) -> Self {
         Cluster {
-            own: vm.names_and_addresses(domain),
+            own: vm.names_and_addresses(domain).into_iter().collect(),
             name: join.name.as_deref(),
             peers: join.peers.iter().map(|p| p.address.as_str()).collect(),
             stable_nodes: join.stable_nodes,
             shared: join.shared,
             vms: vec![(vm, u64::from(join.votes.unwrap_or(1)))],
+            order: vec![order],
         }
     }
 
@@ -63,17 +88,17 @@ impl<'a> Cluster<'a> {
         match (self.name, other.name) {
             (Some(one), Some(other)) => one == other,
             _ => {
-                let listed = |peer: &&str| other.own.iter().any(|own| own == peer);
-                let lists = |peer: &&str| self.own.iter().any(|own| own == peer);
-                self.peers
-                    .iter()
-                    .any(|p| other.peers.contains(p) || listed(p))
-                    || other.peers.iter().any(lists)
+                let among = |peers: &[&str], own: &HashSet<String>| {
+                    peers.iter().any(|peer| own.contains(*peer))
+                };
+                self.peers.iter().any(|peer| other.peers.contains(peer))
+                    || among(&self.peers, &other.own)
+                    || among(&other.peers, &self.own)
             }
         }
     }
 
-    fn and(mut self, other: Self) -> Self {
+    fn take(&mut self, other: Self) {
         self.name = self.name.or(other.name);
         for peer in other.peers {
             if !self.peers.contains(&peer) {
@@ -85,7 +110,7 @@ impl<'a> Cluster<'a> {
         self.stable_nodes = said.into_iter().flatten().min();
         self.shared |= other.shared;
         self.vms.extend(other.vms);
-        self
+        self.order.extend(other.order);
     }
 
     /// How many members it has that are no VMs of the lab; without a word about it, those that

@@ -10,6 +10,8 @@ pub(super) struct Folder<'a> {
     pub shown: PathBuf,
     /// For everything else.
     pub absolute: PathBuf,
+    /// lab.yaml itself, for everything else.
+    pub file: PathBuf,
     /// Whether the secret files of the VM with this folder are looked at.
     pub secrets_wanted: &'a dyn Fn(&Path) -> bool,
 }
@@ -17,12 +19,13 @@ pub(super) struct Folder<'a> {
 impl<'a> Folder<'a> {
     pub(super) fn of(file: &Path, secrets_wanted: &'a dyn Fn(&Path) -> bool) -> Result<Self> {
         let shown = file.parent().unwrap_or(Path::new("")).to_owned();
-        let absolute = std::path::absolute(file)
+        let file = std::path::absolute(file)
             .with_context(|| format!("cannot tell the folder of {}", file.display()))?;
-        let absolute = absolute.parent().unwrap_or(Path::new("/")).to_owned();
+        let absolute = file.parent().unwrap_or(Path::new("/")).to_owned();
         Ok(Folder {
             shown,
             absolute,
+            file,
             secrets_wanted,
         })
     }

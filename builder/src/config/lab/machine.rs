@@ -1,42 +1,18 @@
-//! One VM: its own keys, the defaults, and what is derived.
+//! One VM: what its entry says, and what is derived.
 
 use super::cluster::{ClusterOverride, WithOverride};
+use super::entry::{Around, Each, Written};
 use super::folder::Folder;
 use super::links::Addresses;
-use super::model::{ClusterJoin, JoinWith, Vm};
-use super::network::{self, Networks};
+use super::model::{ClusterJoin, JoinWith, State, Vm};
 use super::openvpn::{self, OpenVpn, OpenVpnOverride};
-use super::settings::{self, Settings};
 use super::{secrets, values};
-use crate::config::yaml::{Fields, Keys, Node, Place, Reader, Spanned, joined, validators};
+use crate::config::yaml::{Node, Place, Reader, Spanned, validators};
 use firstboot::contract::seed::{Ha, Peer};
 use firstboot::contract::values::{HostName, Mac, Network};
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
-
-const KEYS: Keys = &joined::<18>(
-    &[
-        (
-            "name",
-            "name: a host name, lower-case letters, digits and hyphens, such as vm42",
-        ),
-        (
-            "host",
-            "host: the name of the PC that it runs on, such as pc-07",
-        ),
-        (
-            "address",
-            "address: an address inside the range of `network`",
-        ),
-        (
-            "vmbr120",
-            "vmbr120: an address inside the range of `vmbr120`, or none",
-        ),
-        ("mac", "mac: such as 52:54:00:12:34:56"),
-    ],
-    &settings::SETTINGS,
-);
 
 /// A VM and the places that the checks across VMs point at. What was noted as a problem is
 /// `None` here.
@@ -44,6 +20,8 @@ const KEYS: Keys = &joined::<18>(
 pub(super) struct ParsedVm {
     /// The place of its name.
     pub place: Place,
+    /// The place of its PC's name, where that PC is known.
+    pub host: Option<Place>,
     pub address: Option<Spanned<Ipv4Addr>>,
     pub vmbr120: Option<Spanned<Ipv4Addr>>,
     pub mac: Option<Spanned<Mac>>,
@@ -58,43 +36,57 @@ pub(super) struct ParsedVm {
     pub vm: Vm,
 }
 
-/// Reads one entry of `vms`; `None` for one whose name was noted as a problem.
-pub(super) fn read(
+/// Reads one entry of `vms`: the VM or VMs in it whose name is no problem.
+pub(super) fn read(r: &mut Reader, node: &Node, around: &Around<'_>) -> Vec<ParsedVm> {
+    let written = Written::read(r, node, around);
+    let vms = (0..written.count()).filter_map(|index| one(r, &written, index, around));
+    vms.collect()
+}
+
+/// The VM in this place of an entry.
+fn one(
     r: &mut Reader,
-    node: &Node,
-    defaults: &Settings,
-    networks: &Networks,
-    folder: &Folder,
+    written: &Written<'_>,
+    index: usize,
+    around: &Around<'_>,
 ) -> Option<ParsedVm> {
-    let f = r.fields(
-        node,
-        "a VM",
-        "`- name: vm42`, and what is not as in `defaults`",
-        KEYS,
-    );
-    r.require(&f, "name");
-    let name = r.field(&f, "name", values::vm_name);
-    let own = Settings::read(r, &f, folder);
-    let own_ha = own.ha.part().is_some();
-    let settings = own.over(defaults);
-    let address = read_address(r, &f, name.as_ref(), networks);
-    let vmbr120 = read_vmbr120(r, &f, name.as_ref(), networks);
-    let mac = match (r.field(&f, "mac", validators::value), &name) {
-        (None, Some(name)) if !f.accounted("mac") => Some(Spanned {
-            place: name.place,
-            value: values::derived_mac(&name.value),
-        }),
-        (mac, _) => mac,
+    let settings = &written.settings;
+    let name = written.name.as_ref().and_then(|name| {
+        let (place, value) = (name.place, name.value.at(index)?);
+        Some(Spanned { place, value })
+    });
+    let said = Said {
+        written,
+        index,
+        name: name.as_ref(),
     };
-    let host = r.field(&f, "host", validators::host_name);
+    let address = said.address(r, around);
+    let vmbr120 = match around.networks.vmbr120 {
+        Some(range) if written.on_vmbr120 => {
+            said.given_or_derived(r, &written.vmbr120, "vmbr120", range)
+        }
+        _ => None,
+    };
+    let mac = match (&written.mac, written.mac.at(index), &name) {
+        (Each::Unsaid, _, Some(name)) => Some(Spanned {
+            place: name.place,
+            value: values::derived_mac(name.value),
+        }),
+        (_, mac, _) => mac.map(|mac| Spanned {
+            place: mac.place,
+            value: mac.value.clone(),
+        }),
+    };
+    let host = written.host.at(index);
+    let pc = host.as_ref().and_then(|host| around.rooms.resolve(r, host));
     let files = Files {
         name: name.as_ref().map(|name| name.value.as_str()),
-        folder,
+        is_absent: written.state == State::Absent,
+        folder: around.folder,
     };
     let mut warnings = Vec::new();
-    let has_bridge = !f.get("vmbr120").is_some_and(settings::is_none) && networks.vmbr120.is_some();
     let (openvpn, identity) = match settings.openvpn.part() {
-        Some(given) => files.openvpn(r, given, has_bridge, &mut warnings),
+        Some(given) => files.openvpn(r, given, written.on_vmbr120, &mut warnings),
         None => (None, None),
     };
     let joined = settings.cluster.part();
@@ -105,19 +97,16 @@ pub(super) fn read(
     let cluster = joined.and_then(|given| files.cluster(r, given, &own));
     let peers = joined.map_or_else(Vec::new, |given| given.peers.clone());
     let links = joined.map_or_else(BTreeMap::new, ClusterOverride::link_places);
-    if let (true, None, Some(node)) = (own_ha, joined, f.get("ha")) {
-        let hint = "`cluster`, or no `ha` for this VM";
-        r.problem(node.place, "`ha` of a VM that joins no cluster", hint);
-    }
     let root_password_file = settings.root_password_file.as_ref();
     let root_password_file = root_password_file.and_then(|file| files.password_file(r, file));
     let Spanned { place, value: name } = name?;
     let mac_or_derived = mac
         .as_ref()
-        .map_or_else(|| values::derived_mac(&name), |m| m.value.clone());
+        .map_or_else(|| values::derived_mac(name), |m| m.value.clone());
     let vm = Vm {
-        name,
-        host: host.map(|h| h.value),
+        name: name.clone(),
+        host: pc,
+        state: written.state,
         memory_mib: settings.memory_mib.unwrap_or(2048),
         cores: settings.cores.unwrap_or(2),
         disk: settings.disk.unwrap_or(32 * validators::GIB),
@@ -125,11 +114,11 @@ pub(super) fn read(
         address: address.as_ref().map_or(Ipv4Addr::UNSPECIFIED, |a| a.value),
         vmbr120: vmbr120.as_ref().map(|a| a.value),
         openvpn,
-        ssh_keys: settings.ssh_keys.unwrap_or_default(),
+        ssh_keys: settings.ssh_keys.clone().unwrap_or_default(),
         root_password_file,
         ssh_password: settings.ssh_password.unwrap_or(false),
-        timezone: settings.timezone,
-        ntp: settings.ntp.unwrap_or_default(),
+        timezone: settings.timezone.clone(),
+        ntp: settings.ntp.clone().unwrap_or_default(),
         cluster,
         storage: settings.storage.part().cloned().unwrap_or_default(),
         // A default serves those that join; HA knows no others.
@@ -138,9 +127,12 @@ pub(super) fn read(
             _ => Ha::default(),
         },
     };
+    let known = vm.host.is_some() || matches!(written.host, Each::Unsaid);
     Some(ParsedVm {
         place,
-        address,
+        host: host.filter(|_| vm.host.is_some()).map(|host| host.place),
+        // Which VMs share a PC that is not known, nobody can tell.
+        address: address.filter(|_| known),
         vmbr120,
         mac,
         identity,
@@ -151,102 +143,82 @@ pub(super) fn read(
     })
 }
 
-fn read_address(
-    r: &mut Reader,
-    f: &Fields<'_>,
-    name: Option<&Spanned<HostName>>,
-    networks: &Networks,
-) -> Option<Spanned<Ipv4Addr>> {
-    let range = networks.nat.as_ref().map(|nat| nat.range);
-    let address = given_or_derived(r, f, "address", name, range)?;
-    let gateway = networks.nat.as_ref().map(|nat| nat.gateway);
-    if gateway == Some(address.value) {
-        let message = format!("{} is the gateway's own address", address.value);
-        let hint = "another address, given with `address:` or derived from another number";
-        r.problem(address.place, message, hint);
-        return None;
-    }
-    Some(address)
+/// What an entry says of one of its VMs.
+struct Said<'a> {
+    written: &'a Written<'a>,
+    index: usize,
+    name: Option<&'a Spanned<&'a HostName>>,
 }
 
-fn read_vmbr120(
-    r: &mut Reader,
-    f: &Fields<'_>,
-    name: Option<&Spanned<HostName>>,
-    networks: &Networks,
-) -> Option<Spanned<Ipv4Addr>> {
-    let node = f.get("vmbr120");
-    if node.is_some_and(settings::is_none) {
-        return None;
-    }
-    match (networks.vmbr120, node) {
-        (Some(range), _) => given_or_derived(r, f, "vmbr120", name, range),
-        (None, None) => None,
-        (None, Some(node)) => {
-            let message = "an address on vmbr120, but the lab has no such network";
-            let hint = "a section `vmbr120: {range: 10.120.0.0/24}` beside `vms`";
-            r.problem(node.place, message, hint);
-            None
-        }
-    }
-}
-
-/// The address of a key, else the one with the VM's number. Without a known range an address
-/// is only read.
-fn given_or_derived(
-    r: &mut Reader,
-    f: &Fields<'_>,
-    key: &str,
-    name: Option<&Spanned<HostName>>,
-    range: Option<Network>,
-) -> Option<Spanned<Ipv4Addr>> {
-    if f.accounted(key) {
-        let given = r.field(f, key, network::address)?;
-        if let Some(Err(message)) = range.map(|range| range.classify(given.value)) {
-            r.problem(given.place, message, f.hint(key));
+impl Said<'_> {
+    fn address(&self, r: &mut Reader, around: &Around<'_>) -> Option<Spanned<Ipv4Addr>> {
+        let nat = around.networks.nat.as_ref();
+        let given = &self.written.address;
+        let address = self.given_or_derived(r, given, "address", nat.map(|nat| nat.range))?;
+        if nat.is_some_and(|nat| nat.gateway == address.value) {
+            let message = format!("{} is the gateway's own address", address.value);
+            let hint = "another address, given with `address:` or derived from another number";
+            r.problem(address.place, message, hint);
             return None;
         }
-        return Some(given);
+        Some(address)
     }
-    let (name, range) = (name?, range?);
-    let Some(number) = values::number_of(&name.value) else {
-        let message = format!(
-            "`{}` does not end with a number, so its `{key}` cannot be derived",
-            name.value
-        );
-        let hint = format!(
-            "a name such as {}1, or `{key}:` with an address in {range}",
-            name.value
-        );
-        r.problem(name.place, message, hint);
-        return None;
-    };
-    match range.nth(number) {
-        Some(value) => Some(Spanned {
-            place: name.place,
-            value,
-        }),
-        None => {
-            let message = format!(
-                "`{}` has a number that gives no address in {range} for its `{key}`",
-                name.value
-            );
-            let hint = format!("a smaller number, or `{key}:` with an address in {range}");
-            r.problem(name.place, message, hint);
-            None
+
+    /// The address of a key, else the one with the VM's number. Without a known range an address
+    /// is only read.
+    fn given_or_derived(
+        &self,
+        r: &mut Reader,
+        given: &Each<Ipv4Addr>,
+        key: &str,
+        range: Option<Network>,
+    ) -> Option<Spanned<Ipv4Addr>> {
+        if !matches!(given, Each::Unsaid) {
+            let Spanned { place, value } = given.at(self.index)?;
+            if let Some(Err(message)) = range.map(|range| range.classify(*value)) {
+                r.problem(place, message, self.written.hint(key));
+                return None;
+            }
+            let value = *value;
+            return Some(Spanned { place, value });
         }
+        let (Spanned { place, value: name }, range) = (self.name?, range?);
+        let Some(number) = values::number_of(name) else {
+            if self.written.is_told(self.index) {
+                return None;
+            }
+            let message =
+                format!("`{name}` does not end with a number, so its `{key}` cannot be derived");
+            let hint = format!("a name such as {name}1, or `{key}:` with an address in {range}");
+            r.problem(*place, message, hint);
+            return None;
+        };
+        let address = range.nth(number);
+        if address.is_none() {
+            let message =
+                format!("`{name}` has a number that gives no address in {range} for its `{key}`");
+            let hint = format!("a smaller number, or `{key}:` with an address in {range}");
+            r.problem(*place, message, hint);
+        }
+        let place = *place;
+        address.map(|value| Spanned { place, value })
     }
 }
 
 /// The secret files of one VM; they are looked at only when its name is known.
 struct Files<'a> {
     name: Option<&'a str>,
+    /// An absent VM gets no seed.
+    is_absent: bool,
     folder: &'a Folder<'a>,
 }
 
 impl Files<'_> {
     /// Whether somebody needs none of them.
     fn ignored(&self) -> bool {
+        if self.is_absent {
+            return true;
+        }
         let folder = self.name.map(|name| self.folder.absolute.join(name));
         folder.is_some_and(|folder| !(self.folder.secrets_wanted)(&folder))
     }

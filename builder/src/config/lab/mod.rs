@@ -3,9 +3,11 @@
 mod across;
 mod cluster;
 mod clusters;
+mod entry;
 #[cfg(test)]
 pub(crate) mod example;
 mod folder;
+mod hosts;
 mod links;
 mod machine;
 mod model;
@@ -13,13 +15,14 @@ mod network;
 mod openvpn;
 mod peers;
 mod proxmox;
+mod range;
 mod read;
 mod secrets;
 mod settings;
 mod values;
 
 pub use clusters::{Cluster, clusters, shown};
-pub use model::{ClusterJoin, JoinWith, Lab, NatNetwork, Vm};
+pub use model::{ClusterJoin, JoinWith, Lab, NatNetwork, Room, RoomNetwork, State, Vm};
 pub use openvpn::{BRIDGE_PORT, OpenVpn};
 pub use secrets::{read_secret, read_ticket};
 pub use values::ssh_key;

@@ -5,6 +5,7 @@ use crate::config::yaml::validators;
 use anyhow::{Result, bail};
 use firstboot::contract::seed::{Ha, NfsStorage, Peer, Retry};
 use firstboot::contract::values::{Host, HostDomain, HostName, Mac, Network, SshKey, Timezone};
+use serde::Serialize;
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
@@ -13,6 +14,8 @@ use std::path::PathBuf;
 /// defaults applied, addresses and MACs derived, paths made absolute.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lab {
+    /// lab.yaml itself, by its absolute path.
+    pub file: PathBuf,
     /// The folder of lab.yaml: the VMs' folders are made here.
     pub folder: PathBuf,
     /// The base image.
@@ -23,7 +26,10 @@ pub struct Lab {
     pub network: NatNetwork,
     /// The VLAN's network, when the lab has one.
     pub vmbr120: Option<Network>,
-    /// The machines, in the order of the file.
+    /// The PCs that run the machines, room by room; empty where the lab lists none. Then `host` of
+    /// a machine may be any name.
+    pub rooms: Vec<Room>,
+    /// The machines, in the order of the file; a range in the order of its notation.
     pub vms: Vec<Vm>,
     /// What is no mistake and deserves a look, each with file, line and remedy.
     pub warnings: Vec<String>,
@@ -42,13 +48,75 @@ pub struct NatNetwork {
     pub dns: Vec<Ipv4Addr>,
 }
 
+/// A room of PCs, and what holds for each of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Room {
+    /// Its name: letters, digits, `-` and `_`.
+    pub name: String,
+    /// The PCs by their full names, in the order of the file: as they stand in the room.
+    pub pcs: Vec<HostName>,
+    /// The folder on each PC, without a slash at its end; `{user}` in it is the user there.
+    pub folder: String,
+    /// How many MiB the VMs of one PC may take in all.
+    pub memory_mib: Option<u32>,
+    /// How many cores the VMs of one PC may take in all.
+    pub cores: Option<u32>,
+    /// Where the published base is served, with a slash at its end; `None` where it is copied
+    /// through ssh.
+    pub base_url: Option<String>,
+    /// Whether VMs start with their PC.
+    pub start_at_boot: bool,
+    /// How the VMs are attached to the PC's network.
+    pub network: RoomNetwork,
+}
+
+/// What holds for a PC of which nothing is said.
+impl Default for Room {
+    fn default() -> Self {
+        Room {
+            name: String::new(),
+            pcs: Vec::new(),
+            folder: "/var/tmp/imgbuild-{user}".to_owned(),
+            memory_mib: None,
+            cores: None,
+            base_url: None,
+            start_at_boot: true,
+            network: RoomNetwork::Bridge,
+        }
+    }
+}
+
+/// How the VMs of a room are attached to their PC's network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RoomNetwork {
+    /// The bridge of `network`, through QEMU's helper.
+    Bridge,
+    /// QEMU's user-mode network: `run.sh --user-net`.
+    User,
+}
+
+/// What the lab wants of a VM.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum State {
+    /// It runs.
+    #[default]
+    Started,
+    /// It is on its PC, and does not run.
+    Stopped,
+    /// Nothing of it is on its PC. Its name and addresses stay taken.
+    Absent,
+}
+
 /// One virtual machine, with everything derived.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Vm {
     /// Its short host name.
     pub name: HostName,
-    /// The PC that it runs on.
+    /// The PC that it runs on: by its full name where the lab lists its PCs.
     pub host: Option<HostName>,
+    /// Whether it is to be there, and to run.
+    pub state: State,
     /// Memory in MiB.
     pub memory_mib: u32,
     /// Virtual CPUs.
@@ -112,6 +180,17 @@ pub enum JoinWith {
     PasswordFile(PathBuf),
 }
 
+impl State {
+    /// As lab.yaml has it.
+    pub fn word(self) -> &'static str {
+        match self {
+            State::Started => "started",
+            State::Stopped => "stopped",
+            State::Absent => "absent",
+        }
+    }
+}
+
 impl Vm {
     /// Its name in a domain.
     pub fn fqdn(&self, domain: &str) -> String {
@@ -131,10 +210,12 @@ impl Lab {
     /// Whether a peer's address is one of the lab's VMs.
     pub fn is_vm(&self, address: &str) -> bool {
         let mut vms = self.vms.iter();
-        vms.any(|vm| {
-            let own = vm.names_and_addresses(&self.domain);
-            own.iter().any(|own| own == address)
-        })
+        if let Ok(address) = address.parse::<Ipv4Addr>() {
+            return vms.any(|vm| vm.address == address || vm.vmbr120 == Some(address));
+        }
+        let short = address.strip_suffix(self.domain.as_str());
+        let short = short.and_then(|name| name.strip_suffix('.'));
+        vms.any(|vm| vm.name == address || short.is_some_and(|short| vm.name == short))
     }
 
     /// The VM of this name, or an error that names the nearest ones.

@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 use std::path::Display;
 
 /// Folders that a lab has anyway, and a name that means something else everywhere.
-const TAKEN_NAMES: [&str; 3] = ["localhost", "images", "secrets"];
+const TAKEN_NAMES: [&str; 4] = ["localhost", "images", "secrets", "bases"];
 /// A VM's name: a host name's label, and the name of its folder.
 pub(super) fn vm_name(text: &str) -> Result<HostName, String> {
     if TAKEN_NAMES.contains(&text) {
@@ -59,6 +59,47 @@ pub(super) fn cluster_name(text: &str) -> Result<String, String> {
             "`{}` is no name of a cluster (letters, digits, - _ . only, 64 at most)",
             display_safe(text)
         ))
+    }
+}
+
+/// A room's name: that of a group in Ansible, where some names are taken and `:`, `!` and `&` mean
+/// something.
+pub(super) fn room_name(text: &str) -> Result<(), String> {
+    let good = |c: char| c.is_ascii_alphanumeric() || "-_".contains(c);
+    let first = text.starts_with(|c: char| c.is_ascii_alphanumeric());
+    let taken = ["all", "ungrouped", "localhost"].contains(&text) || text.starts_with("imgbuild_");
+    let wrong = match (first && text.len() <= 64 && text.chars().all(good), taken) {
+        (true, false) => return Ok(()),
+        (true, true) => "cannot be the name of a room",
+        (false, _) => "is no name of a room (letters, digits, - _ only, 64 at most)",
+    };
+    Err(format!("`{}` {wrong}", display_safe(text)))
+}
+
+/// A folder on every PC of a room; `{user}` may stand in it. Programs on the PC are given it, so
+/// it never leads through `..`.
+pub(super) fn folder_on_a_pc(text: &str) -> Result<String, String> {
+    let shown = display_safe(text);
+    let rest = text.replace("{user}", "user");
+    if rest.contains(['{', '}']) {
+        return Err(format!("`{shown}`: only {{user}} is replaced in this path"));
+    }
+    let parts: Vec<&str> = rest.trim_end_matches('/').split('/').skip(1).collect();
+    if !rest.starts_with('/') || parts.is_empty() {
+        return Err(format!("`{shown}` is no absolute path of a folder"));
+    }
+    if parts.iter().any(|part| ["", ".", ".."].contains(part)) || text.chars().any(char::is_control)
+    {
+        return Err(format!("`{shown}` is no path"));
+    }
+    Ok(text.trim_end_matches('/').to_owned())
+}
+
+/// A text that can only be one word.
+pub(super) fn one_word(text: &str, word: &str) -> Result<(), String> {
+    match text == word {
+        true => Ok(()),
+        false => Err(format!("`{}` is not `{word}`", display_safe(text))),
     }
 }
 

@@ -3,10 +3,14 @@
 use super::display::printable;
 use super::mask::mask_lines;
 use firstboot::contract::place::{Place, Problem};
+use std::collections::BTreeMap;
 use std::fmt;
 
 /// How much of a long line is shown, in characters.
 const WINDOW: usize = 110;
+/// How many problems of one place and one remedy are shown: a range of machines has its mistake as
+/// often as it has machines.
+const ALIKE: usize = 3;
 
 /// Every problem of one file, sorted by place; an error that shows all of them.
 #[derive(Debug)]
@@ -32,7 +36,7 @@ impl Problems {
         Problems {
             file: file.to_owned(),
             lines,
-            list,
+            list: without_many_alike(list),
             others: Vec::new(),
         }
     }
@@ -101,6 +105,29 @@ impl Problems {
     }
 }
 
+/// The first few of those that are of one place and have one remedy, and how many more there are.
+fn without_many_alike(list: Vec<Problem>) -> Vec<Problem> {
+    let of = |problem: &Problem| (problem.place, problem.hint.clone());
+    let mut alike: BTreeMap<_, usize> = BTreeMap::new();
+    for problem in &list {
+        *alike.entry(of(problem)).or_default() += 1;
+    }
+    let mut shown: BTreeMap<_, usize> = BTreeMap::new();
+    list.into_iter()
+        .filter_map(|mut problem| {
+            let key = of(&problem);
+            let all = alike.get(&key).copied().unwrap_or_default();
+            let shown = shown.entry(key).or_default();
+            *shown += 1;
+            if *shown == ALIKE && all > ALIKE {
+                let more = format!("; and {} more like this", all - ALIKE);
+                problem.message.push_str(&more);
+            }
+            (*shown <= ALIKE).then_some(problem)
+        })
+        .collect()
+}
+
 /// The offending line and the carets below it. Tabs stay tabs in both, so that the carets
 /// stand below their text whatever the terminal's tab stops are.
 fn excerpt(text: &str, place: Place) -> (String, String) {
@@ -167,17 +194,27 @@ mod tests {
         assert_eq!(excerpt("a\u{1b}[2J", place(1, 1)).0, "a\u{fffd}[2J");
     }
 
-    #[test]
-    fn problems_are_sorted_and_said_once() {
-        let problem = |line, message: &str| Problem {
-            place: Place {
-                line,
-                column: 1,
-                width: 1,
-            },
+    fn problem(line: usize, message: &str) -> Problem {
+        Problem {
+            place: Place::of(line, 1, 1),
             message: message.into(),
             hint: "r".into(),
-        };
+        }
+    }
+
+    #[test]
+    fn of_many_that_are_alike_the_first_are_shown() {
+        let list = (1..=9).map(|n| problem(1, &format!("{n}"))).collect();
+        let shown = Problems::new("f", "x\n", list);
+        let messages: Vec<&str> = shown.all().map(|(_, p)| p.message.as_str()).collect();
+        assert_eq!(messages, ["1", "2", "3; and 6 more like this"]);
+        let mut three: Vec<Problem> = (1..=3).map(|n| problem(1, &format!("{n}"))).collect();
+        three.push(problem(2, "4"));
+        assert_eq!(Problems::new("f", "x\n", three).all().count(), 4);
+    }
+
+    #[test]
+    fn problems_are_sorted_and_said_once() {
         let list = vec![problem(2, "b"), problem(1, "z"), problem(2, "b")];
         assert_eq!(
             Problems::new("f", "x\ny\n", list).to_string(),

@@ -146,34 +146,65 @@ impl Reader {
             meant: Vec::new(),
             usable: false,
         };
-        let Kind::Map(entries) = &node.kind else {
-            if !matches!(node.kind, Kind::Broken) {
-                let message = format!("{what} is {}, not a map of keys", kind_of(node));
-                self.problem(node.place, message, hint);
-            }
+        let Some(entries) = self.map(node, what, hint) else {
             return fields;
         };
         fields.usable = true;
-        for entry in entries.iter() {
+        for entry in entries {
             let Some((_, hint)) = keys.iter().find(|(name, _)| *name == entry.key) else {
                 fields.meant.extend(self.unknown_key(entry, keys));
                 continue;
             };
-            if let Some(first) = fields.entries.iter().find(|e| e.key == entry.key) {
-                let message = format!(
-                    "the key `{}` is written twice; first in line {}",
-                    entry.key, first.place.line
-                );
-                self.problem(entry.place, message, "each key once");
-                continue;
+            if self.is_first(entry, &fields.entries) {
+                if entry.value.is_null() {
+                    let message = format!("`{}` has no value", entry.key);
+                    self.problem(entry.place, message, format!("{hint}; or no such line"));
+                }
+                fields.entries.push(entry);
             }
-            if entry.value.is_null() {
-                let message = format!("`{}` has no value", entry.key);
-                self.problem(entry.place, message, format!("{hint}; or no such line"));
-            }
-            fields.entries.push(entry);
         }
         fields
+    }
+
+    /// The entries of the map `what`, whose keys are names of the user's own; doubled ones are
+    /// noted. `hint` is what would be right where it is no map, or has nothing in it.
+    pub fn entries<'a>(&mut self, node: &'a Node, what: &str, hint: &str) -> Vec<&'a Entry> {
+        let mut found = Vec::new();
+        let Some(entries) = self.map(node, what, hint) else {
+            return found;
+        };
+        for entry in entries {
+            if self.is_first(entry, &found) {
+                found.push(entry);
+            }
+        }
+        if found.is_empty() {
+            self.problem(node.place, format!("{what} has nothing in it"), hint);
+        }
+        found
+    }
+
+    fn map<'a>(&mut self, node: &'a Node, what: &str, hint: &str) -> Option<&'a [Entry]> {
+        match &node.kind {
+            Kind::Map(entries) => return Some(entries),
+            Kind::Broken => {}
+            _ => {
+                let message = format!("{what} is {}, not a map of keys", kind_of(node));
+                self.problem(node.place, message, hint);
+            }
+        }
+        None
+    }
+
+    /// Whether a key is none of those before it; else that is noted.
+    fn is_first(&mut self, entry: &Entry, before: &[&Entry]) -> bool {
+        let Some(first) = before.iter().find(|e| e.key == entry.key) else {
+            return true;
+        };
+        let (key, line) = (display_safe(&entry.key), first.place.line);
+        let message = format!("the key `{key}` is written twice; first in line {line}");
+        self.problem(entry.place, message, "each key once");
+        false
     }
 
     /// Notes a key that is not known; returns the one that was meant.
