@@ -116,7 +116,7 @@ const tile = ({ room, pc }) => {
     "aria-label": [pc.name || "without a PC", names, told].join(", "), click: () => open(room, pc) },
     make("span", { class: "pc" }, pc.short || "without a PC"),
     make("span", { class: "word" }, icon(kind), told),
-    make("span", { class: "vm" }, names || " "));
+    make("span", { class: "vm" }, pc.old ? age(now - pc.answered) + " old · " : "", names || " "));
   const item = make("li", {}, button);
   const reasons = pc.vms.flatMap((vm) => [vm.reason, ...vm.notes]);
   item.facts = { states: pc.vms.map((vm) => vm.state), text: [room.name, pc.name, names, ...reasons, ...pc.missing].join(" ").toLowerCase() };

@@ -49,7 +49,7 @@ impl Browser {
             .stderr(Stdio::null())
             .process_group(0)
             .spawn()
-            .expect("Chromium is missing: scripts/setup --tests installs it");
+            .unwrap();
         let to = process.stdin.take().unwrap();
         let from = BufReader::new(process.stdout.take().unwrap());
         let mut browser = Browser {
@@ -84,7 +84,7 @@ impl Browser {
             self.from.read_until(0, &mut bytes).unwrap();
             assert!(
                 !bytes.is_empty(),
-                "Chromium has ended at {method}: is it installed?"
+                "Chromium has ended at {method}; where it is missing: scripts/setup --tests on Debian, snap install chromium on Ubuntu"
             );
             bytes.pop();
             let answer: Value = serde_json::from_slice(&bytes).unwrap();

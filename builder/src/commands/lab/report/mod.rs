@@ -17,6 +17,9 @@ use rooms::{Pc, Room, Vm};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
+/// An answer that is so much older than the newest one is told of, in seconds.
+const OLD: u64 = 3600;
+
 /// What `imgbuild lab report` takes.
 #[derive(Debug)]
 pub struct Options {
@@ -117,6 +120,16 @@ impl Report {
             let pcs = room.pcs.iter();
             pcs.flat_map(move |pc| pc.vms.iter().map(move |vm| (room, pc, vm)))
         })
+    }
+
+    /// How old the last answer of a PC is, where the others' are much newer: it was left out when they
+    /// were asked, or did not answer.
+    fn old(&self, pc: &Pc) -> Option<u64> {
+        let (_, newest) = self.answered?;
+        let answered = pc
+            .answered
+            .filter(|time| newest.saturating_sub(*time) > OLD)?;
+        Some(self.now.saturating_sub(answered))
     }
 
     /// How many PCs there are.

@@ -84,7 +84,9 @@ fn data(report: &Report) -> Value {
         .map(|room| {
             let pcs = room.pcs.iter();
             let name = |pc: &Pc| short.get(pc.name.as_str()).copied().unwrap_or_default();
-            let pcs: Vec<Value> = pcs.map(|pc| self::pc(pc, name(pc))).collect();
+            let pcs: Vec<Value> = pcs
+                .map(|pc| self::pc(pc, name(pc), report.old(pc).is_some()))
+                .collect();
             json!({"name": room.name, "pcs": pcs})
         })
         .collect();
@@ -94,11 +96,11 @@ fn data(report: &Report) -> Value {
     })
 }
 
-fn pc(pc: &Pc, short: &str) -> Value {
+fn pc(pc: &Pc, short: &str, old: bool) -> Value {
     let vms: Vec<Value> = pc.vms.iter().map(|each| vm(each, pc.asked)).collect();
     json!({
         "name": pc.name, "short": short, "asked": pc.asked, "answered": pc.answered,
-        "missing": pc.missing.iter().map(|text| cut(text, LONGEST_TEXT)).collect::<Vec<_>>(),
+        "old": old, "missing": pc.missing.iter().map(|text| cut(text, LONGEST_TEXT)).collect::<Vec<_>>(),
         "vms": vms,
     })
 }

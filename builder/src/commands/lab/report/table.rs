@@ -29,7 +29,7 @@ pub(super) fn lines(report: &Report) -> Vec<String> {
     let mut rows = vec![(COLUMNS.map(|(name, _)| name.to_owned()), String::new())];
     for (room, pc, vm) in report.vms() {
         let name = short.get(pc.name.as_str()).copied().unwrap_or_default();
-        rows.push((cells(room, name, vm, pc), told(vm, pc, report.now)));
+        rows.push((cells(room, name, vm, pc), told(vm, pc, report)));
     }
     let mut widths = [0; COLUMNS.len()];
     for (cells, _) in &rows {
@@ -84,16 +84,21 @@ fn cells(room: &Room, pc: &str, vm: &Vm, of: &Pc) -> Cells {
 }
 
 /// What there is to say beside the columns.
-fn told(vm: &Vm, pc: &Pc, now: u64) -> String {
+fn told(vm: &Vm, pc: &Pc, report: &Report) -> String {
     let mut told: Vec<String> = Vec::new();
     if !vm.state.reason().is_empty() {
         told.push(vm.state.reason().to_owned());
     }
-    if matches!(vm.state, State::NoAnswer(_)) {
-        if let Some(answered) = pc.answered {
-            let age = clock::age(now.saturating_sub(answered));
+    match (&vm.state, pc.answered) {
+        (State::NoAnswer(_), Some(answered)) => {
+            let age = clock::age(report.now.saturating_sub(answered));
             told.push(format!("the last answer is {age} old"));
         }
+        _ => told.extend(
+            report
+                .old(pc)
+                .map(|old| format!("as of {} ago", clock::age(old))),
+        ),
     }
     if !pc.missing.is_empty() {
         told.push(format!("the PC lacks: {}", pc.missing.join(", ")));
