@@ -51,7 +51,7 @@ const size = (bytes) => {
 const rank = (word) => data.words.indexOf(word);
 const EMPTY = "no VM";
 const worst = (pc) => pc.vms.reduce((word, vm) => (word === EMPTY || rank(vm.state) < rank(word) ? vm.state : word), EMPTY);
-const ATTENTION = ["failed", "paused", "waiting", "booting", "absent"];
+const ATTENTION = ["failed", "paused", "waiting", "booting"];
 const pcs = data.rooms.flatMap((room) => room.pcs.map((pc) => ({ room, pc })));
 const vms = pcs.flatMap(({ room, pc }) => pc.vms.map((vm) => ({ room, pc, vm })));
 const counts = data.words
@@ -111,7 +111,7 @@ const tile = ({ room, pc }) => {
   const alike = pc.vms.filter((vm) => vm.state === word).length;
   const told = pc.vms.length > 1 && alike < pc.vms.length ? alike + " of " + pc.vms.length + " " + word : word;
   const kind = word === EMPTY ? "empty" : slug(word);
-  const look = ATTENTION.includes(word) ? " attention" : word === "no answer" ? " unknown" : "";
+  const look = ATTENTION.includes(word) || pc.vms.some((vm) => vm.unlike) ? " attention" : word === "no answer" ? " unknown" : "";
   const button = make("button", { type: "button", class: "tile " + kind + look, "aria-haspopup": "dialog", title: pc.name,
     "aria-label": [pc.name || "without a PC", names, told].join(", "), click: () => open(room, pc) },
     make("span", { class: "pc" }, pc.short || "without a PC"),

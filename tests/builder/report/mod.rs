@@ -109,7 +109,14 @@ fn every_state() -> Lab {
         .collect();
     vms += "- {name: vm108, host: pc-c-02.example.org}\n- {name: vm109, host: pc-c-03.example.org}\n\
             - {name: vm110, host: pc-c-04.example.org}\n- {name: vm111}\n";
-    let lab = Lab::new(&format!("vms:\n{vms}"));
+    // In the room that the lab names first, though its name is the later one.
+    let rooms = "hosts:\n  room-c:\n    pcs: ['pc-c-[01:04].example.org']\n  room-b:\n    \
+                 pcs: ['pc-b-[01:06].example.org']\n";
+    let vms = vms.replace(
+        "{name: vm105, host: pc-b-05",
+        "{name: vm105, state: stopped, host: pc-b-05",
+    );
+    let lab = Lab::new(&format!("{rooms}vms:\n{vms}"));
     let configured = format!("{STARTED}{CONFIGURED}");
     let mute = "cannot connect to qmp.sock";
     let pc = |n: usize| format!("{}.example.org", hosts[n - 1]);
@@ -138,6 +145,7 @@ fn every_state() -> Lab {
         "overlay_base",
         "ab".repeat(32).into(),
     );
+    let old = with(old, "last_sign", (ASKED - 7320).into());
     lab.answer_at(ASKED - 7200, &pc(6), &[with(old, "pid", Value::Null)]);
     let retired = with(vm("vm108", "stopped", "", ""), "retired", true.into());
     let stray = with(vm("vm101", "running", &configured, ""), "why", mute.into());

@@ -109,6 +109,7 @@ fn vm(vm: &Vm, asked: Option<u64>) -> Value {
     let mut data = json!({
         "name": cut(&vm.name, LONGEST_LINE), "state": vm.state.word(),
         "reason": cut(vm.state.reason(), LONGEST_TEXT), "notes": vm.notes,
+        "unlike": vm.unlike,
     });
     if let Some(seen) = &vm.seen {
         let console: Vec<_> = seen

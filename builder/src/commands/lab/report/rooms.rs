@@ -37,6 +37,8 @@ pub(super) struct Vm {
     pub seen: Option<Seen>,
     /// Whether its disk was made on the base that the lab has now; `None` where one of them is not known.
     pub on_current_base: Option<bool>,
+    /// Whether the lab wants it otherwise.
+    pub unlike: bool,
     /// What an admin should know beside the state.
     pub notes: Vec<String>,
 }
@@ -77,12 +79,19 @@ pub(super) fn rooms(lab: &Lab, mut collected: Collected, base: Option<&str>) -> 
 fn places(lab: &Lab) -> Vec<(Option<String>, String, Wanted<'_>)> {
     let mut places: Vec<(Option<String>, String, Wanted<'_>)> = Vec::new();
     let mut at: BTreeMap<&str, usize> = BTreeMap::new();
+    for room in &lab.rooms {
+        for pc in &room.pcs {
+            at.insert(pc, places.len());
+            places.push((Some(room.name.clone()), pc.to_string(), Wanted::new()));
+        }
+    }
     let mut homeless = Wanted::new();
     for vm in &lab.vms {
         let Some(host) = &vm.host else {
             homeless.push(vm);
             continue;
         };
+        // A lab without rooms names its PCs here alone.
         let place = *at.entry(host).or_insert_with(|| {
             places.push((None, host.to_string(), Wanted::new()));
             places.len() - 1
@@ -139,7 +148,11 @@ fn pc(
             // It may be the one of which the PC could not tell.
             (None, None) => State::NoAnswer(answer.failure.clone()),
         };
-        vms.push(Vm::new(vm.name.to_string(), state, seen, now, base));
+        let unlike = unlike(vm.state, &state, seen.as_ref());
+        let mut row = Vm::new(vm.name.to_string(), state, seen, now, base);
+        row.unlike = unlike.is_some();
+        row.notes.extend(unlike);
+        vms.push(row);
     }
     for seen in order.into_iter().filter_map(|name| told.remove(&name)) {
         let state = match answer.trouble.is_empty() {
@@ -161,6 +174,19 @@ fn pc(
         missing,
         vms,
     }
+}
+
+/// What the lab wants of a VM, where that is not so.
+fn unlike(wanted: lab::State, state: &State, seen: Option<&Seen>) -> Option<String> {
+    if matches!(state, State::NoAnswer(_) | State::Retired(_)) {
+        return None;
+    }
+    let is = match seen.map(|seen| seen.qemu) {
+        None => lab::State::Absent,
+        Some(Qemu::Stopped) => lab::State::Stopped,
+        Some(Qemu::Running | Qemu::Paused) => lab::State::Started,
+    };
+    (is != wanted).then(|| format!("the lab wants it {}", wanted.word()))
 }
 
 impl Vm {
@@ -190,6 +216,7 @@ impl Vm {
             state,
             seen,
             on_current_base,
+            unlike: false,
             notes,
         }
     }
