@@ -8,6 +8,7 @@ pub mod commands;
 pub mod config;
 pub mod image;
 mod peer;
+mod publish;
 pub mod qemu;
 pub mod system;
 mod vm;

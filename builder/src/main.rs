@@ -2,8 +2,8 @@
 
 use clap::Parser;
 use imgbuild::cli::{Cli, Command, LabCommand};
-use imgbuild::commands::lab::{clean, inventory, report, retire};
-use imgbuild::commands::{audit, base, check, init, peer, run, seed};
+use imgbuild::commands::lab::{clean, inventory, publish, report, retire};
+use imgbuild::commands::{audit, base, check, fetch, init, peer, run, seed};
 use imgbuild::system::interrupt::{self, Interrupted};
 use imgbuild::system::ui::Ui;
 use std::process::ExitCode;
@@ -19,6 +19,7 @@ fn main() -> ExitCode {
         Command::Init(args) => init::init(&args.folder, &ui),
         Command::Check(args) => check::check(args.definition.as_deref(), &args.lab, &ui),
         Command::Base(args) => base::base(&args.into(), &ui),
+        Command::Fetch(args) => fetch::fetch(&args.url, &args.output, &ui),
         Command::Audit(args) => audit::audit(&args.image, &ui),
         Command::Seed(args) => seed::seed(&args.into(), &ui),
         Command::Run(args) => run::run(&args.into(), &ui),
@@ -27,6 +28,7 @@ fn main() -> ExitCode {
         Command::Lab(LabCommand::Inventory(args)) => {
             inventory::inventory(&args.lab, args.host.as_deref(), &ui)
         }
+        Command::Lab(LabCommand::Publish(args)) => publish::publish(&args.into(), &ui),
         Command::Lab(LabCommand::Retire(args)) => retire::retire(&args.name, &args.lab, &ui),
         Command::Lab(LabCommand::Report(args)) => report::report(&args.into(), &ui),
     };

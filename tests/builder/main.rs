@@ -18,6 +18,7 @@ mod machines;
 mod netinst_iso;
 mod netinst_watch;
 mod proxmox_key;
+mod publish;
 mod report;
 mod retire;
 mod run;

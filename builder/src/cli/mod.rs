@@ -31,6 +31,8 @@ pub enum Command {
     Check(CheckArgs),
     /// Make base.qcow2, base.manifest.json and base.qcow2.sha256; takes minutes, needs no root.
     Base(BaseArgs),
+    /// Download a base that `imgbuild lab publish` has published; resumed, verified, put into place.
+    Fetch(FetchArgs),
     /// Prove from outside that an image is sealed: no keys, no machine-id, no logs.
     Audit(AuditArgs),
     /// Make a virtual machine's seed disk and run script: vm42/seed.img and vm42/run.sh.
@@ -53,6 +55,9 @@ pub enum LabCommand {
     /// Print the lab's PCs, with their virtual machines, as an inventory of Ansible. Reads no secret
     /// and needs no base.
     Inventory(InventoryArgs),
+    /// Put the lab's base into a folder for any static web server, named by its digest: with
+    /// manifest, digest file, metalink and torrent, and current.json, which names the newest.
+    Publish(PublishArgs),
     /// Print the commands that remove a node from its cluster, and keep the machine from ever
     /// joining again with its old disk. Asks neither the cluster
     /// nor for the lab's secrets.
@@ -99,6 +104,27 @@ pub struct InventoryArgs {
     /// The lab file.
     #[arg(long, value_name = "FILE", default_value = "lab.yaml")]
     pub lab: PathBuf,
+}
+
+/// `imgbuild lab publish`
+#[derive(Debug, Args)]
+pub struct PublishArgs {
+    /// The folder that the web server hands out; it is made where it is not there.
+    #[arg(value_name = "DIR")]
+    pub folder: PathBuf,
+    /// The lab file.
+    #[arg(long, value_name = "FILE", default_value = "lab.yaml")]
+    pub lab: PathBuf,
+    /// Where the folder is served, for the metalink and the torrent, which need an address; may be
+    /// repeated, the best one first.
+    #[arg(long = "url", value_name = "URL")]
+    pub urls: Vec<String>,
+    /// A tracker for the torrent. Without one, downloaders find each other in their own network.
+    #[arg(long, value_name = "URL")]
+    pub tracker: Option<String>,
+    /// How many images of before stay, beside the newest.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub keep: usize,
 }
 
 /// `imgbuild lab retire`
@@ -182,6 +208,16 @@ pub struct BaseArgs {
     /// Leave out what makes the installation faster, to measure it.
     #[arg(long, hide = true, value_enum, value_delimiter = ',')]
     pub without: Vec<Measure>,
+}
+
+/// `imgbuild fetch`
+#[derive(Debug, Args)]
+pub struct FetchArgs {
+    /// The folder that is served, its current.json, or one image with its digest in its name.
+    pub url: String,
+    /// The folder that base.qcow2, base.manifest.json and base.qcow2.sha256 are put into.
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    pub output: PathBuf,
 }
 
 /// `imgbuild audit`

@@ -1,8 +1,8 @@
 //! The command line, turned into what each command takes.
 
-use super::{BaseArgs, ReportArgs, RunArgs, SeedArgs};
+use super::{BaseArgs, PublishArgs, ReportArgs, RunArgs, SeedArgs};
 use crate::base;
-use crate::commands::lab::report;
+use crate::commands::lab::{publish, report};
 use crate::commands::{self, run, seed};
 use crate::qemu::Limits;
 use seed::TicketSource;
@@ -75,6 +75,18 @@ impl From<ReportArgs> for report::Options {
             folder: args.folder,
             lab: args.lab,
             now: args.now,
+        }
+    }
+}
+
+impl From<PublishArgs> for publish::Options {
+    fn from(args: PublishArgs) -> Self {
+        publish::Options {
+            folder: args.folder,
+            lab: args.lab,
+            urls: args.urls,
+            tracker: args.tracker,
+            keep: args.keep,
         }
     }
 }

@@ -3,6 +3,7 @@
 pub mod audit;
 pub mod base;
 pub mod check;
+pub mod fetch;
 pub mod init;
 pub mod lab;
 mod new_base;

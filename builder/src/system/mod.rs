@@ -6,6 +6,7 @@ pub(crate) mod digest;
 pub(crate) mod download;
 pub(crate) mod files;
 pub mod interrupt;
+pub(crate) mod kind;
 pub(crate) mod program;
 pub(crate) mod tail;
 pub(crate) mod text;

@@ -66,21 +66,13 @@ impl BaseImage {
             ),
             Err(e) => return Err(e).with_context(|| format!("cannot read {}", file.display())),
         };
-        let manifest: Manifest = serde_json::from_str(&text).with_context(|| {
+        let read = BaseImage::of_manifest(text.as_bytes()).with_context(|| {
             format!(
                 "{} is not a manifest that this imgbuild knows (make it again with: imgbuild base)",
                 file.display()
             )
         })?;
-        let Image {
-            sha256,
-            bytes,
-            virtual_bytes,
-        } = manifest.image;
-        // It goes into a shell script.
-        let Ok(sha256) = validators::sha256(&sha256) else {
-            bail!("{}: image.sha256 is no SHA-256 digest", file.display());
-        };
+        let bytes = read.bytes;
         if size != bytes {
             bail!(
                 "{} is not the image that {} describes: found {size} bytes, expected {bytes}. \
@@ -89,6 +81,21 @@ impl BaseImage {
                 file.display()
             );
         }
+        Ok(read)
+    }
+
+    /// What a manifest says.
+    pub(crate) fn of_manifest(text: &[u8]) -> Result<Self> {
+        let manifest: Manifest = serde_json::from_slice(text)?;
+        let Image {
+            sha256,
+            bytes,
+            virtual_bytes,
+        } = manifest.image;
+        // It goes into a shell script.
+        let Ok(sha256) = validators::sha256(&sha256) else {
+            bail!("image.sha256 is no SHA-256 digest");
+        };
         Ok(BaseImage {
             sha256,
             bytes,
@@ -161,7 +168,8 @@ mod tests {
         );
         assert_eq!(
             refusal(Some(b"12345"), Some(&manifest("$(reboot)", 5))),
-            "LAB/base.manifest.json: image.sha256 is no SHA-256 digest"
+            "LAB/base.manifest.json is not a manifest that this imgbuild knows (make it again \
+             with: imgbuild base): image.sha256 is no SHA-256 digest"
         );
         assert_eq!(
             refusal(Some(b"12345"), Some("{}")),

@@ -103,11 +103,12 @@ fn answer(mut stream: TcpStream, state: &Mutex<State>) -> std::io::Result<()> {
     let mut lines = BufReader::new(stream.try_clone()?).lines();
     let first = lines.next().unwrap_or(Ok(String::new()))?;
     let target = first.split(' ').nth(1).unwrap_or_default().to_owned();
-    let mut from = 0;
+    let (mut from, mut to) = (0, None);
     for line in lines {
         let line = line?.to_lowercase();
         if let Some(range) = line.strip_prefix("range: bytes=") {
-            from = range.trim_end_matches('-').parse().unwrap();
+            let (first, last) = range.split_once('-').unwrap();
+            (from, to) = (first.parse().unwrap(), last.parse::<usize>().ok());
         }
         if line.is_empty() {
             break;
@@ -139,26 +140,27 @@ fn answer(mut stream: TcpStream, state: &Mutex<State>) -> std::io::Result<()> {
         (Some(content), way) => (content, way),
     };
     let total = content.len();
+    let end = to.map_or(total, |last| total.min(last + 1));
     let rest = match (from, ranges) {
-        (0, _) | (_, false) => {
+        (0, _) | (_, false) if !ranges || end == total => {
             write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {total}\r\n")?;
             &content[..]
         }
-        (from, true) if from >= total => {
+        (from, _) if from >= total => {
             let range = format!("Content-Range: bytes */{total}");
             return write!(
                 stream,
                 "HTTP/1.1 416 No\r\n{range}\r\nContent-Length: 0\r\n\r\n"
             );
         }
-        (from, true) => {
-            let range = format!("Content-Range: bytes {from}-{}/{total}", total - 1);
-            let length = total - from;
+        (from, _) => {
+            let range = format!("Content-Range: bytes {from}-{}/{total}", end - 1);
+            let length = end - from;
             write!(
                 stream,
                 "HTTP/1.1 206 Part\r\n{range}\r\nContent-Length: {length}\r\n"
             )?;
-            &content[from..]
+            &content[from..end]
         }
     };
     stream.write_all(b"Connection: close\r\n\r\n")?;

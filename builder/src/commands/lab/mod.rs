@@ -2,5 +2,6 @@
 
 pub mod clean;
 pub mod inventory;
+pub mod publish;
 pub mod report;
 pub mod retire;

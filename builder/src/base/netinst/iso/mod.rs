@@ -7,7 +7,7 @@
 mod tests;
 
 use crate::config::definition::release_number;
-use crate::system::text;
+use crate::system::{kind, text};
 use anyhow::{Context, Result, bail};
 use firstboot::contract::iso9660::{Entry, Volume};
 use std::fs::File;
@@ -200,28 +200,8 @@ fn major_number(words: &[&str]) -> Option<u32> {
 
 /// What a file is that is no ISO 9660 image, by how it begins.
 fn seems_to_be(file: &mut File, length: u64) -> std::io::Result<String> {
-    let mut first = Vec::new();
     file.seek(SeekFrom::Start(0))?;
-    file.take(4096).read_to_end(&mut first)?;
-    let text = String::from_utf8_lossy(&first).trim_start().to_lowercase();
-    let kinds: [(&[u8], &str); 6] = [
-        (b"\x1f\x8b", "a gzip archive"),
-        (b"\xfd7zXZ\0", "an xz archive"),
-        (b"PK\x03\x04", "a zip archive"),
-        (b"QFI\xfb", "a qcow2 disk"),
-        (b"\x28\xb5\x2f\xfd", "a zstd archive"),
-        (b"#jigsaw", "a jigdo template"),
-    ];
-    let kind = kinds.iter().find(|(magic, _)| first.starts_with(magic));
-    Ok(if length == 0 {
-        "it is empty".to_owned()
-    } else if text.starts_with("<!doctype html") || text.starts_with("<html") {
-        "it is an HTML page; perhaps the answer of a proxy or a login page".to_owned()
-    } else if let Some((_, kind)) = kind {
-        format!("it seems to be {kind}")
-    } else if first.iter().all(|byte| *byte == 0) {
-        format!("it begins with zeros and has {length} bytes")
-    } else {
-        format!("its {length} bytes hold no volume descriptor at byte 32768")
-    })
+    let seen = kind::seems_to_be(file, length)?;
+    Ok(seen
+        .unwrap_or_else(|| format!("its {length} bytes hold no volume descriptor at byte 32768")))
 }
