@@ -1,0 +1,17 @@
+"""What was measured, and on what: measured.json, one entry for each program that measures."""
+
+import json
+import pathlib
+
+FILE = pathlib.Path(__file__).with_name("measured.json")
+
+
+def read():
+    return json.loads(FILE.read_text(encoding="utf-8"))
+
+
+def record(name, value):
+    """Takes the place of what stood under this name."""
+    whole = read() if FILE.exists() else {}
+    whole[name] = value
+    FILE.write_text(json.dumps(whole, indent=1, sort_keys=True) + "\n", encoding="utf-8")

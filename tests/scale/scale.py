@@ -1,0 +1,223 @@
+#!/usr/bin/python3
+"""Computes the tables of docs/scale.md from the model and from what was measured.
+
+    tests/scale/scale.py [--megabytes N] [--pcs N] [--gigabit N]     # the first table, for your lab
+    tests/scale/scale.py --all                                       # all tables of the page
+    tests/scale/scale.py --write                                     # puts them into the page
+"""
+
+import argparse
+import pathlib
+import re
+import statistics
+
+import measured
+import model
+import swarm
+
+PAGE = pathlib.Path(__file__).resolve().parents[2] / "docs/scale.md"
+MB, GIGABIT = 10**6, 10**9
+PCS = (30, 300, 3000)
+# The plain base as it was measured, and one with Proxmox VE, which was not: see the page.
+PLAIN, PROXMOX = 222, 1000
+# PCs of a room, in a subnet of its own.
+ROOM = 30
+# `forks` that the page recommends.
+FORKS = 50
+# How far the model may be from what was measured.
+AGREES = 0.25
+SEEDS = range(1, 10)
+
+# corosync.conf(5): token, token_coefficient as it is when nothing is written, and as pve-cluster 9.1 writes it; seconds.
+TOKEN, COEFFICIENT, NEW_COEFFICIENT, CONSENSUS = 3.0, 0.65, 0.125, 1.2
+# Proxmox VE's HA: a node without quorum for so long is reset by its watchdog; and what its developers call close to it.
+WATCHDOG, CLOSE = 60, 50
+# Members that are always on, and the largest clusters: one that needs no thought, and where `imgbuild check` warns.
+STABLE, EASY, WARNED = 3, 32, 40
+# A join with a ticket, seen on a real cluster; they come one after the other.
+JOIN = 24
+# deploy's tasks for a PC with one VM: modules that run there, and files that are copied there.
+DEPLOY = {"module": 6, "copy": 3}
+
+
+def duration(seconds):
+    if seconds < 100:
+        return "%.0f s" % seconds
+    return "%.1f min" % (seconds / 60) if seconds < 6000 else "%.1f h" % (seconds / 3600)
+
+
+def table(head, rows):
+    rows = [head, ["---"] + ["---:"] * (len(head) - 1), *rows]
+    return "\n".join("| %s |" % " | ".join(str(cell) for cell in row) for row in rows) + "\n"
+
+
+def plain(runs):
+    return [run for run in runs if run["way"] == swarm.PLAIN]
+
+
+def carried():
+    """Bits a second that aria2 brings in, and passes on as many, on one core of the PC of the measurement."""
+    fastest = max(plain(measured.read()["swarm"]["runs"]), key=lambda run: run["rate"])
+    return fastest["pcs"] * fastest["megabytes"] * MB * 8 / fastest["cpu"]
+
+
+def times(megabytes, pcs, line):
+    """HTTP alone; one swarm of all at once; with FORKS at a time, none of whom stays; a swarm for each room."""
+    size, cable = megabytes * MB, min(line, carried())
+    rooms = -(-pcs // ROOM)
+
+    def last(count, server, **more):
+        return model.Swarm(count, size, server, cable, **more).run()[-1]
+    return [model.http(pcs, size, line, line), last(pcs, line), last(pcs, line, waves=FORKS, stays=False),
+            last(min(pcs, ROOM), line / rooms)]
+
+
+def bring(sizes=(PLAIN, PROXMOX), pcs=PCS, line=GIGABIT):
+    rows = [["%d MB to %s PCs" % (megabytes, format(count, ",")), *map(duration, times(megabytes, count, line))]
+            for megabytes in sizes for count in pcs]
+    return table(["until the last PC has its base", "web server alone", "one swarm, all at once",
+                  "one swarm, `forks: %d`" % FORKS, "a swarm for each room of %d" % ROOM], rows)
+
+
+def predicted(run):
+    """What the model says to a run that was measured: the middle one of several lots."""
+    rates = run["megabytes"] * MB, run["uplink"] * MB, run["rate"] * MB
+    if run["way"] == swarm.HTTP:
+        return model.http(run["pcs"], *rates, wire=model.WIRE_TC), run["pcs"]
+    results = []
+    for seed in SEEDS:
+        simulated = model.Swarm(run["pcs"], *rates, wire=model.WIRE_TC, seed=seed)
+        results.append((simulated.run()[-1], simulated.copies))
+    return [statistics.median(column) for column in zip(*results)]
+
+
+def compared():
+    """The runs that the model speaks of, each with what it predicts."""
+    runs = measured.read()["swarm"]["runs"]
+    return [(run, *predicted(run)) for run in runs if run["way"] in (swarm.HTTP, swarm.PLAIN)]
+
+
+def agreement():
+    rows = [["%d PCs at %d Mbit/s, server %d Mbit/s, %d MB, %s" % (run["pcs"], run["rate"], run["uplink"], run["megabytes"], run["way"]),
+             "%.0f s" % run["last"], "%.0f s" % seconds, "%.2f" % (seconds / run["last"]), "%.1f" % run["copies"], "%.1f" % copies]
+            for run, seconds, copies in compared()]
+    return table(["the last PC has it after", "measured", "model", "ratio", "copies that the server sent", "model"], rows)
+
+
+def ways():
+    rows = [[run["way"], "%.0f s" % run["median"], "%.0f s" % run["last"], "%.1f" % run["copies"]]
+            for run in measured.read()["swarm"]["runs"] if run["pcs"] == 8 and run["megabytes"] == 64 and run["uplink"] == 40]
+    return table(["8 PCs, 64 MB, 40 Mbit/s", "half of them have it", "all have it", "copies that the server sent"], rows)
+
+
+def silent(nodes, coefficient):
+    """Seconds that a cluster of this size takes, at the least, to go on without a node that fell silent."""
+    token = TOKEN + max(0, nodes - 2) * coefficient
+    return token + CONSENSUS * token
+
+
+def largest(coefficient, seconds):
+    return max(nodes for nodes in range(2, 1000) if silent(nodes, coefficient) <= seconds)
+
+
+def timeouts():
+    rows = [[nodes, "%.0f s" % silent(nodes, COEFFICIENT), "%.0f s" % silent(nodes, NEW_COEFFICIENT)] for nodes in (5, 15, 32, 40, 60, 100)]
+    rows.append(["largest below %d s" % CLOSE, largest(COEFFICIENT, CLOSE), largest(NEW_COEFFICIENT, CLOSE)])
+    return table(["nodes", "token_coefficient 650 ms", "125 ms"], rows)
+
+
+def clusters():
+    rows = []
+    for pcs in PCS:
+        for most in (EASY, WARNED):
+            count = -(-pcs // (most - STABLE))
+            each = -(-pcs // count)
+            rows.append(["%s PCs, at most %d nodes" % (format(pcs, ","), most), count, "%d + %d" % (STABLE, each), count * STABLE,
+                         duration(each * JOIN)])
+    return table(["", "clusters", "nodes of each", "stable members in all", "joins, at the least"], rows)
+
+
+def controller():
+    """What one task costs for one host, and memory: from the differences between few and many."""
+    runs = measured.read()["controller"]["runs"]
+    few, many = (pick(min, runs), pick(max, runs))
+
+    def of(hosts, kind, tasks):
+        return next(run for run in runs if (run["hosts"], run["kind"], run["tasks"]) == (hosts, kind, tasks))
+    most = max(run["tasks"] for run in runs)
+    cost = {kind: (of(many, kind, most)["cpu"] - of(many, kind, 1)["cpu"]) / many / (most - 1) for kind in DEPLOY}
+    # What a host costs once: its connection, and its part of what ends the play.
+    once = (of(many, "module", 1)["cpu"] - of(few, "module", 1)["cpu"]) / (many - few) - cost["module"]
+    each = (max(run["playbook"] for run in runs if run["hosts"] == many)
+            - max(run["playbook"] for run in runs if run["hosts"] == few)) / (many - few)
+    base = max(run["playbook"] for run in runs if run["hosts"] == few) - each * few
+    worker, ssh = max(run["worker"] for run in runs), max(run["ssh"] for run in runs)
+    return {"cost": cost, "once": max(0, once), "base": base, "host": max(0, each), "worker": worker, "ssh": ssh}
+
+
+def pick(which, runs):
+    return which(run["hosts"] for run in runs)
+
+
+def deploy_seconds(pcs, cores):
+    """The controller's processor time for one deploy, spread over its cores."""
+    needs = controller()
+    return pcs * (needs["once"] + sum(needs["cost"][kind] * count for kind, count in DEPLOY.items())) / cores
+
+
+def memory(pcs, forks):
+    """MB: the playbook, its workers, and a connection that is kept open for each PC."""
+    needs = controller()
+    return needs["base"] + needs["host"] * pcs + needs["worker"] * min(forks, pcs) + needs["ssh"] * pcs
+
+
+def costs():
+    needs = controller()
+    rows = [["a module on the PC, for each PC", "%.0f ms of the processor" % (1000 * needs["cost"]["module"])],
+            ["a file of 1 MiB copied to the PC", "%.0f ms of the processor" % (1000 * needs["cost"]["copy"])],
+            ["a PC's first connection", "%.0f ms of the processor" % (1000 * needs["once"])],
+            ["ansible-playbook itself", "%.0f MB" % needs["base"]],
+            ["and for each PC", "%.2f MB" % needs["host"]],
+            ["each fork", "%.0f MB" % needs["worker"]],
+            ["each connection that is kept open", "%.1f MB" % needs["ssh"]]]
+    return table(["the controller", "measured"], rows)
+
+
+def deploy():
+    rows = [[format(pcs, ","), *(duration(deploy_seconds(pcs, cores)) for cores in (2, 4, 8)),
+             *("%.1f GB" % (memory(pcs, forks) / 1000) for forks in (50, 200))] for pcs in PCS]
+    return table(["PCs", "2 cores", "4 cores", "8 cores", "memory, `forks: 50`", "`forks: 200`"], rows)
+
+
+TABLES = {"bring": bring, "agreement": agreement, "ways": ways, "timeouts": timeouts, "clusters": clusters, "costs": costs,
+          "deploy": deploy}
+MARK = r"(<!-- scale\.py: %s -->\n\n).*?(\n<!-- end -->\n)"
+
+
+def replaced(text):
+    """The page with each table as it is now."""
+    for name, make in TABLES.items():
+        text, count = re.subn(MARK % name, lambda found, make=make: found.group(1) + make() + found.group(2), text, flags=re.DOTALL)
+        if count != 1:
+            raise ValueError("%s has %d places for the table %s" % (PAGE, count, name))
+    return text
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("--megabytes", type=int, action="append", help="size of the base; without it: %d and %d" % (PLAIN, PROXMOX))
+    parser.add_argument("--pcs", type=int, action="append", help="without it: %d, %d, %d" % PCS)
+    parser.add_argument("--gigabit", type=float, default=1, help="each line, in Gbit/s")
+    parser.add_argument("--all", action="store_true")
+    parser.add_argument("--write", action="store_true")
+    options = parser.parse_args()
+    if options.write:
+        PAGE.write_text(replaced(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+    elif options.all:
+        print("\n".join(make() for make in TABLES.values()))
+    else:
+        print(bring(options.megabytes or (PLAIN, PROXMOX), options.pcs or PCS, options.gigabit * GIGABIT))
+
+
+if __name__ == "__main__":
+    main()
