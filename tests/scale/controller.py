@@ -1,13 +1,13 @@
 #!/usr/bin/python3
 """Measures what Ansible's controller needs for each host and each task.
 
-    tests/scale/controller.py [--hosts N,N] [--forks N] [--record]
+    tests/scale/controller.py [--hosts N,N,N] [--forks N] [--record]
 
 Needs root, sshd, and ansible-playbook in PATH. One sshd in a network namespace of its own answers at as many loopback
 addresses as there are hosts, so that each host has its own ssh connection, kept open as Ansible does by default.
 Only the controller's own processes are counted (ansible-playbook, its workers, and ssh), not what runs on the "PCs".
-Two kinds of tasks are run, once and four times, with few hosts and with many: the differences are what one task and
-one host cost. With --record it goes into measured.json, from which scale.py makes its figures for 3,000.
+Three kinds of tasks are run, once and four times, with one host, with few and with many: the differences are what one
+task and one host cost, and how long a task takes where nothing else is done. With --record it goes into measured.json, from which scale.py makes its figures for 3,000.
 """
 
 import argparse
@@ -27,8 +27,10 @@ import time
 import measured
 
 PORT = 2222
-# What deploy's tasks are like: a module that runs on the PC, and a file that is copied there.
+# What deploy's tasks are like: one that is done on the controller alone, as is one that is skipped; a module that runs
+# on the PC; and a file that is copied there.
 TASKS = {
+    "here": "ansible.builtin.set_fact: {one: 'two'}",
     "module": "ansible.builtin.command: 'true'",
     "copy": "ansible.builtin.copy: {src: seed.img, dest: '%s/{{ inventory_hostname }}.{{ item }}', mode: '0600'}",
 }
@@ -41,21 +43,24 @@ def address(number):
     return "127.1.%d.%d" % (number // 250, number % 250 + 1)
 
 
-def sshd(stack, folder, namespace):
+def sshd(folder, namespace):
     """An sshd that is no child of this program, so that its processor time is not counted."""
     for name in ("host", "user"):
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / name)], check=True)
     os.makedirs("/run/sshd", exist_ok=True)
     (folder / "sshd_config").write_text(
-        "Port %d\nListenAddress 0.0.0.0\nHostKey %s/host\nAuthorizedKeysFile %s/user.pub\nPidFile %s/sshd.pid\n"
+        "Port %d\nListenAddress 0.0.0.0\nHostKey %s/host\nAuthorizedKeysFile %s/user.pub\nPidFile none\n"
         "StrictModes no\nUsePAM no\nPermitRootLogin yes\nMaxStartups 1000\nMaxSessions 100\nLogLevel ERROR\n"
-        "Subsystem sftp internal-sftp\n" % (PORT, folder, folder, folder), encoding="utf-8")
+        "Subsystem sftp internal-sftp\n" % (PORT, folder, folder), encoding="utf-8")
     subprocess.run(["ip", "netns", "exec", namespace, shutil.which("sshd"), "-f", str(folder / "sshd_config")], check=True)
-    for _ in range(100):
-        if (folder / "sshd.pid").exists():
-            break
-        time.sleep(0.1)
-    stack.callback(os.kill, int((folder / "sshd.pid").read_text()), signal.SIGTERM)
+
+
+def remove(namespace):
+    """With all that still runs in it: connections that are kept open, and what answers them."""
+    for pid in subprocess.run(["ip", "netns", "pids", namespace], capture_output=True, text=True, check=True).stdout.split():
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(int(pid), signal.SIGKILL)
+    subprocess.run(["ip", "netns", "del", namespace], check=True)
 
 
 def inventory(folder, hosts):
@@ -101,6 +106,7 @@ def memory(pid, field):
 def play(folder, namespace, hosts, forks):
     """Runs the playbook: seconds, the controller's processor seconds, and its memory in MB at the highest."""
     environment = {**os.environ, "ANSIBLE_HOST_KEY_CHECKING": "false", "ANSIBLE_PIPELINING": "true", "ANSIBLE_HOME": str(folder / "home"),
+                   "ANSIBLE_SSH_CONTROL_PATH_DIR": str(folder / "cp"),
                    "ANSIBLE_SSH_ARGS": "-o ControlMaster=auto -o ControlPersist=60s -o UserKnownHostsFile=/dev/null -o LogLevel=ERROR",
                    "ANSIBLE_NOCOLOR": "true", "LC_ALL": "C.UTF-8"}
     used, begun = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
@@ -109,7 +115,10 @@ def play(folder, namespace, hosts, forks):
         process = subprocess.Popen(
             ["ip", "netns", "exec", namespace, "ansible-playbook", "--forks", str(forks), "-i", str(folder / "inventory"),
              str(folder / "play.yml")], stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, env=environment)
-        while process.poll() is None:
+        while True:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(1)
+                break
             if time.monotonic() - begun > LIMIT:
                 process.kill()
                 raise RuntimeError("the playbook took more than %d s" % LIMIT)
@@ -121,7 +130,6 @@ def play(folder, namespace, hosts, forks):
             peak["worker"] = max(peak["worker"], sum(workers) / max(1, min(forks, len(workers))))
             sample = [memory(pid, "Pss") for pid in masters[:20]]
             peak["ssh"] = max(peak["ssh"], sum(sample) / max(1, len(sample)))
-            time.sleep(1)
     seconds = time.monotonic() - begun
     text = (folder / "output").read_text(encoding="utf-8", errors="replace")
     good = len(re.findall(r"^pc\d+ +: ok=\d+ .*unreachable=0 +failed=0", text, re.MULTILINE))
@@ -142,7 +150,7 @@ def play(folder, namespace, hosts, forks):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    parser.add_argument("--hosts", default="50,150", help="few and many")
+    parser.add_argument("--hosts", default="1,50,150", help="one, few and many")
     parser.add_argument("--forks", type=int, default=50)
     parser.add_argument("--record", action="store_true")
     options = parser.parse_args()
@@ -152,7 +160,7 @@ def main():
         sys.exit("controller.py: not in PATH: " + ", ".join(missing))
     if os.geteuid():
         sys.exit("controller.py: it makes a network namespace\n  right: run it as root")
-    signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
+    measured.stop_once()
     version = re.search(r"core ([\d.]+)", subprocess.run(["ansible-playbook", "--version"], capture_output=True, text=True,
                                                          check=True).stdout).group(1)
     runs = []
@@ -161,9 +169,9 @@ def main():
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
         namespace = "scale%d" % os.getpid()
         subprocess.run(["ip", "netns", "add", namespace], check=True)
-        stack.callback(subprocess.run, ["ip", "netns", "del", namespace], check=True)
+        stack.callback(remove, namespace)
         subprocess.run(["ip", "-n", namespace, "link", "set", "lo", "up"], check=True)
-        sshd(stack, folder, namespace)
+        sshd(folder, namespace)
         ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
         (folder / "pcs").mkdir()
         # As large as a seed disk.

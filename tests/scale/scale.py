@@ -7,6 +7,7 @@
 """
 
 import argparse
+import functools
 import pathlib
 import re
 import statistics
@@ -22,11 +23,11 @@ PCS = (30, 300, 3000)
 PLAIN, PROXMOX = 222, 1000
 # PCs of a room, in a subnet of its own.
 ROOM = 30
-# `forks` that the page recommends.
-FORKS = 50
+# `forks` that the page recommends, which is how many PCs download at a time; and how many could at the most.
+FORKS, TOGETHER = 50, 300
 # How far the model may be from what was measured.
-AGREES = 0.25
-SEEDS = range(1, 10)
+AGREES = 0.15
+SEEDS = range(1, 6)
 
 # corosync.conf(5): token, token_coefficient as it is when nothing is written, and as pve-cluster 9.1 writes it; seconds.
 TOKEN, COEFFICIENT, NEW_COEFFICIENT, CONSENSUS = 3.0, 0.65, 0.125, 1.2
@@ -36,11 +37,13 @@ WATCHDOG, CLOSE = 60, 50
 STABLE, EASY, WARNED = 3, 32, 40
 # A join with a ticket, seen on a real cluster; they come one after the other.
 JOIN = 24
-# deploy's tasks for a PC with one VM: modules that run there, and files that are copied there.
-DEPLOY = {"module": 6, "copy": 3}
+# deploy's tasks for a PC with one VM: those of the controller alone, modules that run there, files that are copied there.
+DEPLOY = {"here": 15, "module": 6, "copy": 3}
 
 
 def duration(seconds):
+    if seconds is None:
+        return ""
     if seconds < 100:
         return "%.0f s" % seconds
     return "%.1f min" % (seconds / 60) if seconds < 6000 else "%.1f h" % (seconds / 3600)
@@ -61,22 +64,32 @@ def carried():
     return fastest["pcs"] * fastest["megabytes"] * MB * 8 / fastest["cpu"]
 
 
+@functools.cache
 def times(megabytes, pcs, line):
-    """HTTP alone; one swarm of all at once; with FORKS at a time, none of whom stays; a swarm for each room."""
+    """HTTP alone; one swarm, FORKS at a time, none of whom stays; rooms in subnets of their own, as many at a time as
+    FORKS reaches; and one swarm of all at once, as far as that was thought of."""
     size, cable = megabytes * MB, min(line, carried())
     rooms = -(-pcs // ROOM)
+    together = min(rooms, FORKS / ROOM)
 
     def last(count, server, **more):
         return model.Swarm(count, size, server, cable, **more).run()[-1]
-    return [model.http(pcs, size, line, line), last(pcs, line), last(pcs, line, waves=FORKS, stays=False),
-            last(min(pcs, ROOM), line / rooms)]
+
+    def in_waves(count):
+        # One wave is as the other: of many, the last ones take what those before took.
+        few, many = 5 * FORKS, 10 * FORKS
+        if count <= many:
+            return last(count, line, waves=FORKS, stays=False)
+        return in_waves(many) + (count - many) / (many - few) * (in_waves(many) - in_waves(few))
+    return [model.http(pcs, size, line, line), in_waves(pcs),
+            rooms / together * last(min(pcs, ROOM), line / together), last(pcs, line) if pcs <= TOGETHER else None]
 
 
 def bring(sizes=(PLAIN, PROXMOX), pcs=PCS, line=GIGABIT):
     rows = [["%d MB to %s PCs" % (megabytes, format(count, ",")), *map(duration, times(megabytes, count, line))]
             for megabytes in sizes for count in pcs]
-    return table(["until the last PC has its base", "web server alone", "one swarm, all at once",
-                  "one swarm, `forks: %d`" % FORKS, "a swarm for each room of %d" % ROOM], rows)
+    return table(["the last PC has its base after", "web server alone", "one swarm", "a swarm for each room of %d" % ROOM,
+                  "one swarm, all at once"], rows)
 
 
 def predicted(run):
@@ -91,6 +104,7 @@ def predicted(run):
     return [statistics.median(column) for column in zip(*results)]
 
 
+@functools.cache
 def compared():
     """The runs that the model speaks of, each with what it predicts."""
     runs = measured.read()["swarm"]["runs"]
@@ -138,31 +152,36 @@ def clusters():
 
 
 def controller():
-    """What one task costs for one host, and memory: from the differences between few and many."""
+    """What one task costs for one host, and memory: from the differences between few and many hosts and tasks."""
     runs = measured.read()["controller"]["runs"]
-    few, many = (pick(min, runs), pick(max, runs))
-
-    def of(hosts, kind, tasks):
-        return next(run for run in runs if (run["hosts"], run["kind"], run["tasks"]) == (hosts, kind, tasks))
+    one, few, many = sorted({run["hosts"] for run in runs})
     most = max(run["tasks"] for run in runs)
-    cost = {kind: (of(many, kind, most)["cpu"] - of(many, kind, 1)["cpu"]) / many / (most - 1) for kind in DEPLOY}
-    # What a host costs once: its connection, and its part of what ends the play.
-    once = (of(many, "module", 1)["cpu"] - of(few, "module", 1)["cpu"]) / (many - few) - cost["module"]
-    each = (max(run["playbook"] for run in runs if run["hosts"] == many)
-            - max(run["playbook"] for run in runs if run["hosts"] == few)) / (many - few)
-    base = max(run["playbook"] for run in runs if run["hosts"] == few) - each * few
-    worker, ssh = max(run["worker"] for run in runs), max(run["ssh"] for run in runs)
-    return {"cost": cost, "once": max(0, once), "base": base, "host": max(0, each), "worker": worker, "ssh": ssh}
+
+    def of(hosts, field, kind, tasks):
+        return next(run[field] for run in runs if (run["hosts"], run["kind"], run["tasks"]) == (hosts, kind, tasks))
+
+    def each(hosts, field, kind):
+        return (of(hosts, field, kind, most) - of(hosts, field, kind, 1)) / (most - 1)
+
+    def highest(hosts, field):
+        return max(run[field] for run in runs if run["hosts"] == hosts)
+    cost = {kind: each(many, "cpu", kind) / many for kind in DEPLOY}
+    for_a_host = (highest(many, "playbook") - highest(few, "playbook")) / (many - few)
+    return {
+        "cost": cost,
+        # Its connection, and its part of the play's beginning and end.
+        "once": (of(many, "cpu", "module", 1) - of(few, "cpu", "module", 1)) / (many - few) - cost["module"],
+        "takes": {kind: each(one, "seconds", kind) for kind in DEPLOY},
+        "base": highest(few, "playbook") - for_a_host * few, "host": for_a_host,
+        "worker": highest(many, "worker"), "ssh": highest(many, "ssh")}
 
 
-def pick(which, runs):
-    return which(run["hosts"] for run in runs)
-
-
-def deploy_seconds(pcs, cores):
-    """The controller's processor time for one deploy, spread over its cores."""
+def deploy_seconds(pcs, cores, forks=FORKS):
+    """One deploy without the base: what the controller's cores are busy with, or what waiting for the PCs takes, the longer."""
     needs = controller()
-    return pcs * (needs["once"] + sum(needs["cost"][kind] * count for kind, count in DEPLOY.items())) / cores
+    busy = pcs * (needs["once"] + sum(needs["cost"][kind] * count for kind, count in DEPLOY.items())) / cores
+    waits = -(-pcs // forks) * sum(needs["takes"][kind] * count for kind, count in DEPLOY.items())
+    return max(busy, waits)
 
 
 def memory(pcs, forks):
@@ -173,24 +192,40 @@ def memory(pcs, forks):
 
 def costs():
     needs = controller()
-    rows = [["a module on the PC, for each PC", "%.0f ms of the processor" % (1000 * needs["cost"]["module"])],
-            ["a file of 1 MiB copied to the PC", "%.0f ms of the processor" % (1000 * needs["cost"]["copy"])],
-            ["a PC's first connection", "%.0f ms of the processor" % (1000 * needs["once"])],
-            ["ansible-playbook itself", "%.0f MB" % needs["base"]],
-            ["and for each PC", "%.2f MB" % needs["host"]],
-            ["each fork", "%.0f MB" % needs["worker"]],
-            ["each connection that is kept open", "%.1f MB" % needs["ssh"]]]
-    return table(["the controller", "measured"], rows)
+    words = {"here": "a task of the controller alone (`set_fact`, one that is skipped)", "module": "a module that runs on the PC",
+             "copy": "a file of 1 MiB that is copied to the PC"}
+    rows = [[words[kind], "%.0f ms" % (1000 * needs["cost"][kind]), "%.1f s" % needs["takes"][kind], "%d" % count]
+            for kind, count in DEPLOY.items()]
+    rows.append(["a PC's connection, once", "%.0f ms" % (1000 * needs["once"]), "", "1"])
+    return table(["for each PC", "of the controller's processor", "takes, alone", "in one deploy"], rows)
+
+
+def memories():
+    needs = controller()
+    rows = [["ansible-playbook", "%.0f MB" % needs["base"]], ["for each PC in it", "%.2f MB" % needs["host"]],
+            ["each fork", "%.0f MB" % needs["worker"]], ["each connection that is kept open", "%.1f MB" % needs["ssh"]]]
+    return table(["memory", "measured"], rows)
 
 
 def deploy():
     rows = [[format(pcs, ","), *(duration(deploy_seconds(pcs, cores)) for cores in (2, 4, 8)),
-             *("%.1f GB" % (memory(pcs, forks) / 1000) for forks in (50, 200))] for pcs in PCS]
-    return table(["PCs", "2 cores", "4 cores", "8 cores", "memory, `forks: 50`", "`forks: 200`"], rows)
+             *("%.1f GB" % (memory(pcs, forks) / 1000) for forks in (FORKS, 4 * FORKS))] for pcs in PCS]
+    return table(["PCs", "2 cores", "4 cores", "8 cores", "memory, `forks: %d`" % FORKS, "`forks: %d`" % (4 * FORKS)], rows)
 
 
-TABLES = {"bring": bring, "agreement": agreement, "ways": ways, "timeouts": timeouts, "clusters": clusters, "costs": costs,
-          "deploy": deploy}
+def answer():
+    """What each of the three takes, for the whole lab."""
+    rows = []
+    for pcs in PCS:
+        count = -(-pcs // (EASY - STABLE))
+        http, waves, rooms, _ = times(PROXMOX, pcs, GIGABIT)
+        rows.append([format(pcs, ","), duration(http), "%s to %s" % (duration(min(waves, rooms)), duration(max(waves, rooms))),
+                     duration(deploy_seconds(pcs, 4)), "%s, in %d cluster%s" % (duration(-(-pcs // count) * JOIN), count, "s" * (count > 1))])
+    return table(["PCs", "the base, web server alone", "the base, by the swarm", "Ansible's part", "the joins"], rows)
+
+
+TABLES = {"answer": answer, "bring": bring, "agreement": agreement, "ways": ways, "timeouts": timeouts, "clusters": clusters, "costs": costs,
+          "memories": memories, "deploy": deploy}
 MARK = r"(<!-- scale\.py: %s -->\n\n).*?(\n<!-- end -->\n)"
 
 

@@ -21,7 +21,6 @@ import pathlib
 import random
 import re
 import shutil
-import signal
 import statistics
 import subprocess
 import sys
@@ -259,8 +258,7 @@ def main():
         sys.exit("swarm.py: not installed: %s\n  right: apt install aria2 curl nginx-light nftables iproute2" % ", ".join(missing))
     if os.geteuid():
         sys.exit("swarm.py: it makes network namespaces\n  right: run it as root")
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda number, _frame: sys.exit(128 + number))
+    measured.stop_once()
     uplink = options.uplink or options.rate
     runs = RUNS if options.record else [
         (options.pcs, options.rate, uplink, options.megabytes, options.way or [HTTP, PLAIN])]
