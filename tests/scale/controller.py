@@ -6,8 +6,9 @@
 Needs root, sshd, and ansible-playbook in PATH. One sshd in a network namespace of its own answers at as many loopback
 addresses as there are hosts, so that each host has its own ssh connection, kept open as Ansible does by default.
 Only the controller's own processes are counted (ansible-playbook, its workers, and ssh), not what runs on the "PCs".
-Three kinds of tasks are run, once and four times, with one host, with few and with many: the differences are what one
-task and one host cost, and how long a task takes where nothing else is done. With --record it goes into measured.json, from which scale.py makes its figures for 3,000.
+Three kinds of tasks are run, once and three times, with one host, with few and with many: the differences are what one
+task and one host cost, and how long a task takes where nothing else is done. With --record it goes into measured.json,
+from which scale.py makes its figures for 3,000.
 """
 
 import argparse
@@ -34,7 +35,7 @@ TASKS = {
     "module": "ansible.builtin.command: 'true'",
     "copy": "ansible.builtin.copy: {src: seed.img, dest: '%s/{{ inventory_hostname }}.{{ item }}', mode: '0600'}",
 }
-FEW, MANY = 1, 4
+FEW, MANY = 1, 3
 PR_SET_CHILD_SUBREAPER = 36
 LIMIT = 900
 
@@ -150,7 +151,7 @@ def play(folder, namespace, hosts, forks):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    parser.add_argument("--hosts", default="1,50,150", help="one, few and many")
+    parser.add_argument("--hosts", default="1,15,45", help="one, few and many")
     parser.add_argument("--forks", type=int, default=50)
     parser.add_argument("--record", action="store_true")
     options = parser.parse_args()

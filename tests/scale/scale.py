@@ -86,7 +86,7 @@ def times(megabytes, pcs, line):
 
 
 def bring(sizes=(PLAIN, PROXMOX), pcs=PCS, line=GIGABIT):
-    rows = [["%d MB to %s PCs" % (megabytes, format(count, ",")), *map(duration, times(megabytes, count, line))]
+    rows = [["%s MB to %s PCs" % (format(megabytes, ","), format(count, ",")), *map(duration, times(megabytes, count, line))]
             for megabytes in sizes for count in pcs]
     return table(["the last PC has its base after", "web server alone", "one swarm", "a swarm for each room of %d" % ROOM,
                   "one swarm, all at once"], rows)
@@ -173,7 +173,8 @@ def controller():
         "once": (of(many, "cpu", "module", 1) - of(few, "cpu", "module", 1)) / (many - few) - cost["module"],
         "takes": {kind: each(one, "seconds", kind) for kind in DEPLOY},
         "base": highest(few, "playbook") - for_a_host * few, "host": for_a_host,
-        "worker": highest(many, "worker"), "ssh": highest(many, "ssh")}
+        # What is its own at the most, which it has while it works.
+        "worker": max(run["worker"] for run in runs), "ssh": highest(many, "ssh")}
 
 
 def deploy_seconds(pcs, cores, forks=FORKS):
@@ -219,20 +220,30 @@ def answer():
     for pcs in PCS:
         count = -(-pcs // (EASY - STABLE))
         http, waves, rooms, _ = times(PROXMOX, pcs, GIGABIT)
-        rows.append([format(pcs, ","), duration(http), "%s to %s" % (duration(min(waves, rooms)), duration(max(waves, rooms))),
-                     duration(deploy_seconds(pcs, 4)), "%s, in %d cluster%s" % (duration(-(-pcs // count) * JOIN), count, "s" * (count > 1))])
+        joins = "%s, in %d clusters" % (duration(-(-pcs // count) * JOIN), count)
+        rows.append([format(pcs, ","), duration(http), duration(max(waves, rooms)), duration(deploy_seconds(pcs, 4)), joins])
     return table(["PCs", "the base, web server alone", "the base, by the swarm", "Ansible's part", "the joins"], rows)
 
 
-TABLES = {"answer": answer, "bring": bring, "agreement": agreement, "ways": ways, "timeouts": timeouts, "clusters": clusters, "costs": costs,
-          "memories": memories, "deploy": deploy}
-MARK = r"(<!-- scale\.py: %s -->\n\n).*?(\n<!-- end -->\n)"
+def tools():
+    whole = measured.read()
+    room, desk = whole["swarm"], whole["controller"]
+    rows = [["the swarm", room["date"], "%d cores, aria2 %s, nginx %s, curl %s" % tuple(room[key] for key in ("cores", "aria2", "nginx", "curl"))],
+            ["Ansible", desk["date"], "%d cores, ansible-core %s" % (desk["cores"], desk["ansible"])],
+            ["nginx gives a file from the page cache", room["date"], "%.0f Gbit/s" % (room["page_cache"] / 1000)],
+            ["aria2 receives, and passes on as much, on one core", room["date"], "%.0f Mbit/s" % (carried() / 1e6)]]
+    return table(["measured", "on", "with"], rows)
+
+
+TABLES = {each.__name__: each for each in (
+    answer, bring, tools, agreement, ways, timeouts, clusters, costs, memories, deploy)}
+MARK = r"(<!-- scale\.py: %s -->\n).*?(<!-- end -->\n)"
 
 
 def replaced(text):
     """The page with each table as it is now."""
     for name, make in TABLES.items():
-        text, count = re.subn(MARK % name, lambda found, make=make: found.group(1) + make() + found.group(2), text, flags=re.DOTALL)
+        text, count = re.subn(MARK % name, lambda found, make=make: "%s\n%s\n%s" % (found[1], make(), found[2]), text, flags=re.DOTALL)
         if count != 1:
             raise ValueError("%s has %d places for the table %s" % (PAGE, count, name))
     return text
