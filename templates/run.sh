@@ -591,7 +591,7 @@ case $action in
     console) attach_console "$@"; exit ;;
     status) tell_status "$@"; exit ;;
     service)
-        if [ "$1" = remove ]; then shift; remove_service "$@"; else install_service; fi
+        if [ "${1:-}" = remove ]; then shift; remove_service "$@"; else install_service; fi
         exit
         ;;
     start)
