@@ -3,7 +3,9 @@
 use clap::Parser;
 use imgbuild::cli::{Cli, Command, LabCommand};
 use imgbuild::commands::lab::{clean, inventory, publish, report, retire};
-use imgbuild::commands::{audit, base, check, fetch, init, peer, run, seed};
+use imgbuild::commands::{
+    audit, base, check, console, fetch, init, list, logs, peer, rm, run, seed, stop,
+};
 use imgbuild::system::interrupt::{self, Interrupted};
 use imgbuild::system::ui::Ui;
 use std::process::ExitCode;
@@ -23,6 +25,11 @@ fn main() -> ExitCode {
         Command::Audit(args) => audit::audit(&args.image, &ui),
         Command::Seed(args) => seed::seed(&args.into(), &ui),
         Command::Run(args) => run::run(&args.into(), &ui),
+        Command::List(args) => list::list(&args.lab, &ui),
+        Command::Stop(args) => stop::stop(&args.into(), &ui),
+        Command::Console(args) => console::console(&args.name, &args.lab),
+        Command::Logs(args) => logs::logs(&args.into(), &ui),
+        Command::Rm(args) => rm::rm(&args.name, &args.lab, args.yes, &ui),
         Command::Peer(args) => peer::peer(&args.address, &ui),
         Command::Lab(LabCommand::Clean(args)) => clean::clean(&args.lab, args.yes, &ui),
         Command::Lab(LabCommand::Inventory(args)) => {

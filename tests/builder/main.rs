@@ -25,6 +25,7 @@ mod run;
 mod seed_disk;
 #[path = "../static_program.rs"]
 mod static_program;
+mod terminal;
 mod tickets;
 mod vm_folder;
 

@@ -61,6 +61,50 @@ while [ $count -lt 1200 ] && [ ! -e off ]; do
 done
 "#;
 
+/// Stands in for QEMU's control socket, as QEMU 7.2 was seen to speak. `state` holds what the machine's
+/// is; with a file `deaf` its guest hears no power button.
+const PLAY_QMP: &str = r#"#!/usr/bin/perl
+use strict;
+use warnings;
+use Socket;
+my $parent = getppid;
+unlink 'qmp.sock';
+socket(my $door, PF_UNIX, SOCK_STREAM, 0) or die $!;
+bind($door, sockaddr_un('qmp.sock')) or die $!;
+listen($door, 1) or die $!;
+sub off { open(my $off, '>', 'off') or die $!; exit }
+while (getppid == $parent) {
+    my $ready = '';
+    vec($ready, fileno $door, 1) = 1;
+    next if !select($ready, undef, undef, 0.2);
+    accept(my $peer, $door) or die $!;
+    syswrite $peer, qq({"QMP": {"version": {}, "capabilities": ["oob"]}}
+);
+    while (my $line = <$peer>) {
+        my ($order) = $line =~ /"execute":\s*"([^"]*)"/ or die $line;
+        open(my $log, '>>', 'qmp.log') or die $!;
+        print $log "$order
+" if $order ne 'qmp_capabilities';
+        close $log;
+        my $state = 'running';
+        if (open(my $file, '<', 'state')) { chomp($state = <$file>) }
+        my $running = $state eq 'running' ? 'true' : 'false';
+        my $answer = '{}';
+        $answer = qq({"status": "$state", "singlestep": false, "running": $running}) if $order eq 'query-status';
+        $answer = '[{"frontend-open": true, "filename": "disconnected:unix:console.sock,server=on", "label": "console"}]'
+            if $order eq 'query-chardev';
+        syswrite $peer, qq({"timestamp": {"seconds": 1}, "event": "POWERDOWN"}
+) if $order eq 'system_powerdown';
+        syswrite $peer, qq({"return": $answer}
+);
+        off() if $order eq 'quit' || $order eq 'system_powerdown' && $state eq 'running' && !-e 'deaf';
+    }
+}
+"#;
+
+/// A guest in a machine that has a control socket.
+pub(crate) const QMP: &str = "rm -f off\nplay-qmp &\n";
+
 /// `imgbuild run` on a PC without a bridge.
 pub(crate) const RUN: [&str; 3] = ["run", "vm42", "--user-net"];
 
@@ -108,6 +152,7 @@ impl LabFolder {
         }
         lab.program("qemu-img", FAKE_QEMU_IMG);
         lab.program("qemu-system-x86_64", FAKE_QEMU);
+        lab.program("play-qmp", PLAY_QMP);
         lab
     }
 

@@ -39,6 +39,16 @@ pub enum Command {
     Seed(SeedArgs),
     /// Boot a virtual machine, show its progress, and end with its own verdict.
     Run(RunArgs),
+    /// Show the lab's virtual machines on this PC: what runs, since when, and their last words.
+    List(ListArgs),
+    /// Shut virtual machines down: the power button; after a limit their power is taken away.
+    Stop(StopArgs),
+    /// Attach this terminal to the serial console of a running virtual machine; Ctrl-] leaves it.
+    Console(ConsoleArgs),
+    /// Show what a virtual machine has said on its console, or by firstboot.
+    Logs(LogsArgs),
+    /// Remove a virtual machine's disk and logs; its seed stays. Asks first.
+    Rm(RmArgs),
     /// Show the certificate of a member of the cluster, and the lines for lab.yaml. Sends no secret.
     Peer(PeerArgs),
     /// What concerns the lab as a whole, or a virtual machine as a member of its cluster.
@@ -260,11 +270,79 @@ pub struct PeerArgs {
     pub address: String,
 }
 
+/// `imgbuild list`
+#[derive(Debug, Args)]
+pub struct ListArgs {
+    /// The lab file; the machines' folders are beside it.
+    #[arg(long, value_name = "FILE", default_value = "lab.yaml")]
+    pub lab: PathBuf,
+}
+
+/// `imgbuild stop`
+#[derive(Debug, Args)]
+pub struct StopArgs {
+    /// The virtual machines, by their names in the lab file.
+    #[arg(required_unless_present = "all", conflicts_with = "all")]
+    pub names: Vec<String>,
+    /// Every one of the lab file that runs here.
+    #[arg(long)]
+    pub all: bool,
+    /// Take the power away from one that has not shut down after this many seconds.
+    #[arg(long, value_name = "SECONDS", default_value_t = 120, value_parser = clap::value_parser!(u32).range(0..100_000))]
+    pub limit: u32,
+    /// The lab file; the machine's folder is beside it.
+    #[arg(long, value_name = "FILE", default_value = "lab.yaml")]
+    pub lab: PathBuf,
+}
+
+/// `imgbuild console`
+#[derive(Debug, Args)]
+pub struct ConsoleArgs {
+    /// The virtual machine, by its name.
+    pub name: String,
+    /// The lab file; the machine's folder is beside it.
+    #[arg(long, value_name = "FILE", default_value = "lab.yaml")]
+    pub lab: PathBuf,
+}
+
+/// `imgbuild logs`
+#[derive(Debug, Args)]
+pub struct LogsArgs {
+    /// The virtual machine, by its name.
+    pub name: String,
+    /// Go on with what it says next, over its restarts too, until Ctrl-C.
+    #[arg(short, long)]
+    pub follow: bool,
+    /// firstboot's steps and verdict instead of the console.
+    #[arg(long)]
+    pub status: bool,
+    /// The lab file; the machine's folder is beside it.
+    #[arg(long, value_name = "FILE", default_value = "lab.yaml")]
+    pub lab: PathBuf,
+}
+
+/// `imgbuild rm`
+#[derive(Debug, Args)]
+pub struct RmArgs {
+    /// The virtual machine, by its name.
+    pub name: String,
+    /// Remove without a question.
+    #[arg(long)]
+    pub yes: bool,
+    /// The lab file; the machine's folder is beside it.
+    #[arg(long, value_name = "FILE", default_value = "lab.yaml")]
+    pub lab: PathBuf,
+}
+
 /// `imgbuild run`
 #[derive(Debug, Args)]
 pub struct RunArgs {
     /// The virtual machine, by its name; `imgbuild seed` has made its folder.
-    pub name: String,
+    #[arg(required_unless_present = "all", conflicts_with = "all")]
+    pub name: Option<String>,
+    /// Every one of the lab file that is this PC's, one after the other, as far as its memory goes.
+    #[arg(long, conflicts_with = "forward")]
+    pub all: bool,
     /// The lab file; the machine's folder is beside it.
     #[arg(long, value_name = "FILE", default_value = "lab.yaml")]
     pub lab: PathBuf,

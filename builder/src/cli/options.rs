@@ -1,9 +1,9 @@
 //! The command line, turned into what each command takes.
 
-use super::{BaseArgs, PublishArgs, ReportArgs, RunArgs, SeedArgs};
+use super::{BaseArgs, LogsArgs, PublishArgs, ReportArgs, RunArgs, SeedArgs, StopArgs};
 use crate::base;
 use crate::commands::lab::{publish, report};
-use crate::commands::{self, run, seed};
+use crate::commands::{self, logs, run, seed, stop};
 use crate::qemu::Limits;
 use seed::TicketSource;
 use std::time::Duration;
@@ -87,6 +87,27 @@ impl From<PublishArgs> for publish::Options {
             urls: args.urls,
             tracker: args.tracker,
             keep: args.keep,
+        }
+    }
+}
+
+impl From<LogsArgs> for logs::Options {
+    fn from(args: LogsArgs) -> Self {
+        logs::Options {
+            name: args.name,
+            lab: args.lab,
+            follow: args.follow,
+            status: args.status,
+        }
+    }
+}
+
+impl From<StopArgs> for stop::Options {
+    fn from(args: StopArgs) -> Self {
+        stop::Options {
+            names: (!args.all).then_some(args.names),
+            lab: args.lab,
+            limit: args.limit,
         }
     }
 }

@@ -36,6 +36,14 @@ pub fn running(folder: &Path) -> Option<u32> {
     }
 }
 
+/// Whether a terminal or a signal has stopped it, proc_pid_stat(5).
+pub(super) fn is_stopped(pid: u32) -> bool {
+    fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| {
+        let state = stat.rsplit_once(") ").map(|(_, rest)| rest.as_bytes()[0]);
+        matches!(state, Some(b'T' | b't'))
+    })
+}
+
 fn is_qemu(pid: u32) -> bool {
     fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| is_live_qemu(&stat))
 }

@@ -4,6 +4,7 @@ mod accelerator;
 mod control;
 mod guest_console;
 mod machine;
+mod state;
 mod watch;
 
 pub use accelerator::BOOT_ID;
@@ -12,4 +13,5 @@ pub(crate) use control::Control;
 pub(crate) use guest_console::GuestConsole;
 pub(crate) use machine::Machine;
 pub use machine::running;
+pub(crate) use state::Running;
 pub(crate) use watch::{End, Guest, Limits, Watch, Watched, boot};

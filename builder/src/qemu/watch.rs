@@ -80,6 +80,9 @@ pub(crate) trait Guest {
     /// There is something new on the console.
     fn console(&mut self, watch: &mut Watch<'_>);
 
+    /// Some time has passed, a tenth of a second or more.
+    fn tick(&self, _: &Watch<'_>) {}
+
     /// These bytes came on the other channel.
     fn channel(&mut self, bytes: &[u8], watch: &mut Watch<'_>) -> Option<Self::Verdict>;
 
@@ -259,6 +262,7 @@ impl<'a> Watch<'a> {
             if let Some(verdict) = self.listen(guest)? {
                 return Ok(Ok(End::Verdict(verdict)));
             }
+            guest.tick(self);
             let end = match exited {
                 Some(status) => Some(self.exited(guest, status, machine)),
                 None => self.classify(guest),

@@ -1,10 +1,12 @@
 //! `run.sh`, rendered from its template.
 
 use super::base_image::BaseImage;
+use super::folder::VmFolder;
 use crate::config::lab::{Lab, Vm};
 use crate::system::program::quote;
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, bail};
 use firstboot::contract::values::Network;
+use std::fs;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
@@ -62,6 +64,22 @@ pub(crate) fn render(lab: &Lab, vm: &Vm, base: &BaseImage) -> Result<String> {
         .as_ref()
         .map_err(|error| anyhow!("cannot read the template of run.sh: {error}"))?;
     tera.render(NAME, &context).context("cannot render run.sh")
+}
+
+/// A VM's run.sh, where that can be asked to stop and for the console: one of an earlier imgbuild cannot.
+pub(crate) fn with_words(folder: &VmFolder<'_>) -> Result<PathBuf> {
+    let script = folder.file("run.sh");
+    let text =
+        fs::read_to_string(&script).with_context(|| format!("cannot read {}", script.display()))?;
+    if !text.contains("\nattach_console() {") {
+        bail!(
+            "{} is from an earlier imgbuild, which started {1} without a console to attach to, and \
+             cannot stop it. poweroff in {1} shuts it down; then: imgbuild seed {1}",
+            script.display(),
+            folder.name()
+        );
+    }
+    Ok(script)
 }
 
 /// The base as the overlay names it: relative to the VM's folder where the lab holds both, so

@@ -1,9 +1,12 @@
 //! `imgbuild run` as a whole, with a program that stands in for QEMU and plays the guest.
 
 mod accelerator;
+mod commands;
 mod ended;
 mod interrupted;
+mod life;
 mod script;
+mod service;
 mod waiting;
 
 use crate::vm_folder::{CONFIGURED, LabFolder};
@@ -41,11 +44,23 @@ fn a_configured_machine_goes_on_running() {
         )
     );
     assert_eq!(lab.read("vm42/fake.log"), "started\n");
-    // A second start of a running machine is refused, by both ways.
+    // A second start of a running machine is none: its last word is shown, and run.sh refuses it.
     let again = lab.run(&[]);
     assert_eq!(
+        (again.code, again.out, again.err.as_str()),
+        (
+            Some(0),
+            format!("vm42 is running already, as process {pid}\nvm42 is configured\n"),
+            ""
+        )
+    );
+    let again = lab.run(&["--shutdown"]);
+    assert_eq!(
         again.err,
-        format!("imgbuild: error: vm42 is running already, as process {pid}\n")
+        format!(
+            "imgbuild: error: vm42 is running already, as process {pid}; --shutdown is for one that is \
+             started here. To shut it down: imgbuild stop vm42\n"
+        )
     );
     let again = lab.run_sh("vm42", &["--user-net"]);
     assert_eq!(
@@ -333,7 +348,8 @@ fn what_is_missing_is_said_before_anything_starts() {
     assert_eq!(
         done.error(),
         "vm42 did not start\n    \
-         vm42/run.sh: error: ../base.qcow2 is not there, and vm42.qcow2 is nothing without it. \
+         vm42/run.sh: error: neither ../bases/150420fa0d378a51b3f978f67595a0f0db1ec86d4f39650dd66bae72d7e70df1.qcow2 \
+         nor ../base.qcow2 is there, and vm42.qcow2 is nothing without it. \
          Copy it there, or make it with: imgbuild base\n"
     );
 }

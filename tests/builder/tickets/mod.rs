@@ -6,14 +6,13 @@ mod member;
 mod peer;
 mod questions;
 mod strangers;
-mod terminal;
 use crate::contract::{Cluster, Credential, Ticket};
+use crate::terminal::Session;
 use crate::vm_folder::{Finished, LabFolder};
 use member::{Kind, Member, now};
 use std::fs;
 use std::io::Write;
 use std::process::Stdio;
-use terminal::Session;
 use testkit::{begins, has};
 
 /// What no output may ever show.

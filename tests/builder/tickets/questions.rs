@@ -1,8 +1,8 @@
 //! What is asked, and the answers that are none.
 
 use super::member::{Kind, Member};
-use super::terminal::Session;
 use super::{LINE, PASSWORD, QUESTION, REFUSED, lab, lab_of, refused, seed, ticket};
+use crate::terminal::Session;
 use testkit::{ends, has};
 
 #[test]

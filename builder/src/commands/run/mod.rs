@@ -1,18 +1,22 @@
 //! The recipe of `imgbuild run`: what run.sh does, with progress, up to the guest's verdict.
 
+mod all;
 mod messages;
 mod options;
 mod watch;
 
 pub use options::Options;
 
-use crate::qemu::{self, Accelerator, End, Machine, Watched};
+use crate::qemu::{self, Accelerator, End, Machine, Running, Watched};
 use crate::system::interrupt::{self, Interrupted};
 use crate::system::program;
 use crate::system::ui::Ui;
 use crate::vm::folder::VmFolder;
 use crate::vm::retired::{self, Retired};
+use crate::vm::status;
 use anyhow::{Context, Error, Result, bail};
+use firstboot::contract::status::{Event, Verdict as Told};
+use serde_json::json;
 use std::fs;
 use std::time::Duration;
 use watch::{BootingVm, Seen, Verdict};
@@ -20,13 +24,24 @@ use watch::{BootingVm, Seen, Verdict};
 /// How long a guest may take to shut down before its power is taken away.
 const SHUT_DOWN: Duration = Duration::from_secs(120);
 
-/// Ends well only when firstboot says that the machine is configured.
+/// Ends well only when firstboot says that the machine is configured, or that all are.
 pub fn run(options: &Options, ui: &Ui) -> Result<()> {
     let lab = retired::load_lab(&options.lab)?;
-    let folder = VmFolder::of(&lab, lab.vm(&options.name)?);
-    check(&folder)?;
+    match &options.name {
+        Some(name) => run_one(options, &VmFolder::of(&lab, lab.vm(name)?), ui),
+        None => all::run_all(options, &lab, ui),
+    }
+}
+
+fn run_one(options: &Options, folder: &VmFolder<'_>, ui: &Ui) -> Result<()> {
+    check(folder)?;
+    if let Some(running) = Running::of(&folder.path) {
+        return already(options, folder, &running, ui);
+    }
+    program::find("qemu-img")?;
+    program::find("qemu-system-x86_64")?;
     let had_overlay = folder.overlay().symlink_metadata().is_ok();
-    let mut vm = BootingVm::new(&folder, arguments(options), ui);
+    let mut vm = BootingVm::new(folder, arguments(options), ui);
     let may_fall_back = options.accelerator == Accelerator::Auto;
     let booted = qemu::boot(
         &mut vm,
@@ -43,7 +58,7 @@ pub fn run(options: &Options, ui: &Ui) -> Result<()> {
     } = match booted {
         Ok(watched) => watched,
         Err(error) => {
-            tidy(&folder, had_overlay, &seen, ui);
+            tidy(folder, had_overlay, &seen, ui);
             if error.is::<Interrupted>() && folder.overlay().exists() {
                 let disk = folder.overlay();
                 let left = format!("{name} is off, and its disk {} is kept", disk.display());
@@ -54,30 +69,30 @@ pub fn run(options: &Options, ui: &Ui) -> Result<()> {
     };
     let End::Verdict(verdict) = end else {
         machine.end();
-        tidy(&folder, had_overlay, &seen, ui);
-        bail!(messages::trouble(&folder, &end, &seen, &console))
+        tidy(folder, had_overlay, &seen, ui);
+        bail!(messages::trouble(folder, &end, &seen, &console))
     };
     messages::steps(name, &seen, ui);
     match verdict {
         Verdict::Configured => {
-            finish(options, &folder, machine, ui)
+            finish(options, folder, machine, ui)
                 .map_err(|error| after_the_verdict(error, name, "is configured"))?;
-            messages::closed(&folder, ui);
+            messages::closed(folder, ui);
             messages::configured(name, ui);
             Ok(())
         }
         Verdict::Failed(reason) => {
-            finish_unconfigured(options, &folder, machine, ui)?;
-            bail!(messages::failed(&folder, &reason, &seen, &console))
+            finish_unconfigured(options, folder, machine, ui)?;
+            bail!(messages::failed(folder, &reason, &seen, &console))
         }
         // It is well: neither the time limit nor Ctrl-C is a reason to end it.
         Verdict::Waiting(waiting) if interrupt::requested() => {
-            messages::running(options, &folder, machine.release(), ui);
+            messages::running(options, folder, machine.release(), ui);
             let left = messages::waiting(name, &waiting, false);
             Err(Interrupted::leaving(left).into())
         }
         Verdict::Waiting(waiting) => {
-            finish_unconfigured(options, &folder, machine, ui)?;
+            finish_unconfigured(options, folder, machine, ui)?;
             bail!(messages::waiting(name, &waiting, options.shutdown))
         }
     }
@@ -107,12 +122,37 @@ fn check(folder: &VmFolder<'_>) -> Result<()> {
             );
         }
     }
-    if let Some(pid) = qemu::running(&folder.path) {
-        bail!("{name} is running already, as process {pid}");
-    }
-    program::find("qemu-img")?;
-    program::find("qemu-system-x86_64")?;
     Ok(())
+}
+
+/// A machine that runs is asked for its last word; nothing is started.
+fn already(options: &Options, folder: &VmFolder<'_>, running: &Running, ui: &Ui) -> Result<()> {
+    let (name, pid) = (folder.name(), running.pid);
+    if options.shutdown {
+        bail!(
+            "{name} is running already, as process {pid}; --shutdown is for one that is started here. \
+             To shut it down: imgbuild stop {name}"
+        );
+    }
+    if let Some(why) = &running.paused {
+        bail!("{name} was started already, as process {pid}, and is paused: {why}");
+    }
+    ui.result(
+        &json!({"event": "running", "vm": name, "pid": pid}),
+        &format!("{name} is running already, as process {pid}"),
+    );
+    match status::last_event(&folder.path) {
+        Some(Event::Verdict(told)) if told.result == Told::Configured => {
+            messages::configured(name, ui);
+            Ok(())
+        }
+        Some(Event::Waiting(waiting)) => bail!(messages::waiting(name, &waiting, false)),
+        Some(event) => bail!(
+            "{name} is not configured; its last word: {}",
+            status::words(&event)
+        ),
+        None => bail!("{name} is not configured; firstboot has said nothing yet"),
+    }
 }
 
 /// The words after run.sh, but for the accelerator.

@@ -6,7 +6,8 @@ use std::path::PathBuf;
 /// What is run, and how; the help of `imgbuild run` says what each of these is.
 #[derive(Debug)]
 pub struct Options {
-    pub(crate) name: String,
+    /// `None`: all of the lab that are this PC's.
+    pub(crate) name: Option<String>,
     pub(crate) lab: PathBuf,
     pub(crate) user_net: bool,
     pub(crate) forward: Vec<String>,

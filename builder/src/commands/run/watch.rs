@@ -92,8 +92,24 @@ impl<'a> BootingVm<'a> {
                 stage.line(&line);
             }
         }
-        watch.note(&line);
     }
+}
+
+/// How long a wait is still, beside the spinner. Its reason stands above.
+fn countdown(waiting: &WaitingEvent, quiet_until: Instant) -> String {
+    let rest = quiet_until.saturating_duration_since(Instant::now());
+    let seconds = rest.as_secs_f64().ceil() as u64;
+    let when = match seconds {
+        0 => "now".to_owned(),
+        1..=59 => format!("in {seconds} s"),
+        60..=3599 => format!("in {} min {} s", seconds / 60, seconds % 60),
+        _ => format!("in {} h {} min", seconds / 3600, seconds / 60 % 60),
+    };
+    format!(
+        "attempt {} {when}; Ctrl-C: it goes on by itself. It waits because {}",
+        waiting.attempt.saturating_add(1),
+        waiting.reason
+    )
 }
 
 impl Guest for BootingVm<'_> {
@@ -182,6 +198,12 @@ impl Guest for BootingVm<'_> {
             }
         }
         None
+    }
+
+    fn tick(&self, watch: &Watch<'_>) {
+        if let Some(waiting) = &self.seen.waiting {
+            watch.note(&countdown(waiting, watch.quiet_until));
+        }
     }
 
     fn has_begun(&self) -> bool {

@@ -6,11 +6,12 @@ use rustix::termios::{LocalModes, tcgetattr};
 use std::fs::{File, OpenOptions};
 use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
 use std::process::{Child, Stdio};
 use testkit::wait_for;
 
-/// `imgbuild` with a controlling terminal of its own.
-pub(super) struct Session<'a> {
+/// A program with a controlling terminal of its own.
+pub(crate) struct Session<'a> {
     lab: &'a LabFolder,
     keyboard: OwnedFd,
     screen: File,
@@ -18,7 +19,30 @@ pub(super) struct Session<'a> {
 }
 
 impl<'a> Session<'a> {
-    pub(super) fn start(lab: &'a LabFolder, words: &[&str]) -> Self {
+    /// `imgbuild` with these words.
+    pub(crate) fn start(lab: &'a LabFolder, words: &[&str]) -> Self {
+        Session::of(lab, &crate::program(), words)
+    }
+
+    /// A program whose words on standard output are kept in a file.
+    pub(crate) fn of(lab: &'a LabFolder, program: &Path, words: &[&str]) -> Self {
+        let out = File::create(lab.path("out")).unwrap();
+        Session::begin(lab, program, words, |_| Stdio::from(out))
+    }
+
+    /// A program whose standard output is the terminal, too.
+    pub(crate) fn on_screen(lab: &'a LabFolder, program: &Path, words: &[&str]) -> Self {
+        lab.write("out", "");
+        let screen = |screen: &File| Stdio::from(screen.try_clone().unwrap());
+        Session::begin(lab, program, words, screen)
+    }
+
+    fn begin(
+        lab: &'a LabFolder,
+        program: &Path,
+        words: &[&str],
+        out: impl FnOnce(&File) -> Stdio,
+    ) -> Self {
         let keyboard = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
         grantpt(&keyboard).unwrap();
         unlockpt(&keyboard).unwrap();
@@ -32,15 +56,17 @@ impl<'a> Session<'a> {
             .open(name)
             .unwrap();
         // Its own session, and the terminal its controlling one: Ctrl-C is a signal then.
-        let program = crate::program();
         let mut all = vec!["--ctty", "--wait", program.to_str().unwrap()];
         all.extend(words);
         let file = |name: &str| Stdio::from(File::create(lab.path(name)).unwrap());
         let child = lab
             .command("setsid".as_ref(), &all)
-            .env("PATH", "/usr/bin:/bin")
+            .env(
+                "PATH",
+                format!("{}:/usr/bin:/bin", lab.path("bin").display()),
+            )
             .stdin(Stdio::from(screen.try_clone().unwrap()))
-            .stdout(file("out"))
+            .stdout(out(&screen))
             .stderr(file("err"))
             .spawn()
             .unwrap();
@@ -53,22 +79,33 @@ impl<'a> Session<'a> {
     }
 
     /// Waits until a question is asked for the `number`th time, and types.
-    pub(super) fn answer(&self, question: &str, number: usize, keys: &str) {
+    pub(crate) fn answer(&self, question: &str, number: usize, keys: &str) {
         wait_for(question, || {
             let asked = self.lab.read("err").matches(question).count() >= number;
             asked && !self.echoes()
         });
+        self.types(keys);
+    }
+
+    pub(crate) fn types(&self, keys: &str) {
         rustix::io::write(&self.keyboard, keys.as_bytes()).unwrap();
     }
 
+    /// What the terminal has shown so far and nobody has looked at.
+    pub(crate) fn shown(&self) -> String {
+        let mut bytes = [0; 65536];
+        let count = rustix::io::read(&self.keyboard, &mut bytes).unwrap();
+        String::from_utf8_lossy(&bytes[..count]).into_owned()
+    }
+
     /// Whether the terminal shows what is typed.
-    pub(super) fn echoes(&self) -> bool {
+    pub(crate) fn echoes(&self) -> bool {
         let modes = tcgetattr(&self.screen).unwrap().local_modes;
         modes.contains(LocalModes::ECHO | LocalModes::ICANON | LocalModes::ISIG)
     }
 
     /// Waits for the end.
-    pub(super) fn end(mut self) -> Finished {
+    pub(crate) fn end(mut self) -> Finished {
         let status = self.child.wait().unwrap();
         assert!(self.echoes(), "the terminal was not restored");
         assert_eq!(status.signal(), None);
