@@ -1,0 +1,416 @@
+"""Lab PCs on this machine: each in namespaces of its own, with an address, a user without root, a real
+sshd and cron, and a disk that survives its reboots; beside them the desk, with Ansible.
+
+The process that runs the tests moves into a network of its own first, where the desk and the PCs are
+the only ones. Nothing is left of it all when the process ends.
+"""
+
+import ctypes
+import hashlib
+import http.server
+import json
+import os
+import pathlib
+import re
+import shutil
+import signal
+import socketserver
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import unittest
+
+HERE = pathlib.Path(__file__).resolve().parent
+ROOT = HERE.parent.parent
+VENV = ROOT / "target/ansible"
+PROGRAMS = pathlib.Path(os.environ.get("TEST_PROGRAMS", ROOT / "target/x86_64-unknown-linux-gnu/debug"))
+USER, UID = "alice", 21001
+NET = "10.77.0."
+DOMAIN = "lab.example.org"
+DESK = NET + "1"
+CLONE_NEWNS, CLONE_NEWNET = 0x20000, 0x40000000
+
+
+def run(*words, **more):
+    return subprocess.run([str(word) for word in words], check=True, **more)
+
+
+def enter():
+    """This process, and with it the desk, into namespaces of its own. Before any thread is started."""
+    if os.geteuid() != 0:
+        # The numbers of several users are needed, which /etc/subuid gives to one without root.
+        os.execvp("unshare", ["unshare", "--user", "--map-root-user", "--map-auto", "--", *sys.orig_argv])
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.unshare(CLONE_NEWNS | CLONE_NEWNET):
+        raise OSError(ctypes.get_errno(), "unshare")
+    run("mount", "--make-rprivate", "/")
+    run("mount", "-t", "sysfs", "sysfs", "/sys")
+    run("ip", "link", "set", "lo", "up")
+    run("ip", "link", "add", "lab", "type", "bridge", "mcast_snooping", "0")
+    run("ip", "addr", "add", DESK + "/24", "dev", "lab")
+    run("ip", "link", "set", "lab", "up")
+
+
+class PC:
+    """`devices`, `hide` and `small` say what it has: device nodes, programs that are missing, a small disk."""
+
+    def __init__(self, rig, number, kvm=True, hide=(), small=None, cron=True):
+        self.rig, self.number = rig, number
+        self.name = "pc-b-%02d.%s" % (number, DOMAIN)
+        self.address = NET + str(10 + number)
+        self.disk = rig.folder / ("pc%02d" % number)
+        self.home = self.disk / "home" / USER
+        self.folder = self.disk / "var-tmp" / ("imgbuild-" + USER)
+        self.small, self.cron, self.process = small, cron, None
+        self.devices = {"kvm": "/dev/null"} if kvm else {}
+        self.binds = [(str(HERE / "qemu-system-x86_64"), "/usr/bin/qemu-system-x86_64")]
+        for program in hide:
+            for folder in ("/usr/bin", "/bin"):
+                if os.path.exists(os.path.join(folder, program)) and not os.path.samefile(folder, "/usr/bin") or folder == "/usr/bin":
+                    if os.path.exists(os.path.join(folder, program)):
+                        self.binds.append((str(rig.nothing), os.path.join(folder, program)))
+        for folder, mode in (("home", 0o755), ("var-tmp", 0o1777), ("crontabs", 0o1730)):
+            (self.disk / folder).mkdir(parents=True)
+            os.chmod(self.disk / folder, mode)
+        os.chown(self.disk / "crontabs", 0, rig.crontab_group)
+        self.home.mkdir(mode=0o700)
+        os.chown(self.home, UID, UID)
+        run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", self.disk / "host_key")
+        shutil.copy(rig.key.with_suffix(".pub"), self.disk / "authorized_keys")
+        (self.disk / "sshd_config").write_text(
+            "Port 22\nHostKey %(disk)s/host_key\nAuthorizedKeysFile %(disk)s/authorized_keys\nPidFile none\n"
+            "UsePAM no\nStrictModes no\nPasswordAuthentication no\nSubsystem sftp internal-sftp\nMaxStartups 100\n"
+            "PrintMotd no\n" % {"disk": self.disk}, encoding="utf-8")
+        (self.disk / "machine-id").write_text("%032x\n" % number, encoding="ascii")
+        self.binds += [(str(rig.folder / name), "/etc/" + name) for name in ("passwd", "shadow", "group", "hosts")]
+
+    def boot(self):
+        config = {"name": self.name.partition(".")[0], "disk": str(self.disk), "user": USER, "uid": UID, "address": self.address,
+                  "router": DESK, "binds": self.binds, "devices": self.devices, "small": self.small, "cron": self.cron}
+        file = self.disk / "pc.json"
+        file.write_text(json.dumps(config), encoding="utf-8")
+        self.process = subprocess.Popen(
+            ["unshare", "--net", "--mount", "--uts", "--ipc", "--pid", "--fork", "--kill-child", "--mount-proc", "--propagation",
+             "private", sys.executable, str(HERE / "pc"), str(file)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            stderr=open(self.disk / "boot.log", "ab"))
+        first = wait_for(lambda: pathlib.Path("/proc/%d/task/%d/children" % (self.process.pid, self.process.pid))
+                         .read_text(encoding="ascii").split(), 20)[0]
+        # The child is in its network only after unshare has made it: a fork comes after that.
+        card = "pc%d" % self.number
+        run("ip", "link", "add", card, "type", "veth", "peer", "name", "eth0", "netns", first)
+        run("ip", "link", "set", card, "master", "lab", "up")
+        if self.process.stdout.readline() != b"up\n":
+            raise AssertionError("%s did not boot:\n%s" % (self.name, (self.disk / "boot.log").read_text(encoding="utf-8")))
+        wait_for(self.answers, 20)
+        return self
+
+    def answers(self):
+        done = subprocess.run(["ssh-keyscan", "-T", "1", self.address], capture_output=True)
+        return b"ed25519" in done.stdout
+
+    def power_off(self):
+        """Its power is taken away."""
+        if self.process:
+            self.process.kill()
+            self.process.wait()
+            self.process.stdout.close()
+            self.process = None
+            subprocess.run(["ip", "link", "del", "pc%d" % self.number], capture_output=True)
+
+    def ssh(self, command, check=True):
+        done = subprocess.run(["ssh", "-F", str(self.rig.folder / "ssh_config"), self.name, command],
+                              capture_output=True, text=True, timeout=60)
+        if check and done.returncode:
+            raise AssertionError("%s: %s: %d\n%s%s" % (self.name, command, done.returncode, done.stdout, done.stderr))
+        return done.stdout
+
+    def status(self, vm):
+        return json.loads(self.ssh("/var/tmp/imgbuild-%s/%s/run.sh status --json" % (USER, vm)))
+
+    def qemus(self):
+        """The command lines with which QEMU was started here, ever."""
+        file = self.home / "qemu.jsonl"
+        return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()] if file.exists() else []
+
+    def guest(self, vm, **ways):
+        """See the stand-in of QEMU."""
+        file = self.home / ("guest-%s.json" % vm)
+        file.write_text(json.dumps(ways), encoding="utf-8")
+
+    def files(self):
+        """What lies in the lab's folder, without what a running machine writes."""
+        return sorted(str(path.relative_to(self.folder)) for path in self.folder.rglob("*"))
+
+
+class WebServer:
+    """A folder by HTTP/1.1 with ranges, as any web server has it. Tests change its ways."""
+
+    def __init__(self, folder):
+        self.requests = []
+        # Bytes per second and connection; how many bytes of an answer before the connection is cut, once.
+        self.rate = self.cut_after = None
+        self.ranges = True
+        # Called when the first bytes of an image have gone out.
+        self.begun = threading.Event()
+        self.lies = {}
+        outer = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def log_message(self, *_):
+                pass
+
+            def do_HEAD(self):
+                self.do_GET()
+
+            def do_GET(self):
+                outer.requests.append((self.command, self.path, self.headers.get("Range"), self.headers.get("User-Agent", "")))
+                name = self.path.rpartition("/")[2]
+                file = folder / name
+                if name in outer.lies:
+                    data, kind = outer.lies[name], "text/html"
+                elif file.is_file():
+                    data, kind = file.read_bytes(), "application/octet-stream"
+                else:
+                    self.send_error(404)
+                    return
+                first, last = 0, len(data) - 1
+                wanted = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range") or "")
+                if wanted and outer.ranges:
+                    first = int(wanted.group(1))
+                    last = min(int(wanted.group(2) or last), last)
+                    if first > last:
+                        self.send_response(416)
+                        self.send_header("Content-Length", "0")
+                        self.end_headers()
+                        return
+                    self.send_response(206)
+                    self.send_header("Content-Range", "bytes %d-%d/%d" % (first, last, len(data)))
+                else:
+                    self.send_response(200)
+                self.send_header("Content-Type", kind)
+                self.send_header("Content-Length", str(last + 1 - first))
+                if outer.ranges:
+                    self.send_header("Accept-Ranges", "bytes")
+                self.end_headers()
+                if self.command == "HEAD":
+                    return
+                self.send(data[first:last + 1], name)
+
+            def send(self, data, name):
+                sent = 0
+                while sent < len(data):
+                    piece = data[sent:sent + 65536]
+                    try:
+                        self.wfile.write(piece)
+                    except OSError:
+                        self.close_connection = True
+                        return
+                    sent += len(piece)
+                    if name.endswith(".qcow2"):
+                        outer.begun.set()
+                        if outer.cut_after and sent >= outer.cut_after:
+                            outer.cut_after = None
+                            self.close_connection = True
+                            self.connection.close()
+                            return
+                        if outer.rate:
+                            time.sleep(len(piece) / outer.rate)
+
+        class Server(socketserver.ThreadingMixIn, http.server.HTTPServer):
+            daemon_threads = True
+            request_queue_size = 64
+
+            def handle_error(self, *_):
+                pass
+
+        self.server = Server((DESK, 0), Handler)
+        self.url = "http://%s:%d/" % (DESK, self.server.server_address[1])
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def close(self):
+        self.server.shutdown()
+        self.server.server_close()
+
+
+class Play:
+    """What one ansible-playbook did: exit code, output, and the recap's numbers of each PC."""
+
+    def __init__(self, words, done, seconds):
+        self.words, self.code, self.seconds = words, done.returncode, seconds
+        self.output = done.stdout + done.stderr
+        self.recap = {}
+        for line in self.output.splitlines():
+            found = re.match(r"(\S+)\s+: (ok=.*)", line)
+            if found:
+                numbers = dict(word.split("=") for word in found.group(2).split())
+                self.recap[found.group(1)] = {name: int(value) for name, value in numbers.items()}
+
+    def __str__(self):
+        return "%s: exit code %d\n%s" % (" ".join(map(str, self.words)), self.code, self.output)
+
+
+class Rig:
+    """The desk of a test with its lab, and PCs."""
+
+    def __init__(self):
+        # Short, because paths of sockets are; seen by users without root.
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="fleet-", dir="/var/tmp"))
+        os.chmod(self.folder, 0o755)
+        self.key = self.folder / "key"
+        run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", self.key)
+        self.nothing = self.folder / "nothing"
+        self.nothing.touch(mode=0o644)
+        for name in ("passwd", "group", "shadow"):
+            line = {"passwd": "%s:x:%d:%d::/home/%s:/bin/bash" % (USER, UID, UID, USER), "group": "%s:x:%d:" % (USER, UID),
+                    "shadow": "%s:*:19000::::::" % USER}[name]
+            text = pathlib.Path("/etc", name).read_text(encoding="utf-8")
+            (self.folder / name).write_text(text + line + "\n", encoding="utf-8")
+        group = re.search(r"(?m)^crontab:[^:]*:(\d+)", (self.folder / "group").read_text(encoding="utf-8"))
+        self.crontab_group = int(group.group(1))
+        hosts = ["127.0.0.1 localhost", DESK + " desk"]
+        hosts += ["%s%d pc-b-%02d.%s" % (NET, 10 + number, number, DOMAIN) for number in range(1, 10)]
+        (self.folder / "hosts").write_text("\n".join(hosts) + "\n", encoding="utf-8")
+        (self.folder / "ssh_config").write_text(
+            "Host *\n  User %s\n  IdentityFile %s\n  IdentitiesOnly yes\n  StrictHostKeyChecking no\n  UserKnownHostsFile /dev/null\n"
+            "  LogLevel ERROR\n  ConnectTimeout 3\n  BatchMode yes\n" % (USER, self.key), encoding="utf-8")
+        # The desk's own, in this process's mount namespace.
+        run("mount", "--bind", self.folder / "hosts", "/etc/hosts")
+        self.pcs = []
+        self.lab = self.folder / "lab"
+        (self.lab / "secrets").mkdir(parents=True, mode=0o700)
+        secret = self.lab / "secrets/root-password"
+        secret.write_text("correct horse\n", encoding="utf-8")
+        os.chmod(secret, 0o600)
+        self.publish = self.folder / "www"
+        self.publish.mkdir()
+        self.web = WebServer(self.publish)
+        self.environment = {
+            "PATH": "%s:%s:%s" % (PROGRAMS, VENV / "bin", os.environ["PATH"]), "HOME": str(self.folder / "desk-home"), "LANG": "C.UTF-8",
+            "ANSIBLE_HOME": str(self.folder / "desk-home/ansible"), "ANSIBLE_CONFIG": str(self.lab / "ansible.cfg"),
+            "ANSIBLE_COLLECTIONS_PATH": str(collections()), "TMPDIR": str(self.folder), "PYTHONDONTWRITEBYTECODE": "1"}
+        (self.folder / "desk-home").mkdir()
+        (self.lab / "ansible.cfg").write_text(
+            "[defaults]\nforks = 50\nnocolor = true\ntimeout = 5\n[inventory]\nany_unparsed_is_failed = true\n"
+            "[ssh_connection]\nssh_args = -F %s -o ControlMaster=auto -o ControlPersist=60s\nretries = 0\n"
+            % (self.folder / "ssh_config"), encoding="utf-8")
+
+    def close(self):
+        subprocess.run(["sh", "-c", "for f in \"$1\"/desk-home/ansible/cp/*; do [ -S \"$f\" ] && ssh -o ControlPath=\"$f\" -O exit x; done",
+                        "sh", str(self.folder)], capture_output=True)
+        for pc in self.pcs:
+            pc.power_off()
+        self.web.close()
+        subprocess.run(["umount", "/etc/hosts"], check=True)
+        shutil.rmtree(self.folder)
+
+    def pc(self, **more):
+        pc = PC(self, len(self.pcs) + 1, **more)
+        self.pcs.append(pc)
+        return pc.boot()
+
+    def base(self, content=1, size=3):
+        """A base of so many MiB, and its manifest: a real qcow2. Returns its digest."""
+        raw, image = self.folder / "raw", self.lab / "base.qcow2"
+        with open(raw, "wb") as file:
+            block = hashlib.sha256(str(content).encode()).digest()
+            for number in range(size * 16):
+                file.write(b"".join(hashlib.sha256(block + b"%d" % (number * 2048 + n)).digest() for n in range(2048)))
+        image.unlink(missing_ok=True)
+        run("qemu-img", "convert", "-O", "qcow2", raw, image)
+        raw.unlink()
+        data = image.read_bytes()
+        digest = hashlib.sha256(data).hexdigest()
+        contract = re.search(r"pub const CONTRACT: u32 = (\d+)", "".join(
+            path.read_text(encoding="utf-8") for path in (ROOT / "firstboot/src/contract/seed").glob("*.rs"))).group(1)
+        manifest = {"image": {"sha256": digest, "bytes": len(data), "virtual_bytes": size << 20},
+                    "firstboot": {"version": "0.2.0", "contract": int(contract)}}
+        (self.lab / "base.manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
+        (self.lab / "base.qcow2.sha256").write_text("%s  base.qcow2\n" % digest, encoding="utf-8")
+        return digest
+
+    def write_lab(self, count=1, room="", vms="", defaults="", **values):
+        """lab.yaml with PCs pc-b-01 to `count`, and vm101 … on them unless `vms` says otherwise."""
+        names = "pc-b-[01:%02d]" % count if count > 1 else "pc-b-01"
+        machines = "vm[101:%d]" % (100 + count) if count > 1 else "vm101"
+        text = ("plugin: imgbuild.lab.lab\ndomain: %s\ndefaults:\n  memory: 512M\n  disk: 2G\n"
+                "  root_password_file: secrets/root-password\n  ssh_password: true\n%s"
+                "hosts:\n  room-b:\n    pcs:\n      - %s.%s\n    memory: 4G\n    cores: 4\n    network: user\n%s"
+                "vms:\n%s" % (DOMAIN, defaults, names, DOMAIN, room, vms or "  - name: %s\n    host: %s\n" % (machines, names)))
+        (self.lab / "lab.yaml").write_text(text, encoding="utf-8")
+
+    def published(self):
+        """The room's line for where the base is published, which it is then."""
+        self.imgbuild("lab", "publish", self.publish, "--url", self.web.url)
+        return "    base_url: %s\n" % self.web.url
+
+    def imgbuild(self, *words):
+        done = subprocess.run([str(PROGRAMS / "imgbuild"), *map(str, words)], cwd=self.lab, env=self.environment, stdin=subprocess.DEVNULL,
+                              capture_output=True, text=True, timeout=60)
+        if done.returncode:
+            raise AssertionError("imgbuild %s: %d\n%s%s" % (" ".join(map(str, words)), done.returncode, done.stdout, done.stderr))
+        return done.stdout
+
+    def command(self, play, *words):
+        return [str(VENV / "bin/ansible-playbook"), "-i", "lab.yaml", "imgbuild.lab." + play, *map(str, words)]
+
+    def start_play(self, play, *words):
+        return subprocess.Popen(self.command(play, *words), cwd=self.lab, env=self.environment, stdin=subprocess.DEVNULL,
+                                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+    def play(self, play, *words, stdin=None, **environment):
+        begun = time.monotonic()
+        words = self.command(play, *words)
+        done = subprocess.run(words, cwd=self.lab, env={**self.environment, **environment}, input=stdin, capture_output=True, text=True,
+                              timeout=240, stdin=subprocess.DEVNULL if stdin is None else None)
+        result = Play(words, done, time.monotonic() - begun)
+        if os.environ.get("FLEET_SHOW"):
+            print(result, flush=True)
+        return result
+
+
+COLLECTIONS = None
+
+
+def collections():
+    """The collection, built and installed once as its users do."""
+    global COLLECTIONS
+    if COLLECTIONS is None:
+        folder = tempfile.TemporaryDirectory(prefix="fleet-collections-")
+        unittest.addModuleCleanup(folder.cleanup)
+        environment = dict(os.environ, ANSIBLE_HOME=folder.name + "/home", HOME=folder.name)
+        galaxy = [str(VENV / "bin/ansible-galaxy"), "collection"]
+        run(*galaxy, "build", ROOT / "fleet", "--output-path", folder.name, env=environment, capture_output=True)
+        archive = next(pathlib.Path(folder.name).glob("imgbuild-lab-*.tar.gz"))
+        run(*galaxy, "install", "--offline", archive, "-p", folder.name + "/installed", env=environment, capture_output=True)
+        COLLECTIONS = folder.name + "/installed"
+    return COLLECTIONS
+
+
+def wait_for(what, seconds=30):
+    """Polls until `what()` is true; the time limit is only there so that a test ends."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        value = what()
+        if value:
+            return value
+        time.sleep(0.05)
+    raise AssertionError("it did not happen within %d s" % seconds)
+
+
+class FleetCase(unittest.TestCase):
+    """A desk and its PCs for each test."""
+
+    maxDiff = None
+
+    def setUp(self):
+        self.rig = Rig()
+        self.addCleanup(self.rig.close)
+
+    def assert_recap(self, play, pc, **numbers):
+        self.assertIn(pc.name, play.recap, str(play))
+        found = {name: play.recap[pc.name][name] for name in numbers}
+        self.assertEqual(numbers, found, str(play))
