@@ -1,0 +1,168 @@
+# SPDX-License-Identifier: MIT OR Apache-2.0
+"""Makes the seeds of the play's VMs on the controller; see the module's page."""
+
+from __future__ import annotations
+
+import calendar
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+
+from ansible.errors import AnsibleActionFail
+from ansible.module_utils.common.text.converters import to_text
+from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
+from ansible_collections.imgbuild.lab.plugins.module_utils.pc import sha256_of
+
+# A ticket that ends so soon is no good any more: a VM has to boot first.
+TICKET_SPARE_SECONDS = 900
+PROMPT_SECONDS = 600
+
+
+class ActionModule(ActionBase):
+    """Runs once for all PCs of a batch, because a password is asked for once."""
+
+    BYPASS_HOST_LOOP = True
+
+    def run(self, tmp=None, task_vars=None):
+        super().run(tmp, task_vars)
+        words = self._task.args
+        self.imgbuild = words.get("imgbuild") or os.environ.get("IMGBUILD") or "imgbuild"
+        self.lab = os.path.abspath(words["lab"])
+        self.folder = os.path.dirname(self.lab)
+        hostvars = task_vars["hostvars"]
+        vms, found = {}, {}
+        for host in task_vars["ansible_play_hosts"]:
+            if not hostvars[host].get("imgbuild_able"):
+                continue
+            chosen = words.get("names")
+            for vm in hostvars[host]["imgbuild_vms"]:
+                if vm["state"] == "started" and (chosen is None or vm["name"] in chosen):
+                    vms[vm["name"]] = vm
+                    found[vm["name"]] = hostvars[host]["imgbuild_seen"]["vms"].get(vm["name"], {})
+        passwords = {}
+        for host in task_vars["ansible_play_hosts_all"]:
+            passwords.update(hostvars[host].get("imgbuild_passwords") or {})
+        need, rest = {}, []
+        for name, vm in vms.items():
+            if vm.get("ticket") and (words.get("afresh") or needs_ticket(found[name])):
+                need.setdefault(vm["ticket"], []).append(name)
+            else:
+                rest.append(name)
+        if self._task.check_mode:
+            seeds = {name: {"instance_id": "", "sha256": "", "until": 0} for names in need.values() for name in names}
+            seeds.update(self.shadow(rest, vms))
+            return {"changed": False, "seeds": seeds}
+        seeds = {}
+        for cluster, names in need.items():
+            seeds.update(self.with_ticket(cluster, names, passwords, words))
+        for kept in (True, False):
+            names = [name for name in rest if bool(vms[name].get("ticket")) == kept]
+            if names:
+                if kept:
+                    self.check_copies(names)
+                seeds.update(self.seed(names, *(["--keep-ticket"] if kept else [])))
+        # The passwords stay in memory until the run ends, and nothing shows them.
+        return {"changed": False, "seeds": seeds, "ansible_facts": {"imgbuild_passwords": passwords}, "_ansible_no_log": bool(passwords)}
+
+    def with_ticket(self, cluster, names, passwords, words):
+        """Seeds that can join: by a ticket from a file, or for the cluster's root password."""
+        if words.get("ticket_file"):
+            return self.seed(names, "--ticket-file", os.path.abspath(words["ticket_file"]))
+        if cluster not in passwords:
+            passwords[cluster] = words.get("password") or ask(cluster, names)
+        return self.seed(names, "--password-stdin", stdin=passwords[cluster] + "\n")
+
+    def seed(self, names, *options, lab=None, stdin=""):
+        """`imgbuild seed`, and what is in each seed then."""
+        lab = lab or self.lab
+        words = [self.imgbuild, "--json", "seed", *names, "--lab", lab, *options]
+        try:
+            done = subprocess.run(words, input=stdin, capture_output=True, text=True, check=False)
+        except OSError as error:
+            raise AnsibleActionFail("cannot run %s: %s. Put imgbuild into PATH, or say where it is: IMGBUILD=/path/to/imgbuild"
+                                    % (self.imgbuild, error.strerror)) from error
+        events = [json.loads(line) for line in (done.stdout + "\n" + done.stderr).splitlines() if line.startswith("{")]
+        if done.returncode:
+            said = [words_of(event) for event in events if event.get("event") in ("error", "problem")] or [done.stderr or done.stdout]
+            raise AnsibleActionFail("%s:\n%s" % (" ".join(words), "\n".join(said).strip()))
+        seeds, until = {}, {}
+        for event in events:
+            if event.get("event") == "ticket":
+                seconds = calendar.timegm(time.strptime(event["until"], "%Y-%m-%dT%H:%M:%SZ"))
+                until.update(dict.fromkeys(event["vms"], seconds))
+            if event.get("event") == "seed" and "instance_id" in event:
+                seeds[event["vm"]] = {"instance_id": event["instance_id"]}
+        for name, seed in seeds.items():
+            place = os.path.join(os.path.dirname(lab), name)
+            seed["sha256"] = sha256_of(os.path.join(place, "seed.img"))
+            seed["script"] = sha256_of(os.path.join(place, "run.sh"))
+            seed["until"] = until.get(name, 0)
+        return seeds
+
+    def check_copies(self, names):
+        """A seed keeps its ticket, used or not, from the copy that is here."""
+        gone = [name for name in names if not os.path.exists(os.path.join(self.folder, name, "seed.img"))]
+        if gone:
+            raise AnsibleActionFail(
+                "the seeds of %s are not in %s any more, and what joined by ticket keeps the ticket of its seed\n"
+                "  right: imgbuild seed %s (asks for the password), or keep the seeds here: without -e imgbuild_keep_seeds=false"
+                % (", ".join(gone), self.folder, " ".join(gone)))
+
+    def shadow(self, names, vms):
+        """In check mode: the seeds as they would be, made in a copy of the lab's folder, of which nothing stays."""
+        if not names:
+            return {}
+        with tempfile.TemporaryDirectory(prefix=".imgbuild-check-", dir=self.folder) as folder:
+            for entry in os.scandir(self.folder):
+                if entry.name.startswith(".imgbuild"):
+                    continue
+                if entry.name not in names:
+                    os.symlink(entry.path, os.path.join(folder, entry.name))
+                    continue
+                os.mkdir(os.path.join(folder, entry.name), 0o700)
+                for name in ("seed.img", "run.sh"):
+                    if os.path.exists(os.path.join(entry.path, name)):
+                        shutil.copy2(os.path.join(entry.path, name), os.path.join(folder, entry.name, name))
+            seeds = {}
+            for kept in (True, False):
+                some = [name for name in names if bool(vms[name].get("ticket")) == kept]
+                if some:
+                    options = ["--keep-ticket"] if kept else []
+                    seeds.update(self.seed(some, *options, lab=os.path.join(folder, os.path.basename(self.lab))))
+            return seeds
+
+
+def words_of(event):
+    """An error or a problem of imgbuild, as it shows them to people."""
+    if "text" in event:
+        return event["text"]
+    return "%s:%s:%s: %s\n  right: %s" % tuple(event.get(key, "") for key in ("file", "line", "column", "message", "right"))
+
+
+def needs_ticket(found):
+    """Whether a VM that joins by ticket has none that it could use."""
+    if found.get("joined"):
+        return False
+    return (found.get("record") or {}).get("until", 0) < time.time() + TICKET_SPARE_SECONDS
+
+
+def ask(cluster, names):
+    """The cluster's root password, at the terminal."""
+    prompt = "Password of root@pam in the cluster of %s, for %s: " % (cluster, ", ".join(sorted(names)[:6]) + (" …" if len(names) > 6 else ""))
+    try:
+        typed = Display().prompt_until(prompt, private=True, seconds=PROMPT_SECONDS)
+    except Exception as error:  # Each version of Ansible has its own for a terminal that is none.
+        typed, reason = None, to_text(error)
+    else:
+        reason = "nothing was typed"
+    text = to_text(typed or "").strip("\r\n")
+    if not text:
+        raise AnsibleActionFail(
+            "%s need a ticket to join the cluster of %s, and its root password was not given (%s)\n"
+            "  right: at a terminal; or -e imgbuild_ticket_file=FILE with a ticket of a member; or imgbuild_cluster_password, from a vault"
+            % (", ".join(sorted(names)), cluster, reason))
+    return text
