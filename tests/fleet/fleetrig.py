@@ -91,10 +91,10 @@ class PC:
                   "router": DESK, "binds": self.binds, "devices": self.devices, "small": self.small, "cron": self.cron}
         file = self.disk / "pc.json"
         file.write_text(json.dumps(config), encoding="utf-8")
-        self.process = subprocess.Popen(
-            ["unshare", "--net", "--mount", "--uts", "--ipc", "--pid", "--fork", "--kill-child", "--mount-proc", "--propagation",
-             "private", sys.executable, str(HERE / "pc"), str(file)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-            stderr=open(self.disk / "boot.log", "ab"))
+        with open(self.disk / "boot.log", "ab") as log:
+            self.process = subprocess.Popen(
+                ["unshare", "--net", "--mount", "--uts", "--ipc", "--pid", "--fork", "--kill-child", "--mount-proc", "--propagation",
+                 "private", sys.executable, str(HERE / "pc"), str(file)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log)
         first = wait_for(lambda: pathlib.Path("/proc/%d/task/%d/children" % (self.process.pid, self.process.pid))
                          .read_text(encoding="ascii").split(), 20)[0]
         # The child is in its network only after unshare has made it: a fork comes after that.
@@ -107,7 +107,7 @@ class PC:
         return self
 
     def answers(self):
-        done = subprocess.run(["ssh-keyscan", "-T", "1", self.address], capture_output=True)
+        done = subprocess.run(["ssh-keyscan", "-T", "1", "-t", "ed25519", self.address], capture_output=True)
         return b"ed25519" in done.stdout
 
     def power_off(self):

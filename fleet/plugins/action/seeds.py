@@ -152,7 +152,7 @@ def needs_ticket(found):
 
 def ask(cluster, names):
     """The cluster's root password, at the terminal."""
-    prompt = "Password of root@pam in the cluster of %s, for %s: " % (cluster, ", ".join(sorted(names)[:6]) + (" …" if len(names) > 6 else ""))
+    prompt = "Password of root@pam in %s, for %s: " % (cluster, ", ".join(sorted(names)[:6]) + (" …" if len(names) > 6 else ""))
     try:
         typed = Display().prompt_until(prompt, private=True, seconds=PROMPT_SECONDS)
     except Exception as error:  # Each version of Ansible has its own for a terminal that is none.
@@ -162,7 +162,7 @@ def ask(cluster, names):
     text = to_text(typed or "").strip("\r\n")
     if not text:
         raise AnsibleActionFail(
-            "%s need a ticket to join the cluster of %s, and its root password was not given (%s)\n"
+            "%s need a ticket to join %s, and its root password was not given (%s)\n"
             "  right: at a terminal; or -e imgbuild_ticket_file=FILE with a ticket of a member; or imgbuild_cluster_password, from a vault"
             % (", ".join(sorted(names)), cluster, reason))
     return text
