@@ -139,6 +139,35 @@ class PC:
         file = self.home / ("guest-%s.json" % vm)
         file.write_text(json.dumps(ways), encoding="utf-8")
 
+    def processes(self):
+        """The processes of this PC, by their numbers on this machine, with their command lines."""
+        below, all_of_them = {self.process.pid}, {}
+        while True:
+            more = set()
+            for pid in below:
+                try:
+                    for task in pathlib.Path("/proc/%d/task" % pid).iterdir():
+                        more |= set(map(int, (task / "children").read_text(encoding="ascii").split()))
+                    all_of_them[pid] = pathlib.Path("/proc/%d/cmdline" % pid).read_bytes().replace(b"\0", b" ").decode()
+                except OSError:
+                    pass
+            below = more - set(all_of_them)
+            if not below:
+                return all_of_them
+
+    def cut_logins(self):
+        """Every connection of ssh to this PC is cut."""
+        for pid, words in self.processes().items():
+            if words.startswith("sshd: %s" % USER):
+                try:
+                    os.kill(pid, signal.SIGKILL)
+                except ProcessLookupError:
+                    pass
+
+    def images(self):
+        """What has the name of an image in bases/."""
+        return sorted(path.name for path in (self.folder / "bases").glob("*.qcow2"))
+
     def files(self):
         """What lies in the lab's folder, without what a running machine writes."""
         return sorted(str(path.relative_to(self.folder)) for path in self.folder.rglob("*"))
@@ -280,6 +309,8 @@ class Rig:
         # The desk's own, in this process's mount namespace.
         run("mount", "--bind", self.folder / "hosts", "/etc/hosts")
         self.pcs = []
+        # All that plays have shown.
+        self.shown = ""
         self.lab = self.folder / "lab"
         (self.lab / "secrets").mkdir(parents=True, mode=0o700)
         secret = self.lab / "secrets/root-password"
@@ -347,6 +378,17 @@ class Rig:
         self.imgbuild("lab", "publish", self.publish, "--url", self.web.url)
         return "    base_url: %s\n" % self.web.url
 
+    # A cluster whose peer never answers; a ticket of a file is taken as it is then.
+    CLUSTER = ("  cluster:\n    peers:\n      - address: 10.77.0.99\n        fingerprint: \"%s\"\n    join: ticket\n"
+               % ":".join(["AB"] * 32))
+
+    def ticket(self):
+        """A file with a ticket of now."""
+        file = self.folder / "ticket"
+        file.write_text("PVE:root@pam:%08X::%s\n" % (int(time.time()), "QUJD" * 80), encoding="ascii")
+        os.chmod(file, 0o600)
+        return file
+
     def imgbuild(self, *words):
         done = subprocess.run([str(PROGRAMS / "imgbuild"), *map(str, words)], cwd=self.lab, env=self.environment, stdin=subprocess.DEVNULL,
                               capture_output=True, text=True, timeout=60)
@@ -367,6 +409,7 @@ class Rig:
         done = subprocess.run(words, cwd=self.lab, env={**self.environment, **environment}, input=stdin, capture_output=True, text=True,
                               timeout=240, stdin=subprocess.DEVNULL if stdin is None else None)
         result = Play(words, done, time.monotonic() - begun)
+        self.shown += result.output
         if os.environ.get("FLEET_SHOW"):
             print(result, flush=True)
         return result

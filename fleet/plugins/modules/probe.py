@@ -92,6 +92,7 @@ BRIDGE_CONF = "/etc/qemu/bridge.conf"
 # File systems whose bytes are on another machine.
 REMOTE = ("nfs", "nfs4", "cifs", "smb3", "afs", "ceph", "9p", "fuse.sshfs", "fuse.glusterfs", "lustre", "beegfs")
 MEMORY_ONLY = ("tmpfs", "ramfs")
+MOUNTS = "/proc/self/mounts"
 
 
 def said(*words):
@@ -124,7 +125,7 @@ def file_system(path):
         path = os.path.dirname(path)
     path = os.path.realpath(path)
     best = ("", "?")
-    with open("/proc/self/mounts", encoding="utf-8", errors="replace") as file:
+    with open(MOUNTS, encoding="utf-8", errors="replace") as file:
         for line in file:
             _source, target, kind = line.split()[:3]
             target = re.sub(r"\\([0-7]{3})", lambda found: chr(int(found.group(1), 8)), target)

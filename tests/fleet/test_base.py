@@ -1,0 +1,103 @@
+"""How the base reaches a PC, and what goes wrong on the way."""
+
+import time
+
+import fleetrig
+from fleetrig import FleetCase, wait_for
+
+
+def setUpModule():
+    fleetrig.enter()
+
+
+class Base(FleetCase):
+    def setUp(self):
+        super().setUp()
+        self.digest = self.rig.base(size=6)
+        self.image = self.digest + ".qcow2"
+
+    def fails(self, play, words):
+        self.assertNotEqual(0, play.code, str(play))
+        self.assertIn(words, " ".join(play.output.split()), str(play))
+
+    def runs(self, pc, *words):
+        play = self.rig.play("deploy", *words)
+        self.assertEqual(0, play.code, str(play))
+        self.assertEqual([self.image], pc.images())
+        self.assertEqual("running", pc.status("vm101")["state"])
+        left = [name for name in pc.files() if name.startswith("bases/.") and name != "bases/.lock"]
+        self.assertEqual([], left)
+
+    def test_by_each_program(self):
+        pc = self.rig.pc()
+        self.rig.write_lab(1, room=self.rig.published())
+        for number, (program, agent) in enumerate((("aria2c", "aria2"), ("curl", "curl"), ("wget", "Wget")), 1):
+            del self.rig.web.requests[:]
+            self.runs(pc, "-e", '{"imgbuild_download_with": ["%s"]}' % program)
+            agents = {request[3].partition("/")[0] for request in self.rig.web.requests if request[1].endswith(self.image)}
+            self.assertEqual({agent}, agents)
+            self.rig.play("remove", "-e", "imgbuild_yes=true")
+            self.assertEqual([], pc.images(), number)
+
+    def test_ssh_cut_in_the_middle_of_a_download(self):
+        pc = self.rig.pc(hide=["aria2c", "wget"])
+        self.rig.write_lab(1, room=self.rig.published())
+        self.rig.web.rate = 1 << 20
+        play = self.rig.start_play("deploy")
+        self.assertTrue(self.rig.web.begun.wait(60))
+        time.sleep(1)
+        pc.cut_logins()
+        output = play.communicate(timeout=100)[0]
+        self.assertNotEqual(0, play.returncode, output)
+        self.assertEqual([], pc.images())
+        self.rig.web.rate = None
+        self.runs(pc)
+        # The second went on where the first was.
+        self.assertTrue(any(request[2] for request in self.rig.web.requests if request[1].endswith(self.image)), self.rig.web.requests)
+
+    def test_ssh_cut_in_the_middle_of_a_copy(self):
+        pc = self.rig.pc()
+        self.rig.write_lab(1)
+        fleetrig.run("tc", "qdisc", "add", "dev", "pc1", "root", "tbf", "rate", "8mbit", "burst", "32kbit", "latency", "400ms")
+        play = self.rig.start_play("deploy")
+        upload = wait_for(lambda: next((pc.folder / "bases").glob(".*.upload-*"), None) if (pc.folder / "bases").is_dir() else None, 90)
+        wait_for(lambda: upload.stat().st_size > 100000)
+        pc.cut_logins()
+        output = play.communicate(timeout=100)[0]
+        self.assertNotEqual(0, play.returncode, output)
+        self.assertEqual([], pc.images())
+        fleetrig.run("tc", "qdisc", "del", "dev", "pc1", "root")
+        # What was left is removed when it is old enough to be nobody's.
+        import os
+        os.utime(upload, (1, 1))
+        self.runs(pc)
+
+    def test_a_digest_that_does_not_match(self):
+        pc = self.rig.pc()
+        self.rig.write_lab(1, room=self.rig.published())
+        data = bytearray((self.rig.publish / self.image).read_bytes())
+        data[100000] ^= 1
+        self.rig.web.lies[self.image] = bytes(data)
+        self.fails(self.rig.play("deploy", "-e", '{"imgbuild_download_with": ["curl"]}'), "what came is another image: SHA-256")
+        self.assertEqual([[], []], [pc.images(), pc.qemus()])
+        # A torrent whose pieces lie, too: nothing of it gets the name.
+        play = self.rig.play("deploy", "-e", '{"imgbuild_download_with": ["wget"]}')
+        self.assertNotEqual(0, play.code)
+        self.assertEqual([[], []], [pc.images(), pc.qemus()])
+        self.rig.web.lies.clear()
+        self.runs(pc)
+
+    def test_a_page_instead_of_an_image(self):
+        pc = self.rig.pc()
+        self.rig.write_lab(1, room=self.rig.published())
+        self.rig.web.lies[self.image] = b"<!DOCTYPE html><title>Sorry</title>"
+        self.fails(self.rig.play("deploy", "-e", '{"imgbuild_download_with": ["curl"]}'), "what came is a web page, no image: 35 bytes, expected")
+        self.assertEqual([[], []], [pc.images(), pc.qemus()])
+
+    def test_a_full_disk(self):
+        pc = self.rig.pc(small="4m")
+        self.rig.write_lab(1)
+        play = self.rig.play("deploy")
+        self.assertEqual(0, play.code, str(play))
+        self.assertIn("%s was left alone: /var/tmp/imgbuild-alice has 4 MB free, and" % pc.name, play.output)
+        self.assertEqual([[], []], [pc.images(), pc.qemus()])

@@ -1,0 +1,139 @@
+"""What an admin does with machines that are there: status, stop, start, renew, remove; and probe."""
+
+import json
+import subprocess
+
+import fleetrig
+from fleetrig import FleetCase, wait_for
+
+
+def setUpModule():
+    fleetrig.enter()
+
+
+class Life(FleetCase):
+    def good(self, play):
+        self.assertEqual(0, play.code, str(play))
+        return play
+
+    def deployed(self, count=1, **pc):
+        self.digest = self.rig.base()
+        pcs = [self.rig.pc(**pc) for _ in range(count)]
+        self.rig.write_lab(count)
+        self.good(self.rig.play("deploy"))
+        return pcs
+
+    def test_stop_start_and_absent(self):
+        (pc,) = self.deployed()
+        self.assert_recap(self.good(self.rig.play("stop")), pc, changed=1)
+        self.assertEqual(("stopped", "cron"), tuple(pc.status("vm101")[key] for key in ("state", "service")))
+        self.assert_recap(self.good(self.rig.play("stop")), pc, changed=0)
+        self.assert_recap(self.good(self.rig.play("start", "--check")), pc, changed=1)
+        self.assertEqual("stopped", pc.status("vm101")["state"])
+        self.assert_recap(self.good(self.rig.play("start")), pc, changed=1)
+        self.assertEqual("running", pc.status("vm101")["state"])
+        self.rig.write_lab(1, vms="  - name: vm101\n    host: pc-b-01\n    state: stopped\n")
+        self.good(self.rig.play("deploy"))
+        self.assertEqual(("stopped", "none"), tuple(pc.status("vm101")[key] for key in ("state", "service")))
+        self.rig.write_lab(1, vms="  - name: vm101\n    host: pc-b-01\n    state: absent\n")
+        self.good(self.rig.play("deploy"))
+        self.assertFalse((pc.folder / "vm101").exists())
+        self.assert_recap(self.good(self.rig.play("deploy")), pc, changed=0)
+
+    def test_a_deaf_guest_loses_its_power_and_remove_asks(self):
+        (pc,) = self.deployed()
+        pc.guest("vm101", deaf=True)
+        refused = self.rig.play("remove")
+        self.assertNotEqual(0, refused.code)
+        self.assertIn("nothing was removed", refused.output)
+        self.assertEqual("running", pc.status("vm101")["state"])
+        self.good(self.rig.play("remove", "-e", "imgbuild_yes=true", "-e", "imgbuild_stop_seconds=1"))
+        self.assertFalse((pc.folder / "vm101").exists())
+        self.assertEqual([], pc.images())
+        self.assertNotIn("vm101", pc.ssh("crontab -l 2>&1", check=False))
+
+    def test_status_over_all(self):
+        first, second = self.deployed(2)
+        second.power_off()
+        play = self.good(self.rig.play("status"))
+        folder = self.rig.lab / "status"
+        one, two = [json.loads((folder / (pc.name + ".json")).read_text(encoding="utf-8")) for pc in (first, second)]
+        self.assertEqual((True, "room-b", "vm101", "running"), (one["reachable"], one["room"], one["vms"][0]["name"], one["vms"][0]["state"]))
+        self.assertEqual((False, []), (two["reachable"], two["vms"]))
+        self.assertTrue(two["error"])
+        self.assertIn("configured", play.output)
+        self.assertTrue((folder / "lab.html").exists())
+
+    def test_renew_stops_at_the_first_that_fails_and_goes_on(self):
+        pcs = self.deployed(2)
+        old = self.digest
+        new = self.rig.base(content=2)
+        pcs[0].guest("vm101", verdict="failed")
+        play = self.rig.play("renew")
+        self.assertNotEqual(0, play.code, str(play))
+        self.assertIn("vm101 has a new disk, and it is not well: failed", play.output)
+        self.assertIn("to go on when it is mended: run this play again", play.output)
+        self.assertTrue((pcs[0].folder / "vm101/vm101.qcow2.old").exists())
+        # The next one was not touched.
+        self.assertEqual(("running", old), tuple(pcs[1].status("vm102")[key] for key in ("state", "overlay_base")))
+        self.assertEqual(1, len(pcs[1].qemus()))
+        # Mended: the guest is started once more, and says so.
+        pcs[0].guest("vm101")
+        for words in ("stop --limit 5", "start"):
+            pcs[0].ssh("/var/tmp/imgbuild-alice/vm101/run.sh " + words)
+        wait_for(lambda: b"configured" in (pcs[0].folder / "vm101/status.jsonl").read_bytes())
+        self.good(self.rig.play("renew"))
+        for number, pc in enumerate(pcs, 101):
+            self.assertEqual(("running", new), tuple(pc.status("vm%d" % number)[key] for key in ("state", "overlay_base")))
+            self.assertEqual([new + ".qcow2"], pc.images())
+            self.assertEqual([], list(pc.folder.glob("*/*.old")))
+        again = self.good(self.rig.play("renew"))
+        for pc in pcs:
+            self.assert_recap(again, pc, changed=0)
+
+    def test_renew_leaves_a_vm_that_is_not_well(self):
+        (pc,) = self.deployed()
+        self.rig.base(content=2)
+        pc.guest("vm101", verdict="failed")
+        pc.ssh("/var/tmp/imgbuild-alice/vm101/run.sh stop --limit 5; /var/tmp/imgbuild-alice/vm101/run.sh start")
+        wait_for(lambda: b"verdict" in (pc.folder / "vm101/status.jsonl").read_bytes())
+        play = self.rig.play("renew")
+        self.assertNotEqual(0, play.code, str(play))
+        self.assertIn("vm101 is not well, so it is not renewed: it is running, and firstboot says failed", play.output)
+        self.assertEqual((self.digest, "running"), (pc.status("vm101")["overlay_base"], pc.status("vm101")["state"]))
+
+
+class Probe(FleetCase):
+    def test_what_is_missing_is_told(self):
+        self.rig.base()
+        good = self.rig.pc()
+        bad = self.rig.pc(kvm=False, hide=["qemu-img"])
+        self.rig.write_lab(2)
+        play = self.rig.play("probe")
+        self.assertEqual(0, play.code, str(play))
+        found = json.loads((self.rig.lab / "status/probe.json").read_text(encoding="utf-8"))
+        self.assertEqual((True, []), (found[good.name]["able"], found[good.name]["missing"]))
+        self.assertEqual(
+            ["qemu-img is not installed (sudo apt install qemu-utils)",
+             "KVM is not usable: /dev/kvm is not there (is virtualisation switched off in the firmware setup?)"], found[bad.name]["missing"])
+        self.assertIn("1 of 2 PCs can run VMs", play.output)
+        # It is left alone, and the other is not.
+        self.rig.play("deploy")
+        self.assertEqual([], bad.files() if bad.folder.exists() else [])
+        self.assertEqual("running", good.status("vm101")["state"])
+
+    def test_a_folder_on_nfs(self):
+        """No NFS server can be made in a namespace: the mount table that the module reads is another one."""
+        code = """
+import json, sys
+from ansible_collections.imgbuild.lab.plugins.modules import probe
+probe.MOUNTS = sys.argv[1]
+facts = probe.look("/var/tmp/imgbuild-alice")
+print(json.dumps(probe.judge(facts, {"require_kvm": False, "network": "user", "memory_mib": 0, "disk_bytes": 0, "base_sha256": "", "at_boot": False})[0]))
+"""
+        table = self.rig.folder / "mounts"
+        table.write_text("/dev/sda1 / ext4 rw 0 0\nserver:/export /var/tmp nfs4 rw 0 0\n", encoding="utf-8")
+        done = subprocess.run([str(fleetrig.VENV / "bin/python"), "-c", code, str(table)], capture_output=True, text=True, check=True,
+                              env={**self.rig.environment, "PYTHONPATH": str(fleetrig.collections())})
+        self.assertIn("/var/tmp/imgbuild-alice is on nfs4 (/var/tmp), another machine's disk: give the room a `folder` on a local one, "
+                      "such as the default in /var/tmp", json.loads(done.stdout))
