@@ -3,7 +3,7 @@
 //! The form is that of an inventory script: groups by their names, each with its `hosts`, and all
 //! variables in `_meta`, so that Ansible asks once. It holds no secret, and reads none.
 
-use crate::config::lab::{Lab, Room, Vm};
+use crate::config::lab::{self, JoinWith, Lab, Room, Vm};
 use crate::config::yaml::validators;
 use crate::system::ui::Ui;
 use crate::vm::base_image::BaseImage;
@@ -35,7 +35,8 @@ pub fn inventory(file: &Path, host: Option<&str>, ui: &Ui) -> Result<()> {
         _ => Some(BaseImage::read(&lab.base)?),
     };
     let pcs = pcs(&lab);
-    let variables = |pc: &Pc<'_>| variables(&lab, base.as_ref(), pc);
+    let tickets = tickets(&lab);
+    let variables = |pc: &Pc<'_>| variables(&lab, base.as_ref(), &tickets, pc);
     let value = match host {
         Some(name) => variables(pcs.get(name).ok_or_else(|| no_pc(name))?),
         None => {
@@ -100,13 +101,35 @@ fn groups(lab: &Lab, pcs: &BTreeMap<&str, Pc<'_>>) -> Map<String, Value> {
     groups
 }
 
-fn variables(lab: &Lab, base: Option<&BaseImage>, pc: &Pc<'_>) -> Value {
+/// The cluster of each VM that joins by ticket, in the words in which `imgbuild seed` asks for its
+/// password.
+fn tickets(lab: &Lab) -> BTreeMap<&str, String> {
+    let by_ticket = |vm: &&Vm| {
+        let join = vm.cluster.as_ref();
+        join.is_some_and(|join| join.with == JoinWith::Ticket)
+    };
+    let joining: Vec<&Vm> = lab.vms.iter().filter(by_ticket).collect();
+    let mut all = BTreeMap::new();
+    for cluster in lab::clusters(&lab.domain, &joining) {
+        for (vm, _) in &cluster.vms {
+            all.insert(vm.name.as_str(), cluster.label());
+        }
+    }
+    all
+}
+
+fn variables(
+    lab: &Lab,
+    base: Option<&BaseImage>,
+    tickets: &BTreeMap<&str, String>,
+    pc: &Pc<'_>,
+) -> Value {
     let standard = Room::default();
     let room = pc.room.unwrap_or(&standard);
     let vms = pc.vms.iter().map(|(vm, state)| {
         json!({
             "name": vm.name, "state": state, "memory_mib": vm.memory_mib, "cores": vm.cores,
-            "joins": vm.cluster.is_some(),
+            "joins": vm.cluster.is_some(), "ticket": tickets.get(vm.name.as_str()),
         })
     });
     json!({
@@ -115,6 +138,8 @@ fn variables(lab: &Lab, base: Option<&BaseImage>, pc: &Pc<'_>) -> Value {
         "imgbuild_folder": room.folder,
         "imgbuild_memory_mib": room.memory_mib,
         "imgbuild_cores": room.cores,
+        "imgbuild_bridge": lab.network.bridge,
+        "imgbuild_base": lab.base,
         "imgbuild_base_url": room.base_url,
         "imgbuild_base_sha256": base.map(|base| &base.sha256),
         "imgbuild_base_bytes": base.map(|base| base.bytes),
