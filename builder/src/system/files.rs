@@ -2,23 +2,39 @@
 
 use crate::system::interrupt;
 use anyhow::{Context, Result};
+use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{ErrorKind, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::io::{ErrorKind, Read};
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 /// Writes a new file with this mode, whatever the umask is. With 0600 it is never readable by
 /// others, not even for a moment.
 pub(crate) fn write_new(file: &Path, content: &[u8], mode: u32) -> Result<()> {
+    write_for_a_move(file, content, mode)?;
+    File::open(file)
+        .and_then(|file| file.sync_all())
+        .with_context(|| format!("cannot write {} to disk", file.display()))
+}
+
+/// As [`write_new`], for a file that [`move_into_place`] brings to disk. What is zero in whole
+/// blocks is a hole in it, and takes no space there.
+pub(crate) fn write_for_a_move(file: &Path, content: &[u8], mode: u32) -> Result<()> {
+    /// That of most file systems.
+    const BLOCK: usize = 4096;
     let write = || -> std::io::Result<()> {
-        let mut out = OpenOptions::new()
+        let out = OpenOptions::new()
             .write(true)
             .create_new(true)
             .mode(mode & 0o700)
             .open(file)?;
         out.set_permissions(fs::Permissions::from_mode(mode))?;
-        out.write_all(content)?;
-        out.sync_all()
+        for (index, block) in content.chunks(BLOCK).enumerate() {
+            if block.iter().any(|byte| *byte != 0) {
+                out.write_all_at(block, (index * BLOCK) as u64)?;
+            }
+        }
+        out.set_len(content.len() as u64)
     };
     write().with_context(|| format!("cannot write {}", file.display()))
 }
@@ -43,20 +59,35 @@ pub(crate) fn remove_if_there(file: &Path) -> Result<()> {
     }
 }
 
-/// Moves finished files into place: each is flushed to disk first, then all are renamed,
-/// then the folder is flushed. Only the renames can be seen by others.
+/// Moves finished files into place: all are flushed to disk first, then all are renamed, then
+/// their folders are flushed. Only the renames can be seen by others.
 pub(crate) fn move_into_place(files: &[(PathBuf, PathBuf)]) -> Result<()> {
-    for (from, _) in files {
-        File::open(from)
-            .and_then(|f| f.sync_all())
-            .with_context(|| format!("cannot write {} to disk", from.display()))?;
-    }
+    sync(&files.iter().map(|(from, _)| from.as_path()).collect())?;
     for (from, to) in files {
         fs::rename(from, to)
             .with_context(|| format!("cannot move {} to {}", from.display(), to.display()))?;
     }
-    for (_, to) in files {
-        sync_parent(to)?;
+    sync(&files.iter().map(|(_, to)| parent(to)).collect())
+}
+
+/// Brings files or folders to disk. From so many on their file systems are flushed as a whole, once
+/// each: that waits for what other programs have written there too, and still not as long as for
+/// every one of thousands.
+fn sync(all: &BTreeSet<&Path>) -> Result<()> {
+    const MANY: usize = 64;
+    let mut flushed = BTreeSet::new();
+    for path in all {
+        let mut sync = || -> std::io::Result<()> {
+            let file = File::open(path)?;
+            if all.len() < MANY {
+                return file.sync_all();
+            }
+            if flushed.insert(file.metadata()?.dev()) {
+                rustix::fs::syncfs(&file)?;
+            }
+            Ok(())
+        };
+        sync().with_context(|| format!("cannot write {} to disk", path.display()))?;
     }
     Ok(())
 }
@@ -100,19 +131,40 @@ pub(crate) fn copy(from: &Path, to: &Path, mut progress: impl FnMut(f64)) -> Res
     copy().with_context(|| format!("cannot copy {} to {}", from.display(), to.display()))
 }
 
-fn sync_parent(file: &Path) -> Result<()> {
-    let parent = match file.parent() {
-        Some(p) if !p.as_os_str().is_empty() => p,
+fn parent(file: &Path) -> &Path {
+    match file.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
-    };
-    File::open(parent)
-        .and_then(|f| f.sync_all())
-        .with_context(|| format!("cannot write the folder {} to disk", parent.display()))
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn few_and_many_files_are_moved_with_their_content_and_holes() {
+        for count in [3, 100] {
+            let folder = tempfile::tempdir().unwrap();
+            let mut content = vec![0; 1 << 20];
+            (content[5000], content[(1 << 20) - 1]) = (7, 9);
+            let moves: Vec<(PathBuf, PathBuf)> = (0..count)
+                .map(|n| {
+                    let place = folder.path().join(format!("vm{n}"));
+                    fs::create_dir(&place).unwrap();
+                    (folder.path().join(n.to_string()), place.join("seed.img"))
+                })
+                .collect();
+            for (from, _) in &moves {
+                write_for_a_move(from, &content, 0o600).unwrap();
+                assert!(fs::metadata(from).unwrap().blocks() * 512 < 1 << 18);
+            }
+            move_into_place(&moves).unwrap();
+            for (from, to) in &moves {
+                assert!(!from.exists() && fs::read(to).unwrap() == content);
+            }
+        }
+    }
 
     #[test]
     fn never_overwrites_and_sets_the_mode() {

@@ -9,6 +9,10 @@ use std::net::Ipv4Addr;
 pub(crate) const OPENVPN: &str =
     "client\ndev tap120\nremote 192.0.2.7 1194\n# key: value\n<key>\nsecret-key\n</key>\n";
 
+/// A password as crypt(3) hashes it.
+pub(crate) const HASH: &str =
+    include_str!("../../../tests/cases/run/root-password.hash").trim_ascii_end();
+
 /// vm42 in `example.org`, with everything that a machine can have.
 pub(crate) fn lab() -> Lab {
     Lab {
@@ -73,7 +77,7 @@ pub(crate) fn lab() -> Lab {
 /// The secrets of vm42.
 pub(crate) fn secrets() -> Secrets {
     Secrets {
-        root_password: Some(Secret::new("geheim")),
+        root_password: Some(Secret::new(HASH)),
         openvpn: Some(OpenVpnInstance::new(Secret::new(OPENVPN))),
         credential: Some(Credential::Password(Secret::new("cluster-secret"))),
     }

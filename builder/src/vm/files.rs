@@ -1,6 +1,6 @@
 //! The files of one VM: finished in a work folder, then put into its own.
 
-use crate::system::files::{move_into_place, private_folder, write_new};
+use crate::system::files::{move_into_place, private_folder, write_for_a_move};
 use anyhow::{Context, Result, ensure};
 use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt;
@@ -33,7 +33,7 @@ impl Files {
     pub(crate) fn add(&mut self, name: &str, content: &[u8], mode: u32) -> Result<()> {
         let (from, to) = (self.work.join(name), self.place.join(name));
         if !is_the_same(&to, content, mode)? {
-            write_new(&from, content, mode)?;
+            write_for_a_move(&from, content, mode)?;
             self.moves.push((from, to));
         }
         Ok(())
@@ -60,13 +60,14 @@ impl Files {
         self.moves.is_empty()
     }
 
-    /// Puts the files into place, in the order in which they were added.
-    pub(crate) fn put_into_place(&self) -> Result<()> {
-        if self.moves.is_empty() {
-            return Ok(());
+    /// Puts the files of these VMs into place, in the order in which they were added.
+    pub(crate) fn put_into_place<'a>(all: impl IntoIterator<Item = &'a Files>) -> Result<()> {
+        let mut moves = Vec::new();
+        for files in all.into_iter().filter(|files| !files.is_empty()) {
+            private_folder(&files.place)?;
+            moves.extend_from_slice(&files.moves);
         }
-        private_folder(&self.place)?;
-        move_into_place(&self.moves)
+        move_into_place(&moves)
     }
 }
 

@@ -7,7 +7,7 @@ use crate::config::lab::{JoinWith, Lab, Vm, read_secret};
 use crate::config::yaml::Problems;
 use crate::vm::base_image::BaseImage;
 use crate::vm::script::render;
-use crate::vm::seed::{Companions, Documents, Secrets, image};
+use crate::vm::seed::{Companions, Documents, SecretFiles, Secrets, image};
 use firstboot::contract::seed::{self, Credential, Secret};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -387,13 +387,13 @@ fn write_files(c: &mut Choices, folder: &Path) {
     write("lab.ovpn", text);
 }
 
-fn secrets(vm: &Vm) -> Secrets {
+fn secrets(lab: &Lab, vm: &Vm) -> Secrets {
     let with = vm.cluster.as_ref().map(|join| &join.with);
     Secrets {
         root_password: vm
             .root_password_file
             .as_deref()
-            .map(|file| read_secret(file).unwrap()),
+            .map(|file| SecretFiles::default().hashed(file, &lab.domain).unwrap()),
         openvpn: vm
             .openvpn
             .as_ref()
@@ -409,7 +409,7 @@ fn secrets(vm: &Vm) -> Secrets {
 
 /// Makes the machine's seed and reads it as the guest does; says what is not as it should be.
 fn seeded(lab: &Lab, vm: &Vm, with_disk: bool) -> Result<(), String> {
-    let secrets = secrets(vm);
+    let secrets = secrets(lab, vm);
     let made =
         Documents::new(lab, vm, &secrets, &Companions::of(lab)).map_err(|e| format!("{e:#}"))?;
     let network = Some(made.network_config.as_str());

@@ -5,7 +5,7 @@ mod checked_labs;
 mod tickets;
 
 use crate::commands::new_base::renewal;
-use crate::config::lab::{self, JoinWith, Lab, State, Vm};
+use crate::config::lab::{JoinWith, Lab, State, Vm};
 use crate::qemu;
 use crate::system::interrupt;
 use crate::system::program::quote;
@@ -19,17 +19,19 @@ use crate::vm::folder::VmFolder;
 use crate::vm::login;
 use crate::vm::retired;
 use crate::vm::script;
-use crate::vm::seed::{self, Companions, Documents, Secrets};
+use crate::vm::seed::{self, Companions, Documents, SecretFiles, Secrets};
 use anyhow::{Error, Result, anyhow, bail, ensure};
 use firstboot::contract::seed::Credential;
 use serde_json::json;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 pub use tickets::TicketSource;
 use tickets::Tickets;
 
 /// The name of the work folder, so that only one process at a time changes a lab's VMs.
 pub const WORK_FOLDER: &str = "imgbuild-seed";
+/// From so many VMs on a bar shows how far it is: fewer are done at once.
+const MANY: usize = 100;
 
 /// Which machines are seeded, and how they get into their cluster.
 #[derive(Debug)]
@@ -59,19 +61,27 @@ pub fn seed(options: &Options, ui: &Ui) -> Result<()> {
     let work = WorkFolder::new(&lab.folder, WORK_FOLDER, Busy::Wait)?;
 
     let companions = Companions::of(&lab);
+    let secrets = SecretFiles::default();
     let (mut ready, mut problems) = (Vec::new(), Vec::new());
-    for vm in vms {
+    let stage = (vms.len() >= MANY).then(|| ui.stage("seeds"));
+    for (number, vm) in vms.iter().enumerate() {
         interrupt::check()?;
-        match prepare(&lab, vm, &base, (&tickets, &companions), work.path()) {
+        if let Some(stage) = &stage {
+            stage.progress(number as f64 / vms.len() as f64);
+        }
+        let all = (&tickets, &companions, &secrets);
+        match prepare(&lab, vm, &base, all, work.path()) {
             Ok(prepared) => ready.push(prepared),
             Err(error) => problems.push(error.context(format!("cannot seed {}", vm.name))),
         }
     }
     all_well(problems)?;
     interrupt::check()?;
-
+    Files::put_into_place(ready.iter().map(|prepared| &prepared.files))?;
+    if let Some(stage) = stage {
+        stage.done("");
+    }
     for prepared in &ready {
-        prepared.files.put_into_place()?;
         show_result(&lab, prepared, &base, ui);
     }
     let seeded: Vec<&Vm> = ready.iter().map(|prepared| prepared.vm).collect();
@@ -182,9 +192,13 @@ fn select<'a>(lab: &'a Lab, names: Option<&[String]>) -> (Vec<&'a Vm>, Vec<Error
         return (lab.vms.iter().collect(), Vec::new());
     };
     let (mut vms, mut problems) = (Vec::<&Vm>::new(), Vec::new());
-    for name in names {
-        match lab.vm(name) {
-            Ok(vm) if vms.iter().any(|known| known.name == vm.name) => {}
+    let by_name: BTreeMap<&str, &Vm> = lab.vms.iter().map(|vm| (vm.name.as_str(), vm)).collect();
+    let mut known = BTreeSet::new();
+    for name in names.iter().filter(|name| known.insert(*name)) {
+        match by_name
+            .get(name.as_str())
+            .map_or_else(|| lab.vm(name), |vm| Ok(vm))
+        {
             Ok(vm) => vms.push(vm),
             Err(error) => problems.push(error),
         }
@@ -236,12 +250,13 @@ fn prepare<'a>(
     lab: &Lab,
     vm: &'a Vm,
     base: &BaseImage,
-    (tickets, companions): (&Tickets, &Companions<'_>),
+    (tickets, companions, secrets): (&Tickets, &Companions<'_>, &SecretFiles),
     work: &Path,
 ) -> Result<Prepared<'a>> {
     // Once more: it may have been started while somebody typed a password.
     can_be_seeded(lab, vm, base)?;
-    let documents = Documents::new(lab, vm, &read_secrets(vm, tickets)?, companions)?;
+    let secrets = read_secrets(lab, vm, tickets, secrets)?;
+    let documents = Documents::new(lab, vm, &secrets, companions)?;
     let image = seed::image(&documents)?;
     let script = script::render(lab, vm, base)?;
 
@@ -255,10 +270,10 @@ fn prepare<'a>(
     })
 }
 
-fn read_secrets(vm: &Vm, tickets: &Tickets) -> Result<Secrets> {
+fn read_secrets(lab: &Lab, vm: &Vm, tickets: &Tickets, files: &SecretFiles) -> Result<Secrets> {
     Ok(Secrets {
         root_password: match &vm.root_password_file {
-            Some(file) => Some(lab::read_secret(file)?),
+            Some(file) => Some(files.hashed(file, &lab.domain)?),
             None => None,
         },
         openvpn: match &vm.openvpn {
@@ -266,9 +281,7 @@ fn read_secrets(vm: &Vm, tickets: &Tickets) -> Result<Secrets> {
             None => None,
         },
         credential: match vm.cluster.as_ref().map(|join| &join.with) {
-            Some(JoinWith::PasswordFile(file)) => {
-                Some(Credential::Password(lab::read_secret(file)?))
-            }
+            Some(JoinWith::PasswordFile(file)) => Some(Credential::Password(files.read(file)?)),
             Some(JoinWith::Ticket) => tickets.of(vm).cloned().map(Credential::Ticket),
             None => None,
         },

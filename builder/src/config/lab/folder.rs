@@ -1,7 +1,10 @@
 //! The folder of lab.yaml.
 
+use super::secrets::{self, Refusal};
 use crate::system::xdg;
 use anyhow::{Context, Result};
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// The folder of lab.yaml, which relative paths begin at.
@@ -12,6 +15,8 @@ pub(super) struct Folder<'a> {
     pub absolute: PathBuf,
     /// lab.yaml itself, for everything else.
     pub file: PathBuf,
+    /// The password files that were looked at: most VMs have the same ones.
+    checked: RefCell<BTreeMap<PathBuf, Result<(), Refusal>>>,
     /// Whether the secret files of the VM with this folder are looked at.
     pub secrets_wanted: &'a dyn Fn(&Path) -> bool,
 }
@@ -26,8 +31,16 @@ impl<'a> Folder<'a> {
             shown,
             absolute,
             file,
+            checked: RefCell::default(),
             secrets_wanted,
         })
+    }
+
+    /// Whether a file holds a password, which is looked at once; `shown` is its path for messages.
+    pub(super) fn check_password(&self, path: &Path, shown: &Path) -> Result<(), Refusal> {
+        let mut checked = self.checked.borrow_mut();
+        let look = || secrets::read_password(path, shown).map(|_| ());
+        checked.entry(path.to_owned()).or_insert_with(look).clone()
     }
 
     /// A path of lab.yaml: for messages and absolute. `~/` is the user's home.

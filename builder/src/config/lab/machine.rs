@@ -6,7 +6,7 @@ use super::folder::Folder;
 use super::links::Addresses;
 use super::model::{ClusterJoin, JoinWith, State, Vm};
 use super::openvpn::{self, OpenVpn, OpenVpnOverride};
-use super::{secrets, values};
+use super::values;
 use crate::config::yaml::{Node, Place, Reader, Spanned, validators};
 use firstboot::contract::seed::{Ha, Peer};
 use firstboot::contract::values::{HostName, Mac, Network};
@@ -234,7 +234,7 @@ impl Files<'_> {
         if self.ignored() {
             return Some(path);
         }
-        if let Err(refusal) = secrets::read_password(&path, &shown) {
+        if let Err(refusal) = self.folder.check_password(&path, &shown) {
             r.problem(file.place, refusal.message, refusal.hint);
         }
         Some(path)

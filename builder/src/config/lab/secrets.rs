@@ -13,7 +13,7 @@ use std::path::Path;
 const MAX_BYTES: u64 = 1 << 20;
 
 /// Why a secret file cannot be used, and what to do; neither holds any of its content.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Refusal {
     /// What is wrong.
     pub message: String,

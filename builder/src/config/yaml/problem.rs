@@ -53,11 +53,6 @@ impl Problems {
         }
     }
 
-    /// Whether there is none at all.
-    pub(super) fn is_empty(&self) -> bool {
-        self.list.is_empty() && self.others.is_empty()
-    }
-
     /// Each problem with its file as the user named it, sorted by place within a file.
     pub fn all(&self) -> impl Iterator<Item = (&str, &Problem)> {
         let files = std::iter::once(self).chain(&self.others);

@@ -126,14 +126,14 @@ impl Reader {
 
     /// `value` where nothing was wrong, else all problems.
     fn finish<T>(self, value: T) -> Result<T, Problems> {
+        if self.problems.is_empty() && self.elsewhere.is_empty() {
+            return Ok(value);
+        }
         let mut problems = Problems::new(&self.file, &self.text, self.problems);
         for (file, lines, problem) in self.elsewhere {
             problems.add(&file, lines, problem);
         }
-        match problems.is_empty() {
-            true => Ok(value),
-            false => Err(problems),
-        }
+        Err(problems)
     }
 
     /// The entries of the map `what`; unknown, doubled and empty keys are noted. `hint` is

@@ -3,7 +3,9 @@
 mod companions;
 mod disk;
 mod documents;
+mod secret_files;
 
 pub(crate) use companions::Companions;
 pub(crate) use disk::image;
 pub(crate) use documents::{Documents, Secrets};
+pub(crate) use secret_files::SecretFiles;

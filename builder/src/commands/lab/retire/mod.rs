@@ -85,7 +85,7 @@ fn write(lab: &Lab, vm: &Vm, place: &Path, work: &Path, ui: &Ui) -> Result<Retir
     // The last one: when it is there, all are.
     files.add_seed(&seed::image(&documents)?, &documents.instance_id)?;
     interrupt::check()?;
-    files.put_into_place()?;
+    Files::put_into_place([&files])?;
     Ok(retired)
 }
 
