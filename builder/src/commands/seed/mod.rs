@@ -10,7 +10,7 @@ use crate::qemu;
 use crate::system::interrupt;
 use crate::system::program::quote;
 use crate::system::text::first_few;
-use crate::system::ui::Ui;
+use crate::system::ui::{Stage, Ui};
 use crate::system::work_folder::{Busy, WorkFolder};
 use crate::vm::base_image::BaseImage;
 use crate::vm::bases::{self, Bases};
@@ -20,11 +20,13 @@ use crate::vm::login;
 use crate::vm::retired;
 use crate::vm::script;
 use crate::vm::seed::{self, Companions, Documents, SecretFiles, Secrets};
-use anyhow::{Error, Result, anyhow, bail, ensure};
+use anyhow::{Context, Error, Result, anyhow, bail, ensure};
 use firstboot::contract::seed::Credential;
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZero;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 pub use tickets::TicketSource;
 use tickets::Tickets;
 
@@ -62,21 +64,21 @@ pub fn seed(options: &Options, ui: &Ui) -> Result<()> {
 
     let companions = Companions::of(&lab);
     let secrets = SecretFiles::default();
-    let (mut ready, mut problems) = (Vec::new(), Vec::new());
     let stage = (vms.len() >= MANY).then(|| ui.stage("seeds"));
-    for (number, vm) in vms.iter().enumerate() {
-        interrupt::check()?;
-        if let Some(stage) = &stage {
-            stage.progress(number as f64 / vms.len() as f64);
-        }
+    let prepare = |vm| {
         let all = (&tickets, &companions, &secrets);
-        match prepare(&lab, vm, &base, all, work.path()) {
+        prepare(&lab, vm, &base, all, work.path())
+            .with_context(|| format!("cannot seed {}", vm.name))
+    };
+    let (mut ready, mut problems) = (Vec::new(), Vec::new());
+    for prepared in on_all_processors(&vms, prepare, stage.as_ref()) {
+        match prepared {
             Ok(prepared) => ready.push(prepared),
-            Err(error) => problems.push(error.context(format!("cannot seed {}", vm.name))),
+            Err(error) => problems.push(error),
         }
     }
-    all_well(problems)?;
     interrupt::check()?;
+    all_well(problems)?;
     Files::put_into_place(ready.iter().map(|prepared| &prepared.files))?;
     if let Some(stage) = stage {
         stage.done("");
@@ -102,6 +104,51 @@ pub fn seed(options: &Options, ui: &Ui) -> Result<()> {
         "next: imgbuild run {name}{lab} (or, on the PC that is to run it: {name}/run.sh)"
     ));
     Ok(())
+}
+
+/// What `prepare` makes of each VM, in their order. With `stage` there are many, and each processor
+/// has a part of them. After Ctrl-C the rest is left out.
+fn on_all_processors<'a, T: Send>(
+    vms: &[&'a Vm],
+    prepare: impl Fn(&'a Vm) -> T + Sync,
+    stage: Option<&Stage<'_>>,
+) -> Vec<T> {
+    let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
+    let part = match stage {
+        Some(_) => vms.len().div_ceil(processors).max(1),
+        None => vms.len().max(1),
+    };
+    let done = AtomicUsize::new(0);
+    let some = |vms: &[&'a Vm], show: &dyn Fn(usize)| -> Vec<T> {
+        let wanted = vms.iter().take_while(|_| !interrupt::requested());
+        let made = wanted.map(|vm| {
+            let made = prepare(vm);
+            show(done.fetch_add(1, Ordering::Relaxed));
+            made
+        });
+        made.collect()
+    };
+    let (own, others) = vms.split_at(part.min(vms.len()));
+    let some = &some;
+    std::thread::scope(|scope| {
+        let others = others.chunks(part);
+        let others: Vec<_> = others
+            .map(|vms| scope.spawn(move || some(vms, &|_| {})))
+            .collect();
+        // Only this thread may print.
+        let mut all = some(own, &|done| {
+            if let Some(stage) = stage {
+                stage.progress(done as f64 / vms.len() as f64);
+            }
+        });
+        for other in others {
+            match other.join() {
+                Ok(made) => all.extend(made),
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
+        }
+        all
+    })
 }
 
 /// The base that a VM starts on: the one under its disk, where that is known, else the lab's.
@@ -260,7 +307,7 @@ fn prepare<'a>(
     let image = seed::image(&documents)?;
     let script = script::render(lab, vm, base)?;
 
-    let mut files = Files::new(work, VmFolder::of(lab, vm).path)?;
+    let mut files = Files::new(work, VmFolder::of(lab, vm).path);
     files.add_seed(&image, &documents.instance_id)?;
     files.add("run.sh", script.as_bytes(), script::MODE)?;
     Ok(Prepared {

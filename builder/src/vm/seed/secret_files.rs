@@ -5,15 +5,15 @@ use anyhow::{Result, anyhow};
 use firstboot::contract::seed::Secret;
 use sha_crypt::{CustomizedPasswordHasher, Params, ShaCrypt};
 use sha2::{Digest, Sha256};
-use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 /// What was read and hashed in this run.
 #[derive(Debug, Default)]
 pub(crate) struct SecretFiles {
-    read: RefCell<BTreeMap<PathBuf, Secret>>,
-    hashed: RefCell<BTreeMap<PathBuf, Secret>>,
+    read: Mutex<BTreeMap<PathBuf, Secret>>,
+    hashed: Mutex<BTreeMap<PathBuf, Secret>>,
 }
 
 impl SecretFiles {
@@ -36,15 +36,17 @@ impl SecretFiles {
 }
 
 fn once(
-    known: &RefCell<BTreeMap<PathBuf, Secret>>,
+    known: &Mutex<BTreeMap<PathBuf, Secret>>,
     file: &Path,
     make: impl FnOnce() -> Result<Secret>,
 ) -> Result<Secret> {
-    if let Some(secret) = known.borrow().get(file) {
+    // Who comes meanwhile waits: it would only do the same.
+    let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(secret) = known.get(file) {
         return Ok(secret.clone());
     }
     let secret = make()?;
-    known.borrow_mut().insert(file.to_owned(), secret.clone());
+    known.insert(file.to_owned(), secret.clone());
     Ok(secret)
 }
 

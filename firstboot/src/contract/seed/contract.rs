@@ -3,6 +3,7 @@
 use super::network::NetworkConfig;
 use super::user_data::UserData;
 use serde_yaml::{Error, Value};
+use std::sync::LazyLock;
 
 /// The number of the contract that this firstboot knows.
 ///
@@ -90,14 +91,25 @@ fn name(key: &Value) -> String {
 }
 
 fn since(path: &[String]) -> Option<u32> {
-    let holds = |pattern: &str| {
-        let mut parts = pattern.split('/');
-        let fits = |name: &String| parts.next().is_some_and(|part| part == "*" || part == name);
+    // Taken apart once: a lab has thousands of seeds.
+    static PATTERNS: LazyLock<Vec<(u32, Vec<&str>)>> = LazyLock::new(|| {
+        let patterns = |(number, keys): &(u32, &'static str)| {
+            let number = *number;
+            let keys = keys.split_whitespace();
+            keys.map(move |key| (number, key.split('/').collect()))
+        };
+        KEYS.iter().flat_map(patterns).collect()
+    });
+    let holds = |(_, pattern): &&(u32, Vec<&str>)| {
+        let mut parts = pattern.iter();
+        let fits = |name: &String| {
+            parts
+                .next()
+                .is_some_and(|part| *part == "*" || part == name)
+        };
         path.iter().all(fits)
     };
-    let known = |keys: &str| keys.split_whitespace().any(holds);
-    let (number, _) = KEYS.iter().find(|(_, keys)| known(keys))?;
-    Some(*number)
+    PATTERNS.iter().find(holds).map(|(number, _)| *number)
 }
 
 #[cfg(test)]

@@ -72,7 +72,7 @@ fn write(lab: &Lab, vm: &Vm, place: &Path, work: &Path, ui: &Ui) -> Result<Retir
         date: Some(clock::utc(clock::now())),
         instance_id: Some(documents.instance_id.clone()),
     };
-    let mut files = Files::new(work, place.to_owned())?;
+    let mut files = Files::new(work, place.to_owned());
     files.add(retired::NAME, retired.text().as_bytes(), MARKER_MODE)?;
     match BaseImage::read(&lab.base) {
         Ok(base) => {
