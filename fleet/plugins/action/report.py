@@ -51,8 +51,8 @@ class ActionModule(ActionBase):
             probed = found.get("imgbuild_probed") or {}
             error = problem(found)
             if error or "facts" not in probed:
-                known[host] = {"able": False, "missing": [error or "it was not probed"], "remarks": []}
-                rows.append((host, "no", "", "", "", "", error or "it was not probed"))
+                # What it can do is not known; what was found earlier holds as long as nothing else is.
+                rows.append((host, "no answer", "", "", "", "", error or "it was not probed"))
                 continue
             facts = probed["facts"]
             known[host] = dict(facts, able=probed["able"], missing=probed["missing"], remarks=probed["remarks"])
@@ -63,7 +63,7 @@ class ActionModule(ActionBase):
                          said[0] if said else ""))
             rows += [("", "", "", "", "", "", line) for line in said[1:]]
         self.write("probe.json", known)
-        able = sum(1 for host in hosts if known[host]["able"])
+        able = sum(1 for row in rows if row[1] == "yes")
         return [*table(rows), "%d of %d PCs can run VMs; all that was found: %s" % (able, len(hosts), file)]
 
     def deploy(self, hosts):
@@ -108,7 +108,7 @@ def problem(found):
     for name in ("imgbuild_seen", "imgbuild_probed"):
         result = found.get(name) or {}
         if result.get("unreachable") or result.get("failed"):
-            return " ".join(str(result.get("msg", "no answer")).split())
+            return " ".join(str(result.get("msg", "no answer")).split()).removeprefix("Task failed: ")
     return None
 
 

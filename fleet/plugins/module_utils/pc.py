@@ -22,6 +22,11 @@ def user_name():
     return pwd.getpwuid(os.geteuid()).pw_name
 
 
+def home():
+    """The home of that user, whatever the environment says."""
+    return pwd.getpwuid(os.geteuid()).pw_dir
+
+
 def folder_path(text):
     """The lab's folder on this PC."""
     return os.path.expanduser(text.replace("{user}", user_name()))

@@ -82,10 +82,9 @@ import shutil
 import signal
 import subprocess
 import time
-import urllib.error
-import urllib.request
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.urls import open_url
 from ansible_collections.imgbuild.lab.plugins.module_utils import pc
 
 # What stays free of the PC's disk, for its students.
@@ -255,9 +254,9 @@ class Base:
         """The torrent beside the image, where the server has one."""
         file = os.path.join(work, "torrent")
         try:
-            with urllib.request.urlopen(source + ".torrent", timeout=30) as answer:
+            with open_url(source + ".torrent", timeout=30) as answer:
                 data = answer.read(64 << 20)
-        except (OSError, urllib.error.URLError):
+        except OSError:
             return None
         # It is a bencoded dictionary, and no page that says sorry.
         if not data.startswith(b"d"):

@@ -198,7 +198,7 @@ def look(folder):
         "python": platform.python_version(), "cores": os.cpu_count(), "kvm": not why, "kvm_problem": why,
         "qemu": version("qemu-system-x86_64"), "qemu_img": version("qemu-img"),
         "memory_mib": total, "memory_available_mib": available, "folder": folder, "disk": file_system(folder),
-        "home": file_system(os.path.expanduser("~"))["type"],
+        "home": file_system(pc.home())["type"],
         "programs": [name for name in ("aria2c", "curl", "wget", "passt", "perl") if shutil.which(name)], **services()}
 
 
