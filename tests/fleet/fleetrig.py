@@ -305,7 +305,7 @@ class Rig:
         (self.folder / "hosts").write_text("\n".join(hosts) + "\n", encoding="utf-8")
         (self.folder / "ssh_config").write_text(
             "Host *\n  User %s\n  IdentityFile %s\n  IdentitiesOnly yes\n  StrictHostKeyChecking no\n  UserKnownHostsFile /dev/null\n"
-            "  LogLevel ERROR\n  ConnectTimeout 3\n  BatchMode yes\n" % (USER, self.key), encoding="utf-8")
+            "  LogLevel ERROR\n  ConnectTimeout 3\n  ServerAliveInterval 3\n  ServerAliveCountMax 3\n  BatchMode yes\n" % (USER, self.key), encoding="utf-8")
         # The desk's own, in this process's mount namespace.
         run("mount", "--bind", self.folder / "hosts", "/etc/hosts")
         self.pcs = []
