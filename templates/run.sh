@@ -324,6 +324,8 @@ make_overlay() {
     qemu-img create -q -f qcow2 -F qcow2 -b "$backing" "$new" "$disk_bytes" ||
         die "cannot make $overlay"
     printf '%s\n' "$base_sha256" >"$new.base"
+    # This PC may lose its power at any moment, and a file without its bytes is no disk.
+    sync -- "$new" "$new.base" || die "cannot write $overlay to the disk"
     mv -f -- "$new.base" "$overlay_base"
     mv -n -- "$new" "$overlay"
     if [ -e "$new" ]; then die "$overlay appeared meanwhile; it was left as it is"; fi
