@@ -2,7 +2,7 @@
 
 use clap::Parser;
 use imgbuild::cli::{Cli, Command, LabCommand};
-use imgbuild::commands::lab::{clean, inventory, publish, report, retire};
+use imgbuild::commands::lab::{clean, inventory, publish, quorum, report, retire};
 use imgbuild::commands::{
     audit, base, check, console, fetch, init, list, logs, peer, rm, run, seed, stop,
 };
@@ -36,6 +36,7 @@ fn main() -> ExitCode {
             inventory::inventory(&args.lab, args.host.as_deref(), &ui)
         }
         Command::Lab(LabCommand::Publish(args)) => publish::publish(&args.into(), &ui),
+        Command::Lab(LabCommand::Quorum(args)) => quorum::quorum(&args.into(), &ui),
         Command::Lab(LabCommand::Retire(args)) => retire::retire(&args.name, &args.lab, &ui),
         Command::Lab(LabCommand::Report(args)) => report::report(&args.into(), &ui),
     };

@@ -68,6 +68,9 @@ pub enum LabCommand {
     /// Put the lab's base into a folder for any static web server, named by its digest: with
     /// manifest, digest file, metalink and torrent, and current.json, which names the newest.
     Publish(PublishArgs),
+    /// Ask a member whether its cluster has quorum, and keeps it without these virtual machines: exit
+    /// code 0 when they can go off. For those that join no cluster, nobody is asked.
+    Quorum(QuorumArgs),
     /// Print the commands that remove a node from its cluster, and keep the machine from ever
     /// joining again with its old disk. Asks neither the cluster
     /// nor for the lab's secrets.
@@ -135,6 +138,25 @@ pub struct PublishArgs {
     /// How many images of before stay, beside the newest.
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub keep: usize,
+}
+
+/// `imgbuild lab quorum`
+#[derive(Debug, Args)]
+pub struct QuorumArgs {
+    /// The virtual machines that are to go off at the same time, by their names in the lab file.
+    #[arg(value_name = "NAME", required = true)]
+    pub names: Vec<String>,
+    /// The lab file.
+    #[arg(long, value_name = "FILE", default_value = "lab.yaml")]
+    pub lab: PathBuf,
+    /// A ticket of root@pam that was made on a member, in a file with mode 0600. Nothing is asked
+    /// then.
+    #[arg(long, value_name = "FILE")]
+    pub ticket_file: Option<PathBuf>,
+    /// Read the cluster's root password from the first line of standard input, and the second
+    /// factor, where one is wanted, from the second.
+    #[arg(long, conflicts_with = "ticket_file")]
+    pub password_stdin: bool,
 }
 
 /// `imgbuild lab retire`

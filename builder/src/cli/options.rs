@@ -1,8 +1,9 @@
 //! The command line, turned into what each command takes.
 
-use super::{BaseArgs, LogsArgs, PublishArgs, ReportArgs, RunArgs, SeedArgs, StopArgs};
+use super::{BaseArgs, LogsArgs, PublishArgs, QuorumArgs, ReportArgs, RunArgs, SeedArgs, StopArgs};
 use crate::base;
-use crate::commands::lab::{publish, report};
+use crate::commands::lab::{publish, quorum, report};
+use crate::commands::members::Credentials;
 use crate::commands::{self, logs, run, seed, stop};
 use crate::qemu::Limits;
 use seed::TicketSource;
@@ -40,11 +41,12 @@ impl From<BaseArgs> for commands::base::Options {
 
 impl From<SeedArgs> for seed::Options {
     fn from(args: SeedArgs) -> Self {
-        let tickets = match args.ticket_file {
-            Some(file) => TicketSource::File(file),
-            None if args.password_stdin => TicketSource::StandardInput,
-            None if args.keep_ticket => TicketSource::Kept,
-            None => TicketSource::Terminal,
+        let tickets = match args.keep_ticket {
+            true => TicketSource::Kept,
+            false => TicketSource::Member(Credentials::of_options(
+                args.ticket_file,
+                args.password_stdin,
+            )),
         };
         seed::Options {
             names: (!args.all).then_some(args.names),
@@ -87,6 +89,16 @@ impl From<PublishArgs> for publish::Options {
             urls: args.urls,
             tracker: args.tracker,
             keep: args.keep,
+        }
+    }
+}
+
+impl From<QuorumArgs> for quorum::Options {
+    fn from(args: QuorumArgs) -> Self {
+        quorum::Options {
+            names: args.names,
+            lab: args.lab,
+            credentials: Credentials::of_options(args.ticket_file, args.password_stdin),
         }
     }
 }

@@ -9,6 +9,7 @@ pub mod init;
 pub mod lab;
 pub mod list;
 pub mod logs;
+pub(crate) mod members;
 mod new_base;
 pub mod peer;
 pub mod rm;

@@ -15,6 +15,8 @@ const MAX_BODY: usize = 1 << 20;
 pub(crate) enum Request<'a> {
     /// Only looks.
     Get,
+    /// Looks, with the ticket of a login.
+    GetAs(&'a Secret),
     /// A form; it may hold secrets.
     Post(&'a Secret),
 }
@@ -51,9 +53,11 @@ pub(crate) fn exchange(
         true => format!("[{host}]"),
         false => host.to_owned(),
     };
-    let (method, form) = match request {
-        Request::Get => ("GET", ""),
-        Request::Post(form) => ("POST", form.reveal()),
+    // What is secret is written by itself: the head stays printable.
+    let (method, secret) = match request {
+        Request::Get => ("GET", Secret::new("\r\n")),
+        Request::GetAs(ticket) => ("GET", cookie(ticket)),
+        Request::Post(form) => ("POST", Secret::new(format!("\r\n{}", form.reveal()))),
     };
     let mut head = format!(
         "{method} {path} HTTP/1.1\r\nHost: {host}:{port}\r\nUser-Agent: imgbuild/{version}\r\n\
@@ -61,16 +65,15 @@ pub(crate) fn exchange(
         port = PORT,
         version = env!("CARGO_PKG_VERSION"),
     );
-    if let Request::Post(_) = request {
+    if let Request::Post(form) = request {
         head.push_str(&format!(
             "Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n",
-            form.len()
+            form.reveal().len()
         ));
     }
-    head.push_str("\r\n");
     let sent = stream
         .write_all(head.as_bytes())
-        .and_then(|()| stream.write_all(form.as_bytes()))
+        .and_then(|()| stream.write_all(secret.reveal().as_bytes()))
         .and_then(|()| stream.flush());
     sent.map_err(|error| Failure::of(&error))?;
     Incoming {
@@ -79,6 +82,12 @@ pub(crate) fn exchange(
         used: 0,
     }
     .answer()
+}
+
+/// The header line of a login, and the end of the head. Proxmox takes the ticket's escapes back.
+fn cookie(ticket: &Secret) -> Secret {
+    let ticket = encoded(ticket.reveal());
+    Secret::new(format!("Cookie: PVEAuthCookie={ticket}\r\n\r\n"))
 }
 
 /// A form's text (`application/x-www-form-urlencoded`).

@@ -6,16 +6,17 @@
 //! `password` such as `totp:123456`. Every refusal is 401 `authentication failure`, whatever its
 //! reason. A ticket in the password's place is renewed, and asked for no second factor.
 
+use super::api::{self, is_true};
 use super::failure::Failure;
-use super::http::{self, Answer, Request};
-use super::tls::{Connection, PORT};
+use super::http::{self, Request};
+use super::tls::Connection;
 use crate::system::text;
 use firstboot::contract::seed::Secret;
 use serde_json::Value;
 
 /// The only user who may add a node.
 pub(super) const USER: &str = "root@pam";
-const PATH: &str = "/api2/json/access/ticket";
+const PATH: &str = "/access/ticket";
 /// How a ticket of Proxmox VE for root begins, and one that still wants a second factor.
 const TICKET: &str = "PVE:root@pam:";
 const HALF: &str = "PVE:!tfa!";
@@ -81,39 +82,12 @@ pub(crate) fn finish(
 }
 
 fn ask(connection: &mut Connection, host: &str, fields: &[(&str, &str)]) -> Result<Login, Failure> {
-    let form = http::form(fields);
-    classify(&http::exchange(
-        connection,
-        host,
-        PATH,
-        &Request::Post(&form),
-    )?)
+    let request = Request::Post(&http::form(fields));
+    classify(&api::call(connection, host, PATH, &request, "login")?)
 }
 
-fn classify(answer: &Answer) -> Result<Login, Failure> {
+fn classify(data: &Value) -> Result<Login, Failure> {
     let other = |words: String| Err(Failure::Other(words));
-    match answer.status {
-        200 => {}
-        401 => return Err(Failure::Denied),
-        501 => {
-            return other(format!(
-                "it answers 501 ({}): whatever listens on port {PORT} there has no login of \
-                 Proxmox VE",
-                display_safe(&answer.reason)
-            ));
-        }
-        status => return other(format!("it answers {status}: {}", reason(answer))),
-    }
-    let Ok(json) = serde_json::from_slice::<Value>(&answer.body) else {
-        return other(match looks_like_a_page(answer) {
-            true => format!(
-                "it answers with a web page: whatever listens on port {PORT} there is not the API \
-                 of Proxmox VE"
-            ),
-            false => "its answer is no JSON, so it is not the API of Proxmox VE".to_owned(),
-        });
-    };
-    let data = &json["data"];
     let Some(ticket) = data["ticket"].as_str() else {
         return other("its answer has no ticket, so it is not Proxmox VE".to_owned());
     };
@@ -138,35 +112,6 @@ fn classify(answer: &Answer) -> Result<Login, Failure> {
         ticket: Secret::new(ticket),
         cluster: data["clustername"].as_str().map(text::plain),
     })
-}
-
-/// Perl writes a flag as 1, "1" or true.
-fn is_true(value: &Value) -> bool {
-    value.as_bool() == Some(true) || value.as_i64() == Some(1) || value.as_str() == Some("1")
-}
-
-fn looks_like_a_page(answer: &Answer) -> bool {
-    let kind = answer.header("content-type").unwrap_or_default();
-    let start: Vec<u8> = answer.body.iter().take(200).copied().collect();
-    let start = String::from_utf8_lossy(&start).trim_start().to_lowercase();
-    kind.contains("html") || start.starts_with("<!doctype html") || start.starts_with("<html")
-}
-
-/// The peer's own words for an error.
-fn reason(answer: &Answer) -> String {
-    let json: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
-    let message = json["message"].as_str().map(str::trim).unwrap_or_default();
-    match message.is_empty() {
-        true => display_safe(&answer.reason),
-        false => display_safe(message),
-    }
-}
-
-fn display_safe(text: &str) -> String {
-    text::plain(&text.replace('\n', " "))
-        .chars()
-        .take(200)
-        .collect()
 }
 
 /// What the challenge inside a half ticket offers (proxmox-tfa's `TfaChallenge`): its JSON has

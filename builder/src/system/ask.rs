@@ -17,6 +17,8 @@ pub(crate) enum Answers {
     Terminal,
     /// The lines of standard input, in order.
     Lines(std::vec::IntoIter<Secret>),
+    /// What a file holds, once.
+    File(Option<Secret>),
     /// Nobody can be asked.
     Nobody,
 }
@@ -49,6 +51,16 @@ impl Answers {
         Ok(Answers::Lines(lines.into_iter()))
     }
 
+    /// A single one, which a file holds.
+    pub(crate) fn one(secret: Secret) -> Self {
+        Answers::File(Some(secret))
+    }
+
+    /// Whether nobody answers but a file.
+    pub(crate) fn are_of_a_file(&self) -> bool {
+        matches!(self, Answers::File(_))
+    }
+
     /// Whether a wrong answer can be given once more.
     pub(crate) fn can_be_asked_again(&self) -> bool {
         matches!(self, Answers::Terminal)
@@ -59,6 +71,7 @@ impl Answers {
         match self {
             Answers::Terminal => Ok(Some(ask(question)?)),
             Answers::Lines(lines) => Ok(lines.next().filter(|line| !line.reveal().is_empty())),
+            Answers::File(secret) => Ok(secret.take()),
             Answers::Nobody => Ok(None),
         }
     }

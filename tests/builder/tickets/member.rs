@@ -1,11 +1,14 @@
-//! A member of a cluster, as far as a login at its API goes: TLS on port 8006 of an address of
-//! this PC's loopback, `POST /access/ticket`, and refusals as a member was seen to give them
-//! (transcript 30) or as its sources say (pve-access-control, `PVE/API2/AccessControl.pm`).
+//! A member of a cluster, as far as a login at its API goes, and a look at the cluster: TLS on port
+//! 8006 of an address of this PC's loopback, `POST /access/ticket`, `GET /cluster/status` and
+//! `/cluster/config`, and refusals as a member was seen to give them (transcripts 23 and 30) or as
+//! its sources say (pve-access-control, `PVE/API2/AccessControl.pm`; pve-manager,
+//! `PVE/API2/Cluster.pm`; pve-cluster, `PVE/API2/ClusterConfig.pm`).
 
 use rcgen::{CertificateParams, DnType, KeyPair, date_time_ymd};
 use rustls::pki_types::PrivateKeyDer;
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
+use serde_json::json;
 use sha2::{Digest, Sha256};
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -25,6 +28,10 @@ pub(super) struct Kind {
     pub cluster_key: String,
     /// The cluster's name; a node outside of one has none.
     pub cluster: Option<String>,
+    /// The nodes of its cluster: name, votes, whether it is online. This is the first of them.
+    pub nodes: Vec<(&'static str, u32, bool)>,
+    /// Whether a QDevice of the cluster runs here.
+    pub qdevice: bool,
     /// The challenge of root's second factors as JSON, and the answer that is right.
     pub factor: Option<(String, String)>,
     /// Every answer instead: status line, headers and body.
@@ -100,7 +107,7 @@ impl Kind {
             (Some((challenge, _)), _) => Some(challenge),
             (None, _) => None,
         };
-        let mut data = serde_json::json!({"username": "root@pam", "CSRFPreventionToken": "x"});
+        let mut data = json!({"username": "root@pam", "CSRFPreventionToken": "x"});
         data["ticket"] = match half {
             Some(json) => {
                 data["NeedTFA"] = 1.into();
@@ -113,7 +120,72 @@ impl Kind {
         if let Some(name) = &self.cluster {
             data["clustername"] = name.clone().into();
         }
-        (200, serde_json::json!({"data": data}).to_string())
+        (200, json!({"data": data}).to_string())
+    }
+
+    /// Status, reason and body of a question that needs a login.
+    fn look(&self, path: &str, ticket: Option<&str>) -> (u16, &'static str, String) {
+        let ticket = match ticket {
+            None => return (401, "No ticket", String::new()),
+            Some(ticket) => decoded(ticket),
+        };
+        if self.verified(&ticket).as_deref() != Some("root@pam") {
+            let words = "permission denied - invalid PVE ticket";
+            let body = json!({"message": format!("{words}\n"), "data": null});
+            return (401, words, body.to_string());
+        }
+        let data = match path {
+            "/cluster/status" => self.status(),
+            // What is in corosync.conf is text (seen).
+            "/cluster/config/nodes" => {
+                let nodes = self
+                    .nodes
+                    .iter()
+                    .enumerate()
+                    .map(|(number, (name, votes, _))| {
+                        json!({"name": name, "node": name, "nodeid": (number + 1).to_string(),
+                           "quorum_votes": votes.to_string(), "ring0_addr": "10.99.0.11"})
+                    });
+                match self.cluster {
+                    Some(_) => nodes.collect(),
+                    None => json!([]),
+                }
+            }
+            "/cluster/config/qdevice" if self.qdevice => {
+                json!({"Model": "Net", "Algorithm": "Fifty-Fifty split", "State": "Connected"})
+            }
+            "/cluster/config/qdevice" => json!({}),
+            _ => {
+                let words = format!("Method 'GET {path}' not implemented");
+                let body = json!({"message": words, "data": null});
+                return (501, "not implemented", body.to_string());
+            }
+        };
+        (200, "OK", json!({"data": data}).to_string())
+    }
+
+    /// A node outside of a cluster tells of itself alone.
+    fn status(&self) -> serde_json::Value {
+        let nodes = self
+            .nodes
+            .iter()
+            .enumerate()
+            .map(|(number, (name, _, online))| {
+                json!({"type": "node", "id": format!("node/{name}"), "name": name, "level": "",
+                   "nodeid": number + 1, "ip": "10.99.0.11", "local": u8::from(number == 0),
+                   "online": u8::from(*online)})
+            });
+        let Some(name) = &self.cluster else {
+            return nodes.take(1).collect();
+        };
+        let votes = |online: bool| -> u32 {
+            let nodes = self.nodes.iter().filter(|(_, _, is)| !online || *is);
+            nodes.map(|(_, votes, _)| votes).sum()
+        };
+        let quorate = votes(true) > votes(false) / 2;
+        let cluster = json!({"type": "cluster", "id": "cluster", "name": name, "version": 7,
+                             "nodes": self.nodes.len(), "quorate": u8::from(quorate)});
+        [cluster].into_iter().chain(nodes).collect()
     }
 }
 
@@ -217,9 +289,11 @@ fn serve(mut socket: TcpStream, kind: &Kind, config: Arc<ServerConfig>, seen: &M
         return;
     }
     let mut stream = StreamOwned::new(ServerConnection::new(config).unwrap(), socket);
-    let Some((first, form)) = request(&mut stream) else {
+    let Some((first, ticket, form)) = request(&mut stream) else {
         return;
     };
+    let get = first.strip_prefix("GET /api2/json");
+    let get = get.and_then(|rest| rest.strip_suffix(" HTTP/1.1"));
     let is_login = first == "POST /api2/json/access/ticket HTTP/1.1";
     if is_login {
         let names: Vec<&str> = form.iter().map(|(key, _)| key.as_str()).collect();
@@ -228,13 +302,13 @@ fn serve(mut socket: TcpStream, kind: &Kind, config: Arc<ServerConfig>, seen: &M
     let answer = match &kind.instead {
         Some(text) => text.clone(),
         None => {
-            let (status, body) = match is_login {
-                true => kind.login(&form),
-                false => (200, "<!DOCTYPE html>".to_owned()),
-            };
-            let reason = match status {
-                200 => "OK",
-                _ => "authentication failure",
+            let (status, reason, body) = match get {
+                Some(path) => kind.look(path, ticket.as_deref()),
+                None if is_login => match kind.login(&form) {
+                    (200, body) => (200, "OK", body),
+                    (status, body) => (status, "authentication failure", body),
+                },
+                None => (200, "OK", "<!DOCTYPE html>".to_owned()),
             };
             format!(
                 "HTTP/1.1 {status} {reason}\r\nCache-Control: max-age=0\r\nConnection: close\r\n\
@@ -249,8 +323,11 @@ fn serve(mut socket: TcpStream, kind: &Kind, config: Arc<ServerConfig>, seen: &M
     let _ = stream.flush();
 }
 
-/// The first line, and the fields of the form.
-fn request(stream: &mut impl Read) -> Option<(String, Vec<(String, String)>)> {
+/// The names and values of a form.
+type Form = Vec<(String, String)>;
+
+/// The first line, the ticket of the cookie as it stands there, and the form.
+fn request(stream: &mut impl Read) -> Option<(String, Option<String>, Form)> {
     let mut bytes = Vec::new();
     let mut buffer = [0; 4096];
     loop {
@@ -263,7 +340,11 @@ fn request(stream: &mut impl Read) -> Option<(String, Vec<(String, String)>)> {
             if body.len() >= length {
                 let pairs = body.split('&').filter_map(|pair| pair.split_once('='));
                 let form = pairs.map(|(key, value)| (key.to_owned(), decoded(value)));
-                return Some((head.lines().next()?.to_owned(), form.collect()));
+                let mut cookies = head
+                    .lines()
+                    .filter_map(|line| line.strip_prefix("Cookie: PVEAuthCookie="));
+                let ticket = cookies.next().map(str::to_owned);
+                return Some((head.lines().next()?.to_owned(), ticket, form.collect()));
             }
         }
         match stream.read(&mut buffer) {

@@ -1,10 +1,11 @@
 //! `join: ticket`: `imgbuild seed` asks for the cluster's root password, once, and everything that
-//! can be wrong with it. `imgbuild peer`.
+//! can be wrong with it. What else is asked of a member: `imgbuild peer`, `imgbuild lab quorum`.
 
 mod files;
 mod member;
 mod peer;
 mod questions;
+mod quorum;
 mod strangers;
 use crate::contract::{Cluster, Credential, Ticket};
 use crate::terminal::Session;
@@ -50,9 +51,13 @@ fn lab(vms: &[&str], member: &Member) -> LabFolder {
 
 /// `imgbuild seed` with these lines on standard input.
 fn seed(lab: &LabFolder, words: &[&str], input: &str) -> Finished {
-    let all = [&["seed"], words].concat();
+    imgbuild(lab, &[&["seed"], words].concat(), input)
+}
+
+/// `imgbuild` with these lines on standard input; no secret is in what it says.
+fn imgbuild(lab: &LabFolder, all: &[&str], input: &str) -> Finished {
     let mut child = lab
-        .command(&crate::program(), &all)
+        .command(&crate::program(), all)
         .env("PATH", "/usr/bin:/bin")
         .stdin(Stdio::piped())
         .spawn()

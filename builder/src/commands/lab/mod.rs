@@ -3,5 +3,6 @@
 pub mod clean;
 pub mod inventory;
 pub mod publish;
+pub mod quorum;
 pub mod report;
 pub mod retire;

@@ -27,7 +27,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
-pub use tickets::TicketSource;
+pub(crate) use tickets::TicketSource;
 use tickets::Tickets;
 
 /// The name of the work folder, so that only one process at a time changes a lab's VMs.

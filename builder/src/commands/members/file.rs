@@ -1,6 +1,6 @@
 //! A ticket that was made on a member: `--ticket-file`.
 
-use super::members::{Members, Sent, Wrong, accept, warn_of_clocks, warn_of_strangers};
+use super::{Granted, Members, Purpose, Sent, Wrong, warn_of_clocks, warn_of_strangers};
 use crate::config::lab;
 use crate::peer::{self, Failure, Login, MEMBER_LINE};
 use crate::system::clock;
@@ -11,7 +11,7 @@ use std::path::Path;
 
 impl Members {
     /// A ticket that was made elsewhere. Where a peer answers, it is tried, and renewed by that.
-    pub(super) fn of_a_file(&self, file: &Path, ui: &Ui) -> Result<Ticket> {
+    pub(super) fn of_a_file(&self, file: &Path, ui: &Ui) -> Result<Granted<'_>> {
         let text = lab::read_ticket(file)?;
         let name = file.display();
         let ticket = Ticket::parse(text.reveal()).map_err(|error| {
@@ -34,7 +34,7 @@ impl Members {
         let (first, failures) = self.first()?;
         let Some(first) = first else {
             let silent = |(_, failure): &(&str, Failure)| matches!(failure, Failure::Silent(_));
-            if !failures.iter().all(silent) {
+            if !failures.iter().all(silent) || self.purpose == Purpose::Look {
                 return Err(self.nobody(&failures, Sent::Ticket));
             }
             ui.warn(&format!(
@@ -43,7 +43,7 @@ impl Members {
                 self.label
             ));
             warn_of_clocks(ticket.made().saturating_sub(now), ui);
-            return Ok(ticket);
+            return Ok(Granted { ticket, peer: None });
         };
         warn_of_strangers(&failures, ui);
         let renewed = self.call(first, Sent::Ticket, ui, |connection, host| {
@@ -51,7 +51,7 @@ impl Members {
         });
         let peer = match renewed {
             Ok((peer, Login::Ticket { ticket, cluster })) => {
-                return accept(peer, &ticket, cluster.as_deref(), ui);
+                return self.accept(peer, &ticket, cluster.as_deref(), ui);
             }
             Ok((peer, Login::Half { .. })) | Err(Wrong::Refused(peer)) => peer,
             Err(Wrong::Otherwise(error)) => return Err(error),

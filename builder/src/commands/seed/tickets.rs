@@ -1,16 +1,7 @@
-//! Tickets for the VMs whose lab says `join: ticket`: one question per cluster and run.
-//!
-//! Proxmox answers every refusal alike, and an account may be locked after some of them (pam_faillock's
-//! own limit is three, that of Proxmox's TOTP eight). So a wrong answer is asked for once more, at a
-//! terminal only, and then never again in this run.
+//! Tickets for the VMs whose lab says `join: ticket`: one login per cluster and run.
 
-mod factor;
-mod file;
-mod members;
-
+use crate::commands::members::{Credentials, Members, Purpose};
 use crate::config::lab::{self, Cluster, JoinWith, Lab, Vm};
-use crate::peer::MEMBER_LINE;
-use crate::system::ask::Answers;
 use crate::system::clock;
 use crate::system::ui::Ui;
 use crate::vm::files::read_seed;
@@ -18,20 +9,14 @@ use crate::vm::folder::VmFolder;
 use anyhow::{Result, bail};
 use firstboot::contract::seed::{Credential, Secret, Ticket};
 use firstboot::contract::values::HostName;
-use members::Members;
 use serde_json::json;
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 
 /// Where the tickets of one run come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum TicketSource {
-    /// A member, which wants the root password: asked for at the terminal.
-    Terminal,
-    /// A member; the password is the first line of standard input, a second factor the second.
-    StandardInput,
-    /// A file with a ticket that was made on a member.
-    File(PathBuf),
+pub(crate) enum TicketSource {
+    /// A login at a member.
+    Member(Credentials),
     /// The seeds that are there.
     Kept,
 }
@@ -40,9 +25,7 @@ impl TicketSource {
     /// The option that chooses it.
     fn option(&self) -> Option<&'static str> {
         match self {
-            TicketSource::Terminal => None,
-            TicketSource::StandardInput => Some("--password-stdin"),
-            TicketSource::File(_) => Some("--ticket-file"),
+            TicketSource::Member(credentials) => credentials.option(),
             TicketSource::Kept => Some("--keep-ticket"),
         }
     }
@@ -69,46 +52,24 @@ impl Tickets {
     pub(super) fn get(lab: &Lab, vms: &[&Vm], source: &TicketSource, ui: &Ui) -> Result<Self> {
         let joining: Vec<&Vm> = vms.iter().copied().filter(|vm| needs_one(vm)).collect();
         let clusters = lab::clusters(&lab.domain, &joining);
-        match (source.option(), clusters.len()) {
-            (Some(option), 0) => bail!(
+        if let (Some(option), true) = (source.option(), clusters.is_empty()) {
+            bail!(
                 "{option} is for VMs whose `cluster` says `join: ticket`, and none of these does"
-            ),
-            (Some(option), 2..) if *source != TicketSource::Kept => bail!(
-                "{option} is for one cluster, and these VMs join {}: {}\n  right: a run for each",
-                clusters.len(),
-                clusters
-                    .iter()
-                    .map(Cluster::label)
-                    .collect::<Vec<_>>()
-                    .join("; ")
-            ),
-            _ => {}
+            );
         }
         let mut tickets = Tickets::default();
         if clusters.is_empty() {
             return Ok(tickets);
         }
-        let mut answers = match source {
+        let credentials = match source {
             TicketSource::Kept => return Self::kept(lab, &joining, ui),
-            TicketSource::StandardInput => Answers::from_stdin()?,
-            TicketSource::Terminal => Answers::at_the_terminal(),
-            // It answers all.
-            TicketSource::File(_) => Answers::Nobody,
+            TicketSource::Member(credentials) => credentials,
         };
-        if let (Answers::Nobody, TicketSource::Terminal) = (&answers, source) {
-            bail!(
-                "the cluster's root password has to be asked for, and standard input is no \
-                 terminal\n  right: at a terminal; or --password-stdin; or --ticket-file FILE \
-                 with what this prints on a member, as root:\n    {MEMBER_LINE}"
-            );
-        }
+        credentials.check_one_cluster(&clusters)?;
         for cluster in &clusters {
-            let members = Members::of(cluster);
-            let ticket = match source {
-                TicketSource::File(file) => members.of_a_file(file, ui)?,
-                _ => members.ask(&mut answers, ui)?,
-            };
-            tickets.give(cluster, &ticket);
+            let members = Members::of(cluster, Purpose::Join);
+            let granted = members.log_in(credentials, ui)?;
+            tickets.give(cluster, &granted.ticket);
         }
         Ok(tickets)
     }

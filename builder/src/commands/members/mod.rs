@@ -1,29 +1,121 @@
-//! The members of a cluster that can be asked for a ticket, and what they answer.
+//! The members of a cluster that can be asked, and how root logs in there.
+//!
+//! Proxmox answers every refusal alike, and an account may be locked after some of them (pam_faillock's
+//! own limit is three, that of Proxmox's TOTP eight). So a wrong answer is asked for once more, at a
+//! terminal only, and then never again in this run.
 
-use super::factor::{factor, wanted};
-use crate::config::lab::Cluster;
-use crate::peer::{self, Factors, Failure, Login, MEMBER_LINE, PORT, Pins};
+mod factor;
+mod file;
+
+use crate::config::lab::{self, Cluster};
+use crate::peer::{self, Factors, Failure, Login, MEMBER_LINE, PORT, Pins, Standing};
 use crate::system::ask::{self, Answers};
 use crate::system::clock;
 use crate::system::interrupt::Interrupted;
 use crate::system::ui::Ui;
-use anyhow::{Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow, bail};
+use factor::{factor, wanted};
 use firstboot::contract::seed::{Peer, Secret, Ticket};
+use std::path::PathBuf;
 
 /// How often a wrong password or second factor is taken.
 const TRIES: usize = 2;
 /// Two clocks that differ by more seconds are told.
 const SKEW: u64 = 120;
 
+/// What root logs in with, as it was asked for on the command line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Credentials {
+    /// The root password, asked for at the terminal.
+    Terminal,
+    /// The root password is the first line of standard input, a second factor the second.
+    StandardInput,
+    /// A file with a ticket that was made on a member.
+    TicketFile(PathBuf),
+    /// The root password of a VM's own `password_file`.
+    PasswordFile(PathBuf),
+}
+
+impl Credentials {
+    /// The two options that every command has which asks a member.
+    pub(crate) fn of_options(ticket_file: Option<PathBuf>, password_stdin: bool) -> Self {
+        match ticket_file {
+            Some(file) => Credentials::TicketFile(file),
+            None if password_stdin => Credentials::StandardInput,
+            None => Credentials::Terminal,
+        }
+    }
+
+    /// The option that chooses it.
+    pub(super) fn option(&self) -> Option<&'static str> {
+        match self {
+            Credentials::Terminal | Credentials::PasswordFile(_) => None,
+            Credentials::StandardInput => Some("--password-stdin"),
+            Credentials::TicketFile(_) => Some("--ticket-file"),
+        }
+    }
+
+    /// Refuses an option that is for one cluster where there are more.
+    pub(super) fn check_one_cluster(&self, clusters: &[Cluster<'_>]) -> Result<()> {
+        let labels: Vec<String> = clusters.iter().map(Cluster::label).collect();
+        match (self.option(), labels.len()) {
+            (Some(option), 2..) => bail!(
+                "{option} is for one cluster, and these VMs join {}: {}\n  right: a run for each",
+                labels.len(),
+                labels.join("; ")
+            ),
+            _ => Ok(()),
+        }
+    }
+
+    /// Who answers when a password is asked for. Fails where somebody has to, and nobody can.
+    fn answers(&self) -> Result<Answers> {
+        let answers = match self {
+            Credentials::StandardInput => Answers::from_stdin()?,
+            Credentials::Terminal => Answers::at_the_terminal(),
+            Credentials::PasswordFile(file) => Answers::one(lab::read_secret(file)?),
+            // It answers all.
+            Credentials::TicketFile(_) => return Ok(Answers::Nobody),
+        };
+        if let Answers::Nobody = answers {
+            bail!(
+                "the cluster's root password has to be asked for, and standard input is no \
+                 terminal\n  right: at a terminal; or --password-stdin; or --ticket-file FILE \
+                 with what this prints on a member, as root:\n    {MEMBER_LINE}"
+            );
+        }
+        Ok(answers)
+    }
+}
+
 /// A cluster's members that can be asked, each once, with all that is known of their certificates.
 pub(super) struct Members {
     pub label: String,
     peers: Vec<Peer>,
+    purpose: Purpose,
+}
+
+/// What they are asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// A ticket for seeds, which may as well come from elsewhere.
+    Join,
+    /// What only they can tell.
+    Look,
+}
+
+/// A login that was taken.
+pub(super) struct Granted<'a> {
+    /// Worth two hours.
+    pub ticket: Ticket,
+    /// The address of the peer that gave it; `None` for one of a file that nobody could be asked
+    /// about.
+    pub peer: Option<&'a str>,
 }
 
 /// What a peer is sent.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Sent {
+enum Sent {
     /// The root password, or a second factor after it.
     Password,
     /// A ticket that was made elsewhere.
@@ -31,10 +123,10 @@ pub(super) enum Sent {
 }
 
 /// The addresses of peers that did not serve, and why.
-pub(super) type Failures<'a> = Vec<(&'a str, Failure)>;
+type Failures<'a> = Vec<(&'a str, Failure)>;
 
 impl Members {
-    pub(super) fn of(cluster: &Cluster<'_>) -> Self {
+    pub(super) fn of(cluster: &Cluster<'_>, purpose: Purpose) -> Self {
         let mut peers: Vec<Peer> = Vec::new();
         let joins = cluster.vms.iter().filter_map(|(vm, _)| vm.cluster.as_ref());
         for peer in joins.flat_map(|join| &join.peers) {
@@ -51,12 +143,49 @@ impl Members {
         Members {
             label: cluster.label(),
             peers,
+            purpose,
+        }
+    }
+
+    /// Logs root in.
+    pub(super) fn log_in(&self, credentials: &Credentials, ui: &Ui) -> Result<Granted<'_>> {
+        let mut answers = credentials.answers()?;
+        match credentials {
+            Credentials::TicketFile(file) => self.of_a_file(file, ui),
+            Credentials::PasswordFile(file) => {
+                let name = file.display();
+                self.ask(&mut answers, ui)
+                    .with_context(|| format!("cannot log in with the password in {name}"))
+            }
+            _ => self.ask(&mut answers, ui),
+        }
+    }
+
+    /// What the peer that has taken the login tells of its cluster.
+    pub(super) fn standing(&self, granted: &Granted<'_>) -> Result<Standing> {
+        let Some(address) = granted.peer else {
+            return Err(self.nobody(&[], Sent::Ticket));
+        };
+        let peers = self.peers.iter();
+        let pins = peers
+            .filter(|peer| peer.address == address)
+            .flat_map(|peer| peer.fingerprints.clone())
+            .collect::<Vec<_>>();
+        let connect = || {
+            let connection = peer::connect(address, PORT, Pins::One(&pins));
+            connection.map_err(|refused| refused.failure)
+        };
+        match peer::standing(&connect, address, granted.ticket.text()) {
+            Ok(standing) => Ok(standing),
+            Err(Failure::Interrupted) => Err(Interrupted::default().into()),
+            Err(failure) => Err(anyhow!("{address}: {failure}"))
+                .with_context(|| format!("cannot learn how {} stands", self.label)),
         }
     }
 
     /// The number of the first that shows one of its certificates, and why those before it did
     /// not. `None` when there is none.
-    pub(super) fn first(&self) -> Result<(Option<usize>, Failures<'_>)> {
+    fn first(&self) -> Result<(Option<usize>, Failures<'_>)> {
         let mut failures = Vec::new();
         for (number, peer) in self.peers.iter().enumerate() {
             match peer::connect(&peer.address, PORT, Pins::One(&peer.fingerprints)) {
@@ -71,7 +200,7 @@ impl Members {
     }
 
     /// Asks for the password, and for the second factor where one is wanted.
-    pub(super) fn ask(&self, answers: &mut Answers, ui: &Ui) -> Result<Ticket> {
+    fn ask(&self, answers: &mut Answers, ui: &Ui) -> Result<Granted<'_>> {
         let (first, failures) = self.first()?;
         let Some(first) = first else {
             return Err(self.nobody(&failures, Sent::Password));
@@ -92,7 +221,7 @@ impl Members {
         });
         match taken? {
             Taken::Login(peer, Login::Ticket { ticket, cluster }) => {
-                accept(peer, &ticket, cluster.as_deref(), ui)
+                self.accept(peer, &ticket, cluster.as_deref(), ui)
             }
             Taken::Login(_, Login::Half { challenge, factors }) => {
                 self.second(first, &challenge, factors, answers, ui)
@@ -114,7 +243,7 @@ impl Members {
         factors: Factors,
         answers: &mut Answers,
         ui: &Ui,
-    ) -> Result<Ticket> {
+    ) -> Result<Granted<'_>> {
         if !factors.can_be_typed() {
             bail!(
                 "root@pam in {} has a second factor that only a browser can ask for\n  right: a TOTP \
@@ -133,7 +262,7 @@ impl Members {
         });
         match taken? {
             Taken::Login(peer, Login::Ticket { ticket, cluster }) => {
-                accept(peer, &ticket, cluster.as_deref(), ui)
+                self.accept(peer, &ticket, cluster.as_deref(), ui)
             }
             Taken::Login(peer, Login::Half { .. }) => {
                 bail!(
@@ -149,6 +278,13 @@ impl Members {
             Taken::Nothing if answers.can_be_asked_again() => {
                 bail!("no second factor was given ({wanted}), so nothing was made")
             }
+            Taken::Nothing if answers.are_of_a_file() => bail!(
+                "root@pam in {} has a second factor, which no file with a password answers\n  \
+                 right: --password-stdin, with {wanted} in the second line; or --ticket-file FILE \
+                 with what this prints on a member, as root (it asks for no second factor):\n    \
+                 {MEMBER_LINE}",
+                self.label
+            ),
             Taken::Nothing => bail!(
                 "root@pam in {} has a second factor, and the second line of standard input has \
                  none\n  right: {wanted}",
@@ -159,7 +295,7 @@ impl Members {
 
     /// One call at the first peer, from this one on, that can answer it, over a connection of its
     /// own: between two of them somebody types. The members of a cluster know each other's tickets.
-    pub(super) fn call(
+    fn call(
         &self,
         from: usize,
         sent: Sent,
@@ -196,8 +332,30 @@ impl Members {
         Err(Wrong::Otherwise(self.nobody(&failures, sent)))
     }
 
+    /// A ticket of a peer, as the guest will read it.
+    fn accept<'a>(
+        &self,
+        peer: &'a str,
+        ticket: &Secret,
+        cluster: Option<&str>,
+        ui: &Ui,
+    ) -> Result<Granted<'a>> {
+        let ticket = Ticket::parse(ticket.reveal())
+            .map_err(|error| anyhow!("{peer}: what it gave {error}"))?;
+        if cluster.is_none() && self.purpose == Purpose::Join {
+            ui.warn(&format!(
+                "{peer} is in no cluster yet, so nothing can join it: on that node, pvecm create NAME"
+            ));
+        }
+        warn_of_clocks(ticket.made().abs_diff(clock::now()), ui);
+        Ok(Granted {
+            ticket,
+            peer: Some(peer),
+        })
+    }
+
     /// That none of them serves, and why.
-    pub(super) fn nobody(&self, failures: &[(&str, Failure)], sent: Sent) -> anyhow::Error {
+    fn nobody(&self, failures: &[(&str, Failure)], sent: Sent) -> anyhow::Error {
         let mut text = format!("no peer of {} can be asked from this PC:", self.label);
         for (address, failure) in failures {
             text.push_str(&format!("\n  {address}: {failure}"));
@@ -214,6 +372,10 @@ impl Members {
                 "\n  right: imgbuild peer {address}, compared with what that member itself prints; \
                  never without: whoever answers there would get {what}"
             ));
+        } else if self.purpose == Purpose::Look {
+            text.push_str(
+                "\n  right: from a PC that reaches a member, with that one among `peers`",
+            );
         } else if let Sent::Ticket = sent {
             // Silent ones alone are no reason to refuse it.
             text.push_str(
@@ -242,7 +404,7 @@ const AGAIN: &str =
     "It is not tried again by itself, because accounts are locked after some refusals";
 
 /// Why an answer led to no login.
-pub(super) enum Wrong<'a> {
+enum Wrong<'a> {
     /// It cannot be right, so nobody was asked.
     Form(String),
     /// The peer of this address refuses it.
@@ -322,26 +484,8 @@ fn times(count: usize) -> &'static str {
     }
 }
 
-/// A ticket of a peer, as the guest will read it.
-pub(super) fn accept(
-    peer: &str,
-    ticket: &Secret,
-    cluster: Option<&str>,
-    ui: &Ui,
-) -> Result<Ticket> {
-    let ticket =
-        Ticket::parse(ticket.reveal()).map_err(|error| anyhow!("{peer}: what it gave {error}"))?;
-    if cluster.is_none() {
-        ui.warn(&format!(
-            "{peer} is in no cluster yet, so nothing can join it: on that node, pvecm create NAME"
-        ));
-    }
-    warn_of_clocks(ticket.made().abs_diff(clock::now()), ui);
-    Ok(ticket)
-}
-
 /// A peer that shows another certificate is told even where the next one serves.
-pub(super) fn warn_of_strangers(failures: &[(&str, Failure)], ui: &Ui) {
+fn warn_of_strangers(failures: &[(&str, Failure)], ui: &Ui) {
     for (address, failure) in failures {
         if let Failure::Certificate { .. } = failure {
             ui.warn(&format!("{address} was passed over: {failure}"));
@@ -350,7 +494,7 @@ pub(super) fn warn_of_strangers(failures: &[(&str, Failure)], ui: &Ui) {
 }
 
 /// A VM has its PC's clock, and a ticket the cluster's. `seconds` is what the two differ by.
-pub(super) fn warn_of_clocks(seconds: u64, ui: &Ui) {
+fn warn_of_clocks(seconds: u64, ui: &Ui) {
     if seconds > SKEW {
         ui.warn(&format!(
             "the clocks of the cluster and of this PC differ by {}: one of the two is wrong \
