@@ -8,6 +8,7 @@ the only ones. Nothing is left of it all when the process ends.
 import ctypes
 import hashlib
 import http.server
+import io
 import json
 import os
 import pathlib
@@ -53,10 +54,16 @@ def enter():
     run("ip", "link", "set", "lab", "up")
 
 
-class PC:
-    """`devices`, `hide` and `small` say what it has: device nodes, programs that are missing, a small disk."""
+def limit(device, mbit, *inside):
+    """So much goes out by this device, in Mbit/s, on the desk or where the words `inside` lead. As an end of a cable."""
+    run(*inside, "tc", "qdisc", "replace", "dev", device, "root", "tbf", "rate", "%gmbit" % mbit, "burst", "32kb", "latency", "50ms")
 
-    def __init__(self, rig, number, kvm=True, hide=(), small=None, cron=True):
+
+class PC:
+    """`devices`, `hide` and `small` say what it has: device nodes, programs that are missing, a small disk. Its QEMU is a
+    stand-in unless it is a `real` one."""
+
+    def __init__(self, rig, number, kvm=True, hide=(), small=None, cron=True, real=False):
         self.rig, self.number = rig, number
         self.name = "pc-b-%02d.%s" % (number, DOMAIN)
         self.address = NET + str(10 + number)
@@ -65,7 +72,7 @@ class PC:
         self.folder = self.disk / "var-tmp" / ("imgbuild-" + USER)
         self.small, self.cron, self.process = small, cron, None
         self.devices = {"kvm": "/dev/null"} if kvm else {}
-        self.binds = [(str(HERE / "qemu-system-x86_64"), "/usr/bin/qemu-system-x86_64")]
+        self.binds = [] if real else [(str(HERE / "qemu-system-x86_64"), "/usr/bin/qemu-system-x86_64")]
         for program in hide:
             for folder in ("/usr/bin", "/bin"):
                 if os.path.exists(os.path.join(folder, program)) and not os.path.samefile(folder, "/usr/bin") or folder == "/usr/bin":
@@ -95,7 +102,7 @@ class PC:
             self.process = subprocess.Popen(
                 ["unshare", "--net", "--mount", "--uts", "--ipc", "--pid", "--fork", "--kill-child", "--mount-proc", "--propagation",
                  "private", sys.executable, str(HERE / "pc"), str(file)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log)
-        first = wait_for(lambda: pathlib.Path("/proc/%d/task/%d/children" % (self.process.pid, self.process.pid))
+        self.first = first = wait_for(lambda: pathlib.Path("/proc/%d/task/%d/children" % (self.process.pid, self.process.pid))
                          .read_text(encoding="ascii").split(), 20)[0]
         # The child is in its network only after unshare has made it: a fork comes after that.
         card = "pc%d" % self.number
@@ -105,6 +112,15 @@ class PC:
             raise AssertionError("%s did not boot:\n%s" % (self.name, (self.disk / "boot.log").read_text(encoding="utf-8")))
         wait_for(self.answers, 20)
         return self
+
+    def inside(self, *namespaces):
+        """The words before a program that is to run in these namespaces of the PC (nsenter's options), as root."""
+        return ["nsenter", "--target", self.first, *namespaces, "--"]
+
+    def limit(self, mbit):
+        """Its cable carries so many Mbit/s in each direction."""
+        limit("pc%d" % self.number, mbit)
+        limit("eth0", mbit, *self.inside("--net"))
 
     def answers(self):
         done = subprocess.run(["ssh-keyscan", "-T", "1", "-t", "ed25519", self.address], capture_output=True)
@@ -198,15 +214,18 @@ class WebServer:
             def do_GET(self):
                 outer.requests.append((self.command, self.path, self.headers.get("Range"), self.headers.get("User-Agent", "")))
                 name = self.path.rpartition("/")[2]
-                file = folder / name
-                if name in outer.lies:
-                    data, kind = outer.lies[name], "text/html"
-                elif file.is_file():
-                    data, kind = file.read_bytes(), "application/octet-stream"
-                else:
+                lie = outer.lies.get(name)
+                try:
+                    file = io.BytesIO(lie) if lie is not None else open(folder / name, "rb")
+                except OSError:
                     self.send_error(404)
                     return
-                first, last = 0, len(data) - 1
+                with file:
+                    self.answer(file, name, "text/html" if lie is not None else "application/octet-stream")
+
+            def answer(self, file, name, kind):
+                size = file.seek(0, os.SEEK_END)
+                first, last = 0, size - 1
                 wanted = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range") or "")
                 if wanted and outer.ranges:
                     first = int(wanted.group(1))
@@ -217,7 +236,7 @@ class WebServer:
                         self.end_headers()
                         return
                     self.send_response(206)
-                    self.send_header("Content-Range", "bytes %d-%d/%d" % (first, last, len(data)))
+                    self.send_header("Content-Range", "bytes %d-%d/%d" % (first, last, size))
                 else:
                     self.send_response(200)
                 self.send_header("Content-Type", kind)
@@ -227,17 +246,21 @@ class WebServer:
                 self.end_headers()
                 if self.command == "HEAD":
                     return
-                self.send(data[first:last + 1], name)
+                try:
+                    self.send(file, first, last + 1 - first, name)
+                except OSError:
+                    self.close_connection = True
 
-            def send(self, data, name):
+            def send(self, file, first, count, name):
+                file.seek(first)
                 sent = 0
-                while sent < len(data):
-                    piece = data[sent:sent + 65536]
-                    try:
-                        self.wfile.write(piece)
-                    except OSError:
-                        self.close_connection = True
+                while sent < count:
+                    if name.endswith(".qcow2") and not (outer.rate or outer.cut_after) and sent:
+                        # As a web server does it: the kernel sends what it has in memory.
+                        self.connection.sendfile(file, first + sent, count - sent)
                         return
+                    piece = file.read(min(65536, count - sent))
+                    self.wfile.write(piece)
                     sent += len(piece)
                     if name.endswith(".qcow2"):
                         outer.begun.set()
@@ -301,7 +324,7 @@ class Rig:
         group = re.search(r"(?m)^crontab:[^:]*:(\d+)", (self.folder / "group").read_text(encoding="utf-8"))
         self.crontab_group = int(group.group(1))
         hosts = ["127.0.0.1 localhost", DESK + " desk"]
-        hosts += ["%s%d pc-b-%02d.%s" % (NET, 10 + number, number, DOMAIN) for number in range(1, 10)]
+        hosts += ["%s%d pc-b-%02d.%s" % (NET, 10 + number, number, DOMAIN) for number in range(1, 31)]
         (self.folder / "hosts").write_text("\n".join(hosts) + "\n", encoding="utf-8")
         (self.folder / "ssh_config").write_text(
             "Host *\n  User %s\n  IdentityFile %s\n  IdentitiesOnly yes\n  StrictHostKeyChecking no\n  UserKnownHostsFile /dev/null\n"
@@ -322,7 +345,7 @@ class Rig:
         self.environment = {
             "PATH": "%s:%s:%s" % (PROGRAMS, VENV / "bin", os.environ["PATH"]), "HOME": str(self.folder / "desk-home"), "LANG": "C.UTF-8",
             "ANSIBLE_HOME": str(self.folder / "desk-home/ansible"), "ANSIBLE_CONFIG": str(self.lab / "ansible.cfg"),
-            "ANSIBLE_COLLECTIONS_PATH": str(collections()), "TMPDIR": str(self.folder), "PYTHONDONTWRITEBYTECODE": "1"}
+            "TMPDIR": str(self.folder), "PYTHONDONTWRITEBYTECODE": "1"}
         (self.folder / "desk-home").mkdir()
         (self.lab / "ansible.cfg").write_text(
             "[defaults]\nforks = 50\nnocolor = true\ntimeout = 5\n[inventory]\nany_unparsed_is_failed = true\n"
@@ -363,14 +386,14 @@ class Rig:
         (self.lab / "base.qcow2.sha256").write_text("%s  base.qcow2\n" % digest, encoding="utf-8")
         return digest
 
-    def write_lab(self, count=1, room="", vms="", defaults="", **values):
+    def write_lab(self, count=1, room="", vms="", defaults="", memory="512M", disk="2G"):
         """lab.yaml with PCs pc-b-01 to `count`, and vm101 … on them unless `vms` says otherwise."""
         names = "pc-b-[01:%02d]" % count if count > 1 else "pc-b-01"
         machines = "vm[101:%d]" % (100 + count) if count > 1 else "vm101"
-        text = ("plugin: imgbuild.lab.lab\ndomain: %s\ndefaults:\n  memory: 512M\n  disk: 2G\n"
+        text = ("plugin: imgbuild.lab.lab\ndomain: %s\ndefaults:\n  memory: %s\n  disk: %s\n"
                 "  root_password_file: secrets/root-password\n  ssh_password: true\n%s"
                 "hosts:\n  room-b:\n    pcs:\n      - %s.%s\n    memory: 4G\n    cores: 4\n    network: user\n%s"
-                "vms:\n%s" % (DOMAIN, defaults, names, DOMAIN, room, vms or "  - name: %s\n    host: %s\n" % (machines, names)))
+                "vms:\n%s" % (DOMAIN, memory, disk, defaults, names, DOMAIN, room, vms or "  - name: %s\n    host: %s\n" % (machines, names)))
         (self.lab / "lab.yaml").write_text(text, encoding="utf-8")
 
     def published(self):
@@ -400,15 +423,19 @@ class Rig:
     def command(self, play, *words):
         return [str(VENV / "bin/ansible-playbook"), "-i", "lab.yaml", "imgbuild.lab." + play, *map(str, words)]
 
+    def ansible(self):
+        """Ansible's environment, with the collection."""
+        return {**self.environment, "ANSIBLE_COLLECTIONS_PATH": str(collections())}
+
     def start_play(self, play, *words):
-        return subprocess.Popen(self.command(play, *words), cwd=self.lab, env=self.environment, stdin=subprocess.DEVNULL,
+        return subprocess.Popen(self.command(play, *words), cwd=self.lab, env=self.ansible(), stdin=subprocess.DEVNULL,
                                 stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
-    def play(self, play, *words, stdin=None, **environment):
+    def play(self, play, *words, stdin=None, seconds=240, **environment):
         begun = time.monotonic()
         words = self.command(play, *words)
-        done = subprocess.run(words, cwd=self.lab, env={**self.environment, **environment}, input=stdin, capture_output=True, text=True,
-                              timeout=240, stdin=subprocess.DEVNULL if stdin is None else None)
+        done = subprocess.run(words, cwd=self.lab, env={**self.ansible(), **environment}, input=stdin, capture_output=True, text=True,
+                              timeout=seconds, stdin=subprocess.DEVNULL if stdin is None else None)
         result = Play(words, done, time.monotonic() - begun)
         self.shown += result.output
         if os.environ.get("FLEET_SHOW"):
@@ -434,14 +461,14 @@ def collections():
     return COLLECTIONS
 
 
-def wait_for(what, seconds=30):
+def wait_for(what, seconds=30, pause=0.05):
     """Polls until `what()` is true; the time limit is only there so that a test ends."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         value = what()
         if value:
             return value
-        time.sleep(0.05)
+        time.sleep(pause)
     raise AssertionError("it did not happen within %d s" % seconds)
 
 

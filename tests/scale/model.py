@@ -1,7 +1,8 @@
 """How an image comes to a room of PCs: the formula for a web server alone, and a small simulation of the swarm.
 
-Times are seconds, sizes bytes, rates bits a second. What is known of aria2 and of TCP stands in the constants, each
-with its source; none is chosen so that the result fits. scale.py compares the model with what was measured.
+Times are seconds, sizes bytes, rates bits a second. Constants are from aria2's source, or fitted to what swarm.py measured,
+and say which. The model was made with these measurements at hand: that it agrees with them, which a test checks, says
+little about rooms that are much larger.
 """
 
 import random
@@ -13,7 +14,7 @@ MOST_PIECES = 256
 # on a veth has neither these nor the checksum.
 WIRE, WIRE_TC = 1538 / 1448, 1514 / 1448
 # aria2 connects to the peers that it has heard of when it is 10 s old, and again every 10 s (ActivePeerConnectionCommand).
-# The first block from a peer was seen 12.1 s after the start, on each of eight PCs.
+# Fitted: the first block from a peer was seen 12.1 s after the start, on each of eight PCs.
 FIRST_FROM_PEERS = 12
 # It chooses as often whom it serves, four at a time (BtLeecherStateChoke, BtSeederStateChoke).
 CHOOSES_EVERY = 10
@@ -21,7 +22,7 @@ SLOTS = 4
 # Its bt-max-peers.
 PEERS = 55
 # TCP shares a line unevenly, which matters: two PCs that get the same pieces at the same speed would never part. Of
-# eight PCs on one line the first was ready after two thirds of the time of the last.
+# eight PCs on one line the first was ready after two thirds of the time of the last: fitted to that.
 UNEVEN = 0.5, 1.5
 # The step of the simulation, and at most this part of the time in which the server sends one image.
 TICK, TICKS = 0.1, 1000

@@ -15,6 +15,7 @@ import statistics
 import measured
 import model
 import swarm
+import tasks
 
 PAGE = pathlib.Path(__file__).resolve().parents[2] / "docs/scale.md"
 MB, GIGABIT = 10**6, 10**9
@@ -37,8 +38,6 @@ WATCHDOG, CLOSE = 60, 50
 STABLE, EASY, WARNED = 3, 32, 40
 # A join with a ticket, seen on a real cluster; they come one after the other.
 JOIN = 24
-# deploy's tasks for a PC with one VM: those of the controller alone, modules that run there, files that are copied there.
-DEPLOY = {"here": 15, "module": 6, "copy": 3}
 
 
 def duration(seconds):
@@ -165,13 +164,14 @@ def controller():
 
     def highest(hosts, field):
         return max(run[field] for run in runs if run["hosts"] == hosts)
-    cost = {kind: each(many, "cpu", kind) / many for kind in DEPLOY}
+    kinds = tasks.HERE, tasks.MODULE, tasks.COPY
+    cost = {kind: each(many, "cpu", kind) / many for kind in kinds}
     for_a_host = (highest(many, "playbook") - highest(few, "playbook")) / (many - few)
     return {
         "cost": cost,
         # Its connection, and its part of the play's beginning and end.
         "once": (of(many, "cpu", "module", 1) - of(few, "cpu", "module", 1)) / (many - few) - cost["module"],
-        "takes": {kind: each(one, "seconds", kind) for kind in DEPLOY},
+        "takes": {kind: each(one, "seconds", kind) for kind in kinds},
         "base": highest(few, "playbook") - for_a_host * few, "host": for_a_host,
         # What is its own at the most, which it has while it works.
         "worker": max(run["worker"] for run in runs), "ssh": highest(many, "ssh")}
@@ -179,9 +179,9 @@ def controller():
 
 def deploy_seconds(pcs, cores, forks=FORKS):
     """One deploy without the base: what the controller's cores are busy with, or what waiting for the PCs takes, the longer."""
-    needs = controller()
-    busy = pcs * (needs["once"] + sum(needs["cost"][kind] * count for kind, count in DEPLOY.items())) / cores
-    waits = -(-pcs // forks) * sum(needs["takes"][kind] * count for kind, count in DEPLOY.items())
+    needs, counted = controller(), tasks.counted()
+    busy = pcs * (needs["once"] + sum(needs["cost"][kind] * count for kind, count in counted.items())) / cores
+    waits = -(-pcs // forks) * sum(needs["takes"][kind] * count for kind, count in counted.items())
     return max(busy, waits)
 
 
@@ -193,10 +193,10 @@ def memory(pcs, forks):
 
 def costs():
     needs = controller()
-    words = {"here": "a task of the controller alone (`set_fact`, one that is skipped)", "module": "a module that runs on the PC",
-             "copy": "a file of 1 MiB that is copied to the PC"}
-    rows = [[words[kind], "%.0f ms" % (1000 * needs["cost"][kind]), "%.1f s" % needs["takes"][kind], "%d" % count]
-            for kind, count in DEPLOY.items()]
+    words = {tasks.HERE: "a task of the controller alone (`set_fact`, one that is skipped)", tasks.MODULE: "a module that runs on the PC",
+             tasks.COPY: "a file of 1 MiB that is copied to the PC"}
+    rows = [[words[kind], "%.0f ms" % (1000 * cost), "%.1f s" % needs["takes"][kind], tasks.counted()[kind]]
+            for kind, cost in needs["cost"].items()]
     rows.append(["a PC's connection, once", "%.0f ms" % (1000 * needs["once"]), "", "1"])
     return table(["for each PC", "of the controller's processor", "takes, alone", "in one deploy"], rows)
 
@@ -228,9 +228,9 @@ def answer():
 def tools():
     whole = measured.read()
     room, desk = whole["swarm"], whole["controller"]
-    rows = [["the swarm", room["date"], "%d cores, aria2 %s, nginx %s, curl %s" % tuple(room[key] for key in ("cores", "aria2", "nginx", "curl"))],
+    rows = [["the swarm", room["date"], "%d cores, aria2 %s, %s, curl %s" % tuple(room[key] for key in ("cores", "aria2", "server", "curl"))],
             ["Ansible", desk["date"], "%d cores, ansible-core %s" % (desk["cores"], desk["ansible"])],
-            ["nginx gives a file from the page cache", room["date"], "%.0f Gbit/s" % (room["page_cache"] / 1000)],
+            ["that web server gives a file from the page cache", room["date"], "%.0f Gbit/s" % (room["page_cache"] / 1000)],
             ["aria2 receives, and passes on as much, on one core", room["date"], "%.0f Mbit/s" % (carried() / 1e6)]]
     return table(["measured", "on", "with"], rows)
 

@@ -4,35 +4,32 @@
     tests/scale/swarm.py [--pcs N] [--rate MBIT] [--uplink MBIT] [--megabytes N] [--way WAY]...
     tests/scale/swarm.py --record
 
-Needs root, and aria2, curl, nginx, nftables and iproute2. The server and each PC are network namespaces on one
-bridge, and every cable is limited by tc in both directions, so that the server's uplink is the bottleneck, as in
-a school. Real nginx, real curl, real aria2c; a torrent with a web seed (BEP 19), without tracker and DHT: the PCs
-find each other by local peer discovery (BEP 14). With --record all RUNS are measured, some eleven minutes, and
-what was seen goes into measured.json, which scale.py compares with its model. Everything is removed at the end,
-however it ends.
+The room is that of tests/fleet: PCs in namespaces of their own on one bridge, and the desk, which serves what `imgbuild
+lab publish` has made. Every cable is limited by tc, so that the server's uplink is the bottleneck, as in a school.
+Real curl and real aria2c; the torrent has a web seed (BEP 19) and no tracker, and there is no DHT: the PCs find each
+other by local peer discovery (BEP 14). With --record all RUNS are measured, some twelve minutes, and what was seen
+goes into measured.json, which scale.py compares with its model. Nothing is left at the end, however it ends.
 """
 
 import argparse
 import contextlib
 import filecmp
-import hashlib
+import json
 import os
 import pathlib
-import random
+import platform
 import re
 import shutil
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 
 import measured
 
-# Pieces as `imgbuild lab publish` cuts an image.
-PIECE = 1 << 20
-SUBNET = "10.99.0."
-PORT = 8080
+sys.path.append(str(pathlib.Path(__file__).resolve().parents[1] / "fleet"))
+import fleetrig
+
 # What a PC runs; docs/scale.md says why each.
 SWARM = ["--enable-dht=false", "--enable-dht6=false", "--bt-enable-lpd=true", "--enable-peer-exchange=true",
          "--stream-piece-selector=random", "--file-allocation=none", "--seed-ratio=0.0", "--seed-time=5"]
@@ -67,173 +64,99 @@ table inet closed {
 
 
 def run(*words, stdin=""):
-    """A program that must succeed; its words when it does not."""
+    """A program that must succeed; what it printed, or its words when it does not."""
+    words = [str(word) for word in words]
     done = subprocess.run(words, input=stdin, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
     if done.returncode:
         raise RuntimeError("%s\n%s" % (" ".join(words), done.stdout))
     return done.stdout
 
 
-def bencode(value):
-    """BEP 3's encoding."""
-    if isinstance(value, int):
-        return b"i%de" % value
-    if isinstance(value, str):
-        value = value.encode()
-    if isinstance(value, bytes):
-        return b"%d:%s" % (len(value), value)
-    if isinstance(value, list):
-        return b"l%se" % b"".join(map(bencode, value))
-    return b"d%se" % b"".join(bencode(key) + bencode(value[key]) for key in sorted(value))
+class Room(fleetrig.Rig):
+    """The desk, whose line carries `uplink` Mbit/s and which serves an image of so many MB, and PCs at cables of `rate` Mbit/s."""
 
-
-def torrent(image, url):
-    """One file, with a web seed and no tracker. Not private: aria2 looks for no local peers of a private one."""
-    data = image.read_bytes()
-    pieces = b"".join(hashlib.sha1(data[at:at + PIECE]).digest() for at in range(0, len(data), PIECE))
-    return bencode({"info": {"length": len(data), "name": image.name, "piece length": PIECE, "pieces": pieces},
-                    "url-list": [url]})
-
-
-class Room:
-    """A switch, a server at its cable and PCs at theirs, each cable limited to so many Mbit/s in each direction."""
-
-    def __init__(self, stack, pcs, rate, uplink, closed):
-        self.prefix = "scale%d" % os.getpid()
-        self.hub = self.namespace(stack, "hub")
-        run("ip", "-n", self.hub, "link", "add", "switch", "type", "bridge")
-        run("ip", "-n", self.hub, "link", "set", "switch", "up")
-        self.server = self.plug(stack, "server", 1, uplink)
-        self.pcs = [self.plug(stack, "pc%d" % number, 10 + number, rate) for number in range(1, pcs + 1)]
+    def __init__(self, stack, pcs, rate, uplink, megabytes, closed=0):
+        super().__init__()
+        stack.callback(self.close)
+        self.base(size=round(megabytes * 10**6 / 2**20))
+        self.write_lab()
+        self.imgbuild("lab", "publish", self.publish, "--url", self.web.url)
+        current = json.loads((self.publish / "current.json").read_text(encoding="utf-8"))
+        self.image, self.torrent = self.publish / current["image"], self.publish / current["torrent"]
+        for _ in range(pcs):
+            self.pc().limit(rate)
+        if uplink:
+            fleetrig.limit("lab", uplink)
         for pc in self.pcs[:round(closed * pcs)]:
-            run("ip", "netns", "exec", pc, "nft", "-f", "-", stdin=RULES)
+            run(*pc.inside("--net"), "nft", "-f", "-", stdin=RULES)
 
-    def namespace(self, stack, name):
-        name = "%s-%s" % (self.prefix, name)
-        run("ip", "netns", "add", name)
-        stack.callback(run, "ip", "netns", "del", name)
-        run("ip", "-n", name, "link", "set", "lo", "up")
-        return name
+    def sent(self):
+        """Bytes that have left the desk."""
+        return int(pathlib.Path("/sys/class/net/lab/statistics/tx_bytes").read_text(encoding="ascii"))
 
-    def plug(self, stack, name, number, rate):
-        there = self.namespace(stack, name)
-        run("ip", "-n", self.hub, "link", "add", name, "type", "veth", "peer", "name", "eth0", "netns", there)
-        run("ip", "-n", self.hub, "link", "set", name, "master", "switch", "up")
-        run("ip", "-n", there, "addr", "add", SUBNET + "%d/24" % number, "dev", "eth0")
-        run("ip", "-n", there, "link", "set", "eth0", "up")
-        # Local peer discovery goes where the default route goes.
-        run("ip", "-n", there, "route", "add", "default", "via", SUBNET + "1")
-        for namespace, device in ((self.hub, name), (there, "eth0")):
-            run("tc", "-n", namespace, "qdisc", "add", "dev", device, "root", "tbf", "rate", "%gmbit" % rate,
-                "burst", "32kb", "latency", "50ms")
-        return there
+    def start(self, stack, pc, options):
+        """Starts what brings the image to a PC, ended with the stack; the time at which it has it stands in `done`."""
+        if options is None:
+            words = ["sh", "-c", 'curl --silent --show-error --fail -O "$0" && date +%s.%N >done', self.web.url + self.image.name]
+        else:
+            # aria2 calls this when the image is whole, before it goes on serving.
+            hook = pc.home / "hook"
+            hook.write_text("#!/bin/sh\ndate +%s.%N >/home/{}/done\n".format(fleetrig.USER), encoding="utf-8")
+            hook.chmod(0o755)
+            shutil.copy(self.torrent, pc.home / "torrent")
+            words = ["aria2c", "--no-conf", "--quiet", *SWARM, *options, "--on-bt-download-complete=/home/%s/hook" % fleetrig.USER, "torrent"]
+        user = ["setpriv", "--reuid", str(fleetrig.UID), "--regid", str(fleetrig.UID), "--clear-groups",
+                "sh", "-c", 'cd "$0" && exec "$@"', "/home/" + fleetrig.USER]
+        words = [str(word) for word in (*pc.inside("--net", "--mount"), *user, *words)]
+        with open(pc.disk / "output", "wb") as output:
+            process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT)
 
-    def sent(self, namespace):
-        """Bytes that have left a namespace by its cable."""
-        return int(run("ip", "netns", "exec", namespace, "cat", "/sys/class/net/eth0/statistics/tx_bytes"))
-
-
-def start(stack, namespace, *words, **more):
-    """A program in a namespace, ended with the stack."""
-    process = subprocess.Popen(["ip", "netns", "exec", namespace, *words], stdin=subprocess.DEVNULL, **more)
-
-    def end():
-        if process.poll() is None:
+        def end():
             process.terminate()
-        process.wait(20)
-    stack.callback(end)
-    return process
+            process.wait(20)
+        stack.callback(end)
+        return process
 
-
-def web_server(stack, room, folder):
-    (folder / "nginx.conf").write_text("""
-daemon off; master_process off; pid {0}/nginx.pid; error_log {0}/nginx.log;
-events {{ worker_connections 4096; }}
-http {{ access_log off; sendfile on; tcp_nopush on; keepalive_requests 100000;
-  client_body_temp_path {0}; proxy_temp_path {0}; fastcgi_temp_path {0}; uwsgi_temp_path {0}; scgi_temp_path {0};
-  server {{ listen {1}; root {0}/www; }} }}
-""".format(folder, PORT), encoding="utf-8")
-    server = start(stack, room.server, "nginx", "-p", str(folder), "-c", str(folder / "nginx.conf"), "-e", str(folder / "nginx.log"))
-    for _ in range(100):
-        if (folder / "nginx.pid").exists():
-            return
-        if server.poll() is not None:
-            break
-        time.sleep(0.05)
-    raise RuntimeError("nginx did not start: " + (folder / "nginx.log").read_text())
-
-
-def one_pc(stack, namespace, place, options, folder, url):
-    """Starts what brings the image to a PC; the time of its end stands in `done`."""
-    place.mkdir()
-    if options is None:
-        words = ["sh", "-c", 'curl --silent --show-error --fail -o image.qcow2 "$0" && date +%s.%N >done', url]
-    else:
-        # aria2 calls this when the image is whole, before it goes on serving.
-        hook = place / "hook"
-        hook.write_text("#!/bin/sh\ndate +%%s.%%N >'%s/done'\n" % place, encoding="utf-8")
-        hook.chmod(0o755)
-        words = ["aria2c", "--no-conf", "--quiet", *SWARM, *options, "--on-bt-download-complete=%s" % hook,
-                 str(folder / "www/image.torrent")]
-    with open(place / "output", "wb") as output:
-        return start(stack, namespace, *words, cwd=place, stdout=output, stderr=subprocess.STDOUT)
-
-
-def bring(stack, room, options, folder, url, limit):
-    """The image to all PCs at once: when it began, when each had it, and how many bytes the server sent."""
-    sent, begun = room.sent(room.server), time.time()
-    places = [folder / ("pc%d" % number) for number in range(len(room.pcs))]
-    processes = [one_pc(stack, pc, place, options, folder, url) for pc, place in zip(room.pcs, places)]
-    while not all((place / "done").exists() for place in places):
-        for process, place in zip(processes, places):
-            if process.poll() is not None and not (place / "done").exists():
-                raise RuntimeError("%s: exit code %d: %s" % (place.name, process.returncode, (place / "output").read_text()))
-        if time.time() - begun > limit:
-            raise RuntimeError("not every PC had the image after %d s" % limit)
-        time.sleep(0.05)
-    sent = room.sent(room.server) - sent
-    for place in places:
-        if not filecmp.cmp(place / "image.qcow2", folder / "www/image.qcow2", shallow=False):
-            raise RuntimeError("%s has another image" % place.name)
-    return sorted(float((place / "done").read_text()) - begun for place in places), sent
+    def bring(self, stack, options, limit):
+        """The image to all PCs at once: how many seconds each took, and how many bytes the desk sent."""
+        sent, begun = self.sent(), time.time()
+        processes = {pc: self.start(stack, pc, options) for pc in self.pcs}
+        done = {pc: pc.home / "done" for pc in self.pcs}
+        while not all(file.exists() for file in done.values()):
+            for pc, process in processes.items():
+                if process.poll() is not None and not done[pc].exists():
+                    raise RuntimeError("%s: exit code %d: %s" % (pc.name, process.returncode, (pc.disk / "output").read_text(encoding="utf-8")))
+            if time.time() - begun > limit:
+                raise RuntimeError("not every PC had the image after %d s" % limit)
+            time.sleep(0.05)
+        sent = self.sent() - sent
+        for pc in self.pcs:
+            if not filecmp.cmp(pc.home / self.image.name, self.image, shallow=False):
+                raise RuntimeError("%s has another image" % pc.name)
+        return sorted(float(file.read_text(encoding="ascii")) - begun for file in done.values()), sent
 
 
 def measure(pcs, rate, uplink, megabytes, way):
     """One way in a room of its own: seconds, copies that the server sent, and the processor's seconds of the PCs' programs."""
     options, closed = WAYS[way]
     with contextlib.ExitStack() as stack:
-        folder = pathlib.Path(tempfile.mkdtemp(prefix="swarm-", dir="/var/tmp"))
-        stack.callback(shutil.rmtree, folder)
-        folder.chmod(0o755)
-        (folder / "www").mkdir()
-        image, url = folder / "www/image.qcow2", "http://%s1:%d/image.qcow2" % (SUBNET, PORT)
-        image.write_bytes(random.Random(1).randbytes(megabytes * 10**6))
-        (folder / "www/image.torrent").write_bytes(torrent(image, url))
-        room = Room(stack, pcs, rate, uplink, closed)
-        web_server(stack, room, folder)
+        room = Room(stack, pcs, rate, uplink, megabytes, closed)
+        size = room.image.stat().st_size
         used = os.times()
         with contextlib.ExitStack() as programs:
-            limit = 120 + 2 * pcs * megabytes * 8 / uplink
-            seconds, sent = bring(programs, room, options, folder, url, limit)
+            seconds, sent = room.bring(programs, options, 120 + 2 * pcs * megabytes * 8 / uplink)
         after = os.times()
     return {"pcs": pcs, "rate": rate, "uplink": uplink, "megabytes": megabytes, "way": way,
             "first": round(seconds[0], 1), "median": round(statistics.median(seconds), 1), "last": round(seconds[-1], 1),
-            "copies": round(sent / megabytes / 10**6, 2),
+            "copies": round(sent / size, 2),
             "cpu": round(after.children_user + after.children_system - used.children_user - used.children_system, 1)}
 
 
 def page_cache():
-    """How fast one nginx gives a file that it has given before to a reader on the same PC, in Mbit/s."""
+    """How fast the web server gives a file that it has given before to a reader on the same PC, in Mbit/s."""
     with contextlib.ExitStack() as stack:
-        folder = pathlib.Path(tempfile.mkdtemp(prefix="swarm-", dir="/var/tmp"))
-        stack.callback(shutil.rmtree, folder)
-        folder.chmod(0o755)
-        (folder / "www").mkdir()
-        (folder / "www/image.qcow2").write_bytes(random.Random(1).randbytes(222 * 10**6))
-        room = Room(stack, 0, 1, 1, 0)
-        web_server(stack, room, folder)
-        words = ["ip", "netns", "exec", room.server, "curl", "--silent", "--fail", "-o", "/dev/null", "-w", "%{speed_download}",
-                 "http://127.0.0.1:%d/image.qcow2" % PORT]
+        room = Room(stack, 0, 0, 0, 222)
+        words = ["curl", "--silent", "--fail", "-o", "/dev/null", "-w", "%{speed_download}", room.web.url + room.image.name]
         run(*words)
         return round(statistics.median(float(run(*words)) for _ in range(5)) * 8 / 1e6)
 
@@ -253,11 +176,10 @@ def main():
     options = parser.parse_args()
     # Where Debian has nginx, ip and tc, which not every user's PATH has.
     os.environ["PATH"] += ":/usr/sbin:/sbin"
-    missing = [name for name in ("aria2c", "curl", "nginx", "nft", "ip", "tc") if not shutil.which(name)]
+    missing = [name for name in ("aria2c", "curl", "nft", "ip", "tc") if not shutil.which(name)]
     if missing:
-        sys.exit("swarm.py: not installed: %s\n  right: apt install aria2 curl nginx-light nftables iproute2" % ", ".join(missing))
-    if os.geteuid():
-        sys.exit("swarm.py: it makes network namespaces\n  right: run it as root")
+        sys.exit("swarm.py: not installed: %s\n  right: apt install aria2 curl nftables iproute2" % ", ".join(missing))
+    fleetrig.enter()
     measured.stop_once()
     uplink = options.uplink or options.rate
     runs = RUNS if options.record else [
@@ -271,7 +193,7 @@ def main():
     if options.record:
         measured.record("swarm", {
             "date": time.strftime("%Y-%m-%d"), "cores": os.cpu_count(), "aria2": version("aria2c", "--version"),
-            "nginx": version("nginx", "-v"), "curl": version("curl", "--version"), "runs": seen, "page_cache": page_cache()})
+            "server": "Python's web server " + platform.python_version(), "curl": version("curl", "--version"), "runs": seen, "page_cache": page_cache()})
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import measured
 import model
 import scale
 import swarm
+import tasks
 
 MB, MBIT = 10**6, 10**6
 
@@ -31,6 +32,16 @@ class Measured(unittest.TestCase):
         planned = [(*setting, way) for *setting, ways in swarm.RUNS for way in ways]
         runs = measured.read()["swarm"]["runs"]
         self.assertEqual(planned, [(run["pcs"], run["rate"], run["uplink"], run["megabytes"], run["way"]) for run in runs])
+
+
+class Tasks(unittest.TestCase):
+    def test_the_deploy_that_was_counted_is_that_of_the_role(self):
+        ran = measured.read()["tasks"]
+        self.assertEqual([name for name, _ in ran], [name for name, _, _ in tasks.role(ran)], "\nto count again: tests/scale/tasks.py --record")
+
+    def test_a_play_is_read(self):
+        output = "TASK [imgbuild.lab.imgbuild : Probe] ****\nincluded: x for pc\n\nTASK [imgbuild.lab.imgbuild : Copy] ***\nskipping: [pc]\n"
+        self.assertEqual([["Probe", "included"], ["Copy", "skipping"]], tasks.parsed(output))
 
 
 class Model(unittest.TestCase):
@@ -91,11 +102,6 @@ class Clusters(unittest.TestCase):
             most = int(row.split("at most ")[1].split()[0])
             stable, pcs = map(int, row.split("|")[3].split("+"))
             self.assertLessEqual(stable + pcs, most)
-
-
-class Torrent(unittest.TestCase):
-    def test_it_is_bencoded_with_its_keys_in_order(self):
-        self.assertEqual(swarm.bencode({"b": [1, "x"], "a": -3, "c": b"\0"}), b"d1:ai-3e1:bli1e1:xe1:c1:\0e")
 
 
 if __name__ == "__main__":
