@@ -6,13 +6,13 @@ from __future__ import annotations
 import json
 import os
 import re
-import subprocess
 import time
 
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
-from ansible_collections.imgbuild.lab.plugins.module_utils.pc import write_whole
+from ansible_collections.imgbuild.lab.plugins.module_utils.pc import read_json, write_whole
+from ansible_collections.imgbuild.lab.plugins.plugin_utils import desk
 
 
 class ActionModule(ActionBase):
@@ -42,10 +42,7 @@ class ActionModule(ActionBase):
     def probe(self, hosts):
         """A table of what each PC can do; probe.json keeps what other PCs had before."""
         file = os.path.join(self.folder, "probe.json")
-        known = {}
-        if os.path.exists(file):
-            with open(file, encoding="utf-8") as old:
-                known = json.load(old)
+        known = read_json(file)
         rows = [("PC", "able", "QEMU", "KVM", "memory", "disk", "")]
         for host, found in hosts.items():
             probed = found.get("imgbuild_probed") or {}
@@ -80,6 +77,12 @@ class ActionModule(ActionBase):
             lines.append("the next run takes up what could not be done now")
         return lines
 
+    def last_answer(self, host):
+        """What a PC that does not answer said when it last did, and when that was."""
+        old = read_json(os.path.join(self.folder, file_name(host)))
+        answered = old.get("time" if old.get("reachable") else "answered")
+        return {"answered": answered, "vms": old.get("vms", [])} if answered else {"vms": []}
+
     def status(self, hosts):
         """A file per PC; then imgbuild's own table and page."""
         for host, found in hosts.items():
@@ -89,15 +92,10 @@ class ActionModule(ActionBase):
             broken = ["%s: %s" % (name, vm["error"]) for name, vm in seen.get("vms", {}).items() if vm.get("error")]
             self.write(file_name(host), {
                 "host": host, "room": found.get("imgbuild_room"), "time": int(time.time()), "reachable": not error,
-                "error": error or "; ".join(broken) or None, "vms": vms})
+                "error": error or "; ".join(broken) or None, **(self.last_answer(host) if error else {"vms": vms})})
         if self._task.check_mode:
             return []
-        words = [self._task.args.get("imgbuild") or os.environ.get("IMGBUILD") or "imgbuild", "lab", "report", self.folder,
-                 "--lab", self._task.args["lab"]]
-        try:
-            done = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
-        except OSError as error:
-            raise AnsibleActionFail("cannot run %s: %s" % (words[0], error.strerror)) from error
+        words, done = desk.imgbuild(self._task.args, ["lab", "report", self.folder, "--lab", self._task.args["lab"]])
         if done.returncode:
             raise AnsibleActionFail("%s:\n%s" % (" ".join(words), done.stderr.strip()))
         return (done.stdout + done.stderr).splitlines()

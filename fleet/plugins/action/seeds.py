@@ -7,19 +7,16 @@ import calendar
 import json
 import os
 import shutil
-import subprocess
 import tempfile
 import time
 
 from ansible.errors import AnsibleActionFail
-from ansible.module_utils.common.text.converters import to_text
 from ansible.plugins.action import ActionBase
-from ansible.utils.display import Display
 from ansible_collections.imgbuild.lab.plugins.module_utils.pc import sha256_of
+from ansible_collections.imgbuild.lab.plugins.plugin_utils import desk
 
 # A ticket that ends so soon is no good any more: a VM has to boot first.
 TICKET_SPARE_SECONDS = 900
-PROMPT_SECONDS = 600
 
 
 class ActionModule(ActionBase):
@@ -30,7 +27,6 @@ class ActionModule(ActionBase):
     def run(self, tmp=None, task_vars=None):
         super().run(tmp, task_vars)
         words = self._task.args
-        self.imgbuild = words.get("imgbuild") or os.environ.get("IMGBUILD") or "imgbuild"
         self.lab = os.path.abspath(words["lab"])
         self.folder = os.path.dirname(self.lab)
         hostvars = task_vars["hostvars"]
@@ -43,9 +39,7 @@ class ActionModule(ActionBase):
                 if vm["state"] == "started" and (chosen is None or vm["name"] in chosen):
                     vms[vm["name"]] = vm
                     found[vm["name"]] = hostvars[host]["imgbuild_seen"]["vms"].get(vm["name"], {})
-        passwords = {}
-        for host in task_vars["ansible_play_hosts_all"]:
-            passwords.update(hostvars[host].get("imgbuild_passwords") or {})
+        passwords = desk.Passwords(task_vars)
         need, rest = {}, []
         for name, vm in vms.items():
             if vm.get("ticket") and (words.get("afresh") or needs_ticket(found[name])):
@@ -65,26 +59,19 @@ class ActionModule(ActionBase):
                 if kept:
                     self.check_copies(names)
                 seeds.update(self.seed(names, *(["--keep-ticket"] if kept else [])))
-        # The passwords stay in memory until the run ends, and nothing shows them.
-        return {"changed": False, "seeds": seeds, "ansible_facts": {"imgbuild_passwords": passwords}, "_ansible_no_log": bool(passwords)}
+        return passwords.result(seeds=seeds)
 
     def with_ticket(self, cluster, names, passwords, words):
         """Seeds that can join: by a ticket from a file, or for the cluster's root password."""
         if words.get("ticket_file"):
             return self.seed(names, "--ticket-file", os.path.abspath(words["ticket_file"]))
-        if cluster not in passwords:
-            passwords[cluster] = words.get("password") or ask(cluster, names)
-        return self.seed(names, "--password-stdin", stdin=passwords[cluster] + "\n")
+        what = "a ticket for %s%s" % (", ".join(sorted(names)[:6]), " …" if len(names) > 6 else "")
+        return self.seed(names, "--password-stdin", stdin=passwords.get(cluster, words.get("password"), what) + "\n")
 
     def seed(self, names, *options, lab=None, stdin=""):
         """`imgbuild seed`, and what is in each seed then."""
         lab = lab or self.lab
-        words = [self.imgbuild, "--json", "seed", *names, "--lab", lab, *options]
-        try:
-            done = subprocess.run(words, input=stdin, capture_output=True, text=True, check=False)
-        except OSError as error:
-            raise AnsibleActionFail("cannot run %s: %s. Put imgbuild into PATH, or say where it is: IMGBUILD=/path/to/imgbuild"
-                                    % (self.imgbuild, error.strerror)) from error
+        words, done = desk.imgbuild(self._task.args, ["--json", "seed", *names, "--lab", lab, *options], stdin)
         events = [json.loads(line) for line in (done.stdout + "\n" + done.stderr).splitlines() if line.startswith("{")]
         if done.returncode:
             said = [words_of(event) for event in events if event.get("event") in ("error", "problem")] or [done.stderr or done.stdout]
@@ -148,21 +135,3 @@ def needs_ticket(found):
     if found.get("joined"):
         return False
     return (found.get("record") or {}).get("until", 0) < time.time() + TICKET_SPARE_SECONDS
-
-
-def ask(cluster, names):
-    """The cluster's root password, at the terminal."""
-    prompt = "Password of root@pam in %s, for %s: " % (cluster, ", ".join(sorted(names)[:6]) + (" …" if len(names) > 6 else ""))
-    try:
-        typed = Display().prompt_until(prompt, private=True, seconds=PROMPT_SECONDS)
-    except Exception as error:  # Each version of Ansible has its own for a terminal that is none.
-        typed, reason = None, to_text(error)
-    else:
-        reason = "nothing was typed"
-    text = to_text(typed or "").strip("\r\n")
-    if not text:
-        raise AnsibleActionFail(
-            "%s need a ticket to join %s, and its root password was not given (%s)\n"
-            "  right: at a terminal; or -e imgbuild_ticket_file=FILE with a ticket of a member; or imgbuild_cluster_password, from a vault"
-            % (", ".join(sorted(names)), cluster, reason))
-    return text

@@ -42,12 +42,13 @@ def sha256_of(path):
 
 
 def read_json(path):
-    """A JSON file, or nothing where there is none that can be read."""
+    """The object in a JSON file, or an empty one where there is none that can be read."""
     try:
         with open(path, encoding="utf-8") as file:
-            return json.load(file)
+            found = json.load(file)
     except (OSError, ValueError):
         return {}
+    return found if isinstance(found, dict) else {}
 
 
 def write_whole(path, text, mode=0o600):

@@ -52,4 +52,8 @@ seeds:
   description: The instance-id and digests of each VM's seed, and until when its ticket is taken (0 without one).
   returned: always
   type: dict
+passwords:
+  description: For later tasks of the run. They are never shown.
+  returned: always
+  type: dict
 """
