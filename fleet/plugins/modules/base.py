@@ -43,6 +43,10 @@ options:
     elements: str
     choices: [aria2c, curl, wget]
     default: [aria2c, curl, wget]
+  upload_limit:
+    description: How many bytes per second aria2 gives to other PCs at most, with C(K) or C(M) behind the number; 0 is no limit.
+    type: str
+    default: 50M
   lock_seconds:
     description: How long another run on the PC is waited for.
     type: int
@@ -93,10 +97,22 @@ SPARE_BYTES = 64 << 20
 CUT_SECONDS = 600
 # How the programs say that the disk is full, or is not to be written: curl, wget and aria2c.
 FULL = {"curl": (23,), "wget": (3,), "aria2c": (9, 15, 16, 17, 18)}
+# aria2: the digest of what came is another one.
+OTHER_DIGEST = 32
+# A swarm in which nobody has a piece to give ends after so long. The first piece of another PC comes after 12 s.
+STALL_SECONDS = 60
 
 
 class Failure(Exception):
     """Why there is no image, in words for people."""
+
+
+class ProgramFailure(Failure):
+    """A program that downloads has ended without an image."""
+
+    def __init__(self, words, code, said):
+        super().__init__("%s: exit code %d\n%s" % (" ".join(words), code, "\n".join(said.splitlines()[-8:])))
+        self.code, self.said = code, said
 
 
 class Base:
@@ -175,14 +191,24 @@ class Base:
         begun = self.size(self.part) > 0
         self.check_space(self.size(self.part))
         source = self.url.rstrip("/") + "/" + self.sha256 + ".qcow2"
-        how = getattr(self, program)(source)
         try:
-            self.take(self.part, source)
-        except Failure:
-            if not begun:
-                raise
             how = getattr(self, program)(source)
-            self.take(self.part, source)
+            try:
+                self.take(self.part, source)
+            except Failure:
+                if not begun:
+                    raise
+                how = getattr(self, program)(source)
+                self.take(self.part, source)
+        except ProgramFailure as error:
+            # wget makes the file before it asks.
+            if os.path.exists(self.part) and not self.size(self.part):
+                os.unlink(self.part)
+            # curl and wget say the number, aria2 the words.
+            if re.search(r"\b404\b|Resource not found", error.said):
+                raise Failure("%s is not there (%s). Publish the base there: imgbuild lab publish DIR; or mend the room's `base_url`"
+                              % (source, program)) from error
+            raise
         return how
 
     def call(self, words, partial=None):
@@ -200,8 +226,7 @@ class Base:
                     shutil.rmtree(path)
                 elif path and os.path.exists(path):
                     os.unlink(path)
-        said = "\n".join((done.stdout + done.stderr).strip().splitlines()[-8:])
-        raise Failure("%s: exit code %d\n%s" % (" ".join(words), done.returncode, said))
+        raise ProgramFailure(words, done.returncode, (done.stdout + done.stderr).strip())
 
     def curl(self, source):
         """By curl, from where an earlier download was cut."""
@@ -211,9 +236,9 @@ class Base:
             try:
                 self.call([*words, "--continue-at", "-", "--url", source])
                 return "curl"
-            except Failure as error:
+            except ProgramFailure as error:
                 # 33: the server has no ranges. 36: not from there.
-                if "exit code 33" not in str(error) and "exit code 36" not in str(error):
+                if error.code not in (33, 36):
                     raise
         if os.path.exists(self.part):
             os.unlink(self.part)
@@ -234,33 +259,61 @@ class Base:
         os.makedirs(work, mode=0o700, exist_ok=True)
         image = os.path.join(work, os.path.basename(self.file))
         words = ["aria2c", "--no-conf=true", "--dir=" + work, "--continue=true", "--allow-overwrite=true", "--auto-file-renaming=false",
-                 "--file-allocation=none", "--console-log-level=warn", "--summary-interval=0", "--download-result=hide",
+                 "--file-allocation=none", "--console-log-level=warn", "--summary-interval=0", "--show-console-readout=false", "--download-result=hide",
                  "--connect-timeout=20", "--timeout=60", "--max-tries=5", "--max-connection-per-server=2"]
         torrent = self.torrent(source, work)
-        if torrent:
-            how = "aria2, torrent and web"
-            # The image is public as far as the web server is, but no further: no DHT, no tracker of strangers.
-            words += ["--enable-dht=false", "--enable-dht6=false", "--bt-enable-lpd=true", "--enable-peer-exchange=true", "--seed-time=0",
-                      "--bt-stop-timeout=300", "--check-integrity=true", torrent]
-        else:
-            how = "aria2"
-            words += ["--checksum=sha-256=" + self.sha256, "--out=" + os.path.basename(image), source]
-        self.call(words, work)
+        try:
+            how = "aria2, torrent and web" if torrent and self.swarm(words, torrent, source, work) else "aria2"
+            if how == "aria2":
+                self.call([*words, "--checksum=sha-256=" + self.sha256, "--out=" + os.path.basename(image), source], work)
+        except ProgramFailure as error:
+            # Nothing that could be gone on with.
+            if not self.size(image):
+                shutil.rmtree(work, ignore_errors=True)
+            # It says no more than that; what it is that came is said where it is looked at.
+            if error.code != OTHER_DIGEST or not self.size(image):
+                raise
         os.replace(image, self.part)
         shutil.rmtree(work)
         return how
 
+    def swarm(self, words, torrent, source, work):
+        """The image by its torrent; false where the web server cannot take part, and has to give it all by itself."""
+        # The image is public as far as the web server is, but no further: no DHT, no tracker of strangers. Pieces in random
+        # order, or all PCs would ask the web server for the same ones.
+        options = ["--enable-dht=false", "--enable-dht6=false", "--bt-enable-lpd=true", "--enable-peer-exchange=true",
+                   "--stream-piece-selector=random", "--max-overall-upload-limit=" + self.module.params["upload_limit"],
+                   "--seed-time=0", "--bt-stop-timeout=%d" % STALL_SECONDS, "--check-integrity=true"]
+        try:
+            self.call([*words, *options, torrent], work)
+        except ProgramFailure as error:
+            if "Invalid checksum index" in error.said:
+                shutil.rmtree(work)
+                raise Failure("%s.torrent and the image beside it do not belong together: the pieces have other digests. Nothing of it was kept. "
+                              "Publish the base once more: imgbuild lab publish DIR; or do without the torrent: "
+                              "-e '{\"imgbuild_download_with\": [\"curl\"]}'" % source) from error
+            if not re.search("Invalid range header|status=416", error.said):
+                raise
+            self.module.warn("%s: the web server knows no ranges, or sends another file, so the torrent beside it is not used" % source)
+            shutil.rmtree(work)
+            os.mkdir(work, mode=0o700)
+            return False
+        return True
+
     def torrent(self, source, work):
         """The torrent beside the image, where the server has one."""
-        file = os.path.join(work, "torrent")
         try:
             with open_url(source + ".torrent", timeout=30) as answer:
                 data = answer.read(64 << 20)
         except OSError:
             return None
-        # It is a bencoded dictionary, and no page that says sorry.
-        if not data.startswith(b"d"):
+        # A bencoded dictionary (BEP 3) of this one file, and no page that says sorry.
+        name = os.path.basename(self.file).encode()
+        if not (data.startswith(b"d") and b"4:name%d:%s" % (len(name), name) in data and (b"6:lengthi%de" % self.bytes in data or not self.bytes)):
+            self.module.warn("%s.torrent is not the torrent of this image, so the image comes from the web server alone. "
+                             "Publish it once more: imgbuild lab publish DIR" % source)
             return None
+        file = os.path.join(work, "torrent")
         with open(file, "wb") as output:
             output.write(data)
         return file
@@ -334,6 +387,7 @@ def main():
             "src": {"type": "path"},
             "programs": {
                 "type": "list", "elements": "str", "choices": ["aria2c", "curl", "wget"], "default": ["aria2c", "curl", "wget"]},
+            "upload_limit": {"type": "str", "default": "50M"},
             "lock_seconds": {"type": "int", "default": 7200},
             "upload": {"type": "str"},
         },
@@ -343,6 +397,8 @@ def main():
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
     if not re.fullmatch("[0-9a-f]{64}", module.params["sha256"]):
         module.fail_json(msg="not a SHA-256: %s" % module.params["sha256"])
+    if not re.fullmatch("[0-9]+[KM]?", module.params["upload_limit"]):
+        module.fail_json(msg="not a number of bytes per second, such as 50M: %s (imgbuild_upload_limit)" % module.params["upload_limit"])
     base = Base(module)
     if module.params["state"] == "clean":
         removed = base.clean()

@@ -65,6 +65,10 @@ needed:
   description: Whether the disk is on another base, or a renewal is not finished.
   returned: always
   type: bool
+begins:
+  description: Whether the VM is stopped for that.
+  returned: when O(step=stop)
+  type: bool
 """
 
 import os
@@ -105,13 +109,13 @@ class Renewal:
         name = self.vm.name
         status = self.vm.status()
         if status is None or (not status["overlay_base"] and not self.begun()):
-            self.module.exit_json(changed=False, needed=False)
+            self.module.exit_json(changed=False, needed=False, begins=False)
         # Its own new disk, of a run that was ended: that is waited for.
         if self.begun() and status["overlay_base"] == self.module.params["sha256"]:
-            self.module.exit_json(changed=False, needed=True)
+            self.module.exit_json(changed=False, needed=True, begins=False)
         if not self.begun():
             if status["overlay_base"] == self.module.params["sha256"]:
-                self.module.exit_json(changed=False, needed=False)
+                self.module.exit_json(changed=False, needed=False, begins=False)
             guest = pc.guest_of(status)
             if not self.module.params["unwell"] and (status["state"] != "running" or guest["verdict"] != "configured"):
                 why = guest["reason"] or status["why"]
@@ -119,14 +123,14 @@ class Renewal:
                           "-e imgbuild_unwell=true --limit THIS_PC" % (
                               name, status["state"], guest["verdict"] or "nothing", why and " (%s)" % why))
         if self.module.check_mode:
-            self.module.exit_json(changed=True, needed=True)
+            self.module.exit_json(changed=True, needed=True, begins=True)
         if status["state"] != "stopped":
             code, out, err = self.vm.run("stop", "--limit", str(self.module.params["limit"]))
             if code:
                 self.fail("cannot stop %s: %s" % (name, err or out))
         if not self.begun():
             self.move("", OLD)
-        self.module.exit_json(changed=True, needed=True)
+        self.module.exit_json(changed=True, needed=True, begins=True)
 
     def restore(self):
         """The old machine again; nothing of a new one has run."""
