@@ -5,6 +5,7 @@ The process that runs the tests moves into a network of its own first, where the
 the only ones. Nothing is left of it all when the process ends.
 """
 
+import atexit
 import ctypes
 import hashlib
 import http.server
@@ -22,6 +23,7 @@ import tempfile
 import threading
 import time
 import unittest
+from collections import Counter
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
@@ -43,6 +45,8 @@ def enter():
     if os.geteuid() != 0:
         # The numbers of several users are needed, which /etc/subuid gives to one without root.
         os.execvp("unshare", ["unshare", "--user", "--map-root-user", "--map-auto", "--", *sys.orig_argv])
+    # What ends this process removes what it has made; see Rig.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.unshare(CLONE_NEWNS | CLONE_NEWNET):
         raise OSError(ctypes.get_errno(), "unshare")
@@ -60,10 +64,10 @@ def limit(device, mbit, *inside):
 
 
 class PC:
-    """`devices`, `hide` and `small` say what it has: device nodes, programs that are missing, a small disk. Its QEMU is a
-    stand-in unless it is a `real` one."""
+    """What it has: KVM; programs that are missing; a small disk; another table of mounts than its own. Its QEMU is a stand-in
+    unless it is a `real` one."""
 
-    def __init__(self, rig, number, kvm=True, hide=(), small=None, cron=True, real=False):
+    def __init__(self, rig, number, kvm=True, hide=(), small=None, cron=True, mounts=None, real=False):
         self.rig, self.number = rig, number
         self.name = "pc-b-%02d.%s" % (number, DOMAIN)
         self.address = NET + str(10 + number)
@@ -90,8 +94,19 @@ class PC:
             "Port 22\nHostKey %(disk)s/host_key\nAuthorizedKeysFile %(disk)s/authorized_keys\nPidFile none\n"
             "UsePAM no\nStrictModes no\nPasswordAuthentication no\nSubsystem sftp internal-sftp\nMaxStartups 100\n"
             "PrintMotd no\n" % {"disk": self.disk}, encoding="utf-8")
-        (self.disk / "machine-id").write_text("%032x\n" % number, encoding="ascii")
+        if mounts:
+            self.binds.append(self.other_mounts(mounts))
         self.binds += [(str(rig.folder / name), "/etc/" + name) for name in ("passwd", "shadow", "group", "hosts")]
+
+    def other_mounts(self, table):
+        """No NFS can be mounted in a namespace without the kernel's part of it, so that Python reads this table there."""
+        place = subprocess.run(["/usr/bin/python3", "-c", "import sitecustomize; print(sitecustomize.__file__)"], check=True,
+                               capture_output=True, text=True).stdout.strip()
+        file = self.disk / "sitecustomize.py"
+        file.write_text("import builtins, io\nreal = builtins.open\n\n\ndef other(file, *words, **more):\n"
+                        "    return io.StringIO(%r) if file == '/proc/self/mounts' else real(file, *words, **more)\n\n\n"
+                        "builtins.open = other\n" % table, encoding="utf-8")
+        return str(file), os.path.realpath(place)
 
     def boot(self):
         config = {"name": self.name.partition(".")[0], "disk": str(self.disk), "user": USER, "uid": UID, "address": self.address,
@@ -100,8 +115,9 @@ class PC:
         file.write_text(json.dumps(config), encoding="utf-8")
         with open(self.disk / "boot.log", "ab") as log:
             self.process = subprocess.Popen(
-                ["unshare", "--net", "--mount", "--uts", "--ipc", "--pid", "--fork", "--kill-child", "--mount-proc", "--propagation",
-                 "private", sys.executable, str(HERE / "pc"), str(file)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log)
+                ["setpriv", "--pdeathsig", "KILL", "unshare", "--net", "--mount", "--uts", "--ipc", "--pid", "--fork", "--kill-child",
+                 "--mount-proc", "--propagation", "private", sys.executable, str(HERE / "pc"), str(file)],
+                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log)
         self.first = first = wait_for(lambda: pathlib.Path("/proc/%d/task/%d/children" % (self.process.pid, self.process.pid))
                          .read_text(encoding="ascii").split(), 20)[0]
         # The child is in its network only after unshare has made it: a fork comes after that.
@@ -199,8 +215,11 @@ class WebServer:
         self.ranges = True
         # Called when the first bytes of an image have gone out.
         self.begun = threading.Event()
+        # Other bytes than the file's, by its name; a web page, where they begin so.
         self.lies = {}
-        outer = self
+        # How many bytes of each file have gone out.
+        self.sent = Counter()
+        outer, counting = self, threading.Lock()
 
         class Handler(http.server.BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
@@ -221,7 +240,7 @@ class WebServer:
                     self.send_error(404)
                     return
                 with file:
-                    self.answer(file, name, "text/html" if lie is not None else "application/octet-stream")
+                    self.answer(file, name, "text/html" if lie and lie.startswith(b"<") else "application/octet-stream")
 
             def answer(self, file, name, kind):
                 size = file.seek(0, os.SEEK_END)
@@ -250,6 +269,8 @@ class WebServer:
                     self.send(file, first, last + 1 - first, name)
                 except OSError:
                     self.close_connection = True
+                with counting:
+                    outer.sent[name] += file.tell() - first
 
             def send(self, file, first, count, name):
                 file.seek(first)
@@ -291,9 +312,8 @@ class WebServer:
 class Play:
     """What one ansible-playbook did: exit code, output, and the recap's numbers of each PC."""
 
-    def __init__(self, words, done, seconds):
-        self.words, self.code, self.seconds = words, done.returncode, seconds
-        self.output = done.stdout + done.stderr
+    def __init__(self, words, code, output, seconds):
+        self.words, self.code, self.output, self.seconds = words, code, output, seconds
         self.recap = {}
         for line in self.output.splitlines():
             found = re.match(r"(\S+)\s+: (ok=.*)", line)
@@ -306,11 +326,16 @@ class Play:
 
 
 class Rig:
-    """The desk of a test with its lab, and PCs."""
+    """The desk of a test with its lab, and PCs. Where FLEET_RECAPS names a folder, NAME.txt there has the recap of each play."""
 
-    def __init__(self):
+    def __init__(self, name=None):
+        self.recaps = pathlib.Path(os.environ["FLEET_RECAPS"], name + ".txt") if name and os.environ.get("FLEET_RECAPS") else None
+        if self.recaps:
+            self.recaps.parent.mkdir(parents=True, exist_ok=True)
+            self.recaps.unlink(missing_ok=True)
         # Short, because paths of sockets are; seen by users without root.
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="fleet-", dir="/var/tmp"))
+        atexit.register(self.close)
         os.chmod(self.folder, 0o755)
         self.key = self.folder / "key"
         run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", self.key)
@@ -348,13 +373,15 @@ class Rig:
             "TMPDIR": str(self.folder), "PYTHONDONTWRITEBYTECODE": "1"}
         (self.folder / "desk-home").mkdir()
         (self.lab / "ansible.cfg").write_text(
-            "[defaults]\nforks = 50\nnocolor = true\ntimeout = 5\n[inventory]\nany_unparsed_is_failed = true\n"
+            "[defaults]\nforks = 50\nnocolor = true\ntimeout = 5\nforce_valid_group_names = ignore\n[inventory]\nany_unparsed_is_failed = true\n"
             "[ssh_connection]\nssh_args = -F %s -o ControlMaster=auto -o ControlPersist=60s\nretries = 0\n"
             % (self.folder / "ssh_config"), encoding="utf-8")
 
     def close(self):
-        subprocess.run(["sh", "-c", "for f in \"$1\"/desk-home/ansible/cp/*; do [ -S \"$f\" ] && ssh -o ControlPath=\"$f\" -O exit x; done",
-                        "sh", str(self.folder)], capture_output=True)
+        atexit.unregister(self.close)
+        # Connections that Ansible keeps open for its next play.
+        for socket in self.folder.glob("desk-home/**/cp/*"):
+            subprocess.run(["ssh", "-o", "ControlPath=%s" % socket, "-O", "exit", "x"], capture_output=True)
         for pc in self.pcs:
             pc.power_off()
         self.web.close()
@@ -397,9 +424,15 @@ class Rig:
         (self.lab / "lab.yaml").write_text(text, encoding="utf-8")
 
     def published(self):
-        """The room's line for where the base is published, which it is then: under its digest, without a torrent."""
+        """The room's line for where the base is served, which it is then: under its digest, without a torrent."""
         image = self.lab / "base.qcow2"
         shutil.copy(image, self.publish / (hashlib.sha256(image.read_bytes()).hexdigest() + ".qcow2"))
+        return "    base_url: %s\n" % self.web.url
+
+    def published_with_torrent(self):
+        """The same by `imgbuild lab publish`."""
+        self.write_lab()
+        self.imgbuild("lab", "publish", self.publish, "--url", self.web.url)
         return "    base_url: %s\n" % self.web.url
 
     # A cluster whose peer never answers; a ticket of a file is taken as it is then.
@@ -412,6 +445,31 @@ class Rig:
         file.write_text("PVE:root@pam:%08X::%s\n" % (int(time.time()), "QUJD" * 80), encoding="ascii")
         os.chmod(file, 0o600)
         return file
+
+    def member(self, code, words):
+        """Words with which imgbuild has a member of CLUSTER, which takes the password of a vault, says this of the quorum, and gives tickets.
+        It stands between Ansible and imgbuild, whose own tests have a member that speaks."""
+        program, vault = self.folder / "imgbuild", self.folder / "vault.yml"
+        (self.folder / "quorum").write_text(words + "\n", encoding="utf-8")
+        vault.write_text("imgbuild_program: %s\nimgbuild_cluster_password: hunter2\n" % program, encoding="utf-8")
+        program.write_text("""#!/bin/sh
+number=$# asks=
+while [ $number -gt 0 ]; do
+    if [ "$1" = --password-stdin ]; then asks=1; set -- "$@" --ticket-file %(ticket)s; else set -- "$@" "$1"; fi
+    shift
+    number=$((number - 1))
+done
+if [ -n "$asks" ]; then
+    read -r password
+    [ "$password" = hunter2 ] || exit 9
+    case "$*" in
+        "lab quorum"*) cat %(folder)s/quorum; exit %(code)d ;;
+    esac
+fi
+exec %(imgbuild)s "$@"
+""" % {"ticket": self.ticket(), "folder": self.folder, "code": code, "imgbuild": PROGRAMS / "imgbuild"}, encoding="utf-8")
+        program.chmod(0o755)
+        return "-e", "@%s" % vault
 
     def imgbuild(self, *words):
         done = subprocess.run([str(PROGRAMS / "imgbuild"), *map(str, words)], cwd=self.lab, env=self.environment, stdin=subprocess.DEVNULL,
@@ -428,18 +486,26 @@ class Rig:
         return {**self.environment, "ANSIBLE_COLLECTIONS_PATH": str(collections())}
 
     def start_play(self, play, *words):
-        return subprocess.Popen(self.command(play, *words), cwd=self.lab, env=self.ansible(), stdin=subprocess.DEVNULL,
-                                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        process = subprocess.Popen(self.command(play, *words), cwd=self.lab, env=self.ansible(), stdin=subprocess.DEVNULL,
+                                   stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        process.begun = time.monotonic()
+        return process
 
-    def play(self, play, *words, stdin=None, seconds=240, **environment):
-        begun = time.monotonic()
-        words = self.command(play, *words)
-        done = subprocess.run(words, cwd=self.lab, env={**self.ansible(), **environment}, input=stdin, capture_output=True, text=True,
-                              timeout=seconds, stdin=subprocess.DEVNULL if stdin is None else None)
-        result = Play(words, done, time.monotonic() - begun)
+    def play(self, play, *words, seconds=300):
+        return self.finish(self.start_play(play, *words), seconds)
+
+    def finish(self, process, seconds=300):
+        """Waits for a play."""
+        output, _ = process.communicate(timeout=seconds)
+        result = Play(process.args, process.returncode, output, time.monotonic() - process.begun)
         self.shown += result.output
         if os.environ.get("FLEET_SHOW"):
             print(result, flush=True)
+        if self.recaps:
+            with open(self.recaps, "a", encoding="utf-8") as file:
+                recap = result.output.partition("\nPLAY RECAP ")[2].partition("\n")[2].strip()
+                file.write("$ ansible-playbook %s\n%s\nexit code %d, %.1f s\n\n"
+                           % (" ".join(process.args[1:]), recap or "no PC took part", result.code, result.seconds))
         return result
 
 
@@ -478,8 +544,17 @@ class FleetCase(unittest.TestCase):
     maxDiff = None
 
     def setUp(self):
-        self.rig = Rig()
+        self.rig = Rig(self.id())
         self.addCleanup(self.rig.close)
+
+    def good(self, play):
+        self.assertEqual(0, play.code, str(play))
+        return play
+
+    def fails(self, play, words):
+        """It ends with another exit code than 0, and says this."""
+        self.assertNotEqual(0, play.code, str(play))
+        self.assertIn(words, " ".join(play.output.split()), str(play))
 
     def assert_recap(self, play, pc, **numbers):
         self.assertIn(pc.name, play.recap, str(play))

@@ -1,6 +1,7 @@
 """The play deploy: from nothing to machines that run, and again, and what comes in between."""
 
 import json
+import re
 
 import fleetrig
 from fleetrig import FleetCase, wait_for
@@ -11,18 +12,10 @@ def setUpModule():
 
 
 class Deploy(FleetCase):
-    def good(self, play):
-        self.assertEqual(0, play.code, str(play))
-        return play
-
-    def test_first_deploy_check_mode_and_a_second_that_changes_nothing(self):
+    def test_first_deploy(self):
         digest = self.rig.base()
         pcs = [self.rig.pc() for _ in range(2)]
         self.rig.write_lab(2)
-        before = self.good(self.rig.play("deploy", "--check", "--diff"))
-        for pc in pcs:
-            self.assertGreater(before.recap[pc.name]["changed"], 0, str(before))
-            self.assertFalse(pc.folder.exists())
         self.good(self.rig.play("deploy"))
         for number, pc in enumerate(pcs, 101):
             vm = "vm%d" % number
@@ -33,13 +26,62 @@ class Deploy(FleetCase):
             self.assertEqual([0o700, 0o600], [(path.stat().st_mode & 0o777) for path in (place, place / "seed.img")])
             (start,) = pc.qemus()
             self.assertEqual(10, start["nice"])
+
+    def test_a_second_deploy_changes_nothing(self):
+        self.rig.base()
+        pcs = [self.rig.pc() for _ in range(2)]
+        self.rig.write_lab(2)
+        self.good(self.rig.play("deploy"))
         again = self.good(self.rig.play("deploy", "--diff"))
         for pc in pcs:
             self.assert_recap(again, pc, changed=0, failed=0, unreachable=0)
             self.assertEqual(1, len(pc.qemus()))
-        # In check mode neither.
+        self.assertNotIn("WARNING", self.rig.shown)
+
+    def changes(self, play):
+        """What a play with --diff has told of the VMs and the base."""
+        return sorted({line for line in play.output.splitlines() if re.match(r"[-+](vm\d+|base)\b", line)})
+
+    def foretold(self, pcs, play, *words):
+        """Check mode tells what the play then does, and does nothing of it."""
+        before = [(pc.files() if pc.folder.exists() else [], len(pc.qemus())) for pc in pcs]
+        told = self.good(self.rig.play(play, "--check", "--diff", *words))
+        self.assertEqual(before, [(pc.files() if pc.folder.exists() else [], len(pc.qemus())) for pc in pcs])
+        done = self.good(self.rig.play(play, "--diff", *words))
+        self.assertEqual(self.changes(done), self.changes(told), str(told))
         for pc in pcs:
-            self.assert_recap(self.good(self.rig.play("deploy", "--check", "--limit", pc.name)), pc, changed=0)
+            self.assertEqual(done.recap[pc.name]["changed"] > 0, told.recap[pc.name]["changed"] > 0, str(told) + str(done))
+        return self.changes(done)
+
+    def test_check_and_diff_tell_the_truth(self):
+        self.rig.base()
+        pcs = [self.rig.pc() for _ in range(2)]
+        self.rig.write_lab(2)
+        off, on = "%s: absent", "%s: running, starts with the PC: yes"
+        stopped = "%s: stopped, starts with the PC: yes"
+        vms = ("vm101", "vm102")
+
+        def lines(old, new):
+            return sorted([("-" + old) % vm for vm in vms] + [("+" + new) % vm for vm in vms])
+        self.assertEqual(lines(off, on), self.foretold(pcs, "deploy"))
+        self.assertEqual([], self.foretold(pcs, "deploy"))
+        self.assertEqual(lines(on, stopped), self.foretold(pcs, "stop"))
+        self.assertEqual([], self.foretold(pcs, "stop"))
+        self.assertEqual(lines(stopped, on), self.foretold(pcs, "start"))
+        self.assertEqual(lines(on, off), self.foretold(pcs, "remove", "-e", "imgbuild_yes=true"))
+        self.assertEqual([], self.foretold(pcs, "remove", "-e", "imgbuild_yes=true"))
+
+    def test_serial_takes_one_after_the_other_and_limit_some(self):
+        self.rig.base()
+        first, second = [self.rig.pc() for _ in range(2)]
+        self.rig.write_lab(2)
+        play = self.good(self.rig.play("deploy", "--limit", second.name))
+        self.assertEqual([second.name], list(play.recap))
+        self.assertFalse(first.folder.exists())
+        play = self.good(self.rig.play("deploy", "-e", "imgbuild_serial=1"))
+        self.assertEqual(2, play.output.count("PLAY [Bring each PC to what the lab says]"))
+        self.assertEqual("running", first.status("vm101")["state"])
+        self.assert_recap(play, second, changed=0)
 
     def test_a_pc_that_is_off_is_left_alone_and_caught_up(self):
         self.rig.base()
@@ -80,8 +122,7 @@ class Deploy(FleetCase):
         self.rig.web.rate = 2 << 20
         plays = [self.rig.start_play("deploy") for _ in range(2)]
         for play in plays:
-            output = play.communicate(timeout=200)[0]
-            self.assertEqual(0, play.returncode, output)
+            self.good(self.rig.finish(play))
         images = [request for request in self.rig.web.requests if request[1].endswith(digest + ".qcow2")]
         self.assertEqual(1, len(images), images)
         self.assertEqual(1, len(pc.qemus()))
@@ -105,7 +146,7 @@ class Deploy(FleetCase):
         self.rig.write_lab(1, defaults=self.rig.CLUSTER)
         refused = self.rig.play("deploy")
         self.assertNotEqual(0, refused.code)
-        self.assertIn("vm101 need a ticket to join the cluster of 10.77.0.99, and its root password was not given", refused.output)
+        self.assertIn("the root password of the cluster of 10.77.0.99 is needed for a ticket for vm101, and was not given", refused.output)
         self.good(self.rig.play("deploy", "-e", "imgbuild_ticket_file=%s" % ticket))
         wait_for(lambda: b"PVE:root@pam:" not in (pc.folder / "vm101/seed.img").read_bytes())
         # It has joined, and needs nothing any more.

@@ -1,7 +1,6 @@
 """What an admin does with machines that are there: status, stop, start, renew, remove; and probe."""
 
 import json
-import subprocess
 
 import fleetrig
 from fleetrig import FleetCase, wait_for
@@ -12,10 +11,6 @@ def setUpModule():
 
 
 class Life(FleetCase):
-    def good(self, play):
-        self.assertEqual(0, play.code, str(play))
-        return play
-
     def deployed(self, count=1, **pc):
         self.digest = self.rig.base()
         pcs = [self.rig.pc(**pc) for _ in range(count)]
@@ -54,15 +49,34 @@ class Life(FleetCase):
 
     def test_status_over_all(self):
         first, second = self.deployed(2)
+        folder = self.rig.lab / "status"
+
+        def told(pc):
+            return json.loads((folder / (pc.name + ".json")).read_text(encoding="utf-8"))
         second.power_off()
         play = self.good(self.rig.play("status"))
-        folder = self.rig.lab / "status"
-        one, two = [json.loads((folder / (pc.name + ".json")).read_text(encoding="utf-8")) for pc in (first, second)]
+        one, two = told(first), told(second)
         self.assertEqual((True, "room-b", "vm101", "running"), (one["reachable"], one["room"], one["vms"][0]["name"], one["vms"][0]["state"]))
         self.assertEqual((False, []), (two["reachable"], two["vms"]))
+        self.assertNotIn("answered", two)
         self.assertTrue(two["error"])
         self.assertIn("configured", play.output)
         self.assertTrue((folder / "lab.html").exists())
+
+    def test_status_keeps_the_last_answer_of_a_pc_that_is_off(self):
+        (pc,) = self.deployed()
+        file = self.rig.lab / "status" / (pc.name + ".json")
+        self.good(self.rig.play("status"))
+        last = json.loads(file.read_text(encoding="utf-8"))
+        pc.power_off()
+        # As if it had answered two hours ago. Twice: what is kept is the answer, and no answer is none.
+        last["time"] -= 7200
+        file.write_text(json.dumps(last), encoding="utf-8")
+        for _ in range(2):
+            play = self.good(self.rig.play("status"))
+            now = json.loads(file.read_text(encoding="utf-8"))
+            self.assertEqual((False, last["time"], last["vms"]), (now["reachable"], now["answered"], now["vms"]))
+            self.assertIn("; the last answer is 2 h old", play.output)
 
     def test_renew_stops_at_the_first_that_fails_and_goes_on(self):
         pcs = self.deployed(2)
@@ -102,6 +116,27 @@ class Life(FleetCase):
         self.assertIn("vm101 is not well, so it is not renewed: it is running, and firstboot says failed", play.output)
         self.assertEqual((self.digest, "running"), (pc.status("vm101")["overlay_base"], pc.status("vm101")["state"]))
 
+    def test_renew_asks_whether_the_cluster_can_do_without_it(self):
+        old = self.rig.base()
+        pc = self.rig.pc()
+        self.rig.write_lab(1, defaults=self.rig.CLUSTER)
+        cannot = ("the cluster of 10.77.0.99: 2 of its 3 nodes are online, vm101 is one of them; without it 1 of 3 are no quorum, 2 are needed\n"
+                  "  right: start another node first: vm102 is offline")
+        words = self.rig.member(1, "imgbuild: error: " + cannot)
+        self.good(self.rig.play("deploy", *words))
+        wait_for(lambda: b"PVE:root@pam:" not in (pc.folder / "vm101/seed.img").read_bytes())
+        new = self.rig.base(content=2)
+        self.fails(self.rig.play("renew", *words), "vm101 is not renewed, and still runs as before. imgbuild: error: " + " ".join(cannot.split()))
+        self.assertEqual((old, "running", 1), (pc.status("vm101")["overlay_base"], pc.status("vm101")["state"], len(pc.qemus())))
+        # Another node has come.
+        can = "the cluster of 10.77.0.99 keeps its quorum without vm101: 2 of its 3 nodes stay online, and 2 are needed"
+        play = self.good(self.rig.play("renew", "-vvv", *self.rig.member(0, can)))
+        self.assertIn(can, play.output)
+        self.assertEqual((new, "running"), (pc.status("vm101")["overlay_base"], pc.status("vm101")["state"]))
+        self.assert_recap(self.good(self.rig.play("renew", *words)), pc, changed=0)
+        for secret in ("hunter2", "PVE:root@pam:"):
+            self.assertNotIn(secret, self.rig.shown)
+
 
 class Probe(FleetCase):
     def test_what_is_missing_is_told(self):
@@ -123,17 +158,10 @@ class Probe(FleetCase):
         self.assertEqual("running", good.status("vm101")["state"])
 
     def test_a_folder_on_nfs(self):
-        """No NFS server can be made in a namespace: the mount table that the module reads is another one."""
-        code = """
-import json, sys
-from ansible_collections.imgbuild.lab.plugins.modules import probe
-probe.MOUNTS = sys.argv[1]
-facts = probe.look("/var/tmp/imgbuild-alice")
-print(json.dumps(probe.judge(facts, {"require_kvm": False, "network": "user", "memory_mib": 0, "disk_bytes": 0, "base_sha256": "", "at_boot": False})[0]))
-"""
-        table = self.rig.folder / "mounts"
-        table.write_text("/dev/sda1 / ext4 rw 0 0\nserver:/export /var/tmp nfs4 rw 0 0\n", encoding="utf-8")
-        done = subprocess.run([str(fleetrig.VENV / "bin/python"), "-c", code, str(table)], capture_output=True, text=True, check=True,
-                              env={**self.rig.environment, "PYTHONPATH": str(fleetrig.collections())})
-        self.assertIn("/var/tmp/imgbuild-alice is on nfs4 (/var/tmp), another machine's disk: give the room a `folder` on a local one, "
-                      "such as the default in /var/tmp", json.loads(done.stdout))
+        self.rig.base()
+        pc = self.rig.pc(mounts="/dev/sda1 / ext4 rw 0 0\nserver:/export /var/tmp nfs4 rw 0 0\n")
+        self.rig.write_lab(1)
+        play = self.good(self.rig.play("deploy"))
+        self.assertIn("%s was left alone: /var/tmp/imgbuild-alice is on nfs4 (/var/tmp), another machine's disk: give the room a `folder` on a "
+                      "local one, such as the default in /var/tmp" % pc.name, play.output)
+        self.assertEqual((False, []), (pc.folder.exists(), pc.qemus()))
