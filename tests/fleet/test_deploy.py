@@ -39,8 +39,8 @@ class Deploy(FleetCase):
         self.assertNotIn("WARNING", self.rig.shown)
 
     def changes(self, play):
-        """What a play with --diff has told of the VMs and the base."""
-        return sorted({line for line in play.output.splitlines() if re.match(r"[-+](vm\d+|base)\b", line)})
+        """How VMs are then, as a play with --diff has told."""
+        return sorted(line[1:] for line in play.output.splitlines() if re.match(r"\+vm\d+: ", line))
 
     def foretold(self, pcs, play, *words):
         """Check mode tells what the play then does, and does nothing of it."""
@@ -57,19 +57,19 @@ class Deploy(FleetCase):
         self.rig.base()
         pcs = [self.rig.pc() for _ in range(2)]
         self.rig.write_lab(2)
-        off, on = "%s: absent", "%s: running, starts with the PC: yes"
-        stopped = "%s: stopped, starts with the PC: yes"
-        vms = ("vm101", "vm102")
 
-        def lines(old, new):
-            return sorted([("-" + old) % vm for vm in vms] + [("+" + new) % vm for vm in vms])
-        self.assertEqual(lines(off, on), self.foretold(pcs, "deploy"))
+        def both(words):
+            return ["vm101: " + words, "vm102: " + words]
+        self.assertEqual(both("running, starts with the PC: yes"), self.foretold(pcs, "deploy"))
         self.assertEqual([], self.foretold(pcs, "deploy"))
-        self.assertEqual(lines(on, stopped), self.foretold(pcs, "stop"))
-        self.assertEqual([], self.foretold(pcs, "stop"))
-        self.assertEqual(lines(stopped, on), self.foretold(pcs, "start"))
-        self.assertEqual(lines(on, off), self.foretold(pcs, "remove", "-e", "imgbuild_yes=true"))
-        self.assertEqual([], self.foretold(pcs, "remove", "-e", "imgbuild_yes=true"))
+        # A script of another imgbuild.
+        script = pcs[0].folder / "vm101/run.sh"
+        script.write_text(script.read_text(encoding="utf-8") + "# older\n", encoding="utf-8")
+        self.assertEqual([], self.foretold(pcs, "deploy"))
+        self.assertNotIn("# older", script.read_text(encoding="utf-8"))
+        self.assertEqual(both("stopped, starts with the PC: yes"), self.foretold(pcs, "stop"))
+        self.assertEqual(both("running, starts with the PC: yes"), self.foretold(pcs, "start"))
+        self.assertEqual(both("absent"), self.foretold(pcs, "remove", "-e", "imgbuild_yes=true"))
 
     def test_serial_takes_one_after_the_other_and_limit_some(self):
         self.rig.base()

@@ -39,7 +39,7 @@ folder:
 vms:
   description: >-
     What is known of each VM, by name. C(status) is the line of run.sh; C(verdict), C(instance) and C(reason) are firstboot's;
-    C(joined) is whether its seed was used up.
+    C(joined) is whether its seed was used up; C(script) is the digest of run.sh.
   returned: always
   type: dict
 """
@@ -52,6 +52,12 @@ from ansible_collections.imgbuild.lab.plugins.module_utils import pc
 
 def info(vm):
     """What is known of one VM."""
+    script = pc.sha256_of(vm.script) if os.path.exists(vm.script) else ""
+    return dict(said(vm), script=script)
+
+
+def said(vm):
+    """What its run.sh says of it, and its seed."""
     try:
         status = vm.status()
     except (OSError, ValueError) as error:
