@@ -65,9 +65,9 @@ def limit(device, mbit, *inside):
 
 class PC:
     """What it has: KVM; programs that are missing; a small disk; another table of mounts than its own. Its QEMU is a stand-in
-    unless it is a `real` one."""
+    unless it is a `real` one. With `systemd` its user has a service manager, as somebody has who is logged in there."""
 
-    def __init__(self, rig, number, kvm=True, hide=(), small=None, cron=True, mounts=None, real=False):
+    def __init__(self, rig, number, kvm=True, hide=(), small=None, cron=True, mounts=None, real=False, systemd=False):
         self.rig, self.number = rig, number
         self.name = "pc-b-%02d.%s" % (number, DOMAIN)
         self.address = NET + str(10 + number)
@@ -77,6 +77,9 @@ class PC:
         self.small, self.cron, self.process = small, cron, None
         self.devices = {"kvm": "/dev/null"} if kvm else {}
         self.binds = [] if real else [(str(HERE / "qemu-system-x86_64"), "/usr/bin/qemu-system-x86_64")]
+        self.group = rig.control_group(number) if systemd else None
+        if systemd:
+            self.binds.append((str(HERE / "loginctl"), "/usr/bin/loginctl"))
         for program in hide:
             for folder in ("/usr/bin", "/bin"):
                 if os.path.exists(os.path.join(folder, program)) and not os.path.samefile(folder, "/usr/bin") or folder == "/usr/bin":
@@ -110,14 +113,15 @@ class PC:
 
     def boot(self):
         config = {"name": self.name.partition(".")[0], "disk": str(self.disk), "user": USER, "uid": UID, "address": self.address,
-                  "router": DESK, "binds": self.binds, "devices": self.devices, "small": self.small, "cron": self.cron}
+                  "router": DESK, "binds": self.binds, "devices": self.devices, "small": self.small, "cron": self.cron, "systemd": bool(self.group)}
         file = self.disk / "pc.json"
         file.write_text(json.dumps(config), encoding="utf-8")
         with open(self.disk / "boot.log", "ab") as log:
             self.process = subprocess.Popen(
-                ["setpriv", "--pdeathsig", "KILL", "unshare", "--net", "--mount", "--uts", "--ipc", "--pid", "--fork", "--kill-child",
-                 "--mount-proc", "--propagation", "private", sys.executable, str(HERE / "pc"), str(file)],
-                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log)
+                ["setpriv", "--pdeathsig", "KILL", "unshare", "--net", "--mount", "--uts", "--ipc", "--pid", *["--cgroup"] * bool(self.group),
+                 "--fork", "--kill-child", "--mount-proc", "--propagation", "private", sys.executable, str(HERE / "pc"), str(file)],
+                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log,
+                preexec_fn=(lambda: (self.group / "cgroup.procs").write_text("0", encoding="ascii")) if self.group else None)
         self.first = first = wait_for(lambda: pathlib.Path("/proc/%d/task/%d/children" % (self.process.pid, self.process.pid))
                          .read_text(encoding="ascii").split(), 20)[0]
         # The child is in its network only after unshare has made it: a fork comes after that.
@@ -150,6 +154,12 @@ class PC:
             self.process.stdout.close()
             self.process = None
             subprocess.run(["ip", "link", "del", "pc%d" % self.number], capture_output=True)
+            if self.group:
+                # All that was in it has ended.
+                wait_for(lambda: "populated 0" in (self.group / "cgroup.events").read_text(encoding="ascii"))
+                for folder, folders, _ in os.walk(self.group, topdown=False):
+                    for name in folders:
+                        os.rmdir(os.path.join(folder, name))
 
     def ssh(self, command, check=True):
         done = subprocess.run(["ssh", "-F", str(self.rig.folder / "ssh_config"), self.name, command],
@@ -203,6 +213,10 @@ class PC:
     def files(self):
         """What lies in the lab's folder, without what a running machine writes."""
         return sorted(str(path.relative_to(self.folder)) for path in self.folder.rglob("*"))
+
+    def left(self):
+        """The files in the lab's folder that are more than locks."""
+        return [name for name in self.files() if (self.folder / name).is_file() and not name.endswith(".lock")]
 
 
 class WebServer:
@@ -384,9 +398,25 @@ class Rig:
             subprocess.run(["ssh", "-o", "ControlPath=%s" % socket, "-O", "exit", "x"], capture_output=True)
         for pc in self.pcs:
             pc.power_off()
+            if pc.group:
+                pc.group.rmdir()
         self.web.close()
+        if (self.folder / "cgroup").exists():
+            run("umount", self.folder / "cgroup")
         subprocess.run(["umount", "/etc/hosts"], check=True)
         shutil.rmtree(self.folder)
+
+    def control_group(self, number):
+        """A control group of a PC's own; its manager makes more of them below."""
+        mount = self.folder / "cgroup"
+        if not mount.exists():
+            mount.mkdir()
+            if subprocess.run(["mount", "-t", "cgroup2", "cgroup2", mount], capture_output=True).returncode:
+                mount.rmdir()
+                raise unittest.SkipTest("no control group can be made here: it needs real root")
+        group = mount / ("%s-%d" % (self.folder.name, number))
+        group.mkdir()
+        return group
 
     def pc(self, **more):
         pc = PC(self, len(self.pcs) + 1, **more)
