@@ -37,10 +37,11 @@ class RealVMs(FleetCase):
             shutil.copy(BASE / name, self.rig.lab)
         self.pcs = [self.rig.pc(kvm=False, real=True) for _ in range(PCS)]
         self.machines = [(pc, "vm%d" % number) for number, pc in enumerate(self.pcs, 101)]
+        # publish wants a lab in which the base fits.
         self.rig.write_lab(PCS, room="    base_url: %s\n" % self.rig.web.url, memory="1G", disk="40G")
         self.rig.imgbuild("lab", "publish", self.rig.publish, "--url", self.rig.web.url)
 
-    def good(self, name, *words):
+    def by(self, name, *words):
         begun = time.monotonic()
         play = self.rig.play(name, "-e", "imgbuild_require_kvm=false", "-e", "imgbuild_stop_seconds=%d" % SHUTDOWN, *words, seconds=3 * SHUTDOWN)
         self.assertEqual(0, play.code, str(play))
@@ -67,24 +68,24 @@ class RealVMs(FleetCase):
         return (pc.folder / vm / "console.log").read_text(encoding="utf-8", errors="replace")
 
     def test_deploy_status_stop_start_and_remove(self):
-        self.good("deploy")
+        self.by("deploy")
         for pc in self.pcs:
             self.assertEqual(1, len(pc.images()))
         for steps in self.configured("both machines configured"):
             self.assertEqual(("changed", "changed"), (steps["hostname"], steps["ssh-host-keys"]))
         # While they run, there is nothing to do.
-        play = self.good("deploy")
+        play = self.by("deploy")
         for pc in self.pcs:
             self.assert_recap(play, pc, changed=0)
 
-        play = self.good("status")
+        play = self.by("status")
         for pc, vm in self.machines:
             self.assertRegex(play.output, r"(?m)\b%s\b.*\bconfigured\b" % vm)
             told = json.loads((self.rig.lab / "status" / (pc.name + ".json")).read_text(encoding="utf-8"))["vms"][0]
             self.assertEqual((vm, "running"), (told["name"], told["state"]))
             self.assertIn(vm, (self.rig.lab / "status/lab.html").read_text(encoding="utf-8"))
 
-        play = self.good("stop")
+        play = self.by("stop")
         for pc, vm in self.machines:
             self.assert_recap(play, pc, changed=1)
             self.assertEqual("stopped", pc.status(vm)["state"])
@@ -92,13 +93,13 @@ class RealVMs(FleetCase):
             self.assertIn("reboot: Power down", self.console(pc, vm))
 
         disks = [os.stat(pc.folder / vm / (vm + ".qcow2")).st_ino for pc, vm in self.machines]
-        self.good("start")
+        self.by("start")
         # On the same disk, where firstboot has nothing left to do.
         for steps in self.configured("both machines again"):
             self.assertNotIn("changed", steps.values(), steps)
         self.assertEqual(disks, [os.stat(pc.folder / vm / (vm + ".qcow2")).st_ino for pc, vm in self.machines])
 
-        self.good("remove", "-e", "imgbuild_yes=true")
+        self.by("remove", "-e", "imgbuild_yes=true")
         for pc, vm in self.machines:
             self.assertEqual([], pc.left())
             self.assertEqual([], [words for words in pc.processes().values() if "qemu-system" in words])

@@ -30,7 +30,7 @@ import measured
 sys.path.append(str(pathlib.Path(__file__).resolve().parents[1] / "fleet"))
 import fleetrig
 
-# What a PC runs; docs/scale.md says why each.
+# What a PC runs, as the fleet's role has it but for the five minutes in which it goes on serving; docs/scale.md says why each.
 SWARM = ["--enable-dht=false", "--enable-dht6=false", "--bt-enable-lpd=true", "--enable-peer-exchange=true",
          "--stream-piece-selector=random", "--file-allocation=none", "--seed-ratio=0.0", "--seed-time=5"]
 # What the swarm is compared with: options that come after, and how many of the PCs let nothing in.
@@ -79,8 +79,7 @@ class Room(fleetrig.Rig):
         super().__init__()
         stack.callback(self.close)
         self.base(size=round(megabytes * 10**6 / 2**20))
-        self.write_lab()
-        self.imgbuild("lab", "publish", self.publish, "--url", self.web.url)
+        self.published_with_torrent()
         current = json.loads((self.publish / "current.json").read_text(encoding="utf-8"))
         self.image, self.torrent = self.publish / current["image"], self.publish / current["torrent"]
         for _ in range(pcs):

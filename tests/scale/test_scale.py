@@ -44,6 +44,13 @@ class Tasks(unittest.TestCase):
         self.assertEqual([["Probe", "included"], ["Copy", "skipping"]], tasks.parsed(output))
 
 
+class Swarm(unittest.TestCase):
+    def test_it_is_measured_with_what_the_role_gives_aria2(self):
+        role = (tasks.ROLE.parents[2] / "plugins/modules/base.py").read_text(encoding="utf-8")
+        own = [option for option in swarm.SWARM if '"%s"' % option not in role]
+        self.assertEqual(["--seed-ratio=0.0", "--seed-time=5"], own)
+
+
 class Model(unittest.TestCase):
     def last(self, pcs, megabytes, server, cable, **more):
         return model.Swarm(pcs, megabytes * MB, server * MBIT, cable * MBIT, wire=1, **more).run()[-1]
