@@ -418,8 +418,8 @@ fn fetch_puts_the_newest_image_into_place() {
         done.out,
         format!(
             "./base.qcow2 is ready: 2 MB, sha256 {}\nvm42 stays on the old base, kept as \
-             ./bases/{old}.qcow2\n  For a new disk on the new base: switch it off, rm vm42/vm42.qcow2 \
-             vm42/vm42.qcow2.base, imgbuild seed vm42, imgbuild run vm42\n",
+             ./bases/{old}.qcow2\n  For a new disk on the new base: imgbuild stop vm42, imgbuild rm vm42, \
+             imgbuild seed vm42, imgbuild run vm42\n",
             scene.digest
         )
     );

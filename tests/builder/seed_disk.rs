@@ -351,8 +351,8 @@ fn an_overlay_on_an_older_base_is_told() {
         done.err,
         format!(
             "imgbuild: warning: vm42/vm42.qcow2 was made on another base than LAB/base.qcow2, and \
-             will not start: that one is not there, LAB/bases/{old}.qcow2. To start afresh: rm \
-             vm42/vm42.qcow2 vm42/vm42.qcow2.base\n"
+             will not start: that one is not there, LAB/bases/{old}.qcow2. To start afresh: imgbuild \
+             rm vm42\n"
         )
     );
     lab.write(&format!("bases/{old}.qcow2"), "the old one");
@@ -361,8 +361,7 @@ fn an_overlay_on_an_older_base_is_told() {
         done.err,
         format!(
             "imgbuild: warning: vm42/vm42.qcow2 stays on the base that it was made on, \
-             LAB/bases/{old}.qcow2. For a new disk on LAB/base.qcow2: rm vm42/vm42.qcow2 \
-             vm42/vm42.qcow2.base\n"
+             LAB/bases/{old}.qcow2. For a new disk on LAB/base.qcow2: imgbuild rm vm42\n"
         )
     );
     // Without a disk the digest says nothing.
@@ -393,8 +392,7 @@ fn a_seed_is_judged_by_the_base_under_the_disk() {
         format!(
             "imgbuild: error: the base LAB/bases/{old}.qcow2 is too old for the seed of vm42: its \
              firstboot knows contract 1, and contract 2 is needed. For a new disk on the new base: \
-             switch it off, rm vm42/vm42.qcow2 vm42/vm42.qcow2.base, imgbuild seed vm42, imgbuild \
-             run vm42\n"
+             imgbuild stop vm42, imgbuild rm vm42, imgbuild seed vm42, imgbuild run vm42\n"
         )
     );
     // The other way round: the disk's base knows more than the lab's, and is smaller.

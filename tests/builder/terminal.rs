@@ -2,7 +2,7 @@
 
 use crate::vm_folder::{Finished, LabFolder};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
-use rustix::termios::{LocalModes, tcgetattr};
+use rustix::termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize};
 use std::fs::{File, OpenOptions};
 use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt;
@@ -26,23 +26,21 @@ impl<'a> Session<'a> {
 
     /// A program whose words on standard output are kept in a file.
     pub(crate) fn of(lab: &'a LabFolder, program: &Path, words: &[&str]) -> Self {
-        let out = File::create(lab.path("out")).unwrap();
-        Session::begin(lab, program, words, |_| Stdio::from(out))
+        Session::begin(lab, program, words, &["out", "err"])
     }
 
     /// A program whose standard output is the terminal, too.
     pub(crate) fn on_screen(lab: &'a LabFolder, program: &Path, words: &[&str]) -> Self {
-        lab.write("out", "");
-        let screen = |screen: &File| Stdio::from(screen.try_clone().unwrap());
-        Session::begin(lab, program, words, screen)
+        Session::begin(lab, program, words, &["err"])
     }
 
-    fn begin(
-        lab: &'a LabFolder,
-        program: &Path,
-        words: &[&str],
-        out: impl FnOnce(&File) -> Stdio,
-    ) -> Self {
+    /// `imgbuild` with these words, all of whose words are for the terminal.
+    pub(crate) fn watched(lab: &'a LabFolder, words: &[&str]) -> Self {
+        Session::begin(lab, &crate::program(), words, &[])
+    }
+
+    /// Which of `out` and `err` go to a file of that name; the others go to the terminal.
+    fn begin(lab: &'a LabFolder, program: &Path, words: &[&str], files: &[&str]) -> Self {
         let keyboard = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
         grantpt(&keyboard).unwrap();
         unlockpt(&keyboard).unwrap();
@@ -58,16 +56,30 @@ impl<'a> Session<'a> {
         // Its own session, and the terminal its controlling one: Ctrl-C is a signal then.
         let mut all = vec!["--ctty", "--wait", program.to_str().unwrap()];
         all.extend(words);
-        let file = |name: &str| Stdio::from(File::create(lab.path(name)).unwrap());
+        let size = Winsize {
+            ws_row: 24,
+            ws_col: 80,
+            ws_xpixel: 0,
+            ws_ypixel: 0,
+        };
+        tcsetwinsize(&screen, size).unwrap();
+        let place = |name: &str| {
+            let file = File::create(lab.path(name)).unwrap();
+            match files.contains(&name) {
+                true => Stdio::from(file),
+                false => Stdio::from(screen.try_clone().unwrap()),
+            }
+        };
         let child = lab
             .command("setsid".as_ref(), &all)
             .env(
                 "PATH",
                 format!("{}:/usr/bin:/bin", lab.path("bin").display()),
             )
+            .env("TERM", "linux")
             .stdin(Stdio::from(screen.try_clone().unwrap()))
-            .stdout(out(&screen))
-            .stderr(file("err"))
+            .stdout(place("out"))
+            .stderr(place("err"))
             .spawn()
             .unwrap();
         Session {

@@ -1,16 +1,17 @@
 //! The recipe of `imgbuild console`: this terminal becomes a running VM's serial console.
 
+use crate::config::lab::Lab;
 use crate::qemu;
 use crate::system::program;
 use crate::vm::folder::VmFolder;
-use crate::vm::{retired, script};
+use crate::vm::script;
 use anyhow::{Context, Result, bail};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 
 /// run.sh takes the place of this process; it says which key leaves the console.
 pub fn console(name: &str, lab_file: &Path) -> Result<()> {
-    let lab = retired::load_lab(lab_file)?;
+    let lab = Lab::load_without_secrets(lab_file)?;
     let folder = VmFolder::of(&lab, lab.vm(name)?);
     if qemu::running(&folder.path).is_none() {
         bail!(

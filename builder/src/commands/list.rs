@@ -4,15 +4,11 @@ use crate::config::lab::Lab;
 use crate::qemu::Running;
 use crate::system::clock;
 use crate::system::ui::Ui;
-use crate::vm::bases::base_under;
 use crate::vm::folder::VmFolder;
-use crate::vm::retired::Retired;
-use crate::vm::status;
+use crate::vm::state::{Qemu, Seen, State};
 use anyhow::Result;
 use serde_json::json;
-use std::fs;
 use std::path::Path;
-use std::time::UNIX_EPOCH;
 
 /// One VM, as it is found.
 #[derive(Debug)]
@@ -28,7 +24,7 @@ struct Found<'a> {
 
 /// Needs none of the lab's secrets.
 pub fn list(lab_file: &Path, ui: &Ui) -> Result<()> {
-    let lab = Lab::load_with_secrets(lab_file, &|_| false)?;
+    let lab = Lab::load_without_secrets(lab_file)?;
     let found: Vec<Found<'_>> = lab
         .vms
         .iter()
@@ -53,37 +49,25 @@ pub fn list(lab_file: &Path, ui: &Ui) -> Result<()> {
 
 fn look<'a>(folder: &VmFolder<'a>) -> Found<'a> {
     let running = Running::of(&folder.path);
-    let paused = running.as_ref().and_then(|run| run.paused.clone());
-    let state = match &running {
-        Some(_) if paused.is_some() => "paused",
-        Some(_) => "running",
-        None if Retired::of(&folder.path).is_some() => "retired",
-        None if !folder.file("seed.img").is_file() => "no seed",
-        None => "off",
+    let seen = Seen::here(folder, running.as_ref());
+    let state = match seen.qemu {
+        Qemu::Paused => "paused",
+        Qemu::Running => "running",
+        Qemu::Stopped if seen.retired => "retired",
+        Qemu::Stopped if !folder.file("seed.img").is_file() => "no seed",
+        Qemu::Stopped => "off",
     };
-    let said = status::last_event(&folder.path).map(|event| status::words(&event));
     Found {
         name: folder.name(),
         state,
         since: match &running {
             Some(run) => run.since,
-            None => last_sign(folder),
+            None => seen.last_sign,
         },
+        says: seen.last_word(&State::of(&seen, clock::now())),
+        base: seen.overlay_base,
         running,
-        base: base_under(folder),
-        says: paused.or(said).unwrap_or_default(),
     }
-}
-
-/// When its console or firstboot said something last.
-fn last_sign(folder: &VmFolder<'_>) -> Option<u64> {
-    let times = ["console.log", "status.jsonl"]
-        .into_iter()
-        .filter_map(|name| {
-            let changed = fs::metadata(folder.file(name)).ok()?.modified().ok()?;
-            Some(changed.duration_since(UNIX_EPOCH).ok()?.as_secs())
-        });
-    times.max()
 }
 
 fn table(found: &[Found<'_>]) -> Vec<String> {

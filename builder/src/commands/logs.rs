@@ -1,11 +1,12 @@
 //! The recipe of `imgbuild logs`: what a VM has said, on its console or by firstboot.
 
+use crate::config::lab::Lab;
 use crate::system::interrupt;
 use crate::system::tail::{Lines, Tail};
 use crate::system::text::plain;
 use crate::system::ui::Ui;
 use crate::vm::folder::VmFolder;
-use crate::vm::{retired, status};
+use crate::vm::status;
 use anyhow::{Result, bail};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -26,7 +27,7 @@ pub struct Options {
 
 /// Followed, it goes on over the VM's starts, each of which begins the log anew, until Ctrl-C.
 pub fn logs(options: &Options, ui: &Ui) -> Result<()> {
-    let lab = retired::load_lab(&options.lab)?;
+    let lab = Lab::load_without_secrets(&options.lab)?;
     let folder = VmFolder::of(&lab, lab.vm(&options.name)?);
     let file = folder.file(match options.status {
         true => "status.jsonl",

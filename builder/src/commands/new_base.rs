@@ -3,6 +3,7 @@
 use crate::base::RESULTS;
 use crate::system::digest::sha256_shown;
 use crate::system::files;
+use crate::system::program::quote;
 use crate::system::ui::Ui;
 use crate::vm::bases::{Bases, Kept, Standing, by_base};
 use anyhow::{Context, Result};
@@ -18,6 +19,8 @@ pub(super) struct Stay {
 /// One folder with VMs' folders in it.
 #[derive(Debug)]
 struct Place {
+    /// The lab file that is there, or would be.
+    lab: PathBuf,
     bases: Bases,
     /// VMs on another base than the new one.
     standing: Vec<Standing>,
@@ -50,6 +53,7 @@ pub(super) fn put_into_place(
         let mut standing = bases.standing().unwrap_or_default();
         standing.retain(|vm| vm.base.as_deref().is_some_and(|base| base != sha256));
         Place {
+            lab: folder.join("lab.yaml"),
             kept: bases.kept().unwrap_or_default(),
             bases,
             standing,
@@ -146,17 +150,25 @@ impl Place {
             false => format!("{names} cannot start: the old base is not there, {image}"),
         });
         if let Some(vm) = vms.iter().find(|vm| !vm.retired) {
-            ui.line(&format!("  {}", renewal(&vm.vm)));
+            ui.line(&format!("  {}", renewal(&vm.vm, &self.lab)));
         }
     }
 }
 
 /// How a VM gets a disk on the new base.
-pub(super) fn renewal(vm: &str) -> String {
-    format!(
-        "For a new disk on the new base: switch it off, rm {vm}/{vm}.qcow2 {vm}/{vm}.qcow2.base, \
-         imgbuild seed {vm}, imgbuild run {vm}"
-    )
+pub(super) fn renewal(vm: &str, lab: &Path) -> String {
+    let lab = lab_option(lab);
+    let [stop, rm, seed, run] =
+        ["stop", "rm", "seed", "run"].map(|word| format!("imgbuild {word} {vm}{lab}"));
+    format!("For a new disk on the new base: {stop}, {rm}, {seed}, {run}")
+}
+
+/// What a command line says of a lab file that is not the one that is taken without a word.
+pub(super) fn lab_option(lab: &Path) -> String {
+    match lab == Path::new("lab.yaml") || lab == Path::new("./lab.yaml") {
+        true => String::new(),
+        false => format!(" --lab {}", quote(&lab.to_string_lossy())),
+    }
 }
 
 #[cfg(test)]

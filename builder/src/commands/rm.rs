@@ -27,7 +27,7 @@ const MADE_BY_A_START: [&str; 8] = [
 
 /// `yes`: without a question.
 pub fn rm(name: &str, lab_file: &Path, yes: bool, ui: &Ui) -> Result<()> {
-    let lab = Lab::load_with_secrets(lab_file, &|_| false)?;
+    let lab = Lab::load_without_secrets(lab_file)?;
     let folder = VmFolder::of(&lab, lab.vm(name)?);
     if let Some(pid) = qemu::running(&folder.path) {
         bail!("cannot remove {name}: it is running, as process {pid}. First: imgbuild stop {name}");

@@ -22,7 +22,7 @@ pub struct Options {
 
 /// run.sh does it, as on a PC without imgbuild. A VM that is off is as it should be.
 pub fn stop(options: &Options, ui: &Ui) -> Result<()> {
-    let lab = Lab::load_with_secrets(&options.lab, &|_| false)?;
+    let lab = Lab::load_without_secrets(&options.lab)?;
     let vms: Vec<&Vm> = match &options.names {
         Some(names) => names
             .iter()

@@ -201,17 +201,23 @@ impl Stage<'_> {
         }
     }
 
-    /// A line that stays, above the spinner on a terminal; not printed with `--json`.
+    /// A line that stays, above the spinner on a terminal, which shows as much of it as has room; not
+    /// printed with `--json`.
     pub(crate) fn line(&self, text: &str) {
         let line = format!("         {text}");
-        match self.ui.mode {
-            Mode::Json => {}
-            Mode::Plain => self.ui.to_stderr(&line),
-            Mode::Terminal => {
-                let columns = rustix::termios::tcgetwinsize(std::io::stderr())
-                    .map_or(80, |size| usize::from(size.ws_col));
-                self.ui.to_stderr(&first_columns(&line, columns));
-            }
+        let columns = match self.ui.mode {
+            Mode::Json => return,
+            Mode::Plain => 0,
+            Mode::Terminal => rustix::termios::tcgetwinsize(std::io::stderr())
+                .map_or(80, |size| usize::from(size.ws_col)),
+        };
+        self.ui.to_stderr(&first_columns(&line, columns));
+    }
+
+    /// As [`Stage::line`], for what is to be read to its end: a terminal wraps it.
+    pub(crate) fn whole_line(&self, text: &str) {
+        if !self.ui.is_json() {
+            self.ui.to_stderr(&format!("         {text}"));
         }
     }
 

@@ -1,15 +1,21 @@
 //! The state of a VM: one word for what its QEMU does and what its guest has said last.
 
+use super::bases::base_under;
 use super::boots::{Boot, boots};
-use super::status::plain;
-use crate::qemu::GuestConsole;
+use super::folder::VmFolder;
+use super::retired::Retired;
+use super::status::{failure, plain, step_line};
+use crate::qemu::{GuestConsole, Running};
 use crate::system::text;
 use anyhow::{Context, Result, ensure};
 use base64ct::{Base64, Encoding};
-use firstboot::contract::status::{Verdict, VerdictEvent, Waiting, WaitingEvent};
+use firstboot::contract::status::{Waiting, WaitingEvent};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use std::time::Duration;
+use std::fs::{self, File};
+use std::io::{Read, Seek, SeekFrom};
+use std::path::Path;
+use std::time::{Duration, UNIX_EPOCH};
 
 /// How much is looked at of the status and of the console, in bytes: `run.sh status` sends no more.
 const MOST_STATUS: usize = 64 << 10;
@@ -117,6 +123,49 @@ impl Seen {
         })
     }
 
+    /// A VM of this PC, without what only a table of many needs: sizes and service.
+    pub(crate) fn here(folder: &VmFolder<'_>, running: Option<&Running>) -> Self {
+        let logs = ["console.log", "status.jsonl"].map(|name| folder.file(name));
+        let times = logs.iter().filter_map(|file| {
+            let changed = fs::metadata(file).ok()?.modified().ok()?;
+            Some(changed.duration_since(UNIX_EPOCH).ok()?.as_secs())
+        });
+        let (console, fatal) = last_words(&end_of(&logs[0], MOST_CONSOLE));
+        let paused = running.and_then(|run| run.paused.clone());
+        Seen {
+            name: folder.name().to_owned(),
+            qemu: match (running, &paused) {
+                (None, _) => Qemu::Stopped,
+                (Some(_), Some(_)) => Qemu::Paused,
+                (Some(_), None) => Qemu::Running,
+            },
+            why: paused.unwrap_or_default(),
+            pid: running.map(|run| run.pid),
+            last_sign: times.max(),
+            overlay_bytes: None,
+            log_bytes: None,
+            overlay_base: base_under(folder),
+            retired: Retired::of(&folder.path).is_some(),
+            service: None,
+            boots: boots(&end_of(&logs[1], MOST_STATUS)),
+            console,
+            fatal,
+        }
+    }
+
+    /// What there is to say of it in this state, for the end of a line: while it boots, the last step.
+    pub(crate) fn last_word(&self, state: &State) -> String {
+        match state {
+            State::Configured => state.word().to_owned(),
+            State::Failed(why) => format!("{}: {why}", state.word()),
+            State::Booting => {
+                let step = self.boots.last().and_then(|boot| boot.steps.last());
+                step.map(|step| step_line(step, 0)).unwrap_or_default()
+            }
+            other => other.reason().to_owned(),
+        }
+    }
+
     /// The boot in which firstboot did its work: the first that has steps.
     pub(crate) fn first_boot(&self) -> Option<&Boot> {
         self.boots.iter().find(|boot| !boot.steps.is_empty())
@@ -134,6 +183,19 @@ impl Seen {
         let silence = now.saturating_sub(self.last_sign?);
         (silence > pause + SILENCE).then(|| Duration::from_secs(silence))
     }
+}
+
+/// The end of a file; nothing where there is none.
+fn end_of(file: &Path, most: usize) -> Vec<u8> {
+    let read = || -> std::io::Result<Vec<u8>> {
+        let mut file = File::open(file)?;
+        let from = file.metadata()?.len().saturating_sub(most as u64);
+        file.seek(SeekFrom::Start(from))?;
+        let mut bytes = Vec::new();
+        file.take(most as u64).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    };
+    read().unwrap_or_default()
 }
 
 /// The end of a text in base64.
@@ -263,15 +325,6 @@ impl State {
             | State::NoAnswer(why) => why,
             State::Configured | State::Booting | State::Absent => "",
         }
-    }
-}
-
-/// Why a machine is not configured, where firstboot has said that it is not.
-pub(crate) fn failure(told: &VerdictEvent) -> Option<String> {
-    match told.result {
-        Verdict::Running | Verdict::Configured => None,
-        Verdict::Failed => Some(told.reason.clone().unwrap_or_default()),
-        Verdict::Unconfigured => Some("firstboot found no seed disk".to_owned()),
     }
 }
 

@@ -4,8 +4,6 @@ use crate::system::tail;
 use crate::system::text::{one_line, plain_lines};
 use firstboot::contract::status::{Event, StageState, StepEvent, Verdict, VerdictEvent};
 use serde_json::Value;
-use std::fs;
-use std::path::Path;
 use std::time::Duration;
 
 /// Longer than any pause that a seed can ask for.
@@ -37,30 +35,23 @@ pub(crate) fn event(line: &Value) -> Event {
     event
 }
 
-/// The last word of a VM since its start, where it has said one: a verdict, or what it is at.
-pub(crate) fn last_event(folder: &Path) -> Option<Event> {
-    let bytes = fs::read(folder.join("status.jsonl")).ok()?;
-    let mut lines = Lines::default().feed(&bytes).into_iter().rev();
-    lines.find_map(|line| match event(&line) {
-        Event::Log(_) | Event::Unknown => None,
-        // It only says that there is more to come.
-        Event::Verdict(verdict) if verdict.result == Verdict::Running => None,
-        event => Some(event),
-    })
+/// Why a machine is not configured, where firstboot has said that it is not.
+pub(crate) fn failure(told: &VerdictEvent) -> Option<String> {
+    match told.result {
+        Verdict::Running | Verdict::Configured => None,
+        Verdict::Failed => Some(told.reason.clone().unwrap_or_default()),
+        Verdict::Unconfigured => Some("firstboot found no seed disk".to_owned()),
+    }
 }
 
 /// An event in words, for the end of a line.
 pub(crate) fn words(event: &Event) -> String {
     match event {
-        Event::Verdict(VerdictEvent { result, reason, .. }) => match (result, reason) {
-            (Verdict::Unconfigured, _) => "not configured: no seed disk was found".to_owned(),
-            (result, Some(reason)) => format!("{}: {}", result.name(), reason.replace('\n', "; ")),
-            (result, None) => result.name().to_owned(),
+        Event::Verdict(told) => match failure(told) {
+            Some(reason) => format!("failed: {}", one_line(&reason)),
+            None => told.result.name().to_owned(),
         },
-        Event::Waiting(waiting) => format!(
-            "{} waits, attempt {}: {}",
-            waiting.step, waiting.attempt, waiting.reason
-        ),
+        Event::Waiting(waiting) => waiting.words(),
         Event::Step(step) => step_line(step, 0),
         Event::Stage(stage) => {
             let state = match stage.state {

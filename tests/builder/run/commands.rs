@@ -154,7 +154,7 @@ fn logs_are_shown_and_followed_over_a_restart() {
     assert_eq!(lab.imgbuild(&["logs", "vm42"]).out, "ok\nvm42 login:\n");
     assert_eq!(
         lab.imgbuild(&["logs", "--status", "vm42"]).out,
-        "join waits, attempt 4: no quorum\n"
+        "joining, attempt 4, next in 3 min, because no quorum\n"
     );
     let mut command = lab.command(&crate::program(), &["logs", "-f", "vm42"]);
     let child = command
@@ -223,6 +223,87 @@ fn rm_asks_and_takes_no_machine_that_is_needed() {
     );
     let done = lab.imgbuild(&["rm", "--yes", "vm42"]);
     assert_eq!(done.out, "vm42: unchanged: it has no disk and no logs\n");
+}
+
+/// What is printed for a machine on an old base, run as it is printed.
+#[test]
+fn the_remedies_for_an_old_base_lead_to_a_new_disk() {
+    let lab = started(&["vm42"], CONFIGURED);
+    assert_eq!(lab.run_sh("vm42", &["stop"]).code, Some(0));
+    let old = lab.read("vm42/vm42.qcow2.base").trim().to_owned();
+    // Another file takes its place: bases/ has the old one under a second name.
+    let bytes = lab.read("base.qcow2").len();
+    fs::remove_file(lab.path("base.qcow2")).unwrap();
+    lab.write("base.qcow2", "a newer base\n");
+    lab.write_manifest("a newer base\n", 1 << 30);
+    let new = testkit::sha256(b"a newer base\n");
+    let run = |line: &str, more: &[&str]| {
+        let words: Vec<&str> = line.strip_prefix("imgbuild ").unwrap().split(' ').collect();
+        let done = lab.imgbuild(&[&words, more].concat());
+        assert_eq!(done.code, Some(0), "{line}: {}{}", done.out, done.err);
+        done
+    };
+    let done = run("imgbuild seed vm42", &[]);
+    let hint = ". For a new disk on LAB/base.qcow2: ";
+    let (_, remedy) = done.err.trim_end().split_once(hint).unwrap();
+    assert_eq!(remedy, "imgbuild rm vm42");
+    run(remedy, &["--yes"]);
+    lab.seeded("vm42", &format!("{QMP}{CONFIGURED}"));
+    run("imgbuild run vm42", &["--user-net"]);
+    assert_eq!(lab.read("vm42/vm42.qcow2.base").trim(), new);
+
+    // Once more, where the old base is too old for the seed.
+    assert_eq!(lab.run_sh("vm42", &["stop"]).code, Some(0));
+    lab.write("vm42/vm42.qcow2.base", format!("{old}\n"));
+    let manifest = format!(
+        r#"{{"image": {{"sha256": "{old}", "bytes": {bytes}, "virtual_bytes": 1}}, "firstboot": {{"contract": 1}}}}"#
+    );
+    lab.write(&format!("bases/{old}.manifest.json"), manifest);
+    lab.with_cluster("    votes: 0\n");
+    let done = lab.imgbuild(&["seed", "vm42"]);
+    let hint = " is needed. For a new disk on the new base: ";
+    let (_, remedies) = done.err.trim_end().split_once(hint).unwrap();
+    for line in remedies.split(", ") {
+        let more: &[&str] = match line {
+            "imgbuild rm vm42" => &["--yes"],
+            "imgbuild run vm42" => &["--user-net"],
+            _ => &[],
+        };
+        run(line, more);
+    }
+    assert_eq!(lab.read("vm42/vm42.qcow2.base").trim(), new);
+}
+
+/// What looks at a machine or ends it reads no secret of the lab.
+#[test]
+fn a_lab_without_its_password_file_is_still_looked_at_and_stopped() {
+    let lab = started(&["vm42"], CONFIGURED);
+    fs::remove_file(lab.path("root-password")).unwrap();
+    wait_for("the verdict", || {
+        lab.read("vm42/status.jsonl").contains("\"configured\"")
+    });
+    for (words, expected) in [
+        (&["run", "vm42", "--user-net"][..], "vm42 is configured\n"),
+        (&["list"], "  configured\n"),
+        (&["logs", "vm42"], "Linux version 6.12\n"),
+        (&["logs", "--status", "vm42"], "\nconfigured\n"),
+        (&["stop", "vm42"], " s\n"),
+        (&["rm", "--yes", "vm42"], " on a member\n"),
+        (&["run", "--all", "--user-net"], "vm42  configured\n"),
+        (&["stop", "--all"], " s\n"),
+    ] {
+        let done = lab.imgbuild(words);
+        assert_eq!(done.code, Some(0), "{words:?}: {}", done.err);
+        ends(&done.out, expected);
+    }
+    let done = lab.imgbuild(&["console", "vm42"]);
+    assert_eq!(
+        done.err,
+        "imgbuild: error: vm42 is off; its last words are in LAB/vm42/console.log\n"
+    );
+    // A seed is made of it.
+    let done = lab.imgbuild(&["seed", "vm42"]);
+    has(&done.err, "cannot read root-password: No such file");
 }
 
 #[test]

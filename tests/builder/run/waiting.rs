@@ -1,5 +1,6 @@
 //! `imgbuild run` of a machine whose join has to wait for its cluster.
 
+use crate::terminal::Session;
 use crate::vm_folder::{LabFolder, RUN};
 use rustix::process::Signal;
 use testkit::{ends, has, kill, wait_for};
@@ -98,6 +99,40 @@ fn at_the_time_limit_the_machine_is_left_to_itself() {
         )
     );
     assert!(lab.files("vm42").contains(&"vm42.qcow2".to_owned()));
+}
+
+/// Why, for how long still, and what Ctrl-C does, in a terminal of 80 columns.
+#[test]
+fn a_terminal_shows_a_countdown() {
+    let lab = LabFolder::new(&["vm42"]);
+    lab.seeded("vm42", &[UP, &waiting(4, 180, QUORUM)].concat());
+    let session = Session::watched(&lab, &RUN);
+    let mut shown = String::new();
+    let mut until = |what: &str, is_there: &dyn Fn(&str) -> bool| {
+        wait_for(what, || {
+            shown.push_str(&session.shown());
+            is_there(&shown)
+        });
+    };
+    // The spinner is taken away before a line, and drawn again below it.
+    for line in [
+        &*format!("         joining, attempt 4, next in 3 min, because {QUORUM}\r\n"),
+        "         Ctrl-C ends the watching: it goes on by itself\r\n",
+    ] {
+        until(line, &|shown| shown.contains(line));
+    }
+    until("the countdown", &|shown| {
+        let after = shown.split(" s  attempt 5 in 2 min ").skip(1);
+        let seconds = after.filter_map(|text| text.split_once(" s, because ")?.0.parse().ok());
+        let seconds: Vec<u32> = seconds.collect();
+        assert!(seconds.is_sorted_by(|one, next| one >= next), "{seconds:?}");
+        seconds.first() > seconds.last()
+    });
+    session.types("\u{3}");
+    let end = format!(" itself: attempt 4, because {QUORUM}; see firstboot status\r\n");
+    until(&end, &|shown| shown.contains(&end));
+    assert_eq!(session.end().code, Some(130));
+    assert!(imgbuild::qemu::running(&lab.path("vm42")).is_some());
 }
 
 #[test]

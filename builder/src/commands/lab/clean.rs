@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 /// Shows what is kept and who needs it; removes the rest when somebody says yes.
 pub fn clean(lab_file: &Path, yes: bool, ui: &Ui) -> Result<()> {
-    let lab = Lab::load_with_secrets(lab_file, &|_| false)?;
+    let lab = Lab::load_without_secrets(lab_file)?;
     let bases = Bases::beside(&lab.folder);
     let current = BaseImage::read(&lab.base).ok().map(|base| base.sha256);
     let (standing, kept) = (bases.standing()?, bases.kept()?);

@@ -29,7 +29,7 @@ struct Pc<'a> {
 
 /// Prints the whole inventory, or with `host` the variables of that PC.
 pub fn inventory(file: &Path, host: Option<&str>, ui: &Ui) -> Result<()> {
-    let lab = Lab::load_with_secrets(file, &|_| false)?;
+    let lab = Lab::load_without_secrets(file)?;
     let base = match lab.base.try_exists() {
         Ok(false) => None,
         _ => Some(BaseImage::read(&lab.base)?),

@@ -39,7 +39,7 @@ pub struct Options {
 
 /// Everything is written beside its place and moved there when it is whole, `current.json` last.
 pub fn publish(options: &Options, ui: &Ui) -> Result<()> {
-    let lab = Lab::load_with_secrets(&options.lab, &|_| false)?;
+    let lab = Lab::load_without_secrets(&options.lab)?;
     let urls = addresses(&options.urls, &lab)?;
     if options.tracker.is_some() && urls.is_empty() {
         bail!("--tracker is for the torrent, and there is none without an address: give --url too");

@@ -7,15 +7,16 @@ mod watch;
 
 pub use options::Options;
 
+use crate::config::lab::Lab;
 use crate::qemu::{self, Accelerator, End, Machine, Running, Watched};
+use crate::system::clock;
 use crate::system::interrupt::{self, Interrupted};
 use crate::system::program;
 use crate::system::ui::Ui;
 use crate::vm::folder::VmFolder;
-use crate::vm::retired::{self, Retired};
-use crate::vm::status;
+use crate::vm::retired::Retired;
+use crate::vm::state::{self, State};
 use anyhow::{Context, Error, Result, bail};
-use firstboot::contract::status::{Event, Verdict as Told};
 use serde_json::json;
 use std::fs;
 use std::time::Duration;
@@ -26,7 +27,7 @@ const SHUT_DOWN: Duration = Duration::from_secs(120);
 
 /// Ends well only when firstboot says that the machine is configured, or that all are.
 pub fn run(options: &Options, ui: &Ui) -> Result<()> {
-    let lab = retired::load_lab(&options.lab)?;
+    let lab = Lab::load_without_secrets(&options.lab)?;
     match &options.name {
         Some(name) => run_one(options, &VmFolder::of(&lab, lab.vm(name)?), ui),
         None => all::run_all(options, &lab, ui),
@@ -141,17 +142,21 @@ fn already(options: &Options, folder: &VmFolder<'_>, running: &Running, ui: &Ui)
         &json!({"event": "running", "vm": name, "pid": pid}),
         &format!("{name} is running already, as process {pid}"),
     );
-    match status::last_event(&folder.path) {
-        Some(Event::Verdict(told)) if told.result == Told::Configured => {
+    let seen = state::Seen::here(folder, Some(running));
+    let state = State::of(&seen, clock::now());
+    let waiting = seen.boots.last().and_then(|boot| boot.waiting.as_ref());
+    match (&state, waiting) {
+        (State::Configured, _) => {
             messages::configured(name, ui);
             Ok(())
         }
-        Some(Event::Waiting(waiting)) => bail!(messages::waiting(name, &waiting, false)),
-        Some(event) => bail!(
-            "{name} is not configured; its last word: {}",
-            status::words(&event)
-        ),
-        None => bail!("{name} is not configured; firstboot has said nothing yet"),
+        (State::Waiting(_), Some(waiting)) => bail!(messages::waiting(name, waiting, false)),
+        _ => match seen.last_word(&state) {
+            words if words.is_empty() => {
+                bail!("{name} is not configured; firstboot has said nothing yet")
+            }
+            words => bail!("{name} is not configured; its last word: {words}"),
+        },
     }
 }
 

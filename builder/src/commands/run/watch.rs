@@ -3,15 +3,14 @@
 use crate::qemu::{Accelerator, Guest, Machine, Watch};
 use crate::system::ui::Ui;
 use crate::vm::folder::VmFolder;
-use crate::vm::state::failure;
-use crate::vm::status::{Lines, event, step_line};
+use crate::vm::status::{Lines, event, failure, step_line};
 use anyhow::Result;
 use firstboot::contract::status::{
     Event, Stage, StageState, StepEvent, Verdict as Told, WaitingEvent,
 };
 use serde_json::json;
 use std::path::PathBuf;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Width of a step's name while the others are not known yet; with it the times stand below
 /// those of the stages.
@@ -55,6 +54,8 @@ pub(super) struct BootingVm<'a> {
     /// firstboot's second stage, which asks others.
     joining: bool,
     silence_told: bool,
+    /// What Ctrl-C does while it waits.
+    leaving_told: bool,
 }
 
 impl<'a> BootingVm<'a> {
@@ -68,6 +69,7 @@ impl<'a> BootingVm<'a> {
             lines: Lines::default(),
             joining: false,
             silence_told: false,
+            leaving_told: false,
         }
     }
 
@@ -89,15 +91,19 @@ impl<'a> BootingVm<'a> {
         let before = self.seen.waiting.replace(waiting);
         if let (Some(stage), Some(now)) = (&watch.stage, &self.seen.waiting) {
             if before.is_none_or(|before| before.reason != now.reason) {
-                stage.line(&line);
+                stage.whole_line(&line);
             }
+            // The spinner's own line has no room for it.
+            if !self.leaving_told {
+                stage.whole_line("Ctrl-C ends the watching: it goes on by itself");
+            }
+            self.leaving_told = true;
         }
     }
 }
 
-/// How long a wait is still, beside the spinner. Its reason stands above.
-fn countdown(waiting: &WaitingEvent, quiet_until: Instant) -> String {
-    let rest = quiet_until.saturating_duration_since(Instant::now());
+/// How long a wait is still, beside the spinner, and as much of its reason as has room.
+fn countdown(waiting: &WaitingEvent, rest: Duration) -> String {
     let seconds = rest.as_secs_f64().ceil() as u64;
     let when = match seconds {
         0 => "now".to_owned(),
@@ -106,7 +112,7 @@ fn countdown(waiting: &WaitingEvent, quiet_until: Instant) -> String {
         _ => format!("in {} h {} min", seconds / 3600, seconds / 60 % 60),
     };
     format!(
-        "attempt {} {when}; Ctrl-C: it goes on by itself. It waits because {}",
+        "attempt {} {when}, because {}",
         waiting.attempt.saturating_add(1),
         waiting.reason
     )
@@ -202,7 +208,8 @@ impl Guest for BootingVm<'_> {
 
     fn tick(&self, watch: &Watch<'_>) {
         if let Some(waiting) = &self.seen.waiting {
-            watch.note(&countdown(waiting, watch.quiet_until));
+            let rest = watch.quiet_until.saturating_duration_since(Instant::now());
+            watch.note(&countdown(waiting, rest));
         }
     }
 
@@ -239,6 +246,33 @@ fn warn_of_reach(name: &str, words: &str, ui: &Ui) {
     for warning in words.lines().filter_map(|line| line.strip_prefix(&start)) {
         if warning.starts_with(&format!("{name} can reach ")) {
             ui.warn(warning);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn how_long_a_wait_is_still() {
+        let waiting: WaitingEvent = serde_json::from_value(json!({
+            "stage": "join", "step": "join", "attempt": 4, "seconds": 180.0,
+            "reason": "the cluster of 10.120.0.1 has no quorum", "uptime": 312.5,
+        }))
+        .unwrap();
+        for (rest, when) in [
+            (0.0, "now"),
+            (0.2, "in 1 s"),
+            (59.0, "in 59 s"),
+            (59.1, "in 1 min 0 s"),
+            (176.5, "in 2 min 57 s"),
+            (7260.0, "in 2 h 1 min"),
+        ] {
+            assert_eq!(
+                countdown(&waiting, Duration::from_secs_f64(rest)),
+                format!("attempt 5 {when}, because the cluster of 10.120.0.1 has no quorum")
+            );
         }
     }
 }

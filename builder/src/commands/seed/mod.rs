@@ -4,11 +4,10 @@
 mod checked_labs;
 mod tickets;
 
-use crate::commands::new_base::renewal;
+use crate::commands::new_base::{lab_option, renewal};
 use crate::config::lab::{JoinWith, Lab, State, Vm};
 use crate::qemu;
 use crate::system::interrupt;
-use crate::system::program::quote;
 use crate::system::text::first_few;
 use crate::system::ui::{Stage, Ui};
 use crate::system::work_folder::{Busy, WorkFolder};
@@ -83,8 +82,9 @@ pub fn seed(options: &Options, ui: &Ui) -> Result<()> {
     if let Some(stage) = stage {
         stage.done("");
     }
+    let option = lab_option(&options.lab);
     for prepared in &ready {
-        show_result(&lab, prepared, &base, ui);
+        show_result(&lab, &option, prepared, &base, ui);
     }
     let seeded: Vec<&Vm> = ready.iter().map(|prepared| prepared.vm).collect();
     for warning in login::warnings(&seeded) {
@@ -96,12 +96,8 @@ pub fn seed(options: &Options, ui: &Ui) -> Result<()> {
         [only] => &only.vm.name,
         _ => "NAME",
     };
-    let lab = match options.lab == Path::new("lab.yaml") {
-        true => String::new(),
-        false => format!(" --lab {}", quote(&options.lab.to_string_lossy())),
-    };
     ui.line(&format!(
-        "next: imgbuild run {name}{lab} (or, on the PC that is to run it: {name}/run.sh)"
+        "next: imgbuild run {name}{option} (or, on the PC that is to run it: {name}/run.sh)"
     ));
     Ok(())
 }
@@ -164,7 +160,7 @@ fn base_of(lab: &Lab, vm: &Vm, base: &BaseImage) -> (PathBuf, BaseImage) {
 
 /// The VMs whose seeds the firstboot in their base would refuse or misunderstand, in one refusal for
 /// each base.
-fn check_contract(lab: &Lab, vms: &[&Vm], base: &BaseImage) -> Vec<Error> {
+fn check_contract(lab: &Lab, file: &Path, vms: &[&Vm], base: &BaseImage) -> Vec<Error> {
     let companions = Companions::of(lab);
     let mut too_old: BTreeMap<PathBuf, (u32, u32, Vec<&str>)> = BTreeMap::new();
     let mut problems = Vec::new();
@@ -190,7 +186,7 @@ fn check_contract(lab: &Lab, vms: &[&Vm], base: &BaseImage) -> Vec<Error> {
             _ => "the seeds",
         };
         let remedy = match (image == lab.base, names.first()) {
-            (false, Some(name)) => renewal(name),
+            (false, Some(name)) => renewal(name, file),
             _ => "Make it again with: imgbuild base".to_owned(),
         };
         anyhow!(
@@ -228,7 +224,7 @@ fn all_seedable<'a>(
             Err(error) => problems.push(error.context(format!("cannot seed {}", vm.name))),
         }
     }
-    problems.extend(check_contract(lab, &seedable, base));
+    problems.extend(check_contract(lab, &options.lab, &seedable, base));
     all_well(problems)?;
     Ok(seedable)
 }
@@ -341,7 +337,7 @@ fn show_passed_over(name: &str, state: &str, when: &str, ui: &Ui) {
     ui.result(&event, &format!("{name}: {state}{when}: left as it is"));
 }
 
-fn show_result(lab: &Lab, prepared: &Prepared, base: &BaseImage, ui: &Ui) {
+fn show_result(lab: &Lab, option: &str, prepared: &Prepared, base: &BaseImage, ui: &Ui) {
     let name = &prepared.vm.name;
     let state = match prepared.files.is_empty() {
         true => "unchanged",
@@ -358,7 +354,7 @@ fn show_result(lab: &Lab, prepared: &Prepared, base: &BaseImage, ui: &Ui) {
     };
     let image = Bases::beside(&lab.folder).image(&digest);
     let (image, is_there, base) = (image.display(), image.is_file(), lab.base.display());
-    let afresh = format!("rm {name}/{name}.qcow2 {name}/{name}.qcow2.base");
+    let afresh = format!("imgbuild rm {name}{option}");
     ui.warn(&match is_there {
         true => format!(
             "{name}/{name}.qcow2 stays on the base that it was made on, {image}. For a new disk on \

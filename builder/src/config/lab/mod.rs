@@ -40,6 +40,11 @@ impl Lab {
         Self::load_with_secrets(file, &|_| true)
     }
 
+    /// Reads a lab whose secret files need not be there. Everything else is validated.
+    pub fn load_without_secrets(file: &Path) -> Result<Self> {
+        Self::load_with_secrets(file, &|_| false)
+    }
+
     /// Reads a lab in which the secret files of some VMs need not be there: `wanted` is asked with
     /// a VM's own folder. Everything else is validated.
     pub fn load_with_secrets(file: &Path, wanted: &dyn Fn(&Path) -> bool) -> Result<Self> {

@@ -28,7 +28,7 @@ const MARKER_MODE: u32 = 0o644;
 
 /// The lab's secrets need not be there any more.
 pub fn retire(name: &str, lab_file: &Path, ui: &Ui) -> Result<()> {
-    let lab = Lab::load_with_secrets(lab_file, &|_| false)?;
+    let lab = Lab::load_without_secrets(lab_file)?;
     let vm = lab.vm(name)?;
     let place = lab.folder.join(name);
     let work = WorkFolder::new(&lab.folder, WORK_FOLDER, Busy::Wait)?;
