@@ -128,6 +128,10 @@ class Life(FleetCase):
         new = self.rig.base(content=2)
         self.fails(self.rig.play("renew", *words), "vm101 is not renewed, and still runs as before. imgbuild: error: " + " ".join(cannot.split()))
         self.assertEqual((old, "running", 1), (pc.status("vm101")["overlay_base"], pc.status("vm101")["state"], len(pc.qemus())))
+        # In check mode nobody is asked, and nothing is stopped.
+        told = self.good(self.rig.play("renew", "--check", *words))
+        self.assertGreater(told.recap[pc.name]["changed"], 0, str(told))
+        self.assertEqual((old, 1), (pc.status("vm101")["overlay_base"], len(pc.qemus())))
         # Another node has come.
         can = "the cluster of 10.77.0.99 keeps its quorum without vm101: 2 of its 3 nodes stay online, and 2 are needed"
         play = self.good(self.rig.play("renew", "-vvv", *self.rig.member(0, can)))
