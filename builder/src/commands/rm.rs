@@ -76,8 +76,8 @@ pub fn rm(name: &str, lab_file: &Path, yes: bool, ui: &Ui) -> Result<()> {
         true => format!("{name}: its disk and its logs were removed"),
         false => format!(
             "{name}: its disk and its logs were removed. {} stay: imgbuild run {name} begins anew. \
-             Once it had joined a cluster, its seed has no password any more: first imgbuild seed {name}, \
-             and pvecm delnode {name} on a member",
+             Once it had joined a cluster, its seed has no password any more: first imgbuild seed {name}; \
+             it is then taken in again, under its own name and address",
             stays.join(" and ")
         ),
     };

@@ -211,7 +211,7 @@ fn rm_asks_and_takes_no_machine_that_is_needed() {
             Some(0),
             "vm42: its disk and its logs were removed. seed.img and run.sh stay: imgbuild run vm42 begins \
              anew. Once it had joined a cluster, its seed has no password any more: first imgbuild seed \
-             vm42, and pvecm delnode vm42 on a member\n"
+             vm42; it is then taken in again, under its own name and address\n"
         )
     );
     let left = lab.files("vm42");
@@ -288,7 +288,7 @@ fn a_lab_without_its_password_file_is_still_looked_at_and_stopped() {
         (&["logs", "vm42"], "Linux version 6.12\n"),
         (&["logs", "--status", "vm42"], "\nconfigured\n"),
         (&["stop", "vm42"], " s\n"),
-        (&["rm", "--yes", "vm42"], " on a member\n"),
+        (&["rm", "--yes", "vm42"], " own name and address\n"),
         (&["run", "--all", "--user-net"], "vm42  configured\n"),
         (&["stop", "--all"], " s\n"),
     ] {
