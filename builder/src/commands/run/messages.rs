@@ -2,6 +2,7 @@
 
 use super::options::Options;
 use super::watch::{Seen, Verdict};
+use crate::commands::new_base::lab_option;
 use crate::config::lab::Vm;
 use crate::qemu::{End, GuestConsole};
 use crate::system::text::{indented, plain_lines};
@@ -63,7 +64,7 @@ pub(super) fn running(options: &Options, folder: &VmFolder<'_>, pid: u32, ui: &U
         return;
     }
     ui.line(&format!("{name} is running, as process {pid}"));
-    for line in ways_in(options, folder.vm, pid) {
+    for line in ways_in(options, folder.vm) {
         ui.line(&format!("  {line}"));
     }
     ui.line(&format!(
@@ -73,13 +74,16 @@ pub(super) fn running(options: &Options, folder: &VmFolder<'_>, pid: u32, ui: &U
 }
 
 /// How to log in, where that can be true, and how to end it.
-fn ways_in(options: &Options, vm: &Vm, pid: u32) -> Vec<String> {
+fn ways_in(options: &Options, vm: &Vm) -> Vec<String> {
     let port = match options.user_net {
         false => Some(format!("ssh root@{}", vm.address)),
         true => options.forward.iter().find_map(|rule| forwarded_ssh(rule)),
     };
-    let power_off =
-        format!("power off:  kill {pid}  (like pulling the plug; the disk survives it)");
+    let shut_down = format!(
+        "shut down:  imgbuild stop {}{}",
+        vm.name,
+        lab_option(&options.lab)
+    );
     match (Login::of(vm), port) {
         (Login::Ssh, Some(line)) => vec![
             format!("log in:     {line}"),
@@ -87,10 +91,10 @@ fn ways_in(options: &Options, vm: &Vm, pid: u32) -> Vec<String> {
         ],
         (Login::Ssh, None) => vec![
             "no port leads to its ssh: --forward tcp:127.0.0.1:2222-:22 makes one".to_owned(),
-            power_off,
+            shut_down,
         ],
         // What there is to say is a warning.
-        (Login::Console | Login::Nobody, _) => vec![power_off],
+        (Login::Console | Login::Nobody, _) => vec![shut_down],
     }
 }
 
