@@ -189,12 +189,16 @@ choose_console() {
 # QEMU and passt are started by this process, and have the same from it.
 step_back() {
     if [ -n "$cpu_weight" ]; then say "warning: --cpu-weight is for a service of systemd only"; fi
-    if [ -n "$nice" ]; then renice -n "$nice" -p $$ >/dev/null || die "cannot have --nice $nice"; fi
+    # Only root may step forward again: who is further back already stays there.
+    if [ -n "$nice" ] && [ "$(nice)" -lt "$nice" ]; then
+        renice -n "$nice" -p $$ >/dev/null || die "cannot have --nice $nice"
+    fi
     case $io_class in
         idle) ionice -c 3 -p $$ || die "cannot have --io-class idle" ;;
         best-effort) ionice -c 2 -p $$ || die "cannot have --io-class best-effort" ;;
     esac
-    if [ -n "$oom_score" ]; then printf '%s\n' "$oom_score" >/proc/$$/oom_score_adj; fi
+    read -r score <"/proc/$$/oom_score_adj"
+    if [ "${oom_score:-0}" -gt "$score" ]; then printf '%s\n' "$oom_score" >/proc/$$/oom_score_adj; fi
 }
 
 # A node that was taken out of its cluster must never come back with its old disk.

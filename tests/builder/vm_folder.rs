@@ -9,7 +9,7 @@ use std::process::{Command, Output, Stdio};
 use testkit::{Folder, kill, sha256, write_program};
 
 /// What run.sh may use besides QEMU.
-const PROGRAMS: [&str; 25] = [
+const PROGRAMS: [&str; 26] = [
     "base64",
     "cat",
     "cp",
@@ -21,6 +21,7 @@ const PROGRAMS: [&str; 25] = [
     "ln",
     "mkdir",
     "mv",
+    "nice",
     "perl",
     "readlink",
     "renice",
