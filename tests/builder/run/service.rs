@@ -23,7 +23,7 @@ case $1 in
         echo $! >"$HOME/pid" ;;
     is-active | show)
         state=inactive
-        if [ -e "$HOME/pid" ] && grep -q 'State:.[RS]' "/proc/$(cat "$HOME/pid")/status" 2>/dev/null; then state=active; fi
+        if [ -e "$HOME/pid" ] && grep -q 'State:.[^XZ]' "/proc/$(cat "$HOME/pid")/status" 2>/dev/null; then state=active; fi
         if [ "$1" = show ]; then echo "$state"; else [ "$state" = active ]; fi ;;
     stop | reset-failed | daemon-reload | show-environment) ;;
     *) echo "unknown: $*" >&2; exit 1 ;;
