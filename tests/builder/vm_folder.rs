@@ -305,3 +305,16 @@ impl Finished {
         self.err.split_once("imgbuild: error: ").expect(&self.err).1
     }
 }
+
+/// How far a process steps back for others, proc_pid_stat(5).
+pub(crate) fn niceness(pid: u32) -> i32 {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let (_, after_the_name) = stat.rsplit_once(") ").unwrap();
+    after_the_name.split(' ').nth(16).unwrap().parse().unwrap()
+}
+
+/// How much sooner than others a process goes when memory runs out.
+pub(crate) fn oom_score(pid: u32) -> i32 {
+    let score = fs::read_to_string(format!("/proc/{pid}/oom_score_adj")).unwrap();
+    score.trim().parse().unwrap()
+}

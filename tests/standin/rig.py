@@ -234,7 +234,7 @@ class Rig:
         shutil.rmtree(self.folder)
 
 
-def wait_for(what, seconds=30):
+def wait_for(what, seconds=120):
     """Polls until `what()` is true; the time limit is only there so that a test ends."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:

@@ -1,7 +1,7 @@
 //! run.sh's words for a machine that runs: start, stop, status, console; and a start in the background.
 
 use crate::terminal::Session;
-use crate::vm_folder::{CONFIGURED, LabFolder, QMP};
+use crate::vm_folder::{CONFIGURED, LabFolder, QMP, niceness, oom_score};
 use rustix::process::Signal;
 use serde_json::json;
 use std::fs;
@@ -69,17 +69,8 @@ fn start_returns_when_qemu_answers_and_stop_presses_the_power_button() {
 /// Only root may lower its own niceness, so run.sh never tries.
 #[test]
 fn a_machine_steps_back_and_never_forward() {
-    let nice_of = |pid: u32| -> i32 {
-        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-        let fields = stat.rsplit_once(") ").unwrap().1;
-        fields.split(' ').nth(16).unwrap().parse().unwrap()
-    };
-    let score_of = |pid: u32| -> i32 {
-        let text = fs::read_to_string(format!("/proc/{pid}/oom_score_adj")).unwrap();
-        text.trim().parse().unwrap()
-    };
     let own = std::process::id();
-    let (own_nice, own_score) = (nice_of(own), score_of(own));
+    let (own_nice, own_score) = (niceness(own), oom_score(own));
     for (nice, score) in [(0, 0), (19, 1000)] {
         let lab = lab(CONFIGURED);
         let options = [format!("--nice={nice}"), format!("--oom-score={score}")];
@@ -89,8 +80,8 @@ fn a_machine_steps_back_and_never_forward() {
             .collect();
         let done = lab.run_sh("vm42", &words);
         assert_eq!(done.code, Some(0), "{}", done.err);
-        assert_eq!(nice_of(pid(&lab)), nice.max(own_nice));
-        assert_eq!(score_of(pid(&lab)), score.max(own_score));
+        assert_eq!(niceness(pid(&lab)), nice.max(own_nice));
+        assert_eq!(oom_score(pid(&lab)), score.max(own_score));
         assert_eq!(lab.run_sh("vm42", &["stop"]).code, Some(0));
     }
 }

@@ -42,11 +42,14 @@ fn nodes_that_join_together_all_end_without_a_vote() {
     for node in &joiners {
         let verdict = node.verdict();
         assert_eq!(verdict["state"], "configured", "{verdict:#}");
-        assert_eq!(
-            detail(&verdict, "votes"),
+        // Whoever joins makes good what a cut join has left, of any node of the lab: another one may
+        // have been there first.
+        let votes = detail(&verdict, "votes");
+        let well = [
             "1 -> 0, as corosync counts them",
-            "{verdict:#}"
-        );
+            "0, as corosync counts them",
+        ];
+        assert!(well.contains(&&*votes), "{verdict:#}");
     }
     let mut expected: Vec<(String, String)> = ["alpha", "beta", "gamma"]
         .map(|name| (name.to_owned(), "1".to_owned()))
