@@ -14,10 +14,6 @@ description:
   - It gets its name, C(bases/SHA256.qcow2), when its digest was compared. One is enough for all VMs of the PC. Two runs at once
     on one PC wait for each other.
 options:
-  folder:
-    description: The lab's folder on the PC. C({user}) is who is logged in there.
-    type: str
-    required: true
   state:
     description: C(present) brings the image; C(clean) removes each that no VM of the folder needs.
     type: str
@@ -54,6 +50,8 @@ options:
   upload:
     description: The action's own; a file that it has put onto the PC.
     type: str
+extends_documentation_fragment:
+  - imgbuild.lab.pc
 author:
   - The imgbuild project (@imgbuild)
 """

@@ -14,23 +14,12 @@ description:
   - The cluster's root password is asked for once per run and cluster, as M(imgbuild.lab.seeds) does. Where the VM joins by a
     file with the password, that one is used.
 options:
-  lab:
-    description: The lab file.
-    type: path
-    required: true
   name:
     description: The VM.
     type: str
     required: true
-  imgbuild:
-    description: The program C(imgbuild), when it is not in E(PATH).
-    type: str
-  ticket_file:
-    description: A ticket that was made on a member. Nothing is asked then.
-    type: path
-  password:
-    description: The cluster's root password. Without it, it is asked for.
-    type: str
+extends_documentation_fragment:
+  - imgbuild.lab.desk
 author:
   - The imgbuild project (@imgbuild)
 """

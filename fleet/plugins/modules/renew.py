@@ -15,14 +15,6 @@ description:
     a node that has joined anew must not meet its older self. The old disk stays beside the new one, and what to do is said.
   - A run that was ended meanwhile goes on where it stopped.
 options:
-  folder:
-    description: The lab's folder on the PC. C({user}) is who is logged in there.
-    type: str
-    required: true
-  name:
-    description: The VM.
-    type: str
-    required: true
   sha256:
     description: The base that its disk is to be on.
     type: str
@@ -35,10 +27,6 @@ options:
     type: str
     choices: [stop, finish, restore]
     required: true
-  limit:
-    description: How many seconds the guest has to shut down.
-    type: int
-    default: 120
   seconds:
     description: How long the new machine has to be configured.
     type: int
@@ -47,6 +35,9 @@ options:
     description: Whether a VM that is not C(configured) is renewed all the same.
     type: bool
     default: false
+extends_documentation_fragment:
+  - imgbuild.lab.pc
+  - imgbuild.lab.pc.vm
 author:
   - The imgbuild project (@imgbuild)
 """

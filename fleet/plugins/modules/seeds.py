@@ -15,10 +15,6 @@ description:
   - In check mode the seeds are made in a copy of the lab's folder, of which nothing stays.
   - Needs what M(imgbuild.lab.vm_info) told of each PC, in the variable C(imgbuild_seen).
 options:
-  lab:
-    description: The lab file.
-    type: path
-    required: true
   names:
     description: Only these VMs.
     type: list
@@ -27,15 +23,8 @@ options:
     description: Also VMs that have joined get a ticket, for their new disks join again.
     type: bool
     default: false
-  imgbuild:
-    description: The program C(imgbuild), when it is not in E(PATH).
-    type: str
-  ticket_file:
-    description: A ticket that was made on a member. Nothing is asked then.
-    type: path
-  password:
-    description: The cluster's root password. Without it, it is asked for.
-    type: str
+extends_documentation_fragment:
+  - imgbuild.lab.desk
 author:
   - The imgbuild project (@imgbuild)
 """

@@ -11,14 +11,6 @@ version_added: 0.2.0
 description:
   - Calls the words of the VM's C(run.sh), which lies on the PC with its seed.
 options:
-  folder:
-    description: The lab's folder on the PC. C({user}) is who is logged in there.
-    type: str
-    required: true
-  name:
-    description: The VM.
-    type: str
-    required: true
   state:
     description:
       - C(started) runs, as a service of the user where O(at_boot) says so.
@@ -35,13 +27,12 @@ options:
     type: list
     elements: str
     default: []
-  limit:
-    description: How many seconds the guest has to shut down.
-    type: int
-    default: 120
   record:
     description: What the role keeps about the seed that it copied.
     type: dict
+extends_documentation_fragment:
+  - imgbuild.lab.pc
+  - imgbuild.lab.pc.vm
 author:
   - The imgbuild project (@imgbuild)
 """
@@ -64,6 +55,7 @@ said:
   elements: str
 """
 
+import contextlib
 import os
 import shutil
 
@@ -164,14 +156,11 @@ class Changer:
         """The state that is wanted, while nobody else changes this VM."""
         state = self.module.params["state"]
         folder = self.vm.folder
-        before = self.vm.status()
-        if self.check or not os.path.isdir(folder):
+        # Beside the folder, which may go.
+        lock = pc.locked(os.path.join(os.path.dirname(folder), ".%s.lock" % self.vm.name), LOCK_SECONDS)
+        with contextlib.nullcontext() if self.check or not os.path.isdir(folder) else lock:
+            before = self.vm.status()
             getattr(self, state)(before)
-        else:
-            # Beside the folder, which may go.
-            with pc.locked(os.path.join(os.path.dirname(folder), ".%s.lock" % self.vm.name), LOCK_SECONDS):
-                before = self.vm.status()
-                getattr(self, state)(before)
         if state != "absent" and self.module.params["record"] and not self.check:
             self.vm.write_record(**self.module.params["record"])
         return before

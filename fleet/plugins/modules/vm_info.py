@@ -11,15 +11,13 @@ version_added: 0.2.0
 description:
   - Asks C(run.sh status --json) of each VM, and reads what firstboot said last.
 options:
-  folder:
-    description: The lab's folder on the PC. C({user}) is who is logged in there.
-    type: str
-    required: true
   names:
     description: The VMs.
     type: list
     elements: str
     required: true
+extends_documentation_fragment:
+  - imgbuild.lab.pc
 author:
   - The imgbuild project (@imgbuild)
 """
