@@ -23,6 +23,9 @@ fn main() -> ExitCode {
             "firstboot: cannot forbid core dumps: {error}"
         );
     }
+    // Whatever this was started from: a folder has its mode from the moment in which it is made, and
+    // so has what other programs write for this one.
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     match args::parse(std::env::args_os().skip(1)) {
         Ok(args) => ExitCode::from(execute(args)),
         Err(message) => {

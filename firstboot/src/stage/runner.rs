@@ -104,14 +104,23 @@ impl<'a, 'r> StageRunner<'a, 'r> {
                     StepRecord::now(step.name, StepResult::Failed, seconds, detail)
                 }
             };
-            self.reporter.borrow_mut().step(&record);
-            self.journal.stage(stage).put(record);
-            let saved = self.journal.save(self.root);
+            let saved = self.record(stage, &record);
+            if result.is_err() || saved.is_ok() {
+                self.reporter.borrow_mut().step(&record);
+            }
             // The step's own failure is the one to tell.
             result.map_err(|error| format!("step {}: {}", step.name, with_causes(error)))?;
             saved.map_err(with_causes)?;
         }
         Ok(())
+    }
+
+    /// Records a step when all that it did is on the disk, so that a power cut never leaves a record
+    /// without the deed.
+    fn record(&mut self, stage: Stage, record: &StepRecord) -> Result<()> {
+        self.root.sync_disks()?;
+        self.journal.stage(stage).put(record.clone());
+        self.journal.save(self.root)
     }
 
     /// Runs a step, in the second stage again and again while time may help. A journal entry of

@@ -4,6 +4,7 @@
 //! system itself would follow them, so none leads out of the root folder.
 
 mod program;
+mod sync;
 #[cfg(test)]
 pub(crate) mod tests;
 
@@ -11,7 +12,7 @@ use anyhow::{Context, Result, bail};
 use rustix::fs::{Gid, Mode, OFlags, Uid};
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read, Write};
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Component, Path, PathBuf};
 
 /// How many symbolic links one path may go through, as in the kernel.
@@ -245,6 +246,14 @@ impl Root {
         }
     }
 
+    /// Removes a folder with all that is in it, where there is one.
+    pub fn remove_folder(&self, path: &str) -> Result<()> {
+        match fs::remove_dir_all(self.resolve(path, false)?) {
+            Err(e) if !is_missing(&e) => Err(e).with_context(|| format!("cannot remove {path}")),
+            _ => Ok(()),
+        }
+    }
+
     /// Makes a folder (and its parents) have this mode; returns whether anything was done.
     pub fn ensure_folder(&self, path: &str, mode: u32) -> Result<bool> {
         let made = self.make_folders(path)?;
@@ -284,8 +293,10 @@ impl Root {
         }
         let parents: Vec<&Path> = target.ancestors().take_while(|p| !p.exists()).collect();
         for folder in parents.into_iter().rev() {
-            fs::create_dir(folder)
-                .and_then(|()| fs::set_permissions(folder, fs::Permissions::from_mode(0o755)))
+            // With its mode from the first moment: main gives this process the umask for that.
+            fs::DirBuilder::new()
+                .mode(0o755)
+                .create(folder)
                 .and_then(|()| sync_folder_of(folder))
                 .with_context(|| format!("cannot make the folder {path}"))?;
         }
