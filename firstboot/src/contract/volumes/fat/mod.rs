@@ -12,6 +12,10 @@ const SIGNATURE_16: usize = 38;
 /// The same on FAT32.
 const SIGNATURE_32: usize = 66;
 
+/// How often a volume is read from while something is looked for in it. The largest seed takes a fifth
+/// of that; a chain of clusters that runs in a circle would go on for ever.
+const MOST_READS: u32 = 50_000;
+
 /// Reads a FAT image labelled `CIDATA`; `place` names it in errors. Never writes.
 pub fn read<T: Read + Seek>(mut image: T, place: &Path) -> Result<Seed, MediaError> {
     let unreadable = |reason| MediaError::Unreadable {
@@ -28,9 +32,23 @@ pub fn read<T: Read + Seek>(mut image: T, place: &Path) -> Result<Seed, MediaErr
     }
     let system = open(image).map_err(unreadable)?;
     parse_files(place, |wanted| match document(&system, wanted)? {
-        Some((file, length)) => limited(file.take(length)).map(Some),
+        Some((file, length)) => {
+            let bytes = limited(file.take(length))?;
+            match bytes.len() as u64 == length {
+                true => Ok(Some(bytes)),
+                false => Err(damaged(format!(
+                    "{} bytes of it are there, and its entry in the folder says {length}",
+                    bytes.len()
+                ))),
+            }
+        }
         None => Ok(None),
     })
+}
+
+fn damaged(how: String) -> io::Error {
+    let remedy = "the seed disk is damaged: make it again, or copy it again";
+    io::Error::new(ErrorKind::InvalidData, format!("{how}; {remedy}"))
 }
 
 /// A document in the root folder, and how much of it is to be read. Its size is looked at first,
@@ -122,23 +140,46 @@ pub(super) fn label<T: Read + Seek>(mut image: T) -> io::Result<Option<String>> 
 /// Whether a boot sector describes a FAT volume whose numbers fit together. The FAT reader
 /// multiplies them without looking, so nonsense must not reach it.
 fn is_fat(sector: &[u8; 512]) -> bool {
-    let word = |at: usize| u64::from(u16::from_le_bytes([sector[at], sector[at + 1]]));
-    let long = |at: usize| word(at) | word(at + 2) << 16;
-    let or = |short: u64, other: u64| if short == 0 { other } else { short };
-    let sector_size = word(11);
-    let per_cluster = u64::from(sector[13]);
-    let (reserved, fats, root_entries) = (word(14), u64::from(sector[16]), word(17));
-    let total = or(word(19), long(32));
-    let fat_sectors = or(word(22), long(36));
-    let root_sectors = (root_entries * 32).div_ceil(sector_size.max(1));
+    let numbers = Numbers::of(sector);
+    let Numbers { sector_size, .. } = numbers;
+    let root_sectors = (numbers.root_entries * 32).div_ceil(sector_size.max(1));
     matches!(sector[0], 0xEB | 0xE9)
         && sector[510..] == [0x55, 0xAA]
         && [512, 1024, 2048, 4096].contains(&sector_size)
-        && per_cluster.is_power_of_two()
-        && reserved > 0
-        && (1..=2).contains(&fats)
-        && fat_sectors > 0
-        && reserved + fats * fat_sectors + root_sectors < total
+        && numbers.per_cluster.is_power_of_two()
+        && numbers.reserved > 0
+        && (1..=2).contains(&numbers.fats)
+        && numbers.fat_sectors > 0
+        && numbers.reserved + numbers.fats * numbers.fat_sectors + root_sectors < numbers.total
+}
+
+/// What a boot sector says of its volume, in sectors but for the first.
+struct Numbers {
+    /// In bytes.
+    sector_size: u64,
+    per_cluster: u64,
+    reserved: u64,
+    fats: u64,
+    root_entries: u64,
+    total: u64,
+    fat_sectors: u64,
+}
+
+impl Numbers {
+    fn of(sector: &[u8; 512]) -> Self {
+        let word = |at: usize| u64::from(u16::from_le_bytes([sector[at], sector[at + 1]]));
+        let long = |at: usize| word(at) | word(at + 2) << 16;
+        let or = |short: u64, other: u64| if short == 0 { other } else { short };
+        Numbers {
+            sector_size: word(11),
+            per_cluster: u64::from(sector[13]),
+            reserved: word(14),
+            fats: u64::from(sector[16]),
+            root_entries: word(17),
+            total: or(word(19), long(32)),
+            fat_sectors: or(word(22), long(36)),
+        }
+    }
 }
 
 fn label_in_boot_sector(sector: &[u8; 512]) -> Option<String> {
@@ -154,22 +195,48 @@ fn label_in_boot_sector(sector: &[u8; 512]) -> Option<String> {
 }
 
 fn open<T: Read + Seek>(mut image: T) -> io::Result<FileSystem<ReadOnly<T>>> {
+    let mut sector = [0; 512];
     image.seek(SeekFrom::Start(0))?;
-    FileSystem::new(ReadOnly(image), FsOptions::new())
+    image.read_exact(&mut sector)?;
+    let numbers = Numbers::of(&sector);
+    let (found, said) = (
+        image.seek(SeekFrom::End(0))?,
+        numbers.total * numbers.sector_size,
+    );
+    // What is behind the end reads as an empty folder.
+    if found < said {
+        return Err(damaged(format!(
+            "the volume has {said} bytes, and {found} of them are there"
+        )));
+    }
+    image.seek(SeekFrom::Start(0))?;
+    let disk = ReadOnly {
+        disk: image,
+        reads: MOST_READS,
+    };
+    FileSystem::new(disk, FsOptions::new())
 }
 
-/// fatfs asks for a writable disk; this one refuses every write.
-struct ReadOnly<T>(T);
+/// fatfs asks for a writable disk; this one refuses every write, and ends what has no end.
+struct ReadOnly<T> {
+    disk: T,
+    /// How many are left.
+    reads: u32,
+}
 
 impl<T: Read> Read for ReadOnly<T> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.0.read(buffer)
+        let Some(reads) = self.reads.checked_sub(1) else {
+            return Err(damaged("a folder or a file has no end".to_owned()));
+        };
+        self.reads = reads;
+        self.disk.read(buffer)
     }
 }
 
 impl<T: Seek> Seek for ReadOnly<T> {
     fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
-        self.0.seek(to)
+        self.disk.seek(to)
     }
 }
 

@@ -181,7 +181,114 @@ fn a_damaged_boot_sector_does_no_harm() {
 
 #[test]
 fn a_write_is_refused() {
-    let mut disk = ReadOnly(Cursor::new(vec![0]));
+    let mut disk = ReadOnly {
+        disk: Cursor::new(vec![0]),
+        reads: 1,
+    };
     assert!(disk.write(b"x").is_err());
-    assert_eq!(disk.0.into_inner(), [0]);
+    assert_eq!(disk.disk.into_inner(), [0]);
+}
+
+/// What `cp` to a full stick leaves.
+#[test]
+fn a_volume_that_was_cut_is_no_seed() {
+    let whole = seed_image();
+    for size in [512, 1024, 4096, 20_480, whole.len() - 512] {
+        let image = &whole[..size];
+        assert_eq!(
+            label(Cursor::new(image)).unwrap().as_deref(),
+            Some("CIDATA")
+        );
+        assert_eq!(
+            read_bytes(image).unwrap_err().to_string(),
+            format!(
+                "cannot read /dev/vdb: the volume has 1048576 bytes, and {size} of them are there; \
+                 the seed disk is damaged: make it again, or copy it again"
+            )
+        );
+    }
+    // A disk may be larger than its volume.
+    let mut larger = whole.clone();
+    larger.resize(whole.len() + 4096, 0xFF);
+    assert!(read_bytes(&larger).is_ok());
+}
+
+#[test]
+fn a_document_has_all_the_bytes_that_its_entry_says() {
+    let whole = seed_image();
+    let name = b"USER-D~1   ";
+    let entry = whole.windows(11).position(|bytes| bytes == name).unwrap();
+    let said = |cluster: Option<u16>, size: Option<u32>| {
+        let mut image = whole.clone();
+        if let Some(cluster) = cluster {
+            image[entry + 26..entry + 28].copy_from_slice(&cluster.to_le_bytes());
+        }
+        if let Some(size) = size {
+            image[entry + 28..entry + 32].copy_from_slice(&size.to_le_bytes());
+        }
+        read_bytes(&image).unwrap_err().to_string()
+    };
+    let words = |there: usize, size: usize| {
+        format!(
+            "cannot read /dev/vdb: user-data: {there} bytes of it are there, and its entry in the \
+             folder says {size}; the seed disk is damaged: make it again, or copy it again"
+        )
+    };
+    assert_eq!(said(None, Some(5000)), words(512, 5000));
+    assert_eq!(said(Some(0), None), words(0, USER.len()));
+    // Behind the last cluster there is nothing.
+    let error = said(Some(0xFF0), None);
+    assert!(
+        error.starts_with("cannot read /dev/vdb: user-data: "),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_root_folder_that_runs_in_a_circle_ends() {
+    let files = [
+        ("meta-data", META.as_bytes()),
+        ("user-data", b"".as_slice()),
+    ];
+    let mut image = image(36 << 20, FatType::Fat32, b"CIDATA     ", &files);
+    let word = |at: usize| usize::from(image[at]) | usize::from(image[at + 1]) << 8;
+    let (reserved, fat_sectors) = (word(14), word(36));
+    // The root folder is cluster 2, and goes on in itself; all of its entries are deleted ones.
+    let fat = reserved * 512;
+    image[fat + 8..fat + 12].copy_from_slice(&2u32.to_le_bytes());
+    let root = fat + 2 * fat_sectors * 512;
+    for entry in image[root..root + 512].chunks_mut(32) {
+        entry[0] = 0xE5;
+    }
+    assert_eq!(
+        label(Cursor::new(&image)).unwrap().as_deref(),
+        Some("CIDATA")
+    );
+    assert_eq!(
+        read_bytes(&image).unwrap_err().to_string(),
+        "cannot read /dev/vdb: meta-data: a folder or a file has no end; the seed disk is damaged: \
+         make it again, or copy it again"
+    );
+}
+
+/// Whatever bytes a volume has, it is read or refused.
+#[test]
+fn a_damaged_volume_does_no_harm() {
+    let good = seed_image();
+    // xorshift64, so that a failure comes again.
+    let mut state = 0x9E37_79B9_7F4A_7C15_u64;
+    let mut random = |below: usize| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state % below as u64) as usize
+    };
+    let used = good.iter().rposition(|byte| *byte != 0).unwrap();
+    for _ in 0..2000 {
+        let mut image = good.clone();
+        for _ in 0..=random(4) {
+            image[random(used)] = random(256) as u8;
+        }
+        let _ = read_bytes(&image);
+    }
 }
