@@ -1,6 +1,6 @@
 //! One YAML document that is read value by value, so that every problem in it is found.
 
-use super::path::{Path, Step};
+use super::path::{Path, Step, is_plain};
 use super::problem::Problem;
 use crate::contract::place::Place;
 use crate::contract::values::ValueError;
@@ -45,10 +45,10 @@ impl<'n> Document<'n> {
             document.wrong(&Path::root(), message);
             return None;
         }
-        let repeated: Vec<(Place, String)> = repeated(tree);
-        for (place, key) in &repeated {
-            let message = format!("duplicate entry with key {key:?}: each key may be there once");
-            document.push(&Path::root(), Some(*place), &message);
+        let repeated = repeated(tree);
+        for place in &repeated {
+            let message = "a key for the second time: each key may be there once";
+            document.push(&Path::root(), Some(*place), message);
         }
         (problems.is_empty() && repeated.is_empty()).then_some(document)
     }
@@ -260,25 +260,40 @@ impl<'n> Document<'n> {
 
     /// Notes every key of a mapping that is not among the known ones as left out.
     pub(super) fn ignore_unknown(&mut self, path: &Path, known: &[&str]) {
-        for key in self.unknown(path, known) {
-            self.ignore(&path.key(&key), "");
+        for (place, shown) in self.unknown(path, known) {
+            match shown {
+                Some(key) => self.ignore(&path.key(&key), ""),
+                None => self.ignore(path, &format!("a key in line {}", place.line)),
+            }
         }
     }
 
     /// Notes every key of a mapping that is not among the known ones as a problem.
     pub(super) fn refuse_unknown(&mut self, path: &Path, known: &[&str]) {
-        for key in self.unknown(path, known) {
-            let message = format!("is not known here; known are: {}", known.join(", "));
-            self.wrong_key(&path.key(&key), &message);
+        let known_ones = known.join(", ");
+        for (place, shown) in self.unknown(path, known) {
+            let (path, subject) = match shown {
+                Some(key) => (path.key(&key), ""),
+                None => (path.clone(), "this key "),
+            };
+            let message = format!("{subject}is not known here; known are: {known_ones}");
+            self.push(&path, Some(place), &message);
         }
     }
 
-    fn unknown(&self, path: &Path, known: &[&str]) -> Vec<String> {
+    /// The places of the keys that are not among the known ones, and their texts, where those are
+    /// certainly no secret that stands at a wrong place.
+    fn unknown(&self, path: &Path, known: &[&str]) -> Vec<(Place, Option<String>)> {
         let Some(Kind::Map(map)) = self.kind(path) else {
             return Vec::new();
         };
-        let keys = map.iter().map(|entry| entry.key.clone());
-        keys.filter(|key| !known.contains(&key.as_str())).collect()
+        let unknown = map
+            .iter()
+            .filter(|entry| !known.contains(&entry.key.as_str()));
+        let shown = |key: &String| is_plain(key) && !path.may_hold_secrets();
+        unknown
+            .map(|entry| (entry.place, Some(entry.key.clone()).filter(shown)))
+            .collect()
     }
 
     fn node(&self, path: &Path) -> Option<&Node> {
@@ -339,15 +354,15 @@ pub(super) fn find<'a>(tree: &'a Node, path: &Path) -> Option<&'a Node> {
     })
 }
 
-/// Every key that is written twice, with the place of the second.
-fn repeated(tree: Option<&Node>) -> Vec<(Place, String)> {
+/// The places of keys that are there already.
+fn repeated(tree: Option<&Node>) -> Vec<Place> {
     let nodes = tree.into_iter().flat_map(Node::all);
     let maps = nodes.filter_map(|(node, _)| match &node.kind {
         Kind::Map(map) => Some(map),
         _ => None,
     });
     maps.flat_map(|map| map.repeated())
-        .map(|entry| (entry.place, entry.key.clone()))
+        .map(|entry| entry.place)
         .collect()
 }
 
@@ -466,8 +481,8 @@ mod tests {
         assert_eq!(
             texts("a: x\nb: {c: 1, c: 2}\n\"a\": y\n"),
             [
-                "user-data line 3 column 1: duplicate entry with key \"a\": each key may be there once",
-                "user-data line 2 column 11: duplicate entry with key \"c\": each key may be there once",
+                "user-data line 3 column 1: a key for the second time: each key may be there once",
+                "user-data line 2 column 11: a key for the second time: each key may be there once",
             ]
         );
     }

@@ -2,6 +2,9 @@
 
 use std::fmt;
 
+/// What has secrets in it: root's password, a VPN's keys, the cluster's password.
+const SECRET: [&str; 4] = ["chpasswd", "users", "openvpn", "cluster"];
+
 /// One step from a value to a value inside it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Step {
@@ -39,6 +42,13 @@ impl Path {
         Some(Path(rest.to_vec()))
     }
 
+    /// Whether secrets are written somewhere below this. A key there that nobody knows may be one, by a
+    /// slip of whoever wrote the seed.
+    pub(super) fn may_hold_secrets(&self) -> bool {
+        let holds = |step: &Step| matches!(step, Step::Key(key) if SECRET.contains(&key.as_str()));
+        self.0.iter().any(holds)
+    }
+
     /// The steps in order.
     pub(super) fn steps(&self) -> &[Step] {
         &self.0
@@ -54,18 +64,19 @@ impl fmt::Display for Path {
                     if number > 0 {
                         f.write_str(".")?;
                     }
-                    // Anything but a plain word is quoted, so that a message stays on its line.
-                    let plain = |b: u8| b.is_ascii_alphanumeric() || b"_-".contains(&b);
-                    if !key.is_empty() && key.bytes().all(plain) {
-                        f.write_str(key)?;
-                    } else {
-                        write!(f, "{key:?}")?;
-                    }
+                    f.write_str(if is_plain(key) { key } else { "\"…\"" })?;
                 }
             }
         }
         Ok(())
     }
+}
+
+/// Whether a key is a word. `{password:S3CRET}`, without a blank, is a map with one key that is none,
+/// and a message must neither show that nor break its line.
+pub(super) fn is_plain(key: &str) -> bool {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"_-".contains(&b);
+    !key.is_empty() && key.bytes().all(plain)
 }
 
 #[cfg(test)]
@@ -76,7 +87,9 @@ mod tests {
     fn a_path_is_one_line() {
         let path = Path::root().key("b").index(1);
         assert_eq!(path.key("c").to_string(), "b[1].c");
-        assert_eq!(path.key("a\nb").to_string(), "b[1].\"a\\nb\"");
+        for key in ["a\nb", "password:S3CRET", ""] {
+            assert_eq!(path.key(key).to_string(), "b[1].\"…\"");
+        }
         assert_eq!(path.parent(), Some(Path::root().key("b")));
     }
 }
