@@ -231,7 +231,7 @@ fn read_links(doc: &mut Document, path: &Path) -> (Option<IpAddr>, BTreeMap<u8, 
         let Some(number) = number else {
             let (first, last) = (LINKS.start(), LINKS.end());
             let message = format!("is no number of a link: {first} to {last}");
-            doc.wrong_key(&place, &message);
+            doc.refuse_key(&list, &key, &message);
             continue;
         };
         let what = "this node's address on that link";

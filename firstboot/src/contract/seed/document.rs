@@ -1,6 +1,6 @@
 //! One YAML document that is read value by value, so that every problem in it is found.
 
-use super::path::{Path, Step, is_plain};
+use super::path::{Path, Step};
 use super::problem::Problem;
 use crate::contract::place::Place;
 use crate::contract::values::ValueError;
@@ -46,9 +46,12 @@ impl<'n> Document<'n> {
             return None;
         }
         let repeated = repeated(tree);
-        for place in &repeated {
-            let message = "a key for the second time: each key may be there once";
-            document.push(&Path::root(), Some(*place), message);
+        for (first, again) in &repeated {
+            let message = format!(
+                "this key is there already, in line {}: each key may be there once",
+                first.line
+            );
+            document.push(&Path::root(), Some(*again), &message);
         }
         (problems.is_empty() && repeated.is_empty()).then_some(document)
     }
@@ -260,40 +263,38 @@ impl<'n> Document<'n> {
 
     /// Notes every key of a mapping that is not among the known ones as left out.
     pub(super) fn ignore_unknown(&mut self, path: &Path, known: &[&str]) {
-        for (place, shown) in self.unknown(path, known) {
-            match shown {
-                Some(key) => self.ignore(&path.key(&key), ""),
-                None => self.ignore(path, &format!("a key in line {}", place.line)),
+        for key in self.unknown(path, known) {
+            let place = self.entry(&path.key(&key)).map(|entry| entry.place);
+            match place.filter(|_| !path.may_show(&key)) {
+                Some(place) => self.ignore(path, &format!("a key in line {}", place.line)),
+                None => self.ignore(&path.key(&key), ""),
             }
         }
     }
 
     /// Notes every key of a mapping that is not among the known ones as a problem.
     pub(super) fn refuse_unknown(&mut self, path: &Path, known: &[&str]) {
-        let known_ones = known.join(", ");
-        for (place, shown) in self.unknown(path, known) {
-            let (path, subject) = match shown {
-                Some(key) => (path.key(&key), ""),
-                None => (path.clone(), "this key "),
-            };
-            let message = format!("{subject}is not known here; known are: {known_ones}");
-            self.push(&path, Some(place), &message);
+        let message = format!("is not known here; known are: {}", known.join(", "));
+        for key in self.unknown(path, known) {
+            self.refuse_key(path, &key, &message);
         }
     }
 
-    /// The places of the keys that are not among the known ones, and their texts, where those are
-    /// certainly no secret that stands at a wrong place.
-    fn unknown(&self, path: &Path, known: &[&str]) -> Vec<(Place, Option<String>)> {
+    /// Notes a problem with a key of a mapping that may be none of its keys.
+    pub(super) fn refuse_key(&mut self, path: &Path, key: &str, message: &str) {
+        let place = self.entry(&path.key(key)).map(|entry| entry.place);
+        match path.may_show(key) {
+            true => self.push(&path.key(key), place, message),
+            false => self.push(path, place, &format!("this key {message}")),
+        }
+    }
+
+    fn unknown(&self, path: &Path, known: &[&str]) -> Vec<String> {
         let Some(Kind::Map(map)) = self.kind(path) else {
             return Vec::new();
         };
-        let unknown = map
-            .iter()
-            .filter(|entry| !known.contains(&entry.key.as_str()));
-        let shown = |key: &String| is_plain(key) && !path.may_hold_secrets();
-        unknown
-            .map(|entry| (entry.place, Some(entry.key.clone()).filter(shown)))
-            .collect()
+        let keys = map.iter().map(|entry| entry.key.clone());
+        keys.filter(|key| !known.contains(&key.as_str())).collect()
     }
 
     fn node(&self, path: &Path) -> Option<&Node> {
@@ -354,15 +355,15 @@ pub(super) fn find<'a>(tree: &'a Node, path: &Path) -> Option<&'a Node> {
     })
 }
 
-/// The places of keys that are there already.
-fn repeated(tree: Option<&Node>) -> Vec<Place> {
+/// The places of keys that are written twice: of the one, and of the other.
+fn repeated(tree: Option<&Node>) -> Vec<(Place, Place)> {
     let nodes = tree.into_iter().flat_map(Node::all);
     let maps = nodes.filter_map(|(node, _)| match &node.kind {
         Kind::Map(map) => Some(map),
         _ => None,
     });
     maps.flat_map(|map| map.repeated())
-        .map(|entry| entry.place)
+        .map(|(first, again)| (first.place, again.place))
         .collect()
 }
 
@@ -481,8 +482,8 @@ mod tests {
         assert_eq!(
             texts("a: x\nb: {c: 1, c: 2}\n\"a\": y\n"),
             [
-                "user-data line 3 column 1: a key for the second time: each key may be there once",
-                "user-data line 2 column 11: a key for the second time: each key may be there once",
+                "user-data line 3 column 1: this key is there already, in line 1: each key may be there once",
+                "user-data line 2 column 11: this key is there already, in line 2: each key may be there once",
             ]
         );
     }

@@ -72,13 +72,13 @@ impl Map {
         (entry.key == key).then_some(entry)
     }
 
-    /// Each entry whose key stands there before.
-    pub fn repeated(&self) -> impl Iterator<Item = &Entry> {
+    /// Each entry whose key stands there before, with the one before it.
+    pub fn repeated(&self) -> impl Iterator<Item = (&Entry, &Entry)> {
         let key = |index: usize| &self.entries[index].key;
         let pairs = self.by_key.windows(2);
         pairs
             .filter(move |pair| key(pair[0]) == key(pair[1]))
-            .map(|pair| &self.entries[pair[1]])
+            .map(|pair| (&self.entries[pair[0]], &self.entries[pair[1]]))
     }
 }
 
