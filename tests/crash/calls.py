@@ -53,7 +53,8 @@ class Reader:
         """A path as one from the tree, or None."""
         if path == self.tree:
             return ""
-        return path[len(self.tree) + 1:] if path.startswith(self.tree + "/") else None
+        start = self.tree.rstrip("/") + "/"
+        return path[len(start):] if path.startswith(start) else None
 
     def path(self, stop, folder, text, follow):
         """The path that a call names; the folders above it are resolved."""

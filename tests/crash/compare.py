@@ -28,9 +28,11 @@ def listing(tree):
                 content = b"-> " + os.fsencode(os.readlink(path))
             elif stat.S_ISDIR(about.st_mode):
                 content = b""
-            else:
+            elif stat.S_ISREG(about.st_mode):
                 with open(path, "rb") as file:
                     content = file.read()
+            else:
+                content = b"%d" % about.st_rdev
             kind = {stat.S_IFLNK: "link", stat.S_IFDIR: "folder", stat.S_IFREG: "file"}.get(stat.S_IFMT(about.st_mode), "other")
             found[os.path.normpath(os.path.join(here, name))] = (
                 kind, "%04o" % stat.S_IMODE(about.st_mode), "%d:%d" % (about.st_uid, about.st_gid), content)
