@@ -40,6 +40,26 @@ pub(crate) fn services(root: &Root, patience: Duration) -> Option<OwnedFd> {
     lock::take(root, LOCK, patience).ok().flatten()
 }
 
+/// Removes what a `pvecm` that was cut has left beside corosync's files; returns whether there was any.
+/// Proxmox's tools write `NAME.tmp.PID` first (`file_set_contents` in PVE/Tools.pm), and never look at
+/// one of an earlier process: all or half of the cluster's key would stay, for everybody to read.
+pub(crate) fn remove_unfinished(root: &Root) -> Result<bool> {
+    let mut removed = false;
+    for file in [AUTHKEY, CONF] {
+        let Some((folder, own)) = file.rsplit_once('/') else {
+            continue;
+        };
+        for name in root.list(folder)? {
+            let rest = name.strip_prefix(own);
+            let pid = rest.and_then(|rest| rest.strip_prefix(".tmp."));
+            if pid.is_some_and(|pid| pid.parse::<u32>().is_ok()) {
+                removed |= root.remove_file(&format!("{folder}/{name}"))?;
+            }
+        }
+    }
+    Ok(removed)
+}
+
 /// How long one of corosync's tools may take; they answer at once, or hang with it.
 const TOOL: Duration = Duration::from_secs(10);
 /// How long the version of a corosync that runs is asked for: several callers do so in a row.
@@ -147,6 +167,31 @@ mod tests {
             version("Failed to initialize the cmap API. Error CS_ERR_LIBRARY\n"),
             None
         );
+    }
+
+    #[test]
+    fn what_a_cut_pvecm_has_left_is_removed() {
+        let (_folder, root) = tree();
+        assert!(!remove_unfinished(&root).unwrap());
+        let names = [
+            "authkey",
+            "authkey.tmp.60",
+            "authkey.tmp.old",
+            "corosync.conf",
+            "corosync.conf.tmp.1234",
+            "corosync.conf.tmp",
+            "uidgid.tmp.60",
+        ];
+        for name in names {
+            let file = format!("/etc/corosync/{name}");
+            root.write(&file, b"half a key", 0o644).unwrap();
+        }
+        assert!(remove_unfinished(&root).unwrap());
+        let mut left = names.to_vec();
+        left.retain(|name| !["authkey.tmp.60", "corosync.conf.tmp.1234"].contains(name));
+        left.sort_unstable();
+        assert_eq!(root.list("/etc/corosync").unwrap(), left);
+        assert!(!remove_unfinished(&root).unwrap());
     }
 
     #[test]

@@ -12,7 +12,7 @@ mod race;
 mod refusals;
 mod stale;
 
-use crate::cluster::corosync::AUTHKEY;
+use crate::cluster::corosync::{self, AUTHKEY};
 use crate::step::{Context, Outcome};
 use crate::system::root::Kind;
 use anyhow::{Result, bail};
@@ -43,10 +43,12 @@ pub(crate) fn run(context: &Context) -> Result<Outcome> {
     })
 }
 
-/// What a join leaves to do: corosync's key is readable by all.
+/// What a join leaves to do: corosync's key is readable by all, and so is what an earlier one that was
+/// cut has left of it.
 fn tidy(context: &Context) -> Result<bool> {
+    let removed = corosync::remove_unfinished(context.root)?;
     if context.root.kind(AUTHKEY)? == Some(Kind::File) {
-        return context.root.ensure_mode(AUTHKEY, 0o400);
+        return Ok(context.root.ensure_mode(AUTHKEY, 0o400)? || removed);
     }
-    Ok(false)
+    Ok(removed)
 }

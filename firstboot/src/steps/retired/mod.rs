@@ -12,7 +12,7 @@
 //! 3. `/etc/corosync/corosync.conf`: without it corosync's unit is not started at all. It goes
 //!    last, so that a run that was cut is seen to be unfinished.
 
-use crate::cluster::corosync::{AUTHKEY, CONF};
+use crate::cluster::corosync::{AUTHKEY, CONF, remove_unfinished};
 use crate::step::{Context, Outcome};
 use crate::system::root::Root;
 use anyhow::Result;
@@ -29,12 +29,16 @@ pub(crate) fn run(context: &Context) -> Result<Outcome> {
     let root = context.root;
     let was_member = root.exists(AUTHKEY)? || root.exists(CONF)?;
     let mut done = Vec::new();
+    let unfinished = remove_unfinished(root)?;
     if root.remove_file(AUTHKEY)? {
         done.push(format!("{AUTHKEY} removed"));
     }
     done.extend(move_database(root, was_member)?);
     if root.remove_file(CONF)? {
         done.push(format!("{CONF} removed"));
+    }
+    if unfinished {
+        done.push("what a join that was cut had left of them removed".to_owned());
     }
     if done.is_empty() {
         return Ok(Outcome::unchanged_because(

@@ -47,6 +47,19 @@ fn key_list_and_database_go() {
 }
 
 #[test]
+fn what_a_cut_join_left_of_the_key_goes_too() {
+    let (_folder, root) = member();
+    let left = format!("{AUTHKEY}.tmp.60");
+    root.write(&left, b"half a secret", 0o644).unwrap();
+    let detail = retire(&root, true).detail.unwrap();
+    assert!(
+        detail.ends_with("what a join that was cut had left of them removed"),
+        "{detail}"
+    );
+    assert!(root.list("/etc/corosync").unwrap().is_empty());
+}
+
+#[test]
 fn any_trace_is_enough() {
     for (path, said) in [
         (AUTHKEY, "/etc/corosync/authkey removed"),
