@@ -1,5 +1,6 @@
 //! Finding the guest's binary, and refusing one that would not run there.
 
+use crate::system::given;
 use crate::system::program;
 use anyhow::{Context, Result, bail};
 use firstboot::contract::seed::CONTRACT;
@@ -44,11 +45,14 @@ pub(super) fn beside() -> Option<PathBuf> {
     candidates.into_iter().find(|file| file.is_file())
 }
 
+/// More than any firstboot, debug information included.
+const MOST: u64 = 256 << 20;
+
 /// Refuses a binary that is not a static x86-64 ELF file or was not built with this program.
 /// Gives the contract that it says it knows.
 fn check(binary: &Path) -> Result<u32> {
     let bytes =
-        std::fs::read(binary).with_context(|| format!("cannot read {}", binary.display()))?;
+        given::read(binary, MOST).with_context(|| format!("cannot read {}", binary.display()))?;
     match is_static(&bytes) {
         Some(true) => {}
         Some(false) => bail!(

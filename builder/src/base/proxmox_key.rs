@@ -5,9 +5,9 @@ use crate::config::definition::Definition;
 use crate::config::definition::key::{Digest, From, Key};
 use crate::system::download::cache::Cache;
 use crate::system::download::curl;
-use crate::system::files;
 use crate::system::ui::Ui;
 use crate::system::xdg;
+use crate::system::{files, given};
 use anyhow::{Context, Result, bail};
 use std::fs;
 
@@ -24,7 +24,7 @@ pub(super) fn obtain(definition: &Definition, ui: &Ui) -> Result<Option<Vec<u8>>
     let key = &proxmox.key;
     let bytes = match &key.from {
         From::File { path } => {
-            let bytes = fs::read(path);
+            let bytes = given::read(path, given::SMALL);
             let bytes =
                 bytes.with_context(|| format!("cannot read Proxmox's key {}", path.display()))?;
             check(key, &path.display().to_string(), &bytes)?;

@@ -1,11 +1,11 @@
 //! The digests of a file, whole and by piece, in one reading of it.
 
+use crate::system::given;
 use crate::system::interrupt;
 use crate::system::text::hex;
 use anyhow::{Context, Result};
 use sha1::Sha1;
 use sha2::{Digest, Sha256};
-use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
@@ -33,7 +33,7 @@ impl Pieces {
     /// Reads a file; `progress` hears how much of it is done, from 0 to 1.
     pub(crate) fn of(file: &Path, progress: impl FnMut(f64)) -> Result<Self> {
         let read = || -> Result<Self> {
-            let opened = File::open(file)?;
+            let opened = given::open(file)?;
             let bytes = opened.metadata()?.len();
             Self::read(opened, bytes, length(bytes), progress)
         };

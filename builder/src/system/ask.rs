@@ -94,9 +94,10 @@ pub(crate) fn yes(question: &str) -> Result<Option<bool>> {
 /// Why an answer cannot be what was asked for, whoever is asked: an arrow key or a Ctrl-V gets into a
 /// line that is not shown, and nobody sees it.
 pub(crate) fn cannot_be(answer: &Secret) -> Option<&'static str> {
-    let control = answer.reveal().chars().any(char::is_control);
+    let unseen = |c: char| c.is_control() || c == '\u{feff}';
+    let control = answer.reveal().contains(unseen);
     control.then_some(
-        "it has a control character, such as a tab or an arrow key, which is in no password; nobody \
+        "it has a control character, such as a tab, an arrow key or a byte order mark, which is in no password; nobody \
          was asked",
     )
 }

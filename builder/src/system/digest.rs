@@ -1,10 +1,10 @@
 //! SHA-256 of bytes and of files, in lower-case hex.
 
+use crate::system::given;
 use crate::system::interrupt;
 use crate::system::text::hex;
 use anyhow::{Context, Result};
 use sha2::{Digest, Sha256};
-use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
@@ -19,7 +19,7 @@ pub(crate) fn sha256_file(file: &Path) -> Result<String> {
 
 /// Of a file, with how much of it is done, from 0 to 1. The error does not name the file.
 pub(crate) fn sha256_shown(file: &Path, mut progress: impl FnMut(f64)) -> Result<String> {
-    let mut opened = File::open(file)?;
+    let mut opened = given::open(file)?;
     let length = opened.metadata()?.len().max(1);
     let mut hasher = Sha256::new();
     let mut chunk = vec![0; 1 << 20];

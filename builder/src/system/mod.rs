@@ -5,6 +5,7 @@ pub(crate) mod clock;
 pub(crate) mod digest;
 pub(crate) mod download;
 pub(crate) mod files;
+pub(crate) mod given;
 pub mod interrupt;
 pub(crate) mod kind;
 pub(crate) mod program;

@@ -1,6 +1,7 @@
 //! What a seed needs to know about the base image, from the manifest beside it.
 
 use crate::config::yaml::validators;
+use crate::system::given::{self, MAX_MANIFEST};
 use anyhow::{Context, Result, bail};
 use firstboot::contract::seed::UNNUMBERED;
 use serde::Deserialize;
@@ -56,9 +57,9 @@ impl BaseImage {
             }
         };
         let file = manifest_of(base);
-        let text = match fs::read_to_string(&file) {
+        let text = match given::read_text(&file, MAX_MANIFEST) {
             Ok(text) => text,
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => bail!(
+            Err(e) if e.is_missing() => bail!(
                 "{} is not there, so it is not known what {} is. Copy it there too, or make both \
                  with: imgbuild base",
                 file.display(),

@@ -47,7 +47,7 @@ fn a_wrong_password_is_taken_twice_at_a_terminal_and_once_from_a_script() {
 fn a_key_that_no_password_has_asks_nobody_and_costs_no_try() {
     let member = Member::start("12.1", Kind::with(PASSWORD));
     let lab = lab(&["vm42"], &member);
-    let words = "it has a control character, such as a tab or an arrow key, which is in no password; \
+    let words = "it has a control character, such as a tab, an arrow key or a byte order mark, which is in no password; \
                  nobody was asked";
     let found = refused(
         &lab,

@@ -1,10 +1,10 @@
 //! The user's own ssh keys, so that a first lab has somebody who can log in.
 
 use crate::config::lab::ssh_key;
+use crate::system::given;
 use crate::system::xdg;
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::Read;
 use std::path::Path;
 
 /// What the template has in their place.
@@ -74,13 +74,7 @@ impl Keys {
 
 /// The one key of a file.
 fn only_key_of(file: &Path) -> Option<String> {
-    // A pipe would be waited for.
-    if !fs::metadata(file).ok()?.is_file() {
-        return None;
-    }
-    let mut text = String::new();
-    let opened = fs::File::open(file).ok()?;
-    opened.take(MOST).read_to_string(&mut text).ok()?;
+    let text = given::read_text(file, MOST).ok()?;
     let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
     let key = ssh_key(lines.next()?).ok()?;
     lines.next().is_none().then_some(key.into())

@@ -1,6 +1,7 @@
 //! A public key that signs a repository: where it comes from, and the digest that it must have.
 
 use crate::config::yaml::{Fields, Reader, Spanned, validators};
+use crate::system::given;
 use crate::system::text::hex;
 use sha2::{Digest as _, Sha256, Sha512};
 use std::fmt;
@@ -123,7 +124,7 @@ pub(super) fn read_file(
     folder: &Path,
 ) -> PathBuf {
     let path = folder.join(&key.value);
-    let bytes = match std::fs::read(&path) {
+    let bytes = match given::read(&path, given::SMALL) {
         Ok(bytes) => bytes,
         Err(error) => {
             let message = format!("cannot read the key file {}: {error}", path.display());

@@ -10,7 +10,8 @@ mod read;
 pub use model::{Definition, Netinst, Proxmox, RELEASES, Repository, release_number};
 pub use packages::{Always, Stage};
 
-use crate::config::yaml::Reader;
+use crate::config::yaml::{MAX_YAML, Reader};
+use crate::system::given;
 use anyhow::{Context, Result};
 use std::path::Path;
 
@@ -31,7 +32,7 @@ impl Definition {
                 return Self::read(name, Path::new("."), BUILT_IN.as_bytes());
             }
         };
-        let bytes = std::fs::read(file)
+        let bytes = given::read(file, MAX_YAML)
             .with_context(|| format!("cannot read the image definition {}", file.display()))?;
         let folder = file.parent().unwrap_or(Path::new("."));
         Self::read(&file.display().to_string(), folder, &bytes)
@@ -66,6 +67,26 @@ mod tests {
         for always in built_in.always_installed() {
             let package = &always.package;
             assert!(!built_in.packages.contains(package), "{package}");
+        }
+    }
+
+    #[test]
+    fn the_command_line_reaches_the_kernel_or_is_refused() {
+        let read = |word: &str| {
+            let line = format!("console=ttyS0 net.ifnames=0 {word}");
+            let text = format!(
+                "release: trixie\ndisk: 8G\nkernel_command_line: {}\n",
+                serde_json::Value::from(line)
+            );
+            Definition::read("x", Path::new("."), text.as_bytes())
+        };
+        for good in ["isolcpus=1-3,5", "pci=nomsi", "x.y=[a]*?~(b)@c%d+e!f^g:h"] {
+            let line = read(good).unwrap().kernel_command_line;
+            assert!(line.ends_with(good), "{line}");
+        }
+        for odd in "\"'`$\\;|&{}<>#é".chars() {
+            let text = read(&format!("a{odd}b")).unwrap_err().to_string();
+            assert!(text.contains("has the character `"), "{text}");
         }
     }
 

@@ -2,8 +2,7 @@
 
 use super::model::{DEFAULT_SITE, Netinst, release_number};
 use crate::config::yaml::{Fields, Keys, Reader, Spanned, validators};
-use std::fs::File;
-use std::io::Read;
+use crate::system::given;
 use std::path::{Path, PathBuf};
 
 const RIGHT: &str = "either {url, sha256} or {version, site, keyring}";
@@ -110,7 +109,7 @@ fn version(text: &str, release: Option<u32>) -> Result<String, String> {
 /// Checks that the keyring is one that gpgv can read; returns its absolute path.
 fn read_keyring(r: &mut Reader, f: &Fields<'_>, file: &Spanned<String>, folder: &Path) -> PathBuf {
     let path = folder.join(&file.value);
-    let message = match beginning(&path) {
+    let message = match given::read(&path, given::SMALL) {
         Err(error) => Some(format!(
             "cannot read the keyring {}: {error}",
             path.display()
@@ -125,12 +124,6 @@ fn read_keyring(r: &mut Reader, f: &Fields<'_>, file: &Spanned<String>, folder: 
         r.problem(file.place, message, f.hint("keyring"));
     }
     std::path::absolute(&path).unwrap_or(path)
-}
-
-fn beginning(file: &Path) -> std::io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    File::open(file)?.take(16).read_to_end(&mut bytes)?;
-    Ok(bytes)
 }
 
 #[cfg(test)]

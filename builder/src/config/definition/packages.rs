@@ -131,7 +131,7 @@ pub(super) fn name(text: &str) -> Result<String, String> {
         .or_else(|| text.strip_prefix(['-', '!', '~']));
     let left_out = marked
         .map(str::trim)
-        .filter(|name| validators::package(name).is_ok());
+        .filter(|name| !name.is_empty() && validators::package(name).is_ok());
     let Some(left_out) = left_out else {
         return validators::package(text);
     };

@@ -11,6 +11,8 @@ const MIN_DISK: u64 = 2 * validators::GIB;
 const MIN_DISK_PROXMOX: u64 = 4 * validators::GIB;
 /// The partition table is an msdos table, which counts sectors with 32 bits.
 const MAX_DISK: u64 = 2048 * validators::GIB;
+/// The kernel's COMMAND_LINE_SIZE is 2048; its own path and `root=UUID=…` are in it too.
+const MAX_COMMAND_LINE: usize = 1800;
 pub(super) const DEFAULT_KERNEL: &str = "linux-image-cloud-amd64";
 pub(super) const DEFAULT_COMMAND_LINE: &str = "console=tty1 console=ttyS0,115200 net.ifnames=0";
 
@@ -277,12 +279,27 @@ fn command_line(text: &str) -> Result<String, String> {
     if words.iter().any(|w| w.starts_with("root=")) {
         return Err("`root=` is set by the boot loader, which knows the disk's UUID".to_owned());
     }
-    // The line is put between quotes in /etc/default/grub, which is a shell script.
-    let odd = |c: char| !c.is_ascii_graphic() || "\"'`$\\".contains(c);
-    if let Some(word) = words.iter().find(|w| w.contains(odd)) {
-        let word = validators::display_safe(word);
+    // The line is put between quotes in /etc/default/grub, which is a shell script, and without any in
+    // grub.cfg, where these end a command, begin another or a comment (GRUB's manual, "Quoting").
+    let odd = |c: char| !c.is_ascii_graphic() || "\"'`$\\;|&{}<>#".contains(c);
+    let found = words
+        .iter()
+        .find_map(|word| Some((word, word.chars().find(|c| odd(*c))?)));
+    if let Some((word, odd)) = found {
+        let (word, odd) = (
+            validators::display_safe(word),
+            validators::display_safe(&odd.to_string()),
+        );
         return Err(format!(
-            "`{word}` has a character that grub's settings cannot hold"
+            "`{word}` has the character `{odd}`, which grub takes for itself and does not hand to the \
+             kernel"
+        ));
+    }
+    let length = words.iter().map(|word| word.len() + 1).sum::<usize>();
+    if length > MAX_COMMAND_LINE {
+        return Err(format!(
+            "the line has {length} characters; the kernel reads 2047, some of them are the boot \
+             loader's, and {MAX_COMMAND_LINE} are left"
         ));
     }
     let serial = |w: &&str| *w == "console=ttyS0" || w.starts_with("console=ttyS0,");

@@ -27,11 +27,10 @@ pub use openvpn::{BRIDGE_PORT, OpenVpn};
 pub use secrets::{read_secret, read_ticket};
 pub use values::ssh_key;
 
-use crate::config::yaml::Reader;
-use crate::system::program;
+use crate::config::yaml::{MAX_YAML, Reader};
+use crate::system::{given, program};
 use anyhow::{Context, Result, bail};
 use folder::Folder;
-use std::io::ErrorKind;
 use std::path::Path;
 
 impl Lab {
@@ -48,9 +47,9 @@ impl Lab {
     /// Reads a lab in which the secret files of some VMs need not be there: `wanted` is asked with
     /// a VM's own folder. Everything else is validated.
     pub fn load_with_secrets(file: &Path, wanted: &dyn Fn(&Path) -> bool) -> Result<Self> {
-        let bytes = match std::fs::read(file) {
+        let bytes = match given::read(file, MAX_YAML) {
             Ok(bytes) => bytes,
-            Err(error) if error.kind() == ErrorKind::NotFound => bail!(no_lab(file)),
+            Err(error) if error.is_missing() => bail!(no_lab(file)),
             Err(error) => {
                 return Err(error)
                     .with_context(|| format!("cannot read the lab {}", file.display()));

@@ -3,6 +3,7 @@
 use super::folder::Folder;
 use super::values;
 use crate::config::yaml::{Fields, Keys, Kind, Node, Reader, Spanned, validators};
+use crate::system::given;
 use firstboot::contract::seed::Peer;
 use firstboot::contract::values::Fingerprint;
 use std::path::Path;
@@ -27,8 +28,6 @@ const KEYS: Keys = &[
          line, in the place of `fingerprint`",
     ),
 ];
-/// More than a file of fingerprints has; something else was meant then.
-const MAX_FILE: u64 = 64 << 10;
 
 /// Reads `peers`.
 pub(super) fn read(r: &mut Reader, f: &Fields<'_>, folder: &Folder) -> Vec<Spanned<Peer>> {
@@ -117,11 +116,7 @@ fn file_name(text: &str) -> Result<String, String> {
 /// The fingerprints in a file.
 fn fingerprints(path: &Path, shown: &Path) -> Result<Vec<Fingerprint>, String> {
     let shown = shown.display();
-    let unreadable = |error: std::io::Error| format!("cannot read {shown}: {error}");
-    let data = std::fs::metadata(path).map_err(unreadable)?;
-    if !data.is_file() || data.len() > MAX_FILE {
-        return Err(format!("{shown} is no small regular file"));
-    }
-    let text = std::fs::read_to_string(path).map_err(unreadable)?;
+    let text = given::read_text(path, given::SMALL);
+    let text = text.map_err(|error| format!("cannot read {shown}: {error}"))?;
     values::lines(&text, &shown, "fingerprint", values::fingerprint)
 }

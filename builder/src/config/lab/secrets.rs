@@ -1,16 +1,12 @@
 //! Secret files: passwords and OpenVPN configurations. Only their owner may read them.
 
+use crate::system::given::{self, Unreadable};
 use crate::system::program;
 use anyhow::{Result, anyhow};
 use firstboot::contract::seed::Secret;
 use firstboot::contract::values::{Password, UserPass};
-use std::fs::File;
-use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-
-/// More than any password or OpenVPN configuration; the seed disk is small.
-const MAX_BYTES: u64 = 1 << 20;
 
 /// Why a secret file cannot be used, and what to do; neither holds any of its content.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,6 +80,17 @@ pub(super) fn user_pass(path: &Path, shown: &Path) -> Result<Secret, Refusal> {
 /// Reads a whole secret file that is text; `shown` is the path for messages.
 fn whole(path: &Path, shown: &Path) -> Result<Secret, Refusal> {
     match String::from_utf8(bytes(path, shown)?) {
+        // Nobody sees it, and nobody types it with the password.
+        Ok(text) if text.starts_with('\u{feff}') => Err(Refusal {
+            message: format!(
+                "{} begins with a byte order mark, which editors on Windows write",
+                shown.display()
+            ),
+            hint: format!(
+                "the file without it: sed -i '1s/^\\xEF\\xBB\\xBF//' {}",
+                program::quote(&shown.to_string_lossy())
+            ),
+        }),
         Ok(text) => Ok(Secret::new(text)),
         Err(_) => Err(Refusal {
             message: format!("{} is not UTF-8 text", shown.display()),
@@ -107,35 +114,24 @@ fn read(path: &Path, shown: &Path, is_secret: bool) -> Result<Vec<u8>, Refusal> 
     let name = shown.display();
     let quoted = program::quote(&shown.to_string_lossy());
     let refuse = |message: String, hint: String| Refusal { message, hint };
-    let not_found = |error: std::io::Error| {
-        let hint = match error.kind() {
-            std::io::ErrorKind::NotFound if !is_secret => "a file that is there".to_owned(),
-            std::io::ErrorKind::NotFound => format!("make it, then: chmod 600 {quoted}"),
-            _ => "a file that you can read".to_owned(),
+    let unreadable = |error: Unreadable| {
+        let hint = match error {
+            _ if error.is_missing() && !is_secret => "a file that is there".to_owned(),
+            _ if error.is_missing() => format!("make it, then: chmod 600 {quoted}"),
+            Unreadable::IsLarger(_) => "a password or an OpenVPN configuration".to_owned(),
+            Unreadable::Io(_) => "a file that you can read".to_owned(),
+            _ => "a regular file".to_owned(),
         };
         refuse(format!("cannot read {name}: {error}"), hint)
     };
-    // Opening a pipe would wait for its writer, so the kind is looked at first.
-    let kind = std::fs::metadata(path).map_err(not_found)?;
-    if !kind.is_file() {
-        let hint = "a regular file".to_owned();
-        return Err(refuse(format!("{name} is no regular file"), hint));
-    }
-    let file = File::open(path).map_err(not_found)?;
-    let data = file.metadata().map_err(not_found)?;
+    let file = given::open(path).map_err(unreadable)?;
+    let data = file.metadata().map_err(|error| unreadable(error.into()))?;
     let mode = data.permissions().mode() & 0o7777;
     if is_secret && mode & 0o077 != 0 {
         let message = format!("{name} is open to other users (mode {mode:04o})");
         return Err(refuse(message, format!("chmod 600 {quoted}")));
     }
-    if data.len() > MAX_BYTES {
-        let hint = "a password or an OpenVPN configuration".to_owned();
-        return Err(refuse(format!("{name} is larger than 1 MiB"), hint));
-    }
-    let mut bytes = Vec::new();
-    file.take(MAX_BYTES)
-        .read_to_end(&mut bytes)
-        .map_err(not_found)?;
+    let bytes = given::content(&file, given::SMALL).map_err(unreadable)?;
     if bytes.is_empty() {
         let hint = "the secret in it, and nothing else".to_owned();
         return Err(refuse(format!("{name} is empty"), hint));
@@ -201,7 +197,12 @@ mod tests {
         assert_eq!(refusal(b"\xff", 0o600).0, "it's is not UTF-8 text");
         assert_eq!(
             refusal(&vec![b'x'; 1 << 21], 0o600).0,
-            "it's is larger than 1 MiB"
+            "cannot read it's: it is larger than 1 MiB, and such a file is not"
+        );
+        assert_eq!(
+            text(refusal(b"\xef\xbb\xbfhunter2\n", 0o600)),
+            "it's begins with a byte order mark, which editors on Windows write | the file without \
+             it: sed -i '1s/^\\xEF\\xBB\\xBF//' 'it'\\''s'"
         );
     }
 
@@ -209,7 +210,7 @@ mod tests {
     fn what_is_no_file_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let error = read_secret(folder.path()).unwrap_err().to_string();
-        assert!(error.contains("is no regular file"), "{error}");
+        assert!(error.contains("it is a folder, and only"), "{error}");
         let error = read_secret(&folder.path().join("x"))
             .unwrap_err()
             .to_string();

@@ -8,6 +8,7 @@ use super::openvpn::{self, OpenVpnOverride};
 use super::proxmox::{self, HaOverride};
 use super::values;
 use crate::config::yaml::{Fields, Kind, Node, Reader, Spanned, validators};
+use crate::system::given;
 use firstboot::contract::seed::NfsStorage;
 use firstboot::contract::values::{Host, SshKey, Timezone};
 
@@ -188,7 +189,7 @@ fn read_ssh_keys(r: &mut Reader, f: &Fields<'_>, folder: &Folder) -> Option<Vec<
     for file in r.field_list(f, "ssh_key_files", values::path) {
         let (shown, path) = folder.path(&file.value);
         let shown = shown.display();
-        let text = std::fs::read_to_string(&path);
+        let text = given::read_text(&path, given::SMALL);
         let found = text
             .map_err(|error| format!("cannot read {shown}: {error}"))
             .and_then(|text| values::lines(&text, &shown, "key", values::ssh_key));

@@ -111,6 +111,8 @@ pub(super) fn lines<T: PartialEq>(
     form: impl Fn(&str) -> Result<T, String>,
 ) -> Result<Vec<T>, String> {
     let mut found = Vec::new();
+    // As in a document of YAML, nothing is meant by it.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     for (index, line) in text.lines().map(str::trim).enumerate() {
         if line.is_empty() || line.starts_with('#') {
             continue;

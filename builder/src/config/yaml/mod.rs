@@ -13,3 +13,6 @@ pub use firstboot::contract::place::{Place, Problem, Spanned};
 pub use firstboot::contract::yaml::{Entry, Kind, Node};
 pub use problem::Problems;
 pub use reader::{Fields, Keys, Reader, joined, listed_twice};
+
+/// More than the reader takes of any document, in bytes.
+pub(crate) const MAX_YAML: u64 = 16 << 20;

@@ -122,21 +122,47 @@ fn domain(text: &str) -> Result<String, ValueError> {
     })
 }
 
+/// The folders of the tz database.
+const AREAS: [&str; 22] = [
+    "Africa",
+    "America",
+    "America/Argentina",
+    "America/Indiana",
+    "America/Kentucky",
+    "America/North_Dakota",
+    "Antarctica",
+    "Arctic",
+    "Asia",
+    "Atlantic",
+    "Australia",
+    "Brazil",
+    "Canada",
+    "Chile",
+    "Etc",
+    "Europe",
+    "Indian",
+    "Mexico",
+    "Pacific",
+    "US",
+    "posix",
+    "right",
+];
+
 fn timezone(text: &str) -> Result<String, ValueError> {
     let fits = |part: &str| {
         let fits = |b: u8| b.is_ascii_alphanumeric() || b"_+-".contains(&b);
         part.starts_with(|c: char| c.is_ascii_alphabetic()) && part.bytes().all(fits)
     };
+    const HINT: &str = "a time zone name such as Europe/Paris";
+    if AREAS.contains(&text) {
+        let message = "is a folder of time zones, and none of them";
+        return Err(ValueError::because(message, HINT));
+    }
     let parts = text.split('/');
     fitting(
         text,
         parts.clone().count() <= 3 && parts.clone().all(fits),
-        || {
-            ValueError::no(
-                "name of a time zone",
-                "a time zone name such as Europe/Paris",
-            )
-        },
+        || ValueError::no("name of a time zone", HINT),
     )
 }
 

@@ -341,6 +341,26 @@ impl Tree<'_> {
             let hint = "indent with spaces; YAML allows no tabs there";
             return self.problem(tab, "a tab in the indentation", hint);
         }
+        let line = self.lines.get(place.line - 1).copied().unwrap_or_default();
+        let is_unseen = |c: &char| c.is_control() && *c != '\t';
+        if let Some((at, unseen)) = line.chars().enumerate().find(|(_, c)| is_unseen(c)) {
+            let place = Place::of(place.line, at + 1, 1);
+            let number = u32::from(unseen);
+            let message = format!("a control character that no text has (U+{number:04X})");
+            let hint = "the file without it; this shows where: \
+                        grep -naP '[\\x00-\\x08\\x0B-\\x1F\\x7F]' FILE";
+            return self.problem(place, &message, hint);
+        }
+        if let Some(at) = line.chars().position(|c| c == '\u{feff}') {
+            let place = Place::of(place.line, at + 1, 1);
+            let message = "a byte order mark inside of the file";
+            let hint = "the file without it: it comes from one file put behind another";
+            return self.problem(place, message, hint);
+        }
+        if words.starts_with("':' must be followed by") {
+            let message = "what follows this colon is no space";
+            return self.problem(place, message, "a space behind the colon, and no tab");
+        }
         // The character may be a password's first.
         if words.starts_with("unexpected character") {
             let message = "this is not YAML: no text begins with this character";

@@ -7,7 +7,7 @@
 mod tests;
 
 use crate::config::definition::release_number;
-use crate::system::{kind, text};
+use crate::system::{given, kind, text};
 use anyhow::{Context, Result, bail};
 use firstboot::contract::iso9660::{Entry, Volume};
 use std::fs::File;
@@ -51,11 +51,8 @@ impl Disc {
     pub(crate) fn open(path: &Path, sha256: String, release: &str) -> Result<Self> {
         let name = path.display();
         let cannot_read = || format!("cannot read the installer's disc {name}");
-        let mut file = File::open(path).with_context(cannot_read)?;
+        let mut file = given::open(path).with_context(cannot_read)?;
         let metadata = file.metadata().with_context(cannot_read)?;
-        if metadata.is_dir() {
-            bail!("{name} is a folder; the installer's disc is wanted, an ISO file");
-        }
         let length = metadata.len();
         let Some(mut volume) = Volume::open(&mut file).with_context(cannot_read)? else {
             let seems = seems_to_be(&mut file, length).with_context(cannot_read)?;

@@ -116,7 +116,7 @@ fn one_that_is_not_there_is_named() {
     fs::create_dir(folder.path().join("x.iso")).unwrap();
     assert_eq!(
         refusal(&folder),
-        "FOLDER/x.iso is a folder; the installer's disc is wanted, an ISO file"
+        "cannot read the installer's disc FOLDER/x.iso: it is a folder, and only a regular file is read"
     );
 }
 

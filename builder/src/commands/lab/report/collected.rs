@@ -3,6 +3,7 @@
 //! A PC has written most of a file, and it may be cut, or anything. What cannot be read is told, and
 //! nothing else suffers.
 
+use crate::system::given;
 use crate::system::program;
 use crate::system::text;
 use crate::vm::state::Seen;
@@ -12,8 +13,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
-use std::fs::{self, File};
-use std::io::Read;
+use std::fs;
 use std::path::Path;
 
 /// The longest file that is read, in bytes. Of a VM there are at most 100 kB.
@@ -225,15 +225,6 @@ fn answer(file: &Path) -> Result<(String, Answer)> {
 }
 
 fn json(file: &Path) -> Result<Value> {
-    ensure!(fs::metadata(file)?.is_file(), "it is no file");
-    let mut bytes = Vec::new();
-    File::open(file)?
-        .take(LONGEST + 1)
-        .read_to_end(&mut bytes)?;
-    ensure!(
-        bytes.len() as u64 <= LONGEST,
-        "it is longer than {} MiB, so it is not read",
-        LONGEST >> 20
-    );
+    let bytes = given::read(file, LONGEST)?;
     serde_json::from_slice(&bytes).context("it is no JSON")
 }

@@ -144,10 +144,12 @@ fn lower_case(text: &str) -> Result<(), String> {
 pub fn package(text: &str) -> Result<String, String> {
     let good = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "+-.".contains(c);
     let first = text.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit());
+    // APT takes a minus at the end for a removal.
+    let fits = text.len() >= 2 && first && text.chars().all(good) && !text.ends_with('-');
     check(
-        text.len() >= 2 && first && text.chars().all(good),
+        fits,
         text,
-        "is no name of a Debian package (lower-case letters, digits, + - .)",
+        "is no name of a Debian package (lower-case letters, digits, + - ., and no - at the end)",
     )?;
     Ok(text.to_owned())
 }
@@ -292,7 +294,17 @@ mod tests {
         }
         assert!(host("FD00::1").is_ok() && host("NAS").is_err() && host("nas.1").is_err());
         assert!(package("g++-14").is_ok() && package("libc6.1").is_ok());
-        for bad in ["", "a", "Vim", "-vim", "vim emacs", "vim=1", "a;b"] {
+        for bad in [
+            "",
+            "a",
+            "a-",
+            "vim--",
+            "Vim",
+            "-vim",
+            "vim emacs",
+            "vim=1",
+            "a;b",
+        ] {
             assert!(package(bad).is_err(), "{bad}");
         }
     }
