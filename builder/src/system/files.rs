@@ -1,8 +1,9 @@
 //! Files: written with their mode, moved into place when they are whole, removed.
 
 use crate::system::interrupt;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{ErrorKind, Read};
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
@@ -42,11 +43,29 @@ pub(crate) fn write_for_a_move(file: &Path, content: &[u8], mode: u32) -> Result
 /// Makes a folder, and those above it, that only this user may look into. One that is there keeps
 /// its mode: somebody chose it.
 pub(crate) fn private_folder(folder: &Path) -> Result<()> {
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(folder)
-        .with_context(|| format!("cannot make {}", folder.display()))
+    make(folder, 0o700)
+}
+
+/// As [`private_folder`], for one that everybody may look into.
+pub(crate) fn make_folder(folder: &Path) -> Result<()> {
+    make(folder, 0o777)
+}
+
+fn make(folder: &Path, mode: u32) -> Result<()> {
+    let made = DirBuilder::new().recursive(true).mode(mode).create(folder);
+    made.or_else(|error| {
+        let mut there = folder.ancestors();
+        let there = there.find(|path| path.symlink_metadata().is_ok());
+        match there.filter(|path| !path.is_dir()) {
+            Some(file) => bail!(
+                "cannot make the folder {}: {} is there and is no folder; move it out of the way, or \
+                 choose another folder",
+                folder.display(),
+                file.display()
+            ),
+            None => Err(error).with_context(|| format!("cannot make {}", folder.display())),
+        }
+    })
 }
 
 /// Removes a file, where there is one.
@@ -62,12 +81,50 @@ pub(crate) fn remove_if_there(file: &Path) -> Result<()> {
 /// Moves finished files into place: all are flushed to disk first, then all are renamed, then
 /// their folders are flushed. Only the renames can be seen by others.
 pub(crate) fn move_into_place(files: &[(PathBuf, PathBuf)]) -> Result<()> {
+    if let Some((_, folder)) = files.iter().find(|(_, to)| to.is_dir()) {
+        bail!(
+            "{} is a folder, and a file is to have its name; move it out of the way",
+            folder.display()
+        );
+    }
     sync(&files.iter().map(|(from, _)| from.as_path()).collect())?;
     for (from, to) in files {
-        fs::rename(from, to)
+        rename(from, to)
             .with_context(|| format!("cannot move {} to {}", from.display(), to.display()))?;
     }
     sync(&files.iter().map(|(_, to)| parent(to)).collect())
+}
+
+/// Renames a file, also to a folder that is a link to another file system, or one mounted there: it is
+/// copied beside its place then, so that nobody sees half of it.
+fn rename(from: &Path, to: &Path) -> std::io::Result<()> {
+    match fs::rename(from, to) {
+        Err(e) if e.kind() == ErrorKind::CrossesDevices => {}
+        done => return done,
+    }
+    let mut name = OsString::from(".");
+    name.push(to.file_name().unwrap_or_default());
+    name.push(".new");
+    let near = parent(to).join(name);
+    let copy = || -> std::io::Result<()> {
+        let mut source = File::open(from)?;
+        let mode = source.metadata()?.permissions();
+        let mut out = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(mode.mode() & 0o700)
+            .open(&near)?;
+        out.set_permissions(mode)?;
+        std::io::copy(&mut source, &mut out)?;
+        out.sync_all()?;
+        fs::rename(&near, to)?;
+        fs::remove_file(from)
+    };
+    // One that a power cut has left.
+    let _ = fs::remove_file(&near);
+    copy().inspect_err(|_| {
+        let _ = fs::remove_file(&near);
+    })
 }
 
 /// Brings files or folders to disk. From so many on their file systems are flushed as a whole, once
@@ -164,6 +221,50 @@ mod tests {
                 assert!(!from.exists() && fs::read(to).unwrap() == content);
             }
         }
+    }
+
+    /// /dev/shm is a file system of its own on every Linux that runs these tests.
+    #[test]
+    fn a_file_is_moved_to_another_file_system_as_a_whole() {
+        let here = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).unwrap();
+        let there = tempfile::tempdir_in("/dev/shm").unwrap();
+        let (from, to) = (here.path().join("a"), there.path().join("seed.img"));
+        let device = |path: &Path| fs::metadata(path).unwrap().dev();
+        assert_ne!(device(here.path()), device(there.path()));
+        write_new(&from, b"secret", 0o600).unwrap();
+        fs::write(there.path().join(".seed.img.new"), "half").unwrap();
+        move_into_place(&[(from.clone(), to.clone())]).unwrap();
+        assert_eq!(fs::read(&to).unwrap(), b"secret");
+        assert_eq!(
+            fs::metadata(&to).unwrap().permissions().mode() & 0o7777,
+            0o600
+        );
+        assert_eq!(fs::read_dir(there.path()).unwrap().count(), 1);
+        assert!(!from.exists());
+    }
+
+    #[test]
+    fn what_is_in_the_way_is_named_with_the_remedy() {
+        let folder = tempfile::tempdir().unwrap();
+        let (file, from) = (folder.path().join("file"), folder.path().join("from"));
+        fs::write(&file, "").unwrap();
+        fs::write(&from, "").unwrap();
+        for wanted in [file.clone(), file.join("sub/sub")] {
+            let text = private_folder(&wanted).unwrap_err().to_string();
+            let words = format!(
+                "cannot make the folder {}: {} is there and is no folder; move it out of the way, or \
+                 choose another folder",
+                wanted.display(),
+                file.display()
+            );
+            assert_eq!(text, words);
+        }
+        let text = move_into_place(&[(from, folder.path().into())]).unwrap_err();
+        let words = format!(
+            "{} is a folder, and a file is to have its name; move it out of the way",
+            folder.path().display()
+        );
+        assert_eq!(text.to_string(), words);
     }
 
     #[test]

@@ -10,7 +10,10 @@ use super::folder::VmFolder;
 use super::retired::Retired;
 use crate::config::yaml::validators;
 use crate::qemu;
-use crate::system::files::{copy, link_or_copy, move_into_place, remove_if_there, write_new};
+use crate::system::files::{
+    copy, link_or_copy, make_folder, move_into_place, remove_if_there, write_new,
+};
+use crate::system::given;
 use anyhow::{Context, Result};
 use std::collections::BTreeMap;
 use std::fs;
@@ -120,7 +123,7 @@ impl Bases {
     pub(crate) fn keep(&self, image: &Path, sha256: &str) -> Result<()> {
         let place = self.image(sha256);
         let folder = self.lab.join(FOLDER);
-        fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        make_folder(&folder)?;
         type Bring = fn(&Path, &Path) -> Result<()>;
         let (copied, linked): (Bring, Bring) = (
             |from, to| copy(from, to, |_| {}),
@@ -212,7 +215,7 @@ pub(crate) fn base_under(folder: &VmFolder<'_>) -> Option<String> {
 
 /// The digest of the base that an overlay was made on, from the file that run.sh wrote beside it.
 fn overlay_base(file: &Path) -> Option<String> {
-    let text = fs::read_to_string(file).ok()?;
+    let text = given::read_text(file, given::SMALL).ok()?;
     validators::sha256(text.split_whitespace().next()?).ok()
 }
 

@@ -4,6 +4,7 @@ use crate::system::files::{move_into_place, private_folder, write_for_a_move};
 use anyhow::{Context, Result, ensure};
 use rustix::fs::SeekFrom;
 use std::fs::{self, File};
+use std::io::ErrorKind;
 use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -92,7 +93,8 @@ fn is_the_same(file: &Path, content: &[u8], mode: u32) -> Result<bool> {
     };
     match look() {
         Ok(same) => Ok(same),
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(false),
+        // What is in the folder's place is told when the folder is made.
+        Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(false),
         Err(e) => Err(e).with_context(|| format!("cannot read {}", file.display())),
     }
 }

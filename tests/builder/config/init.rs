@@ -177,8 +177,9 @@ fn init_takes_back_what_it_made_when_it_fails() {
     assert_eq!(output.status.code(), Some(1));
     assert_eq!(
         stderr(&output),
-        "imgbuild: error: cannot write a lab into .: cannot make ./secrets: \
-         File exists (os error 17)\n"
+        "imgbuild: error: cannot write a lab into .: cannot make the folder \
+         ./secrets: ./secrets is there and is no folder; move it out of the way, or choose another \
+         folder\n"
     );
     assert_eq!(names(folder.path()), ["secrets"]);
 }

@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail};
 use keys::Keys;
 use serde_json::json;
 use std::fs;
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 /// The lab that is written; `imgbuild check` finds nothing wrong with it.
@@ -96,10 +96,7 @@ fn write(folder: &Path, todo: &[File]) -> Result<()> {
     for name in FOLDERS {
         let path = folder.join(name);
         if !path.is_dir() {
-            fs::DirBuilder::new()
-                .mode(0o700)
-                .create(&path)
-                .with_context(|| format!("cannot make {}", path.display()))?;
+            private_folder(&path)?;
             undo.paths.push(path);
         }
     }

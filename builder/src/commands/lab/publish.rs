@@ -3,7 +3,9 @@
 use crate::config::lab::Lab;
 use crate::config::yaml::validators;
 use crate::publish::{CURRENT, Current, Pieces, metalink, torrent};
-use crate::system::files::{copy, link_or_copy, move_into_place, remove_if_there, write_new};
+use crate::system::files::{
+    copy, link_or_copy, make_folder, move_into_place, remove_if_there, write_new,
+};
 use crate::system::interrupt;
 use crate::system::ui::Ui;
 use crate::system::work_folder::{Busy, WorkFolder};
@@ -46,7 +48,7 @@ pub fn publish(options: &Options, ui: &Ui) -> Result<()> {
     }
     let base = BaseImage::read(&lab.base)?;
     let folder = &options.folder;
-    fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    make_folder(folder)?;
     let work = WorkFolder::new(folder, "imgbuild-publish", Busy::Refuse)?;
 
     let current = Current::new(&base.sha256, base.bytes, !urls.is_empty());
