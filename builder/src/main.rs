@@ -15,14 +15,18 @@ fn main() -> ExitCode {
     // What this program and those that it starts make has the same modes for every user; what is
     // private says so itself.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
-    interrupt::install();
+    // The process that reads an image has nothing to clean up, and ends by any signal.
+    if !matches!(cli.command, Command::Look(_)) {
+        interrupt::install();
+    }
     let ui = Ui::new(cli.json);
     let result = match cli.command {
         Command::Init(args) => init::init(&args.folder, &ui),
         Command::Check(args) => check::check(args.definition.as_deref(), &args.lab, &ui),
         Command::Base(args) => base::base(&args.into(), &ui),
         Command::Fetch(args) => fetch::fetch(&args.url, &args.output, &ui),
-        Command::Audit(args) => audit::audit(&args.image, &ui),
+        Command::Audit(args) => audit::audit(&args.image, args.limits.into(), &ui),
+        Command::Look(args) => audit::look(args.what, args.limits.into(), &args.image),
         Command::Seed(args) => seed::seed(&args.into(), &ui),
         Command::Run(args) => run::run(&args.into(), &ui),
         Command::List(args) => list::list(&args.lab, &ui),

@@ -21,7 +21,7 @@ impl Case {
     }
 
     /// The least that a sealed base has.
-    fn sealed() -> Case {
+    pub(crate) fn sealed() -> Case {
         let case = Case::empty();
         case.file("etc/machine-id", "");
         case.file(
@@ -83,7 +83,7 @@ impl Case {
         case
     }
 
-    fn tree(&self, name: &str) -> PathBuf {
+    pub(crate) fn tree(&self, name: &str) -> PathBuf {
         self.path("tree").join(name)
     }
 
@@ -97,6 +97,11 @@ impl Case {
 
     /// The tree as the first partition of a compressed qcow2 image.
     pub(crate) fn image(&self) -> PathBuf {
+        self.image_of(&[], &["-c"])
+    }
+
+    /// The same, with these options of mke2fs and of `qemu-img convert`.
+    pub(crate) fn image_of(&self, ext4: &[&str], qcow2: &[&str]) -> PathBuf {
         let (raw, image) = (self.path("raw"), self.path("image.qcow2"));
         let disk = fs::File::create(&raw).unwrap();
         disk.set_len(32 << 20).unwrap();
@@ -109,13 +114,16 @@ impl Case {
         must(
             Command::new("mke2fs")
                 .env("PATH", "/usr/sbin:/sbin:/usr/bin:/bin")
-                .args(["-q", "-F", "-t", "ext4", "-E", "offset=1048576", "-d"])
+                .args(["-q", "-F", "-t", "ext4", "-E", "offset=1048576"])
+                .args(ext4)
+                .arg("-d")
                 .args([&self.path("tree"), &raw])
                 .arg("30M"),
         );
         must(
             Command::new("qemu-img")
-                .args(["convert", "-c", "-O", "qcow2"])
+                .args(["convert", "-O", "qcow2"])
+                .args(qcow2)
                 .args([&raw, &image]),
         );
         image
@@ -138,8 +146,14 @@ fn menu(version: &str) -> String {
 
 /// Exit code and both outputs, with IMAGE for the image's path; stage lines are left out.
 fn audit(image: &Path) -> (Option<i32>, String) {
+    audit_with(image, &[])
+}
+
+/// The same, with these options.
+pub(crate) fn audit_with(image: &Path, options: &[&str]) -> (Option<i32>, String) {
     let output = Command::new(crate::program())
         .arg("audit")
+        .args(options)
         .arg(image)
         .output()
         .unwrap();

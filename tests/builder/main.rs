@@ -14,6 +14,7 @@ mod config;
 mod contract;
 mod docs;
 mod guest_binary;
+mod hostile_images;
 mod machines;
 mod netinst_iso;
 mod netinst_watch;

@@ -1,10 +1,12 @@
 //! `base.manifest.json`: what is in the image, what it was made of, and its digests.
 
 use super::inputs::Inputs;
+use crate::image::apart::{self, Limits};
 use crate::image::dpkg;
 use crate::image::qcow2::Image;
 use crate::image::tree;
 use crate::system::digest::{self, sha256_file};
+use crate::system::given::{self, MAX_MANIFEST};
 use crate::system::ui::Ui;
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
@@ -103,6 +105,35 @@ pub(crate) struct Download {
     pub apt_runs: u64,
 }
 
+/// What is read from the image for its manifest.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Inside {
+    virtual_bytes: u64,
+    firstboot_sha256: String,
+    download: Download,
+    packages: BTreeMap<String, String>,
+}
+
+/// Reads in this process what the manifest tells of an image.
+pub(crate) fn look(image: &Path) -> Result<Inside> {
+    let opened = Image::open(image)?;
+    let virtual_bytes = opened.size();
+    let root = opened.into_root()?;
+    let file = |path: &str| {
+        tree::read_file(&root, path)
+            .with_context(|| format!("cannot read {path} in {}", image.display()))?
+            .with_context(|| format!("{} has no {path}", image.display()))
+    };
+    let download = serde_json::from_slice(&file(DOWNLOAD)?)
+        .with_context(|| format!("cannot read {DOWNLOAD} in {}", image.display()))?;
+    Ok(Inside {
+        virtual_bytes,
+        firstboot_sha256: digest::sha256(&file("/usr/sbin/firstboot")?),
+        download,
+        packages: dpkg::installed(&String::from_utf8_lossy(&file(dpkg::STATUS)?)),
+    })
+}
+
 impl Manifest {
     /// What is to be said about the download beside the number of packages.
     pub(crate) fn cost(&self) -> String {
@@ -124,18 +155,12 @@ impl Manifest {
             .with_context(|| format!("cannot read {}", image.display()))?
             .len();
         let sha256 = sha256_file(image)?;
-        let opened = Image::open(image)?;
-        let virtual_bytes = opened.size();
-        let root = opened.into_root()?;
-        let file = |path: &str| {
-            tree::read_file(&root, path)
-                .with_context(|| format!("cannot read {path} in {}", image.display()))?
-                .with_context(|| format!("{} has no {path}", image.display()))
-        };
-        let packages = dpkg::installed(&String::from_utf8_lossy(&file(dpkg::STATUS)?));
-        let firstboot = file("/usr/sbin/firstboot")?;
-        let download = serde_json::from_slice(&file(DOWNLOAD)?)
-            .with_context(|| format!("cannot read {DOWNLOAD} in {}", image.display()))?;
+        let Inside {
+            virtual_bytes,
+            firstboot_sha256,
+            download,
+            packages,
+        } = apart::ask("manifest", Limits::default(), image)?;
         stage.done(&format!("{} packages", packages.len()));
         Ok(Manifest {
             imgbuild: env!("CARGO_PKG_VERSION").to_owned(),
@@ -147,7 +172,7 @@ impl Manifest {
             firstboot: FirstbootFacts {
                 version: env!("CARGO_PKG_VERSION").to_owned(),
                 contract: inputs.contract,
-                sha256: digest::sha256(&firstboot),
+                sha256: firstboot_sha256,
             },
             source: inputs.source.to_owned(),
             iso,
@@ -180,11 +205,11 @@ impl Manifest {
 
     /// Reads a manifest; `None` when there is none.
     pub(crate) fn load(file: &Path) -> Result<Option<Self>> {
-        match fs::read(file) {
+        match given::read(file, MAX_MANIFEST) {
             Ok(bytes) => serde_json::from_slice(&bytes)
                 .map(Some)
                 .with_context(|| format!("{} is not the manifest of a base", file.display())),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) if error.is_missing() => Ok(None),
             Err(error) => Err(error).with_context(|| format!("cannot read {}", file.display())),
         }
     }

@@ -21,12 +21,13 @@ mod requirements;
 pub(crate) use audit::audited;
 pub use audit::{Finding, audit_image};
 pub(crate) use inputs::{Inputs, changed};
-pub(crate) use manifest::{Manifest, RESULTS, is_up_to_date};
+pub(crate) use manifest::{Manifest, RESULTS, is_up_to_date, look as manifest_facts};
 pub(crate) use measures::Measure;
 pub(crate) use netinst::Failed as InstallationFailed;
 pub(crate) use options::{Options, Source};
 pub(crate) use requirements::{NO_SPACE, temporary};
 
+use crate::image::apart::Limits;
 use crate::system::program;
 use crate::system::ui::Ui;
 use anyhow::{Context, Result};
@@ -61,7 +62,7 @@ pub(crate) fn make(
         }
     };
     let image = compress(&raw, work, ui)?;
-    audited(&image, ui)?;
+    audited(&image, Limits::default(), ui)?;
     let manifest = Manifest::of(&image, inputs, iso, ui)?;
     let results = manifest.write(&image, work)?;
     Ok((manifest, results))

@@ -3,6 +3,7 @@
 mod options;
 
 use crate::base::{Measure, Source};
+use crate::commands::audit::{Limits, Look};
 use crate::qemu::Accelerator;
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
@@ -35,6 +36,9 @@ pub enum Command {
     Fetch(FetchArgs),
     /// Prove from outside that an image is sealed: no keys, no machine-id, no logs.
     Audit(AuditArgs),
+    /// Read an image in a process of its own, for the others.
+    #[command(hide = true)]
+    Look(LookArgs),
     /// Make a virtual machine's seed disk and run script: vm42/seed.img and vm42/run.sh.
     Seed(SeedArgs),
     /// Boot a virtual machine, show its progress, and end with its own verdict.
@@ -257,6 +261,33 @@ pub struct FetchArgs {
 pub struct AuditArgs {
     /// The image, a qcow2 file.
     pub image: PathBuf,
+    /// Limits of the process that reads the image; for tests.
+    #[command(flatten)]
+    pub limits: LimitArgs,
+}
+
+/// `imgbuild look`
+#[derive(Debug, Args)]
+pub struct LookArgs {
+    /// What for.
+    #[arg(value_enum)]
+    pub what: Look,
+    /// The image, a qcow2 file.
+    pub image: PathBuf,
+    /// What it may take.
+    #[command(flatten)]
+    pub limits: LimitArgs,
+}
+
+/// What the process that reads an image may take.
+#[derive(Debug, Args)]
+pub struct LimitArgs {
+    /// Memory.
+    #[arg(long, hide = true, value_name = "MIB", default_value_t = Limits::default().memory)]
+    pub memory: u64,
+    /// Processor time.
+    #[arg(long, hide = true, value_name = "SECONDS", default_value_t = Limits::default().seconds)]
+    pub seconds: u64,
 }
 
 /// `imgbuild seed`

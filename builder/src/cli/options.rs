@@ -1,6 +1,8 @@
 //! The command line, turned into what each command takes.
 
-use super::{BaseArgs, LogsArgs, PublishArgs, QuorumArgs, ReportArgs, RunArgs, SeedArgs, StopArgs};
+use super::{
+    BaseArgs, LimitArgs, LogsArgs, PublishArgs, QuorumArgs, ReportArgs, RunArgs, SeedArgs, StopArgs,
+};
 use crate::base;
 use crate::commands::lab::{publish, quorum, report};
 use crate::commands::members::Credentials;
@@ -120,6 +122,15 @@ impl From<StopArgs> for stop::Options {
             names: (!args.all).then_some(args.names),
             lab: args.lab,
             limit: args.limit,
+        }
+    }
+}
+
+impl From<LimitArgs> for commands::audit::Limits {
+    fn from(args: LimitArgs) -> Self {
+        commands::audit::Limits {
+            memory: args.memory,
+            seconds: args.seconds,
         }
     }
 }

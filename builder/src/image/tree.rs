@@ -2,8 +2,19 @@
 
 use ext4_view::{Ext4, Ext4Error, Metadata};
 
+/// More than any file that is read of an image.
+const MAX_FILE: u64 = 64 << 20;
+/// More folders inside each other than any system has.
+const MAX_DEPTH: usize = 64;
+
 /// The content of a file, or `None` when there is none.
 pub(crate) fn read_file(root: &Ext4, path: &str) -> Result<Option<Vec<u8>>, Ext4Error> {
+    // The reader takes the memory for as much as the inode says.
+    match root.metadata(path) {
+        Ok(data) if data.len() > MAX_FILE => return Err(Ext4Error::FileTooLarge),
+        Err(Ext4Error::NotFound) => return Ok(None),
+        _ => {}
+    }
     match root.read(path) {
         Ok(bytes) => Ok(Some(bytes)),
         Err(Ext4Error::NotFound) => Ok(None),
@@ -65,6 +76,10 @@ pub(crate) fn find_below(
     folder: &str,
     wanted: &impl Fn(&str, &Metadata) -> bool,
 ) -> Result<Option<String>, Ext4Error> {
+    // A damaged folder can have itself inside.
+    if folder.matches('/').count() > MAX_DEPTH {
+        return Err(Ext4Error::PathTooLong);
+    }
     for name in entries(root, folder)? {
         let path = format!("{folder}/{name}");
         let data = root.symlink_metadata(path.as_str())?;

@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use std::fmt;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
-use std::os::unix::process::CommandExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 pub(crate) use std::process::Command;
 use std::process::{Child, ExitStatus, Stdio};
@@ -107,6 +107,21 @@ impl Failed {
     /// Its exit code; `None` when a signal ended it.
     pub(crate) fn code(&self) -> Option<i32> {
         self.status.code()
+    }
+
+    /// The signal that ended it; `None` when it exited.
+    pub(crate) fn signal(&self) -> Option<i32> {
+        self.status.signal()
+    }
+
+    /// Whether these words are among the last that it printed.
+    pub(crate) fn said(&self, words: &str) -> bool {
+        self.words.iter().any(|line| line.contains(words))
+    }
+
+    /// The last line that it printed.
+    pub(crate) fn last_words(&self) -> &str {
+        self.words.last().map_or("nothing was said", String::as_str)
     }
 }
 

@@ -4,7 +4,8 @@ mod points;
 mod proxmox;
 mod rule;
 
-use crate::image::qcow2::Image;
+use crate::image::apart::{self, Limits};
+use crate::image::qcow2::{self, Image};
 use crate::system::program;
 use crate::system::text;
 use crate::system::ui::Ui;
@@ -16,23 +17,27 @@ use std::path::Path;
 /// One point of the audit: what must be so, and the path that is not, and why.
 pub type Finding = (&'static str, Option<String>);
 
-/// Reads an image from outside and checks every point. Fails when it cannot be read.
+/// Reads an image in this process and checks every point. Fails when it cannot be read.
 pub fn audit_image(image: &Path) -> Result<Vec<Finding>> {
-    check_image(image)?;
     let root = Image::open(image)?.into_root()?;
     let findings = POINTS.iter().map(|(point, rule)| {
         let problem = rule.check(&root);
-        let problem = problem
-            .with_context(|| format!("cannot read the file system of {}", image.display()))?;
+        let problem = problem.with_context(|| {
+            format!(
+                "cannot read the file system of {} ({point})",
+                image.display()
+            )
+        })?;
         Ok((*point, problem))
     });
     findings.collect()
 }
 
 /// Audits an image and fails with every path that breaks the seal.
-pub(crate) fn audited(image: &Path, ui: &Ui) -> Result<()> {
+pub(crate) fn audited(image: &Path, limits: Limits, ui: &Ui) -> Result<()> {
     let stage = ui.stage("audit");
-    let findings = audit_image(image)?;
+    check_image(image)?;
+    let findings: Vec<(String, Option<String>)> = apart::ask("audit", limits, image)?;
     if ui.is_json() {
         for (point, problem) in &findings {
             ui.event(&json!({
@@ -63,12 +68,11 @@ pub(crate) fn audited(image: &Path, ui: &Ui) -> Result<()> {
 
 /// qemu-img reads every table of the image; what it calls corrupt is not read any further.
 fn check_image(image: &Path) -> Result<()> {
-    std::fs::File::open(image).with_context(|| format!("cannot open {}", image.display()))?;
-    // The header first, because qemu-img's words on what is no image at all are less clear.
-    Image::open(image)?;
+    // The headers first, because qemu-img's words on what is no image at all are less clear.
+    qcow2::check_headers(image)?;
     let mut check = program::command("qemu-img")?;
     check.args(["check", "-q", "-f", "qcow2"]).arg(image);
-    program::output(&mut check)
+    program::stream(&mut check, |_| {})
         .with_context(|| format!("{} is a damaged qcow2 image", image.display()))?;
     Ok(())
 }

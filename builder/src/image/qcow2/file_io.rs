@@ -3,66 +3,39 @@
 //! qcow2-rs's own synchronous backend prints to standard error on such a read, which the
 //! last compressed cluster of an image always causes, and panics when a file cannot be opened.
 
-use anyhow::{Context, Result, bail};
+use super::header::Header;
+use crate::system::given;
+use anyhow::{Context, Result};
 use qcow2_rs::error::Qcow2Result;
 use qcow2_rs::ops::Qcow2IoOps;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
+/// More than any header and what stands behind it in its cluster.
+const FIRST: usize = 64 << 10;
+
 #[derive(Debug)]
-pub(super) struct ReadOnlyFile(File);
+pub(super) struct ReadOnlyFile {
+    file: File,
+    /// What is read at the file's beginning, in the place of its own header.
+    header: Vec<u8>,
+}
 
 impl ReadOnlyFile {
-    pub(super) fn open(path: &Path) -> Result<Self> {
-        File::open(path)
-            .map(ReadOnlyFile)
-            .with_context(|| format!("cannot open {}", path.display()))
-    }
-
-    /// Checks the header's numbers (qcow2 specification, "Header") against the file, so that
-    /// a damaged one is refused before its tables are followed.
-    pub(super) fn check_header(&self, path: &Path) -> Result<()> {
-        let mut header = [0u8; 104];
-        let length = read_full(&self.0, &mut header, 0)
-            .with_context(|| format!("cannot read {}", path.display()))?;
-        let u32_at = |at: usize| {
-            u32::from_be_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]])
+    /// Opens an image of which nothing but sound numbers is told to qcow2-rs.
+    pub(super) fn open(path: &Path) -> Result<(Self, Header)> {
+        let file = given::open(path).with_context(|| format!("cannot open {}", path.display()))?;
+        let read = || -> std::io::Result<(Vec<u8>, u64)> {
+            let mut first = vec![0; FIRST];
+            let length = read_full(&file, &mut first, 0)?;
+            first.truncate(length);
+            Ok((first, file.metadata()?.len()))
         };
-        let u64_at = |at: usize| u64::from(u32_at(at)) << 32 | u64::from(u32_at(at + 4));
-        if length < 8 || &header[..4] != b"QFI\xfb" {
-            bail!("{} is no qcow2 image", path.display());
-        }
-        let version = u32_at(4);
-        if !(2..=3).contains(&version) {
-            bail!(
-                "{} is qcow2 of version {version}; 2 and 3 are known",
-                path.display()
-            );
-        }
-        let file_size = self
-            .0
-            .metadata()
-            .with_context(|| format!("cannot read {}", path.display()))?
-            .len();
-        let cluster_bits = u32_at(20);
-        let (l1_entries, l1_offset, refcounts) = (u64::from(u32_at(36)), u64_at(40), u64_at(48));
-        let inside = |offset: u64, bytes: u64| {
-            offset
-                .checked_add(bytes)
-                .is_some_and(|end| offset > 0 && end <= file_size)
-        };
-        if !(9..=21).contains(&cluster_bits)
-            || u64_at(24) == 0
-            || !inside(l1_offset, l1_entries * 8)
-            || !inside(refcounts, 8)
-        {
-            bail!(
-                "{} is a damaged qcow2 image: its header points outside of the file",
-                path.display()
-            );
-        }
-        Ok(())
+        let (first, size) = read().with_context(|| format!("cannot read {}", path.display()))?;
+        let known = Header::read(path, &first, size)?;
+        let header = known.for_the_reader();
+        Ok((ReadOnlyFile { file, header }, known))
     }
 }
 
@@ -82,7 +55,14 @@ fn read_full(file: &File, buffer: &mut [u8], offset: u64) -> std::io::Result<usi
 
 impl Qcow2IoOps for ReadOnlyFile {
     async fn read_to(&self, offset: u64, buf: &mut [u8]) -> Qcow2Result<usize> {
-        let done = read_full(&self.0, buf, offset)?;
+        let done = match offset {
+            0 => {
+                let length = self.header.len().min(buf.len());
+                buf[..length].copy_from_slice(&self.header[..length]);
+                length
+            }
+            _ => read_full(&self.file, buf, offset)?,
+        };
         buf[done..].fill(0);
         Ok(buf.len())
     }

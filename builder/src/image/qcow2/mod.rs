@@ -1,11 +1,16 @@
 //! Reading qcow2 images, with their backing chain, and the file system in them.
 
 mod file_io;
+mod header;
 
+use super::superblock;
+use crate::system::program;
 use anyhow::{Context, Result, anyhow, bail};
 use ext4_view::{Ext4, Ext4Read};
 use file_io::ReadOnlyFile;
+use header::Header;
 use qcow2_rs::dev::{Qcow2Dev, Qcow2DevParams};
+use qcow2_rs::error::Qcow2Error;
 use qcow2_rs::helpers::Qcow2IoBuf;
 use qcow2_rs::utils::qcow2_alloc_dev;
 use std::collections::HashMap;
@@ -37,8 +42,8 @@ impl Image {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .build()
             .context("cannot start the reader of qcow2 images")?;
-        let device = guarded(path, || runtime.block_on(open_chain(path, CHAIN)))??;
-        let size = device.info.virtual_size();
+        let (device, header) = guarded(path, || runtime.block_on(open_chain(path, CHAIN)))??;
+        let size = header.size;
         Ok(Image {
             path: path.to_owned(),
             device,
@@ -80,11 +85,22 @@ impl Image {
             }
             let length = BLOCK.min(self.size - offset) as usize;
             let mut buffer = Qcow2IoBuf::<u8>::new(length);
+            // Its memory is as it was found, and what lies beyond a backing file is not filled.
+            buffer.zero_buf();
             let read = guarded(&self.path, || {
                 self.runtime
                     .block_on(self.device.read_at(&mut buffer, offset))
             })?;
-            read.map_err(|e| anyhow!("{}: cannot read at {offset}: {e:?}", self.path.display()))?;
+            // Several clusters end at the first that cannot be read, without an error.
+            let whole = read.as_ref().is_ok_and(|read| *read == length);
+            if !whole {
+                let why = read.err().map(words).unwrap_or_default();
+                bail!(
+                    "{} is a damaged qcow2 image: what it has for byte {offset} of the disk cannot be \
+                     read{why}",
+                    self.path.display()
+                );
+            }
             self.blocks.insert(offset, buffer.to_vec());
         }
         Ok(self.blocks.get(&offset).map_or(&[], Vec::as_slice))
@@ -99,10 +115,23 @@ impl Image {
             bail!("{} has no partition table", path.display());
         }
         let start = u32::from_le_bytes([table[454], table[455], table[456], table[457]]);
-        let partition = Partition {
-            image: self,
-            start: u64::from(start) * SECTOR,
-        };
+        let start = u64::from(start) * SECTOR;
+        let mut block = [0; superblock::LENGTH];
+        let available = self.size.saturating_sub(start);
+        if available < superblock::OFFSET + superblock::LENGTH as u64 {
+            bail!(
+                "{}: its first partition is no part of the disk",
+                path.display()
+            );
+        }
+        self.read(start + superblock::OFFSET, &mut block)?;
+        if let Err(why) = superblock::check(&block, available) {
+            bail!(
+                "the first partition of {} cannot be read: {why}",
+                path.display()
+            );
+        }
+        let partition = Partition { image: self, start };
         Ext4::load(Box::new(partition))
             .with_context(|| format!("cannot read the root file system of {}", path.display()))
     }
@@ -126,32 +155,68 @@ impl Ext4Read for Partition {
     }
 }
 
-async fn open_chain(path: &Path, left: usize) -> Result<Qcow2Dev<ReadOnlyFile>> {
+/// Fails where the header of an image, or of one that it is backed by, cannot be; reads nothing else.
+pub(crate) fn check_headers(path: &Path) -> Result<()> {
+    let mut path = path.to_owned();
+    for _ in 0..CHAIN {
+        let (_, header) = ReadOnlyFile::open(&path)?;
+        match header.backing {
+            None => return Ok(()),
+            Some(name) => path = beside(&path, &name),
+        }
+    }
+    bail!("{} has too long a chain of backing files", path.display())
+}
+
+/// The file that an image names.
+fn beside(image: &Path, name: &str) -> PathBuf {
+    image.parent().unwrap_or(Path::new(".")).join(name)
+}
+
+async fn open_chain(path: &Path, left: usize) -> Result<(Qcow2Dev<ReadOnlyFile>, Header)> {
     if left == 0 {
         bail!("{} has too long a chain of backing files", path.display());
     }
-    let io = ReadOnlyFile::open(path)?;
-    io.check_header(path)?;
-    let params = Qcow2DevParams::new(9, None, None, true, false);
+    let (io, header) = ReadOnlyFile::open(path)?;
+    // What is kept of tables, in parts that a cluster can hold.
+    let part = header.cluster_bits.min(12) as u8;
+    let params = Qcow2DevParams::new(
+        9,
+        Some((part, 64 << 10)),
+        Some((part, 4 << 20)),
+        true,
+        false,
+    );
     if left < CHAIN {
         params.mark_backing_dev(Some(true));
     }
-    let (mut device, backing) = qcow2_alloc_dev(path, io, &params).await.map_err(|e| {
-        anyhow!(
-            "{} is not a qcow2 image that can be read: {e:?}",
-            path.display()
-        )
-    })?;
-    if let Some(backing) = backing {
-        let folder = path.parent().unwrap_or(Path::new("."));
-        let below = Box::pin(open_chain(&folder.join(backing), left - 1)).await?;
+    let alloc = qcow2_alloc_dev(path, io, &params).await;
+    let (mut device, _) = alloc.map_err(|e| damaged(path, e))?;
+    if let Some(name) = &header.backing {
+        let (below, its) = Box::pin(open_chain(&beside(path, name), left - 1)).await?;
+        let ends = its.size.next_multiple_of(1 << its.cluster_bits);
+        if ends < header.size && ends % (1 << header.cluster_bits) != 0 {
+            bail!(
+                "{} has larger clusters than what it is backed by, which ends inside of one, and is \
+                 not read here; a copy can be read: qemu-img convert -O qcow2 {} NEW.qcow2",
+                path.display(),
+                program::quote(&path.to_string_lossy())
+            );
+        }
         device.set_backing_dev(Box::new(below));
     }
-    device
-        .qcow2_prep_io()
-        .await
-        .map_err(|e| anyhow!("{} has broken tables: {e:?}", path.display()))?;
-    Ok(device)
+    device.qcow2_prep_io().await.map_err(|e| damaged(path, e))?;
+    Ok((device, header))
+}
+
+fn damaged(path: &Path, error: Qcow2Error) -> anyhow::Error {
+    let why = words(error);
+    anyhow!("{} is a damaged qcow2 image{why}", path.display())
+}
+
+/// What qcow2-rs says of an error, behind a colon.
+fn words(error: Qcow2Error) -> String {
+    format!(": {error}")
 }
 
 /// qcow2-rs 0.1.6 panics on some damaged images; here that is an error like any other.
