@@ -47,7 +47,7 @@ impl fmt::Display for Unreadable {
                     most if most % (1 << 20) == 0 => format!("{} MiB", most >> 20),
                     most => format!("{} KiB", most >> 10),
                 };
-                write!(f, "it is larger than {most}, and such a file is not")
+                write!(f, "it is larger than {most}, which no such file is")
             }
             Unreadable::IsNoText => f.write_str("it is not UTF-8 text"),
         }
@@ -125,7 +125,7 @@ mod tests {
         std::fs::write(path("large"), vec![b'x'; 2049]).unwrap();
         assert_eq!(
             says(&path("large")),
-            "it is larger than 2 KiB, and such a file is not"
+            "it is larger than 2 KiB, which no such file is"
         );
         rustix::fs::mknodat(
             rustix::fs::CWD,

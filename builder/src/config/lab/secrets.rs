@@ -197,7 +197,7 @@ mod tests {
         assert_eq!(refusal(b"\xff", 0o600).0, "it's is not UTF-8 text");
         assert_eq!(
             refusal(&vec![b'x'; 1 << 21], 0o600).0,
-            "cannot read it's: it is larger than 1 MiB, and such a file is not"
+            "cannot read it's: it is larger than 1 MiB, which no such file is"
         );
         assert_eq!(
             text(refusal(b"\xef\xbb\xbfhunter2\n", 0o600)),
