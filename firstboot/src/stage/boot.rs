@@ -60,6 +60,10 @@ fn local_reported(root: &Root, source: &Source) -> bool {
 }
 
 fn local_stage(root: &Root, source: &Source, reporter: &mut Reporter) -> Result<(), String> {
+    if let Err(error) = root.remove_unfinished() {
+        // A machine that is whole boots all the same.
+        let _ = writeln!(std::io::stderr(), "firstboot: {error:#}");
+    }
     let loaded = load(root)?;
     let Some(seed) = read_seed(source, &loaded)? else {
         return local_without_seed(&loaded, reporter);

@@ -206,6 +206,23 @@ fn a_damaged_journal_is_reported_and_all_steps_run() {
     assert!(matches!(loaded, Loaded::Found(journal) if journal.local.finished));
 }
 
+/// A file that this seed does not write, of a write that was cut under another one.
+#[test]
+fn what_a_cut_write_has_left_is_removed_at_each_boot() {
+    let case = cases().join("smallest-seed");
+    let folder = begin(&case);
+    let left = folder
+        .path()
+        .join("etc/openvpn/.vpn-interco.conf.firstboot");
+    fs::create_dir_all(left.parent().unwrap()).unwrap();
+    for _ in 0..2 {
+        fs::write(&left, "half a key").unwrap();
+        let output = firstboot(folder.path(), &case.join("seed"), "local");
+        assert!(output.status.success(), "{}", text(&output));
+        assert!(!left.exists());
+    }
+}
+
 #[test]
 fn a_failed_step_stops_the_stage_and_the_join_says_so() {
     let case = cases().join("fresh-clone");

@@ -7,6 +7,7 @@ mod program;
 mod sync;
 #[cfg(test)]
 pub(crate) mod tests;
+mod unfinished;
 
 use anyhow::{Context, Result, bail};
 use rustix::fs::{Gid, Mode, OFlags, Uid};
@@ -14,6 +15,8 @@ use std::fs::{self, File};
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 /// How many symbolic links one path may go through, as in the kernel.
 const MAX_LINKS: usize = 40;
@@ -22,6 +25,8 @@ const MAX_LINKS: usize = 40;
 #[derive(Debug, Clone)]
 pub struct Root {
     base: PathBuf,
+    /// Shared by all copies: it is one system.
+    others_wrote: Arc<AtomicBool>,
 }
 
 /// What a path is, symbolic links not followed.
@@ -37,7 +42,10 @@ pub enum Kind {
 impl Root {
     /// The system whose `/` is `base`.
     pub fn new(base: impl Into<PathBuf>) -> Self {
-        Root { base: base.into() }
+        Root {
+            base: base.into(),
+            others_wrote: Arc::default(),
+        }
     }
 
     /// Whether this is the running system. Only then do steps touch the kernel or services.
@@ -181,7 +189,7 @@ impl Root {
         let (folder, name) = split(path)?;
         self.make_folders(folder)?;
         let target = self.resolve(path, false)?;
-        let temporary = target.with_file_name(format!(".{name}.firstboot"));
+        let temporary = unfinished::temporary(&target, name);
         let written = (|| -> std::io::Result<()> {
             remove_if_there(&temporary)?;
             let flags =
@@ -214,7 +222,7 @@ impl Root {
         let (folder, name) = split(path)?;
         self.make_folders(folder)?;
         let link = self.resolve(path, false)?;
-        let temporary = link.with_file_name(format!(".{name}.firstboot"));
+        let temporary = unfinished::temporary(&link, name);
         remove_if_there(&temporary)
             .and_then(|()| std::os::unix::fs::symlink(target, &temporary))
             .and_then(|()| fs::rename(&temporary, &link))

@@ -5,6 +5,7 @@ use anyhow::{Context, Result, bail};
 use std::ffi::OsStr;
 use std::io::{Read, Write};
 use std::process::{Command, ExitStatus, Stdio};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 /// A program that has ended by itself.
@@ -38,6 +39,7 @@ impl Root {
     /// error shows the command line and what the program said.
     pub fn run(&self, program: &str, args: &[impl AsRef<OsStr>], stdin: &[u8]) -> Result<String> {
         let (mut command, line) = command(program, args);
+        self.others_wrote.store(true, Ordering::Relaxed);
         let mut child = command
             .stdin(Stdio::piped())
             .spawn()
@@ -92,6 +94,7 @@ impl Root {
         limit: Duration,
     ) -> Result<Option<Ended>> {
         let (mut command, line) = command(program, args);
+        self.others_wrote.store(true, Ordering::Relaxed);
         let mut child = command
             .spawn()
             .with_context(|| format!("cannot start: {line}"))?;

@@ -4,16 +4,24 @@ use super::Root;
 use anyhow::{Context, Result};
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::sync::atomic::Ordering;
 
 const MOUNTS: &str = "/proc/self/mountinfo";
 
 impl Root {
+    /// Whether a program was run that may have written since the last [`Root::sync_disks`]. What firstboot
+    /// itself writes is on the disk anyway.
+    pub fn others_wrote(&self) -> bool {
+        self.others_wrote.load(Ordering::Relaxed)
+    }
+
     /// Flushes what any program has written to this system's disks. pvecm, ssh-keygen and their like
     /// do not wait for the disk, so what they did is done only after this.
     ///
     /// A server's file system is left out: its own server has to answer for that, and one that is
     /// off would hold this up for ever.
     pub fn sync_disks(&self) -> Result<()> {
+        self.others_wrote.store(false, Ordering::Relaxed);
         let places = match self.is_live() {
             true => {
                 let mounts = std::fs::read_to_string(MOUNTS);
@@ -92,7 +100,12 @@ no mount at all
     #[test]
     fn a_folder_s_own_disk_is_flushed() {
         let folder = tempfile::tempdir().unwrap();
-        Root::new(folder.path()).sync_disks().unwrap();
+        let root = Root::new(folder.path());
+        assert!(!root.others_wrote());
+        root.run("true", &[""; 0], b"").unwrap();
+        assert!(root.clone().others_wrote());
+        root.sync_disks().unwrap();
+        assert!(!root.others_wrote());
         let gone = folder.path().join("gone");
         let error = Root::new(&gone).sync_disks().unwrap_err();
         assert_eq!(

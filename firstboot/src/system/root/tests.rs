@@ -25,6 +25,42 @@ fn write_makes_folders_and_leaves_no_temporary_file() {
 }
 
 #[test]
+fn what_a_cut_write_has_left_is_removed() {
+    let (folder, root) = tree();
+    root.remove_unfinished().unwrap();
+    let kept = [
+        "/etc/a.firstboot",
+        "/etc/.firstboot",
+        "/etc/.b.c",
+        "/srv/.d.firstboot",
+    ];
+    for file in kept {
+        root.write(file, b"x", 0o600).unwrap();
+    }
+    for file in [
+        "etc/.a.firstboot",
+        "etc/x/y/.b.c.firstboot",
+        "root/.ssh/.d.firstboot",
+    ] {
+        let file = folder.path().join(file);
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        fs::write(file, b"a secret").unwrap();
+    }
+    // A link that was cut, and a folder, which no write leaves.
+    std::os::unix::fs::symlink("/srv", folder.path().join("etc/.l.firstboot")).unwrap();
+    fs::create_dir(folder.path().join("etc/.f.firstboot")).unwrap();
+    root.remove_unfinished().unwrap();
+    assert_eq!(
+        root.list("/etc").unwrap(),
+        [".b.c", ".f.firstboot", ".firstboot", "a.firstboot", "x"]
+    );
+    assert!(
+        root.list("/etc/x/y").unwrap().is_empty() && root.list("/root/.ssh").unwrap().is_empty()
+    );
+    assert!(kept.iter().all(|file| root.exists(file).unwrap()));
+}
+
+#[test]
 fn ensure_writes_only_a_difference() {
     let (folder, root) = tree();
     assert!(root.ensure("/etc/a", b"1", 0o644).unwrap());
