@@ -1,6 +1,6 @@
 //! The three documents of a seed, from whatever holds them.
 
-use crate::contract::seed::{self, Seed, SeedError};
+use crate::contract::seed::{self, Seed, SeedError, overwriting};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
@@ -75,6 +75,9 @@ fn names(devices: &[PathBuf]) -> String {
     names.join(", ")
 }
 
+/// The document that has the secrets.
+pub(super) const USER_DATA: &str = "user-data";
+
 /// A larger document is no seed; it is not read into memory.
 pub(super) const LIMIT: u64 = 1024 * 1024;
 
@@ -128,12 +131,15 @@ pub(super) fn parse_files(
                 file: name,
             });
         }
-        String::from_utf8(bytes)
-            .map(Some)
-            .map_err(|_| MediaError::NotText {
-                place: place(),
-                file: name,
-            })
+        let text = String::from_utf8(bytes).or_else(|error| {
+            let torn = Some(error.as_bytes()).filter(|_| name == USER_DATA);
+            torn.and_then(overwriting::mended)
+                .ok_or_else(|| MediaError::NotText {
+                    place: place(),
+                    file: name,
+                })
+        });
+        text.map(Some)
     };
     let missing = |file| MediaError::Missing {
         place: place.to_owned(),
@@ -141,7 +147,7 @@ pub(super) fn parse_files(
     };
     let meta_data = document("meta-data")?.ok_or_else(|| missing("meta-data"))?;
     // NoCloud requires both; user-data may be empty.
-    let user_data = document("user-data")?.ok_or_else(|| missing("user-data"))?;
+    let user_data = document(USER_DATA)?.ok_or_else(|| missing(USER_DATA))?;
     let network = document("network-config")?;
     seed::parse(&meta_data, &user_data, network.as_deref()).map_err(|problems| {
         MediaError::Invalid {

@@ -5,7 +5,7 @@
 //! moment. So the work is cut into rounds, each on disk before the next begins: whichever
 //! bytes of a round have been written, and whichever have not, the text is a valid seed. What
 //! counts as one byte there is one character; the bytes of one that is not ASCII belong
-//! together. They are torn only where they lie in two sectors, of which one got written.
+//! together. They are torn only where they lie in two sectors, of which one got written: see [`mended`].
 //!
 //! | how it is written | rounds |
 //! | --- | --- |
@@ -31,6 +31,8 @@ use std::ops::Range;
 
 /// What stands in its place.
 const REMOVED: u8 = b'x';
+/// What stands for a byte of half a character: anything else.
+const HALF: u8 = b'y';
 
 /// Bytes by their place in the text, and what they become.
 pub(crate) type Round = Vec<(usize, u8)>;
@@ -119,6 +121,48 @@ pub(crate) fn without_credential(text: &str) -> Cow<'_, str> {
         Ok(Plan::Overwrite(work)) => Cow::Owned(work.result),
         _ => Cow::Borrowed(text),
     }
+}
+
+/// The text of a user-data document whose overwriting was torn inside a character, with [`HALF`] for each
+/// byte of the half that is left, so that it is overwritten like any other. `None` where the bytes are
+/// something else that is no text, such as a document in another encoding.
+///
+/// A disk writes whole sectors. So on one side of the tear all of the credential is written, and on the
+/// other side nothing.
+pub(crate) fn mended(bytes: &[u8]) -> Option<String> {
+    let (mut text, mut torn) = (Vec::new(), Vec::new());
+    for chunk in bytes.utf8_chunks() {
+        text.extend(chunk.valid().bytes());
+        torn.extend(text.len()..text.len() + chunk.invalid().len());
+        text.resize(text.len() + chunk.invalid().len(), HALF);
+    }
+    let text = String::from_utf8(text).ok()?;
+    let (first, last) = (*torn.first()?, *torn.last()?);
+    let whole = credential(&text)?;
+    let is_inside = whole.start <= first && last < whole.end;
+    let is_written = |part: Range<usize>| {
+        let stays = [REMOVED, b' ', b'\t', b'\r', b'\n', b'\''];
+        let mut bytes = text.as_bytes()[part.clone()].iter();
+        !part.is_empty() && bytes.all(|byte| stays.contains(byte))
+    };
+    let is_torn = is_inside
+        && last - first < char::MAX.len_utf8()
+        && (is_written(whole.start..first) || is_written(last + 1..whole.end));
+    is_torn.then_some(text)
+}
+
+/// Where the password or ticket is in a text.
+fn credential(text: &str) -> Option<Range<usize>> {
+    let (tree, problems) = yaml::parse(text, Dialect::Full);
+    let tree = tree.filter(|_| problems.is_empty())?;
+    let cluster = Path::root().key("proxmox").key("cluster");
+    ["password", "ticket"].iter().find_map(|key| {
+        let node = find(&tree, &cluster.key(key))?;
+        let Kind::Scalar { text: value, .. } = &node.kind else {
+            return None;
+        };
+        Some(Scalar::find(text, node.offset, value)?.content)
+    })
 }
 
 /// A user-data document apart from what is removed.

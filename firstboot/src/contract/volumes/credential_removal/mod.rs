@@ -7,11 +7,11 @@
 //! not the size, not the folder's entry, not the table. See [`crate::contract::seed`]'s `overwriting` for the
 //! order, which keeps the seed valid if the power goes.
 
-use super::documents::{Located, MediaError, Source, document_in};
+use super::documents::{Located, MediaError, Source, USER_DATA, document_in};
 use super::fat;
 use super::find::{Patience, find_in};
 use super::label::{VolumeKind, volume_label};
-use crate::contract::seed::overwriting::{Overwrite, Plan, Round, plan};
+use crate::contract::seed::overwriting::{Overwrite, Plan, Round, mended, plan};
 use anyhow::{Context, Result, bail};
 use rustix::fs::Advice;
 use std::fs::{File, OpenOptions};
@@ -20,8 +20,6 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// The document that has it.
-const USER_DATA: &str = "user-data";
 /// The seed was there when the stage began, so it is not waited for.
 const AT_ONCE: Patience = Patience {
     most: Duration::ZERO,
@@ -124,12 +122,16 @@ fn as_file(mut file: &File) -> io::Result<Option<Located>> {
 }
 
 impl Seed {
+    /// The document and where it is, and its text.
     fn user_data(&self, file: &File) -> Result<(Located, String)> {
         let located = (self.read)(file).map_err(unreadable(&self.place))?;
         let located =
             located.with_context(|| format!("{} has no {USER_DATA}", self.place.display()))?;
-        let text = String::from_utf8(located.bytes.clone());
-        let text = text.map_err(|_| MediaError::NotText {
+        let text = match std::str::from_utf8(&located.bytes) {
+            Ok(text) => Some(text.to_owned()),
+            Err(_) => mended(&located.bytes),
+        };
+        let text = text.ok_or_else(|| MediaError::NotText {
             place: self.place.clone(),
             file: USER_DATA,
         })?;
@@ -169,8 +171,8 @@ fn overwrite(seed: &Seed) -> Result<Scrubbed> {
         .map_err(io::Error::from)
         .with_context(cannot)?;
     let again = open(&seed.place).map_err(unreadable(&seed.place))?;
-    let (_, now) = seed.user_data(&again)?;
-    if now != work.result {
+    let (now, _) = seed.user_data(&again)?;
+    if now.bytes != work.result.as_bytes() {
         bail!("{}: it does not hold what was just written to it", cannot());
     }
     let other = traces(&seed.place, &work).map_err(unreadable(&seed.place))?;

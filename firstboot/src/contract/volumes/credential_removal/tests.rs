@@ -177,6 +177,70 @@ fn a_run_that_was_cut_is_taken_up_again() {
     assert_eq!(count(&machine.disk(), &work.result), 1);
 }
 
+/// A disk writes whole sectors, and this character lies in two.
+#[test]
+fn a_run_that_was_cut_inside_a_character_is_taken_up_again() {
+    for (password, at) in [
+        ("'Gr\u{fc}n-Pferd'", 4),
+        ("\u{fc}ben", 1),
+        ("\"Pfer\u{1f40e}\"", 7),
+    ] {
+        let text = user_data(password);
+        let place = text.find(password).unwrap() + at;
+        let comment = format!("#cloud-config\n#{}\n", "-".repeat(512 - place - 2));
+        let text = text.replace("#cloud-config\n", &comment);
+        assert!(!text.is_char_boundary(512));
+        let before = seed_image(FatType::Fat12, &text);
+        let Plan::Overwrite(work) = plan(&text).unwrap() else {
+            panic!("nothing to do");
+        };
+        for part in [0..512, 512..text.len()] {
+            let machine = Machine::new(&before);
+            let device = machine.path("dev/vdb");
+            let file = OpenOptions::new().read(true).write(true).open(&device);
+            let file = file.unwrap();
+            let located = fat::locate(&file, USER_DATA).unwrap().unwrap();
+            let round = work.rounds[0].iter().copied();
+            let round: Round = round.filter(|(at, _)| part.contains(at)).collect();
+            write(&file, &located, &round).unwrap();
+            assert!(count(&machine.disk(), &text) == 0);
+            let found = find_in(&machine.path("sys"), &machine.path("dev"), AT_ONCE);
+            assert!(found.unwrap().unwrap().seed.cluster().is_some());
+            assert_eq!(
+                machine.scrub().unwrap(),
+                Scrubbed::Done,
+                "{password} {part:?}"
+            );
+            assert_eq!(count(&machine.disk(), &work.result), 1);
+            assert_eq!(machine.scrub().unwrap(), Scrubbed::AlreadyDone);
+        }
+    }
+}
+
+/// A document in another encoding is refused as before.
+#[test]
+fn what_is_no_text_for_another_reason_is_no_torn_run() {
+    for (password, comment) in [
+        (&b"Gr\xfcn-Pferd"[..], &b""[..]),
+        (b"xxxx\xfcben\xe4ben", b""),
+        (b"xxxxxx", b" # \xfc"),
+    ] {
+        let text = user_data("HERE").into_bytes();
+        let at = text.windows(4).position(|word| word == b"HERE").unwrap();
+        let bytes = [&text[..at], password, comment, &text[at + 4..]].concat();
+        assert!(mended(&bytes).is_none(), "{password:?}");
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("meta-data"), META).unwrap();
+        fs::write(folder.path().join(USER_DATA), &bytes).unwrap();
+        let source = Source::Folder(folder.path().to_owned());
+        let error = credential(&source).unwrap_err().to_string();
+        assert!(
+            error.ends_with("has a user-data that is not UTF-8 text"),
+            "{error}"
+        );
+    }
+}
+
 #[test]
 fn a_copy_elsewhere_on_the_disk_is_told() {
     let mut disk = seed_image(FatType::Fat12, &user_data(SECRET));
