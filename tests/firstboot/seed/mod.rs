@@ -2,6 +2,7 @@
 //!
 //! A case is a folder with the three documents and `expected.txt`: the parsed seed as
 //! `Debug` prints it, or the exact text of the error. `UPDATE_GOLDEN=1` rewrites those.
+mod limits;
 mod written;
 
 use crate::contract::{CONTRACT, PasswordKind, Seed, SeedError, parse, read_folder};

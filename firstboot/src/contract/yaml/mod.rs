@@ -10,5 +10,5 @@
 mod parse;
 mod tree;
 
-pub use parse::{Dialect, MAX_BYTES, MAX_DEPTH, MAX_NODES, parse};
+pub use parse::{Dialect, MAX_BYTES, MAX_DEPTH, MAX_NODES, MAX_SEED_NODES, parse};
 pub use tree::{Entry, Kind, Map, Node};

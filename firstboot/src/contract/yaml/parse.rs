@@ -10,10 +10,13 @@ pub const MAX_BYTES: usize = 4 << 20;
 /// How many lists and maps may be inside each other. What is read here has eight at most; more is
 /// a mistake, or an attack on the stack.
 pub const MAX_DEPTH: usize = 32;
-/// How many keys and values a document may have; those with an anchor count twice, and once more
-/// at each alias. A lab of a thousand machines has a tenth of it. The texts of all of them together are no longer than
-/// [`MAX_BYTES`].
+/// How many keys and values a document of a person's may have. A lab of a thousand machines has a tenth
+/// of it. The texts of all of them together are no longer than [`MAX_BYTES`].
 pub const MAX_NODES: usize = 250_000;
+/// The same for a document of a seed, which has a hundred; ten thousand keys for ssh still fit. Those with
+/// an anchor count twice, and once more at each alias. What is done with them may take the square of
+/// their number, and still ends within a second and 64 MiB.
+pub const MAX_SEED_NODES: usize = 20_000;
 
 /// What a document may be made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,6 +26,15 @@ pub enum Dialect {
     /// All of YAML, for documents that other programs write: an alias is its value, and a tag says
     /// nothing, because who reads a value knows its type.
     Full,
+}
+
+impl Dialect {
+    fn most_nodes(self) -> usize {
+        match self {
+            Dialect::Plain => MAX_NODES,
+            Dialect::Full => MAX_SEED_NODES,
+        }
+    }
 }
 
 /// Reads one document. Without a tree (an empty text, a syntax error, a limit) the first part is
@@ -120,6 +132,7 @@ impl Tree<'_> {
         if let Event::Scalar(_, ScalarStyle::Literal | ScalarStyle::Folded, ..) = event {
             (place, offset) = self.header_of_block(place, offset);
         }
+        let start = offset;
         let offset = offset + self.skipped;
         let (anchor, tag) = match &event {
             Event::Scalar(_, _, anchor, tag)
@@ -157,7 +170,7 @@ impl Tree<'_> {
             Event::Scalar(text, style, _, _) => {
                 self.count(1, text.len(), place)?;
                 let node = Node {
-                    place: self.without_comment(place, style),
+                    place: self.without_comment(place, start, style),
                     kind: Kind::Scalar {
                         text: text.into_owned(),
                         plain: style == ScalarStyle::Plain,
@@ -230,7 +243,7 @@ impl Tree<'_> {
     fn count(&mut self, nodes: usize, bytes: usize, place: Place) -> Option<()> {
         self.nodes += nodes;
         self.bytes += bytes;
-        let within = self.nodes <= MAX_NODES && self.bytes <= MAX_BYTES;
+        let within = self.nodes <= self.dialect.most_nodes() && self.bytes <= MAX_BYTES;
         (within || self.too_much(place)).then_some(())
     }
 
@@ -316,14 +329,14 @@ impl Tree<'_> {
     }
 
     /// The parser's span of a quoted scalar takes in what follows it up to the next token.
-    fn without_comment(&self, place: Place, style: ScalarStyle) -> Place {
+    fn without_comment(&self, place: Place, start: usize, style: ScalarStyle) -> Place {
         let quote = match style {
             ScalarStyle::SingleQuoted => '\'',
             ScalarStyle::DoubleQuoted => '"',
             _ => return place,
         };
-        let line = self.lines.get(place.line - 1).copied().unwrap_or_default();
-        let mut inside = line.chars().skip(place.column).enumerate();
+        let line = self.text[start..].lines().next().unwrap_or_default();
+        let mut inside = line.chars().skip(1).enumerate();
         while let Some((index, c)) = inside.next() {
             if c == '\\' && quote == '"' {
                 inside.next();
@@ -397,8 +410,9 @@ impl Tree<'_> {
             place,
             "more than is read of any document",
             &format!(
-                "{} MiB at most, and {MAX_NODES} keys and values, with those behind each alias",
-                MAX_BYTES >> 20
+                "{} MiB at most, and {} keys and values, with those behind each alias",
+                MAX_BYTES >> 20,
+                self.dialect.most_nodes()
             ),
         );
         false
@@ -501,10 +515,12 @@ mod tests {
         assert_eq!(refusal(&laughs), much);
         let long = format!("a: &a {}\nb: [*a, *a, *a, *a]\n", "x".repeat(MAX_BYTES / 4));
         assert_eq!(refusal(&long), much);
-        let most = (MAX_NODES - 2) / 2;
         let keys = |count: usize| (0..count).map(|n| format!("{n}:\n")).collect::<String>();
-        assert!(parse(&keys(most), Dialect::Plain).1.is_empty());
-        assert_eq!(refusal(&keys(most + 1)), much);
+        for (dialect, most) in [(Dialect::Plain, MAX_NODES), (Dialect::Full, MAX_SEED_NODES)] {
+            let most = (most - 2) / 2;
+            assert!(parse(&keys(most), dialect).1.is_empty());
+            assert_eq!(parse(&keys(most + 1), dialect).1[0].message, much);
+        }
         assert_eq!(refusal(&" ".repeat(MAX_BYTES + 1)), much);
         assert!(parse(&" ".repeat(MAX_BYTES), Dialect::Full).1.is_empty());
         let deep = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
