@@ -88,6 +88,7 @@ pub(crate) fn clock_is_behind(root: &Root, words: &str) -> Result<bool> {
 mod tests {
     use super::*;
     use crate::cluster::members;
+    use crate::steps::join::machine::State;
     use crate::system::root::tests::tree;
 
     #[test]
@@ -119,6 +120,31 @@ mod tests {
             said("error 10 at 0 depth lookup: certificate has expired\n"),
             "the node's certificate is not one of the cluster's"
         );
+    }
+
+    /// What a power cut some seconds after a join leaves of what pvecm and pmxcfs wrote.
+    #[test]
+    fn an_empty_configuration_beside_a_key_is_half_a_join() {
+        let (_folder, root) = tree();
+        let members = b"{\"nodename\": \"vm42\", \"version\": 1}";
+        root.write(members::FILE, members, 0o644).unwrap();
+        root.write(AUTHKEY, &[7; 256], 0o400).unwrap();
+        let whole = b"totem {\n  cluster_name: lab\n  config_version: 2\n}\n";
+        for (text, state) in [
+            (&b""[..], State::HalfJoined),
+            (&whole[..20], State::HalfJoined),
+            (b"\xff\0", State::HalfJoined),
+            (
+                whole,
+                State::LeftBehind {
+                    has_database: false,
+                },
+            ),
+        ] {
+            root.write("/etc/pve/corosync.conf", text, 0o644).unwrap();
+            let observed = observe(&root, "vm42").unwrap();
+            assert_eq!(State::of(&observed, "vm42"), state, "{text:?}");
+        }
     }
 
     #[test]

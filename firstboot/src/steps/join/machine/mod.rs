@@ -11,7 +11,7 @@
 //! | `NoFileSystem` | any | cannot be read | cannot be read | any |
 //! | `OtherName` | no | no | another `nodename` | any |
 //! | `Alone` | no | no | no `cluster` | any |
-//! | `HalfJoined` | yes | no | no `cluster` | any (active after a reboot) |
+//! | `HalfJoined` | yes | no, empty or unreadable | no `cluster` | any (active after a reboot) |
 //! | `LeftBehind` | either is there | | not quorate, or none | failed or stopped |
 //! | `Waiting` | either is there | | not quorate, or not online | active |
 //! | `NoCertificate` | any | yes | quorate, online | any; the certificate does not verify |
