@@ -1,14 +1,14 @@
 //! `root-password`: root's entry in `/etc/shadow` (shadow(5)).
 //!
-//! A hash is compared, so it is written only when it differs. A clear-text password cannot
-//! be compared with what is there; it is set whenever the step runs, which the journal
-//! limits to once per instance.
+//! It is written only when it differs. A clear-text password becomes a hash here, with a salt of this
+//! machine's own; the field is left alone where it is a hash of that password already.
 
 use crate::contract::clock;
 use crate::contract::seed::{PasswordKind, UserPassword};
+use crate::contract::values::{PasswordHash, Secret};
 use crate::step::{Context, Outcome};
-use anyhow::{Context as _, Result, bail};
-use std::ffi::OsStr;
+use anyhow::{Context as _, Result, anyhow, bail};
+use rustix::rand::{GetRandomFlags, getrandom};
 
 const FILE: &str = "/etc/shadow";
 /// 2022-01-08. An earlier "today" means that the machine has no working clock.
@@ -23,44 +23,39 @@ pub(crate) fn run(context: &Context) -> Result<Outcome> {
             "no password for root in the seed",
         ));
     };
-    // cloud-init's default.
-    let expire = chpasswd.expire.unwrap_or(true);
-    match entry.kind {
-        PasswordKind::Hash => set_hash(context, entry, expire),
-        PasswordKind::Text => set_text(context, entry, expire),
-    }
-}
-
-fn set_hash(context: &Context, entry: &UserPassword, expire: bool) -> Result<Outcome> {
     let before = read_shadow(context)?;
-    let day = if expire { Some(0) } else { today() };
-    match with_hash(&before, entry.password.reveal(), day)? {
+    // cloud-init's default.
+    let day = match chpasswd.expire.unwrap_or(true) {
+        true => Some(0),
+        false => today(),
+    };
+    let (hash, done) = match entry.kind {
+        PasswordKind::Hash => (entry.password.clone(), "hash from the seed"),
+        PasswordKind::Text => (hash_of(entry, &before)?, "password from the seed"),
+    };
+    match with_hash(&before, hash.reveal(), day)? {
         None => Ok(Outcome::unchanged()),
         Some(text) => {
             write_shadow(context, &text)?;
-            Ok(Outcome::changed("hash from the seed"))
+            Ok(Outcome::changed(done))
         }
     }
 }
 
-fn set_text(context: &Context, entry: &UserPassword, expire: bool) -> Result<Outcome> {
-    let root = context.root;
-    let base = root.path("/")?;
-    let mut args = Vec::new();
-    if !root.is_live() {
-        // Without -c it would ask PAM, whose modules the tree may lack.
-        let hash = [OsStr::new("-c"), OsStr::new("SHA512")];
-        args.extend([OsStr::new("-R"), base.as_os_str()]);
-        args.extend(hash);
+/// The hash that root has, where it is one of this password; else a new one.
+fn hash_of(entry: &UserPassword, shadow: &str) -> Result<Secret> {
+    let fields = shadow.lines().find_map(|line| line.strip_prefix("root:"));
+    let now = fields.and_then(|fields| fields.split(':').next());
+    if let Some(now) = now.filter(|now| PasswordHash::is_of(now, &entry.password)) {
+        return Ok(Secret::new(now));
     }
-    let line = format!("root:{}\n", entry.password.reveal());
-    root.run("chpasswd", &args, line.as_bytes())?;
-    root.sync(FILE)?;
-    if expire {
-        let text = with_day(&read_shadow(context)?, 0)?;
-        write_shadow(context, &text)?;
-    }
-    Ok(Outcome::changed("password from the seed"))
+    let mut salt = [0; 12];
+    // Twelve bytes come whole, once the kernel has random numbers; before it has, it waits.
+    getrandom(&mut salt, GetRandomFlags::empty()).context("cannot make a salt")?;
+    let hash = PasswordHash::of(&entry.password, salt);
+    Ok(hash
+        .map_err(|error| anyhow!("root's password {error}"))?
+        .into())
 }
 
 fn read_shadow(context: &Context) -> Result<String> {
@@ -96,14 +91,6 @@ pub(crate) fn with_hash(before: &str, hash: &str, day: Option<u64>) -> Result<Op
     })
 }
 
-fn with_day(before: &str, day: u64) -> Result<String> {
-    let text = edit(before, |fields| {
-        fields[2] = day.to_string();
-        true
-    })?;
-    Ok(text.unwrap_or_default())
-}
-
 fn edit(before: &str, change: impl FnOnce(&mut [String]) -> bool) -> Result<Option<String>> {
     let mut lines: Vec<String> = before.split('\n').map(str::to_owned).collect();
     let Some(line) = lines.iter_mut().find(|line| line.starts_with("root:")) else {
@@ -123,6 +110,8 @@ fn edit(before: &str, change: impl FnOnce(&mut [String]) -> bool) -> Result<Opti
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::step::tests::with_context;
+    use crate::system::root::tests::tree;
 
     const SHADOW: &str = "daemon:*:1:0:99999:7:::\nroot:*:19000:0:99999:7:::\nbin:*:1:::::\n";
 
@@ -147,7 +136,35 @@ mod tests {
         assert!(expired.contains("root:x:0:0:"));
         let ageless = with_hash(SHADOW, "x", None).unwrap().unwrap();
         assert!(ageless.contains("root:x::0:"));
-        assert!(with_day(SHADOW, 0).unwrap().contains("root:*:0:0:"));
+    }
+
+    /// No program is asked, so a cut leaves no lock and no file of one.
+    #[test]
+    fn a_clear_text_password_is_hashed_once() {
+        let (_folder, root) = tree();
+        root.write(FILE, SHADOW.as_bytes(), 0o640).unwrap();
+        let step = |password: &str, expire: bool| {
+            let users = format!("[{{name: root, type: text, password: {password}}}]");
+            let seed = format!("chpasswd: {{expire: {expire}, users: {users}}}");
+            with_context(&root, &seed, |context| run(context).unwrap())
+        };
+        let hash = || {
+            let text = root.read_text(FILE).unwrap().unwrap();
+            let root = text.lines().find_map(|line| line.strip_prefix("root:"));
+            let fields: Vec<String> = root.unwrap().split(':').map(str::to_owned).collect();
+            (fields[0].clone(), fields[1].clone())
+        };
+        let changed = Outcome::changed("password from the seed");
+        assert_eq!(step("geheim", true), changed);
+        let (first, day) = hash();
+        assert!(PasswordHash::is_of(&first, &Secret::new("geheim")));
+        assert_eq!(day, "0");
+        assert_eq!(step("geheim", true), Outcome::unchanged());
+        assert_eq!(step("other", false), changed);
+        assert_eq!(step("geheim", false), changed);
+        assert_ne!(hash().0, first);
+        assert_eq!(root.list("/etc").unwrap(), ["shadow"]);
+        assert_eq!(root.owner_and_mode(FILE).unwrap().unwrap().0, 0o640);
     }
 
     #[test]

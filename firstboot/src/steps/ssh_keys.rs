@@ -91,8 +91,10 @@ mod tests {
     use crate::step::tests::with_context;
     use crate::system::root::tests::tree;
 
-    const A: &str = "ssh-ed25519 AAAAa root@pc";
-    const B: &str = "ssh-ed25519 AAAAb root@pc";
+    const A: &str =
+        "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIMqXgRLKG73K+sIxs5oj3E2nhu/4FHxOcrmAd4Wv7ki7 root@pc";
+    const B: &str =
+        "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAID4j6BYAOVlKM4lPZWThsTSLvXoAiNQsSstz7q7VnACd root@pc";
 
     fn seed(keys: &[&str]) -> String {
         match keys {

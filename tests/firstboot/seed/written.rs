@@ -120,7 +120,7 @@ fn full_seed() -> Seed {
             timezone: Some("Europe/Paris".parse().unwrap()),
             disable_root: Some(false),
             ssh_authorized_keys: vec![
-                "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5 admin@pc: it's"
+                "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBisPnND8BaJDFEOk/k1JhFp2eP1ZUNkKYMPrwk09Pjk admin@pc: it's"
                     .parse()
                     .unwrap(),
             ],

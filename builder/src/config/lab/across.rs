@@ -100,7 +100,8 @@ fn whole_names(r: &mut Reader, all: &[ParsedVm], domain: Option<&Spanned<HostDom
         return;
     };
     for parsed in all {
-        if let Err(error) = parsed.vm.fqdn(value).parse::<HostName>() {
+        let fqdn = parsed.vm.fqdn(value).parse::<HostName>();
+        if let Err(error) = fqdn.and_then(HostName::of_one_machine) {
             let message = format!("{} in this domain {}", parsed.vm.name, error.message());
             return r.problem(*place, message, "a shorter domain, or shorter names");
         }

@@ -52,7 +52,10 @@ fn read_peer(r: &mut Reader, node: &Node, folder: &Folder) -> Option<Spanned<Pee
     if !f.accounted("fingerprint_file") {
         r.require(&f, "fingerprint");
     }
-    let address = r.field(&f, "address", validators::host);
+    let address = r.field(&f, "address", |text| {
+        let host = validators::host(text)?.of_another();
+        host.map_err(|error| format!("`{}` {}", validators::display_safe(text), error.message()))
+    });
     let fingerprints = match (f.get("fingerprint"), f.get("fingerprint_file")) {
         (Some(_), Some(file)) => {
             let message = "a peer with both `fingerprint` and `fingerprint_file`";

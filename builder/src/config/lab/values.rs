@@ -2,7 +2,7 @@
 
 use crate::config::yaml::validators::{self, display_safe};
 use crate::system::text::hex;
-use firstboot::contract::values::{Fingerprint, HostName, Mac, SshKey, ValueError};
+use firstboot::contract::values::{Fingerprint, HostName, Mac, SshKey};
 use sha2::{Digest, Sha256};
 use std::path::Display;
 
@@ -147,8 +147,7 @@ pub(super) fn path(text: &str) -> Result<String, String> {
 /// A public key as in `authorized_keys`, without options, that OpenSSH takes. Never repeats the
 /// value: it may be the private one.
 pub fn ssh_key(text: &str) -> Result<SshKey, String> {
-    let whole = text.parse().and_then(SshKey::whole);
-    whole.map_err(|error: ValueError| format!("this {}", error.message()))
+    validators::unshown(text)
 }
 
 /// What tells two OpenVPN configurations of one identity: the certificate inside `<cert>`

@@ -3,7 +3,7 @@
 use crate::config::lab::read_secret;
 use anyhow::{Result, anyhow};
 use firstboot::contract::seed::Secret;
-use sha_crypt::{CustomizedPasswordHasher, Params, ShaCrypt};
+use firstboot::contract::values::PasswordHash;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -50,23 +50,16 @@ fn once(
     Ok(secret)
 }
 
-/// crypt(3)'s SHA-512 with a salt that depends on the names of file and domain alone: the seed, and
+/// The hash, with a salt that depends on the names of file and domain alone: the seed, and
 /// so the instance-id, changes when the password does and at no other time. It never depends on the
 /// password: a digest of that in the salt could be guessed at faster than the hash.
 fn hash(password: &Secret, name: &str, domain: &str) -> Result<Secret> {
     let digest = Sha256::digest(format!("{name}.{domain}"));
-    // Twelve bytes make the 16 characters that a crypt(3) salt may have.
-    let salt = &digest[..12];
-    let hash = ShaCrypt::SHA512
-        .hash_password_customized(
-            password.reveal().as_bytes(),
-            salt,
-            None,
-            None,
-            Params::RECOMMENDED,
-        )
-        .map_err(|e| anyhow!("cannot hash the root password: {e}"))?;
-    Ok(Secret::new(hash.as_str()))
+    let mut salt = [0; 12];
+    salt.copy_from_slice(&digest[..12]);
+    let hash = PasswordHash::of(password, salt);
+    let hash = hash.map_err(|error| anyhow!("the root password {error}"))?;
+    Ok(hash.into())
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use super::proxmox;
 use super::user_data::{Chpasswd, Ntp, OpenVpnInstance, PasswordKind, UserData, UserPassword};
 use crate::contract::place::Place;
 use crate::contract::values::{
-    InstanceName, Password, PasswordHash, Secret, SshKey, UserPass, ValueError,
+    HostName, InstanceName, Password, PasswordHash, Secret, SshKey, UserPass, ValueError,
 };
 use std::collections::BTreeMap;
 
@@ -49,8 +49,8 @@ pub(super) fn read(text: &str, notes: &mut Notes) -> UserData {
     let root = Path::root();
     doc.ignore_unknown(&root, &KNOWN);
     let mut data = UserData {
-        hostname: doc.value(&root.key("hostname")),
-        fqdn: doc.value(&root.key("fqdn")),
+        hostname: doc.checked(&root.key("hostname"), machine_name),
+        fqdn: doc.checked(&root.key("fqdn"), machine_name),
         timezone: doc.value(&root.key("timezone")),
         disable_root: doc.flag(&root.key("disable_root")),
         ssh_authorized_keys: doc.values(&root.key("ssh_authorized_keys")),
@@ -63,6 +63,11 @@ pub(super) fn read(text: &str, notes: &mut Notes) -> UserData {
     users(&mut doc, &mut data.ssh_authorized_keys);
     default_password(&mut doc, &mut data.chpasswd);
     data
+}
+
+/// A machine's own name.
+pub(super) fn machine_name(text: &str) -> Result<HostName, ValueError> {
+    text.parse().and_then(HostName::of_one_machine)
 }
 
 /// cloud-init knows many kinds of user-data by their first line; one is understood here.

@@ -276,7 +276,9 @@ fn read_peers(doc: &mut Document, path: &Path) -> Vec<Peer> {
     let with = "`address` and `fingerprint`";
     for peer in doc.mappings(path, "members of the cluster", with) {
         doc.refuse_unknown(&peer, &["address", "fingerprint"]);
-        let address = doc.require_value(&peer.key("address"), "an IP address or a host name");
+        let what = "an IP address or a host name";
+        let other = |text: &str| text.parse().and_then(Host::of_another);
+        let address = doc.require_checked(&peer.key("address"), what, other);
         let fingerprints = read_fingerprints(doc, &peer.key("fingerprint"));
         if let Some(address) = address {
             peers.push(Peer {

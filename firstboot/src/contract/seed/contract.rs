@@ -169,7 +169,7 @@ hostname: vm42
 fqdn: vm42.lab
 timezone: UTC
 disable_root: false
-ssh_authorized_keys: [ssh-ed25519 AAAAC3Nz]
+ssh_authorized_keys: [ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIC59LAOpUHriZez1tTVohaUzk6ICnSQTlJlyZaGiWu/G]
 chpasswd: {expire: false, users: [{name: root, password: $6$a$b, type: hash}]}
 ssh_pwauth: true
 ntp: {enabled: true, servers: [a]}

@@ -1,5 +1,6 @@
 //! The `meta-data` document.
 
+use super::cloud_config::machine_name;
 use super::contract::CONTRACT;
 use super::document::{Document, Notes};
 use super::path::Path;
@@ -12,6 +13,8 @@ use serde::Serialize;
 pub(super) const NAME: &str = "meta-data";
 /// What the instance-id of a seed without one begins with.
 const DERIVED: &str = "nocloud-";
+/// The most characters of an instance-id. That of a cloud has 40 at most.
+const LONGEST: usize = 255;
 
 /// `meta-data` of NoCloud: the identity of this instance.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -62,16 +65,16 @@ pub(super) fn read(text: &str, notes: &mut Notes) -> MetaData {
     doc.ignore_unknown(&root, &["instance-id", "local-hostname", "contract"]);
     let id = doc.checked(&root.key("instance-id"), |id| {
         // It is one word of the journal and of messages.
-        match id.chars().any(char::is_control) {
-            true => Err(
-                "must be a text that is unique to this machine and to this seed, on one line"
-                    .to_owned(),
-            ),
+        match id.chars().any(char::is_control) || id.chars().count() > LONGEST {
+            true => Err(format!(
+                "must be a text that is unique to this machine and to this seed, on one line of \
+                 {LONGEST} characters at most"
+            )),
             false => Ok(id.trim().to_owned()),
         }
     });
     data.instance_id = id.unwrap_or_default();
-    data.local_hostname = doc.value(&root.key("local-hostname"));
+    data.local_hostname = doc.checked(&root.key("local-hostname"), machine_name);
     let at = root.key("contract");
     data.contract = doc.number(&at, 1..=u32::MAX.into());
     if let Some(needed) = data.contract.filter(|needed| *needed > CONTRACT) {

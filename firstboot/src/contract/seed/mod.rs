@@ -31,6 +31,7 @@ pub use user_data::{Chpasswd, Ntp, OpenVpnInstance, PasswordKind, UserData, User
 
 use document::{Document, Notes};
 use path::Path;
+use std::net::IpAddr;
 
 /// One parsed and validated seed disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -86,6 +87,7 @@ pub fn parse(
         }
     }
     if readable {
+        check_peers(&seed, user_data, &mut notes);
         check_links(&seed, user_data, &mut notes);
     }
     if notes.problems.is_empty() {
@@ -99,6 +101,33 @@ pub fn parse(
     let mut problems = notes.problems;
     problems.sort_by_key(|p| (order.iter().position(|name| *name == p.document), p.place));
     Err(SeedError { problems })
+}
+
+/// A node that joins by asking itself waits for ever.
+fn check_peers(seed: &Seed, user_data: &str, notes: &mut Notes) {
+    let own = seed
+        .network
+        .iter()
+        .flat_map(NetworkConfig::static_addresses);
+    let own: Vec<IpAddr> = own.collect();
+    let is_itself = |peer: &Peer| match peer.address.parse::<IpAddr>() {
+        Ok(address) => own.contains(&address),
+        Err(_) => [Some(seed.hostname()), seed.fqdn()].contains(&Some(&*peer.address)),
+    };
+    let peers = seed.cluster().map(|cluster| &cluster.peers[..]);
+    for (number, peer) in peers.unwrap_or_default().iter().enumerate() {
+        if is_itself(peer) {
+            let Some(mut doc) = Document::new(cloud_config::NAME, user_data, notes) else {
+                return;
+            };
+            let peers = Path::root().key("proxmox").key("cluster").key("peers");
+            let path = peers.index(number).key("address");
+            doc.wrong(
+                &path,
+                "is this machine itself; it must be a member of the cluster",
+            );
+        }
+    }
 }
 
 /// `pvecm add` refuses a link address that is on no local interface; better to say so here.

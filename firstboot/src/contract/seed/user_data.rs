@@ -136,7 +136,7 @@ pub enum PasswordKind {
     /// A crypt(3) hash, put into `/etc/shadow` as it is.
     #[default]
     Hash,
-    /// Clear text, handed to chpasswd(8) on standard input.
+    /// Clear text, of which the guest makes a hash.
     Text,
 }
 

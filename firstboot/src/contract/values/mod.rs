@@ -12,7 +12,9 @@ mod secrets;
 mod text;
 
 pub use names::{Domain, Host, HostDomain, HostName, InstanceName, InterfaceName, Timezone};
-pub use network::{Cidr, Mac, Network, RouteTarget, address, ipv4_address, netmask};
+pub use network::{
+    Cidr, Mac, Network, RouteTarget, address, ipv4_address, ipv6_address, machine_address, netmask,
+};
 pub use proxmox::{Export, Fingerprint, HaName, MountOptions, StorageContent, StorageId};
 pub use secret::Secret;
 pub use secrets::{Password, PasswordHash, SshKey, UserPass};

@@ -1,5 +1,6 @@
 //! Names: of machines, domains, time zones, interfaces and OpenVPN instances.
 
+use super::network::machine_address;
 use super::text::{ValueError, fitting, text_value};
 use std::net::IpAddr;
 
@@ -95,6 +96,44 @@ fn host_name(text: &str) -> Result<String, ValueError> {
     Err(ValueError::because(number, hint))
 }
 
+/// What every machine calls itself (RFC 6761 section 6.3), with anything before or behind it.
+fn is_localhost(name: &str) -> bool {
+    let mut ends = [name.split('.').next(), name.rsplit('.').next()]
+        .into_iter()
+        .flatten();
+    ends.any(|part| part.eq_ignore_ascii_case("localhost"))
+}
+
+impl HostName {
+    /// Says why no machine can have this as its own name.
+    pub fn of_one_machine(self) -> Result<Self, ValueError> {
+        match is_localhost(&self.0) {
+            false => Ok(self),
+            true => Err(ValueError::because(
+                "is what every machine calls itself",
+                "a name that this machine alone has, such as vm42",
+            )),
+        }
+    }
+}
+
+impl Host {
+    /// Says why this leads to no other machine.
+    pub fn of_another(self) -> Result<Self, ValueError> {
+        let leads_there = match self.0.parse() {
+            Ok(address) => machine_address(address).is_ok(),
+            Err(_) => !is_localhost(&self.0),
+        };
+        match leads_there {
+            true => Ok(self),
+            false => Err(ValueError::because(
+                "leads to no other machine",
+                "the address or the name of one",
+            )),
+        }
+    }
+}
+
 fn host_domain(text: &str) -> Result<String, ValueError> {
     // Any machine's name: as short as one can be, with a letter in it.
     host_name(&format!("x.{text}")).map(|_| text.to_owned())
@@ -181,7 +220,17 @@ fn instance_name(text: &str) -> Result<String, ValueError> {
     })
 }
 
+/// What the kernel has under `/proc/sys/net/ipv4/conf` beside the interfaces (ip-sysctl.rst), and
+/// the one interface that every machine has.
+const NO_CARDS: [&str; 3] = ["all", "default", "lo"];
+
 fn interface_name(text: &str) -> Result<String, ValueError> {
+    if NO_CARDS.contains(&text) {
+        return Err(ValueError::because(
+            "is a name that means something else on every machine",
+            "another one, such as eth0",
+        ));
+    }
     fitting(text, is_word(text) && text.len() <= 15, || {
         ValueError::no(
             "name of a network interface",
@@ -240,6 +289,38 @@ mod tests {
     }
 
     #[test]
+    fn names_that_every_machine_has() {
+        let own = |text: &str| text.parse::<HostName>().and_then(HostName::of_one_machine);
+        let other = |text: &str| text.parse::<Host>().and_then(Host::of_another);
+        for name in ["localhost", "LocalHost.lab.example", "vm42.localhost"] {
+            assert_eq!(
+                own(name).unwrap_err().to_string(),
+                "is what every machine calls itself; it must be a name that this machine alone has, \
+                 such as vm42"
+            );
+            assert!(other(name).is_err(), "{name}");
+        }
+        for nobody in [
+            "0.0.0.0",
+            "0.1.2.3",
+            "::",
+            "127.0.1.1",
+            "::1",
+            "::ffff:127.0.0.1",
+            "224.0.0.1",
+        ] {
+            assert_eq!(
+                other(nobody).unwrap_err().to_string(),
+                "leads to no other machine; it must be the address or the name of one"
+            );
+        }
+        assert!(
+            own("localhosts.lab").is_ok() && other("10.0.0.1").is_ok() && other("pve1").is_ok()
+        );
+        assert!(other("fd00::1").is_ok() && other("255.255.255.255").is_err());
+    }
+
+    #[test]
     fn domains_of_hosts() {
         for good in ["lab", "lab.example", "7.lab.example"] {
             assert!(host_domain(good).is_ok(), "{good}");
@@ -295,5 +376,13 @@ mod tests {
         }
         assert!(instance_name("vpn-interco").is_ok() && instance_name(&"a".repeat(65)).is_err());
         assert!(interface_name("vmbr120").is_ok() && interface_name("sixteencharacter").is_err());
+        for name in ["all", "default", "lo"] {
+            assert_eq!(
+                interface_name(name).unwrap_err().to_string(),
+                "is a name that means something else on every machine; it must be another one, such \
+                 as eth0"
+            );
+        }
+        assert!(interface_name("lo1").is_ok() && interface_name("All").is_ok());
     }
 }

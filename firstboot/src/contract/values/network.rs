@@ -3,7 +3,7 @@
 use super::text::{ValueError, text_value};
 use ipnet::{IpNet, Ipv4Net};
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
 text_value! {
@@ -45,6 +45,34 @@ pub fn ipv4_address(text: &str) -> Result<Ipv4Addr, ValueError> {
         .map_err(|_| ValueError::no("IPv4 address", "an IPv4 address such as 192.168.122.1"))
 }
 
+/// Reads an IPv6 address without a prefix length.
+pub fn ipv6_address(text: &str) -> Result<Ipv6Addr, ValueError> {
+    text.parse()
+        .map_err(|_| ValueError::no("IPv6 address", "an IPv6 address such as fd00::1"))
+}
+
+/// Says why no machine can have an address, whatever its network.
+pub fn machine_address(address: IpAddr) -> Result<IpAddr, ValueError> {
+    let is_nobodys = match address.to_canonical() {
+        IpAddr::V4(v4) => v4.octets()[0] == 0 || v4.is_broadcast() || v4.is_loopback(),
+        IpAddr::V6(v6) => v6.is_unspecified() || v6.is_loopback(),
+    };
+    if is_nobodys || address.to_canonical().is_multicast() {
+        return Err(ValueError::because(
+            "is no address that an interface can have",
+            "one of a network's machines, such as 192.168.122.42/24",
+        ));
+    }
+    Ok(address)
+}
+
+/// The length of a prefix in bits: digits, and none that say nothing.
+fn prefix_length(text: &str) -> Option<u8> {
+    let is_plain =
+        text.bytes().all(|b| b.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
+    text.parse().ok().filter(|_| is_plain)
+}
+
 const CIDR: &str = "an address with its prefix length, such as 192.168.122.42/24";
 
 /// An address that an interface can have, with the length of its network's prefix.
@@ -62,22 +90,21 @@ impl Cidr {
                 let message = format!("has no prefix length from 1 to {bits}");
                 ValueError::because(message, CIDR)
             })?;
-        let is_zero = matches!(address, IpAddr::V4(v4) if v4.octets()[0] == 0);
-        let is_nobodys = address.is_unspecified() || address.is_loopback() || is_zero;
-        if is_nobodys || address.is_multicast() {
-            return Err(ValueError::because(
-                "is no address that an interface can have",
-                "one of a network's machines, such as 192.168.122.42/24",
-            ));
-        }
-        let ends = [net.network(), net.broadcast()];
-        if address.is_ipv4() && prefix <= 30 && ends.contains(&address) {
+        machine_address(address)?;
+        Cidr(net).machine_in(address)?;
+        Ok(Cidr(net))
+    }
+
+    /// Says why no machine in this network can have an address of it.
+    pub fn machine_in(&self, address: IpAddr) -> Result<(), ValueError> {
+        let ends = [self.0.network(), self.0.broadcast()];
+        if address.is_ipv4() && self.prefix() <= 30 && ends.contains(&address) {
             return Err(ValueError::because(
                 "is the network's own or its broadcast address",
                 "one between them",
             ));
         }
-        Ok(Cidr(net))
+        Ok(())
     }
 
     /// The address alone.
@@ -104,7 +131,7 @@ impl FromStr for Cidr {
         let form = || ValueError::no("address with a prefix length", CIDR);
         let (address, prefix) = text.split_once('/').ok_or_else(form)?;
         let address = address.parse().map_err(|_| form())?;
-        Cidr::new(address, prefix.parse().map_err(|_| form())?)
+        Cidr::new(address, prefix_length(prefix).ok_or_else(form)?)
     }
 }
 
@@ -197,7 +224,7 @@ impl FromStr for Network {
         let form = || ValueError::no("network", HINT);
         let (address, prefix) = text.split_once('/').ok_or_else(form)?;
         let address: Ipv4Addr = address.parse().map_err(|_| form())?;
-        let prefix: u8 = prefix.parse().map_err(|_| form())?;
+        let prefix = prefix_length(prefix).ok_or_else(form)?;
         let net = Ipv4Net::new(address, prefix)
             .ok()
             .filter(|_| (8..=30).contains(&prefix))
@@ -227,9 +254,9 @@ impl fmt::Display for Network {
 /// `255.255.255.0`, `ffff:ffff:ffff:ffff::` or `24` as a prefix length.
 pub fn netmask(text: &str) -> Result<u8, ValueError> {
     let form = || ValueError::no("netmask", "a netmask such as 255.255.255.0");
-    match text.parse() {
-        Ok(prefix) => Ok(prefix),
-        Err(_) => {
+    match prefix_length(text) {
+        Some(prefix) => Ok(prefix),
+        None => {
             let mask: IpAddr = text.parse().map_err(|_| form())?;
             ipnet::ip_mask_to_prefix(mask).map_err(|_| form())
         }
@@ -244,6 +271,11 @@ impl Mac {
 }
 
 impl RouteTarget {
+    /// Whether a gateway can lead there: it is of the same kind, IPv4 or IPv6.
+    pub fn is_behind(&self, gateway: IpAddr) -> bool {
+        self.is_default() || self.0.contains(':') == gateway.is_ipv6()
+    }
+
     /// Whether it is everything that no other route leads to.
     pub fn is_default(&self) -> bool {
         self.0 == "default"
@@ -259,11 +291,20 @@ impl Default for RouteTarget {
 /// `0.0.0.0/0` and `::/0` are the default.
 fn route_target(text: &str) -> Result<String, ValueError> {
     const HINT: &str = "`default` or a network such as 10.0.0.0/8";
-    match text.parse::<IpNet>() {
-        Ok(net) if net.prefix_len() == 0 && net.addr().is_unspecified() => Ok("default".to_owned()),
-        Ok(_) => Ok(text.to_owned()),
-        Err(_) if text == "default" => Ok(text.to_owned()),
-        Err(_) => Err(ValueError::no("target of a route", HINT)),
+    let is_plain = text
+        .rsplit('/')
+        .next()
+        .is_some_and(|bits| prefix_length(bits).is_some());
+    match text.parse::<IpNet>().ok().filter(|_| is_plain) {
+        // `ip route` refuses one.
+        Some(net) if net.trunc() != net => {
+            let message = format!("is an address inside the network {}", net.trunc());
+            Err(ValueError::because(message, HINT))
+        }
+        Some(net) if net.prefix_len() == 0 => Ok("default".to_owned()),
+        Some(_) => Ok(text.to_owned()),
+        None if text == "default" => Ok(text.to_owned()),
+        None => Err(ValueError::no("target of a route", HINT)),
     }
 }
 
@@ -290,10 +331,29 @@ mod tests {
         for text in ["default", "0.0.0.0/0", "::/0", "0:0::0/0"] {
             assert!(text.parse::<RouteTarget>().unwrap().is_default(), "{text}");
         }
-        for text in ["10.0.0.0/8", "0.0.0.0/1", "128.0.0.0/0", "fd00::/8"] {
+        for text in ["10.0.0.0/8", "0.0.0.0/1", "128.0.0.0/1", "fd00::/8"] {
             assert_eq!(route_target(text).as_deref(), Ok(text));
         }
-        for text in ["", "Default", "0.0.0.0", "::", "0.0.0.0/33", "::/129"] {
+        for (text, net) in [
+            ("10.1.2.3/8", "10.0.0.0/8"),
+            ("128.0.0.0/0", "0.0.0.0/0"),
+            ("fd00::1/8", "fd00::/8"),
+        ] {
+            assert_eq!(
+                route_target(text).unwrap_err().message(),
+                format!("is an address inside the network {net}")
+            );
+        }
+        for text in [
+            "",
+            "Default",
+            "0.0.0.0",
+            "::",
+            "0.0.0.0/33",
+            "::/129",
+            "10.0.0.0/+8",
+            "10.0.0.0/08",
+        ] {
             assert_eq!(
                 route_target(text).unwrap_err().to_string(),
                 "must be `default` or a network such as 10.0.0.0/8"
@@ -319,6 +379,9 @@ mod tests {
         for (bad, words) in [
             ("192.168.122.42", form),
             ("a/24", form),
+            ("192.168.122.42/+24", form),
+            ("192.168.122.42/024", form),
+            ("192.168.122.42/", form),
             ("192.168.122.42/33", &prefix(32)),
             ("192.168.122.42/0", &prefix(32)),
             ("fd00::2/129", &prefix(128)),
@@ -359,6 +422,7 @@ mod tests {
         for (text, message) in [
             ("10.0.0.0", "is no network"),
             ("10.0.0/24", "is no network"),
+            ("10.0.0.0/+24", "is no network"),
             ("10.0.0.0/33", "has a prefix that is not within /8 to /30"),
             ("10.0.0.0/0", "has a prefix that is not within /8 to /30"),
             (
@@ -380,7 +444,7 @@ mod tests {
         assert_eq!(netmask("255.255.255.255"), Ok(32));
         assert_eq!(netmask("ffff:ffff:ffff:ffff::"), Ok(64));
         assert_eq!(netmask("24"), Ok(24));
-        assert!(netmask("255.0.255.0").is_err());
+        assert!(netmask("255.0.255.0").is_err() && netmask("+24").is_err());
         assert!(netmask("secret").is_err());
     }
 }

@@ -3,10 +3,11 @@
 use super::secret::Secret;
 use super::text::{ValueError, fitting, is_one_line, text_value};
 use base64ct::{Base64, Encoding};
+use sha_crypt::{CustomizedPasswordHasher, Params, PasswordVerifier, ShaCrypt};
 use std::str::FromStr;
 
 text_value! {
-    /// A public key on one line: `type base64 comment`.
+    /// A public key on one line, `type base64 comment`, of which OpenSSH makes something.
     SshKey, ssh_key
 }
 
@@ -22,7 +23,6 @@ const KEY_TYPES: [&str; 7] = [
 ];
 const SSH_KEY: &str = "a public key on one line: type, base64, comment, such as \
                        `ssh-ed25519 AAAA… name@pc`";
-const NO_TYPE: &str = "does not begin with the type of an ssh public key";
 
 fn ssh_key(text: &str) -> Result<String, ValueError> {
     let general = |message: &'static str| ValueError::because(message, SSH_KEY).in_general(SSH_KEY);
@@ -30,48 +30,24 @@ fn ssh_key(text: &str) -> Result<String, ValueError> {
         return Err(general("is a private key; it must stay where it was made"));
     }
     let text = text.trim();
-    let known = ["ssh-", "ecdsa-sha2-", "sk-ssh-", "sk-ecdsa-sha2-"];
-    if !known.iter().any(|start| text.starts_with(start)) {
-        return Err(general(NO_TYPE));
+    let mut words = text.split([' ', '\t']).filter(|word| !word.is_empty());
+    let (kind, blob) = (words.next().unwrap_or_default(), words.next());
+    if !KEY_TYPES.contains(&kind) {
+        return Err(general("does not begin with the type of an ssh public key"));
     }
     let form = || ValueError::no("public key on one line", SSH_KEY);
-    let (_, blob) = key_words(text).ok_or_else(form)?;
-    let base64 = |b: u8| b.is_ascii_alphanumeric() || b"+/=".contains(&b);
-    // The blob begins with the length of the type's name: three zero bytes, base64 AAAA.
-    let fits = blob.starts_with("AAAA")
-        && blob.bytes().all(base64)
-        && is_one_line(&text.replace('\t', " "));
-    fitting(text, fits, form)
-}
-
-/// The type of a key, and its base64.
-fn key_words(text: &str) -> Option<(&str, &str)> {
-    let mut words = text.split([' ', '\t']).filter(|word| !word.is_empty());
-    Some((words.next()?, words.next()?))
-}
-
-impl SshKey {
-    /// Says why OpenSSH would make nothing of it. The guest does not ask: it hands on what a seed
-    /// says, be it for an older or a newer sshd.
-    pub fn whole(self) -> Result<Self, ValueError> {
-        let (kind, blob) = key_words(&self.0).unwrap_or_default();
-        if !KEY_TYPES.contains(&kind) {
-            return Err(ValueError::because(NO_TYPE, SSH_KEY));
-        }
-        // RFC 4253 section 6.6: the blob begins with its type, a string with a 4-byte length.
-        let named = (kind.len() as u32).to_be_bytes();
-        let min = if kind == "ssh-ed25519" { 36 } else { 33 };
-        let bytes = Base64::decode_vec(blob).unwrap_or_default();
-        let rest = bytes.strip_prefix(&named[..]);
-        let rest = rest.and_then(|rest| rest.strip_prefix(kind.as_bytes()));
-        match rest.is_some_and(|rest| rest.len() >= min) {
-            true => Ok(self),
-            false => {
-                let message = format!("is not a whole {kind} key");
-                Err(ValueError::because(message, SSH_KEY))
-            }
-        }
+    let blob = blob.ok_or_else(form)?;
+    // RFC 4253 section 6.6: the blob begins with its type, a string with a 4-byte length.
+    let named = (kind.len() as u32).to_be_bytes();
+    let min = if kind == "ssh-ed25519" { 36 } else { 33 };
+    let bytes = Base64::decode_vec(blob).unwrap_or_default();
+    let rest = bytes.strip_prefix(&named[..]);
+    let rest = rest.and_then(|rest| rest.strip_prefix(kind.as_bytes()));
+    if rest.is_none_or(|rest| rest.len() < min) {
+        let message = format!("is not a whole {kind} key");
+        return Err(ValueError::because(message, SSH_KEY));
     }
+    fitting(text, is_one_line(&text.replace('\t', " ")), form)
 }
 
 /// A password that fits on a line.
@@ -106,6 +82,31 @@ pub struct PasswordHash(Secret);
 impl From<PasswordHash> for Secret {
     fn from(hash: PasswordHash) -> Secret {
         hash.0
+    }
+}
+
+impl PasswordHash {
+    /// crypt(3)'s SHA-512 of a password, with a salt of 16 characters, which twelve bytes make, and 5000
+    /// rounds. Fails where the password is none.
+    pub fn of(password: &Secret, salt: [u8; 12]) -> Result<Self, ValueError> {
+        let Password(password) = password.reveal().parse()?;
+        let bytes = password.reveal().as_bytes();
+        let hash = ShaCrypt::SHA512.hash_password_customized(
+            bytes,
+            &salt,
+            None,
+            None,
+            Params::RECOMMENDED,
+        );
+        let none = |_| ValueError::because("cannot be hashed", "a password");
+        Ok(PasswordHash(Secret::new(hash.map_err(none)?.as_str())))
+    }
+
+    /// Whether a field of `/etc/shadow` is a SHA-2 hash of this password. One of another kind, as
+    /// passwd(1) makes them, is not.
+    pub fn is_of(field: &str, password: &Secret) -> bool {
+        let bytes = password.reveal().as_bytes();
+        ShaCrypt::SHA512.verify_password(bytes, field).is_ok()
     }
 }
 
@@ -167,17 +168,16 @@ mod tests {
 
     #[test]
     fn ssh_keys_of_a_seed() {
-        let key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGr9 admin@pc";
-        assert_eq!(ssh_key(&format!("{key}\n")), Ok(key.to_owned()));
-        assert!(ssh_key("sk-ssh-ed25519@openssh.com AAAAGnNr").is_ok());
+        let key = format!("{KEY}\tadmin@pc");
+        assert_eq!(ssh_key(&format!("{key}\n")), Ok(key));
         for bad in [
             "",
             "ssh-ed25519",
             "AAAA ssh-rsa",
-            "ssh-rsa BBBB",
             "ssh-rsa\u{a0}AAAA",
             "-----BEGIN OPENSSH PRIVATE KEY-----",
-            "ssh-rsa AAAA a\nssh-rsa AAAA b",
+            &format!("{KEY} a\n{KEY} b"),
+            &format!("{KEY} a\u{2028}b"),
         ] {
             let error = ssh_key(bad).unwrap_err().to_string();
             assert_eq!(error, format!("must be {SSH_KEY}"), "{bad}");
@@ -186,7 +186,7 @@ mod tests {
 
     #[test]
     fn keys_that_openssh_takes_are_whole() {
-        let whole = |text: &str| text.parse().and_then(SshKey::whole);
+        let whole = |text: &str| text.parse::<SshKey>();
         assert!(whole(KEY).is_ok() && whole(&format!("{KEY} me@pc")).is_ok());
         for (bad, message) in [
             (&KEY[..KEY.len() - 4], "is not a whole ssh-ed25519 key"),
@@ -219,6 +219,34 @@ mod tests {
         assert!(!is_good("two\u{2028}lines") && !is_good("two\u{85}lines"));
         let is_hash = |text: &str| text.parse::<PasswordHash>().is_ok();
         assert!(is_hash("$6$salt$hash") && !is_hash("clear") && !is_hash("$6$a:b"));
+        let salted = |salt: u8| {
+            PasswordHash::of(&Secret::new("geheim"), [salt; 12])
+                .unwrap()
+                .0
+        };
+        let (one, other) = (salted(1), salted(2));
+        assert!(one.reveal().starts_with("$6$rounds=5000$") && is_hash(one.reveal()));
+        assert_ne!(one, other);
+        for hash in [one.reveal(), other.reveal()] {
+            assert!(PasswordHash::is_of(hash, &Secret::new("geheim")));
+            assert!(!PasswordHash::is_of(hash, &Secret::new("Geheim")));
+        }
+        // openssl passwd -6 -salt saltsalt geheim
+        let made = "$6$saltsalt$sfZR6YSW/Dp0uCiyF9fDipa6ORr5LVLOwXNgtzRlXXhkC7xA3w4zy97VIC3vL14AUXGJp3yBjZVztkdiBzJnX1";
+        assert!(PasswordHash::is_of(made, &Secret::new("geheim")));
+        for other in [
+            "",
+            "*",
+            "!",
+            "$y$j9T$abc$def",
+            "$6$saltsalt$notahash",
+            "geheim",
+        ] {
+            assert!(
+                !PasswordHash::is_of(other, &Secret::new("geheim")),
+                "{other}"
+            );
+        }
         let lines = |text: &str| text.parse::<UserPass>().map(|lines| lines.0);
         assert_eq!(lines("a\r\nb\n"), Ok(Secret::new("a\r\nb\n")));
         assert!(lines("a\n").is_err() && lines("a\n\n").is_err() && lines("a\nb\nc").is_err());

@@ -3,7 +3,7 @@
 use super::config::{Bridge, BridgeParameters, Ethernet, Match, Nameservers, NetworkConfig, Route};
 use crate::contract::seed::document::Document;
 use crate::contract::seed::path::Path;
-use crate::contract::values::{Cidr, InterfaceName, Mac};
+use crate::contract::values::{Cidr, InterfaceName, Mac, machine_address};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
@@ -16,7 +16,14 @@ pub(super) fn gateways(
 ) {
     for (gateway, path) in gateways {
         let link_local = matches!(gateway, IpAddr::V6(v6) if v6.is_unicast_link_local());
-        if addresses.iter().any(|a| a.address() == *gateway) {
+        let near = addresses.iter().filter(|a| a.contains(*gateway));
+        let nobodys = near.map(|a| a.machine_in(*gateway)).find_map(Result::err);
+        if let Some(error) = machine_address(*gateway).err().or(nobodys) {
+            doc.wrong(
+                path,
+                &format!("{}; it must be the router's", error.message()),
+            );
+        } else if addresses.iter().any(|a| a.address() == *gateway) {
             doc.wrong(
                 path,
                 "is this machine's own address; it must be the router's",
@@ -80,8 +87,15 @@ pub(super) struct Places {
     pub addresses: Vec<(Cidr, Path)>,
 }
 
+/// More than any machine has; each is compared with all others.
+const MOST_INTERFACES: usize = 256;
+
 /// What must hold between the interfaces.
 pub(super) fn whole(doc: &mut Document, config: &NetworkConfig, places: &Places) {
+    if let Some((_, path)) = places.interfaces.get(MOST_INTERFACES) {
+        let message = format!("is one interface too many: {MOST_INTERFACES} at most");
+        return doc.wrong_key(path, &message);
+    }
     let mut seen = BTreeMap::new();
     for (name, path) in &places.interfaces {
         if let Err(error) = name.parse::<InterfaceName>() {

@@ -134,7 +134,8 @@ fn addressing(
     gateways.extend(gateway4.map(|g| (g.into(), at)));
     let mut routes = Vec::new();
     let at = path.key("gateway6");
-    if let Some(gateway) = doc.checked(&at, values::address) {
+    if let Some(gateway) = doc.checked(&at, values::ipv6_address) {
+        let gateway = gateway.into();
         gateways.push((gateway, at));
         routes.push(default_route(gateway));
     }
@@ -142,10 +143,15 @@ fn addressing(
         doc.ignore_unknown(&item, &["to", "via"]);
         let (to, via) = (item.key("to"), item.key("via"));
         let what = "`default` or a network such as 10.0.0.0/8";
-        let to = doc.require_value(&to, what);
+        let to: Option<RouteTarget> = doc.require_value(&to, what);
         let gateway = doc.require_checked(&via, "the gateway's address", values::address);
         gateways.extend(gateway.map(|g| (g, via)));
         if let (Some(to), Some(via)) = (to, gateway) {
+            if !to.is_behind(via) {
+                let message =
+                    "is of another kind than what it leads to: one is IPv4, the other IPv6";
+                doc.wrong(&item.key("via"), message);
+            }
             routes.push(Route { to, via });
         }
     }
