@@ -46,7 +46,8 @@ pub(crate) fn lab() -> Lab {
                 shared: false,
             }),
             ssh_keys: vec![
-                format!("ssh-ed25519 {} admin@example.org", "A".repeat(68))
+                "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f \
+                 admin@example.org"
                     .parse()
                     .unwrap(),
             ],

@@ -64,6 +64,7 @@ fn bombs_are_refused() {
     is_refused(&format!("a: [{}]\n", times("a, ", 340_000)), MUCH);
     is_refused(&format!("a:\n{}", times("- a\n", 260_000)), MUCH);
     is_refused(&times("a: b\n", 200_000), MUCH);
+    is_refused(&format!("a: [{}]\n", times("'b', ", 170_000)), MUCH);
     is_refused(&format!("a:\n {}x\n", times("- ", 200_000)), DEEP);
     is_refused(&format!("a: {}\n", times("{a: ", 200_000)), DEEP);
     is_refused(

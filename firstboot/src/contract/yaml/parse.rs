@@ -335,8 +335,8 @@ impl Tree<'_> {
             ScalarStyle::DoubleQuoted => '"',
             _ => return place,
         };
-        let line = self.text[start..].lines().next().unwrap_or_default();
-        let mut inside = line.chars().skip(1).enumerate();
+        let line = self.text[start..].chars().take_while(|c| *c != '\n');
+        let mut inside = line.skip(1).enumerate();
         while let Some((index, c)) = inside.next() {
             if c == '\\' && quote == '"' {
                 inside.next();
