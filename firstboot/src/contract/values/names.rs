@@ -120,7 +120,10 @@ impl HostName {
 impl Host {
     /// Says why this leads to no other machine.
     pub fn of_another(self) -> Result<Self, ValueError> {
-        let leads_there = match self.0.parse() {
+        let leads_there = match self.0.parse().map(|address: IpAddr| address.to_canonical()) {
+            // What Debian calls the machine itself, 127.0.0.1 and 127.0.1.1. Behind the others of
+            // 127.0.0.0/8 something was put on purpose.
+            Ok(IpAddr::V4(v4)) if v4.is_loopback() => v4.octets()[1] != 0,
             Ok(address) => machine_address(address).is_ok(),
             Err(_) => !is_localhost(&self.0),
         };
@@ -317,7 +320,11 @@ mod tests {
         assert!(
             own("localhosts.lab").is_ok() && other("10.0.0.1").is_ok() && other("pve1").is_ok()
         );
-        assert!(other("fd00::1").is_ok() && other("255.255.255.255").is_err());
+        assert!(
+            other("127.86.1.1").is_ok()
+                && other("fd00::1").is_ok()
+                && other("255.255.255.255").is_err()
+        );
     }
 
     #[test]
