@@ -1,7 +1,7 @@
 #!/bin/sh
 # Starts {{ name }}. Made by imgbuild: changes are lost at the next "imgbuild seed {{ name }}".
-# Needs qemu-img, qemu-system-x86_64 (QEMU 5.2 or newer) and coreutils; to ask a machine that runs,
-# and to make it a service, also perl-base.
+# Needs qemu-img, qemu-system-x86_64 (QEMU 5.2 or newer), and what every Debian and Ubuntu
+# has: coreutils, util-linux, perl-base.
 set -eu
 # The logs hold what the guest prints; they are as private as its disk.
 umask 077
@@ -9,6 +9,7 @@ umask 077
 name={{ name }}
 overlay={{ name }}.qcow2
 overlay_base={{ name }}.qcow2.base
+base_seen={{ name }}.qcow2.base.seen
 disk_bytes={{ disk_bytes }}
 base={{ base }}
 base_bytes={{ base_bytes }}
@@ -210,11 +211,42 @@ check_not_retired() {
     fi
 }
 
+# A PC whose directory service does not answer has no name for its user.
+find_user() {
+    user=$(id -un 2>/dev/null) || user=$(id -u)
+}
+
+# What this machine writes here, it must be able to.
+check_folder() {
+    for file in qemu.pid run.lock run.log passt.log sockets console.log status.jsonl \
+        "$overlay" "$overlay_base" "$base_seen"; do
+        if [ -d "$file" ]; then
+            die "$file is a folder, where $name needs a file of that name. Move it elsewhere:" \
+                "mv $PWD/$file $PWD/$file.away"
+        fi
+    done
+    if [ ! -w . ]; then
+        find_user
+        die "$user cannot write to this folder, $PWD (a disk that is mounted read-only?), and $name needs its" \
+            "disk and its logs here. Copy the lab to a disk where you can write, and start it there"
+    fi
+}
+
+# Whether the file system of this folder has no modes, as those of most sticks (exFAT, NTFS).
+lacks_modes() {
+    probe=.modes.$$
+    : >"$probe"
+    probe_mode=$(stat -c %a "$probe")
+    rm -f "$probe"
+    case $probe_mode in *00) return 1 ;; esac
+}
+
 check_tools() {
     command -v qemu-img >/dev/null ||
         die "qemu-img is not installed. On Debian: sudo apt install qemu-utils"
     command -v qemu-system-x86_64 >/dev/null ||
         die "qemu-system-x86_64 is not installed. On Debian: sudo apt install qemu-system-x86"
+    command -v perl >/dev/null || die "perl is not installed. On Debian: sudo apt install perl-base"
 }
 
 check_seed() {
@@ -226,6 +258,11 @@ check_seed() {
     case $mode in
         *00) ;;
         *)
+            if lacks_modes; then
+                say "warning: seed.img holds secrets, and the file system of this folder knows no modes:" \
+                    "whoever reaches $PWD on this PC may read and change them (mode $mode)"
+                return
+            fi
             die "seed.img holds secrets, and others than you may read or change it (mode $mode)." \
                 "If it was so while others could reach this folder, its passwords and keys are not" \
                 "secret any more. To go on: chmod 600 $PWD/seed.img"
@@ -250,6 +287,17 @@ running() {
     [ "$cwd" = "$PWD" ]
 }
 
+# From here to QEMU's end, which keeps descriptor 9: nobody else starts this machine, or begins its logs
+# anew. Not every server of NFS has locks.
+take_lock() {
+    check_not_running
+    exec 9>>run.lock
+    flock -w 2 9 || [ $? -ne 1 ] ||
+        die "$name is being started already: somebody holds $PWD/run.lock, on another PC if that has this" \
+            "folder, too"
+    check_not_running
+}
+
 check_not_running() {
     running || return 0
     case $process_state in
@@ -261,13 +309,90 @@ check_not_running() {
     die "$name is running already, as process $pid"
 }
 
+has_overlay() {
+    [ -e "$overlay" ] || [ -L "$overlay" ]
+}
+
+# The disk that is there, as QEMU sees it.
+check_overlay() {
+    if ! said=$(qemu-img info -f qcow2 -- "$overlay" 2>&1); then
+        case $said in
+            *"Failed to get "*lock*)
+                die "$overlay is in use: another QEMU or qemu-img has it open, on this PC or on one that" \
+                    "has this folder, too. End that one first. qemu-img says: $said"
+                ;;
+        esac
+        die "$overlay is no disk that QEMU can use: $said. To start afresh, without what is on it:" \
+            "rm $PWD/$overlay*"
+    fi
+    [ ! -s "$overlay_base" ] || return 0
+    header=
+    case $said in *"backing file: "*) header=${said#*"backing file: "} ;; esac
+    header=${header%%[ (]*}
+    found=${header##*bases/}
+    found=${found%.qcow2}
+    case $found in
+        "" | *[!0-9a-f]*) ;;
+        *)
+            say "warning: $overlay_base was not there; the disk itself says that it stands on $found"
+            write_whole "$overlay_base" "$found"
+            return
+            ;;
+    esac
+    die "$overlay_base is not there, and nothing else says which base $overlay stands on; on another one" \
+        "it is ruined. If it is the one of this seed: echo $base_sha256 >$PWD/$overlay_base." \
+        "To start afresh, without what is on it: rm $PWD/$overlay"
+}
+
+# A small file with this line, whole even after a power cut.
+write_whole() {
+    printf '%s\n' "$2" >".$1.$$"
+    sync -- ".$1.$$"
+    mv -f -- ".$1.$$" "$1"
+}
+
+# What changes with a file's content: inode, size, times.
+looks_of() {
+    stat -L -c '%i %s %.9Y %.9Z' -- "$1"
+}
+
+# A base that others may write to is theirs. A user's own group has the number of the user, mostly.
+check_base_mode() {
+    read -r base_mode owner group <<END
+$(stat -L -c '%a %u %g' -- "$1")
+END
+    case $base_mode in
+        *[2367]) ;;
+        *[2367]?) [ "$owner" != "$group" ] || return 0 ;;
+        *) return 0 ;;
+    esac
+    if lacks_modes; then return 0; fi
+    die "others than its owner may write to $1 (mode $base_mode), and with it to the disk of every machine" \
+        "that stands on it. To go on: chmod go-w $1"
+}
+
+# The digest takes seconds. It is compared again when the file is not as it was then: $base_seen.
+check_base() {
+    check_base_mode "$backing"
+    looks=$(looks_of "$backing")
+    seen=
+    if [ -r "$base_seen" ]; then read -r seen <"$base_seen" || :; fi
+    [ "$seen" != "$wanted $looks" ] || return 0
+    say "checking $backing, which is not known as it is now"
+    found=$(sha256sum <"$backing")
+    found=${found%% *}
+    if [ "$found" != "$wanted" ]; then
+        die "$backing was changed: found SHA-256 $found, expected $wanted. $overlay stands on it, and is" \
+            "ruined by another one. Copy the right one there"
+    fi
+    write_whole "$base_seen" "$wanted $looks"
+}
+
 # The image under the disk that is there, or that is to be made: by its digest, so that a new base
 # is no concern of a disk that stands on an old one. ../bases has what the disks beside it stand on.
 find_base() {
     wanted=$base_sha256
-    if [ -e "$overlay" ] || [ -L "$overlay" ]; then
-        if [ -r "$overlay_base" ]; then read -r wanted _ <"$overlay_base" || wanted=$base_sha256; fi
-    fi
+    if has_overlay; then read -r wanted _ <"$overlay_base" || :; fi
     case $wanted in
         "" | *[!0-9a-f]*) die "$overlay_base holds no SHA-256 digest: $wanted" ;;
     esac
@@ -300,7 +425,6 @@ link_or_copy() {
     ln -L -- "$1" "$2" 2>/dev/null || { cp -- "$1" "$2" && sync -- "$2"; }
 }
 
-# The digest takes seconds, so it is compared once; afterwards the size has to do.
 make_overlay() {
     new=.$overlay.$$
     part=../bases/.$base_sha256.$$
@@ -308,6 +432,7 @@ make_overlay() {
     trap 'exit 129' HUP
     trap 'exit 130' INT
     trap 'exit 143' TERM
+    check_base_mode "$backing"
     say "checking $backing, only this once"
     checked=$backing
     if [ "$backing" = "$base" ]; then
@@ -331,6 +456,7 @@ make_overlay() {
     # This PC may lose its power at any moment, and a file without its bytes is no disk.
     sync -- "$new" "$new.base" || die "cannot write $overlay to the disk"
     mv -f -- "$new.base" "$overlay_base"
+    write_whole "$base_seen" "$base_sha256 $(looks_of "$backing")"
     mv -n -- "$new" "$overlay"
     if [ -e "$new" ]; then die "$overlay appeared meanwhile; it was left as it is"; fi
     trap - EXIT HUP INT TERM
@@ -378,7 +504,8 @@ choose_accelerator() {
     if [ ! -e "$kvm" ]; then
         why="$kvm is not there (virtualisation is switched off in the firmware setup?)"
     elif [ ! -r "$kvm" ] || [ ! -w "$kvm" ]; then
-        why="no permission for $kvm (sudo adduser $(id -un) kvm, then log in again)"
+        find_user
+        why="no permission for $kvm (sudo adduser $user kvm, then log in again)"
     fi
     case $accel in
         kvm) [ -z "$why" ] || die "KVM is not usable: $why" ;;
@@ -396,6 +523,37 @@ choose_accelerator() {
     if [ "$accel" = tcg ]; then
         # Emulation with several threads makes guest kernels panic now and then (QEMU 7).
         say "warning: software emulation: about ten times slower, and one CPU only"
+    fi
+}
+
+# Where the sockets of this machine are, with a slash at the end; in this folder, where that can be.
+place_sockets() {
+    sockets=
+    rm -f sockets
+    if control can-listen 2>/dev/null; then return; fi
+    runtime=${XDG_RUNTIME_DIR:-/run/user/$(id -u)}
+    if [ ! -d "$runtime" ] || [ ! -w "$runtime" ]; then
+        die "the file system of this folder ($PWD) has no sockets, and XDG_RUNTIME_DIR, where they could be" \
+            "instead, is not there ($runtime). Copy the lab to a disk of this PC, and start it there"
+    fi
+    sockets=$runtime/imgbuild-$name.$$/
+    mkdir -m 700 -- "$sockets" || die "cannot make $sockets"
+    printf '%s\n' "$sockets" >sockets
+    say "the file system of this folder has no sockets: they are in $sockets"
+}
+
+# A disk that is full holds the machine until there is space; better to know it before.
+check_space() {
+    bytes_of "$overlay"
+    needed=$((disk_bytes - bytes))
+    if [ "$needed" -gt 1073741824 ]; then needed=1073741824; fi
+    read -r free block <<END
+$(stat -f -c '%a %S' .)
+END
+    free=$((free * block))
+    if [ "$free" -lt "$needed" ]; then
+        say "warning: only $((free / 1000000)) MB are free where $overlay grows ($PWD). When they are used up," \
+            "$name is held until there is space"
     fi
 }
 
@@ -478,10 +636,10 @@ keeps_from_loopback() {
 }
 
 start_passt() {
-    rm -f passt.sock
+    rm -f "${sockets}passt.sock"
     # QEMU takes the place of this process, and passt ends when QEMU does. Root's would become
     # nobody, who may not look into this folder.
-    set -- --foreground --one-off --ipv4-only --socket passt.sock --address "$address" \
+    set -- --foreground --one-off --ipv4-only --socket "${sockets}passt.sock" --address "$address" \
         --netmask "$prefix" --gateway "$gateway" --dns-forward "$gateway" --mtu 1500 \
         --no-map-gw --map-host-loopback none
     if [ "$(id -u)" = 0 ]; then set -- "$@" --runas 0; fi
@@ -489,10 +647,10 @@ start_passt() {
     case $passt_rules in *-u*) ;; *) set -- "$@" -u none ;; esac
     # Words of letters, digits, dots and colons.
     # shellcheck disable=SC2086
-    setsid passt "$@" $passt_rules </dev/null >passt.log 2>&1 &
+    setsid passt "$@" $passt_rules </dev/null >passt.log 2>&1 9>&- &
     passt=$!
     tries=0
-    while [ ! -S passt.sock ]; do
+    while [ ! -S "${sockets}passt.sock" ]; do
         tries=$((tries + 1))
         if [ "$tries" -gt 50 ] || ! kill -0 "$passt" 2>/dev/null; then
             kill "$passt" 2>/dev/null || :
@@ -506,13 +664,19 @@ start_passt() {
     (
         sleep 30
         kill -0 $$ || kill "$passt"
-    ) </dev/null >/dev/null 2>&1 &
+    ) </dev/null >/dev/null 2>&1 9>&- &
 }
 
 {{ parts }}
 control_program() {
     cat <<'PERL'
 {{ control_program }}
+PERL
+}
+
+keeper_program() {
+    cat <<'PERL'
+{{ keeper_program }}
 PERL
 }
 
@@ -536,7 +700,7 @@ show_log() {
 start_in_background() {
     passt=${passt:-}
     [ -n "$log" ] || : >run.log
-    setsid qemu-system-x86_64 "$@" </dev/null >>run.log 2>&1 &
+    setsid perl -e "$(keeper_program)" -- "$name" qemu-system-x86_64 "$@" </dev/null >>run.log 2>&1 &
     qemu=$!
     trap 'kill "$qemu" $passt 2>/dev/null' EXIT
     trap 'exit 129' HUP
@@ -609,22 +773,27 @@ case $action in
         check_service_options
         if [ "$service" = systemd ]; then
             check_not_retired
+            check_folder
             start_service
             started
             exit
         fi
         ;;
 esac
+check_not_retired
+check_folder
+take_lock
 if [ -n "$log" ]; then exec >run.log 2>&1 </dev/null; fi
 step_back
-check_not_retired
 check_tools
 check_seed
-check_not_running
+if has_overlay; then check_overlay; fi
 find_base
 choose_accelerator
 if [ "$network" = bridge ]; then check_bridge; fi
-if [ ! -e "$overlay" ] && [ ! -L "$overlay" ]; then make_overlay; fi
+if has_overlay; then check_base; else make_overlay; fi
+check_space
+place_sockets
 
 # What QEMU itself may do, should a guest ever break out into it: seccomp(2). With the bridge it
 # starts a helper; and the sandbox of an ordinary user's QEMU takes away that a setuid program gets
@@ -644,13 +813,15 @@ else
     # hangs while it unpacks itself.
     set -- "$@" -accel tcg,thread=single -cpu max,bmi2=off -smp 1
 fi
+# What this PC cannot write or read holds the guest, which would else call its disk broken.
+on_error=werror=stop,rerror=stop
 # The first disk boots; the seed can be written to, because the guest wipes it in the end. What the
 # disk stands on is said here: the name in its header may be that of a base that was replaced.
 backing=backing.driver=qcow2,backing.file.driver=file,backing.file.filename=$(doubled "$backing")
 set -- "$@" \
-    -drive "if=none,id=disk,file=$overlay,format=qcow2,cache=writeback,discard=unmap,$backing" \
+    -drive "if=none,id=disk,file=$overlay,format=qcow2,cache=writeback,discard=unmap,$on_error,$backing" \
     -device virtio-blk-pci,drive=disk,bootindex=0 \
-    -drive if=none,id=seed,file=seed.img,format=raw,cache=writeback \
+    -drive "if=none,id=seed,file=seed.img,format=raw,cache=writeback,$on_error" \
     -device virtio-blk-pci,drive=seed \
     -object rng-random,id=rng,filename=/dev/urandom \
     -device virtio-rng-pci,rng=rng \
@@ -658,7 +829,7 @@ set -- "$@" \
 if [ "$network" = bridge ]; then
     set -- "$@" -netdev "bridge,id=net,br=$bridge,helper=$helper"
 elif keeps_from_loopback; then
-    set -- "$@" -netdev stream,id=net,server=off,addr.type=unix,addr.path=passt.sock
+    set -- "$@" -netdev stream,id=net,server=off,"addr.type=unix,addr.path=$(doubled "${sockets}passt.sock")"
 else
     [ -z "$why" ] || say "warning: $name can reach what listens on this PC's 127.0.0.1: $why"
     set -- "$@" -netdev "user,id=net,$user_net$forwards"
@@ -667,15 +838,16 @@ fi
 set -- "$@" -device "virtio-net-pci,netdev=net,mac=$mac,romfile="
 if [ "$console" = terminal ]; then
     set -- "$@" -machine q35 -serial chardev:console -mon chardev=console,mode=readline \
-        -chardev stdio,id=console,mux=on,signal=off,logfile=console.log,logappend=off
+        -chardev stdio,id=console,mux=on,signal=off,logfile=/dev/fd/7,logappend=off
 else
     # Without graphics the firmware, too, speaks on the serial line.
     set -- "$@" -machine q35,graphics=off -serial chardev:console \
-        -chardev socket,id=console,path=console.sock,server=on,wait=off,logfile=console.log,logappend=off
+        -chardev "socket,id=console,path=$(doubled "${sockets}console.sock"),server=on,wait=off,logfile=/dev/fd/7,logappend=off"
 fi
-# The control socket has a short name because a socket's path may have 108 bytes.
-set -- "$@" -qmp unix:qmp.sock,server=on,wait=off \
-    -device virtio-serial-pci -chardev file,id=status,path=status.jsonl \
+# Descriptors 6 to 8 lead to the keeper. The control socket has a short name because a socket's path may have 108 bytes.
+set -- "$@" -qmp "unix:$(doubled "${sockets}qmp.sock"),server=on,wait=off" \
+    -chardev socket,id=keeper,fd=6 -mon chardev=keeper,mode=control \
+    -device virtio-serial-pci -chardev file,id=status,path=/dev/null,logfile=/dev/fd/8,logappend=off \
     -device virtserialport,chardev=status,name=org.imgbuild.firstboot
 
 if [ "$action" = start ]; then
@@ -692,4 +864,4 @@ else
         exec </dev/null
     fi
 fi
-exec qemu-system-x86_64 "$@"
+exec perl -e "$(keeper_program)" -- "$name" qemu-system-x86_64 "$@"

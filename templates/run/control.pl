@@ -7,8 +7,13 @@ use Socket;
 
 $SIG{PIPE} = 'IGNORE';
 
+# Where the sockets are: in the machine's folder, unless its file system has none.
+my $sockets = '';
+if (open my $file, '<', 'sockets') { chomp($sockets = <$file> // '') }
+
 sub connected {
     my ($path) = @_;
+    $path = $sockets . $path;
     socket(my $peer, PF_UNIX, SOCK_STREAM, 0) or die "cannot make a socket: $!\n";
     connect($peer, sockaddr_un($path)) or die "cannot reach $path: $!\n";
     return $peer;
@@ -125,9 +130,18 @@ sub console {
     print STDERR "$name/run.sh: $why\n";
 }
 
+# Whether sockets can be made in the machine's folder: FAT and NTFS have none.
+sub can_listen {
+    my $path = ".sock.$$";
+    socket(my $door, PF_UNIX, SOCK_STREAM, 0) or die "cannot make a socket: $!\n";
+    bind($door, sockaddr_un($path)) or die "cannot make a socket here: $!\n";
+    unlink $path;
+}
+
 my ($what, @words) = @ARGV;
 my $done = eval {
     if ($what eq 'console') { console(@words) }
+    elsif ($what eq 'can-listen') { can_listen() }
     else { print qmp(@words) }
     1;
 };

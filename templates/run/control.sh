@@ -172,7 +172,7 @@ tell_status() {
     fi
     log_bytes=
     if [ -n "$last_sign" ]; then
-        bytes_of console.log status.jsonl run.log passt.log
+        bytes_of console.log console.log.old status.jsonl status.jsonl.old run.log passt.log
         log_bytes=$bytes
     fi
     digest=
@@ -183,9 +183,11 @@ tell_status() {
     if [ -n "$json" ]; then print_json; else print_status; fi
 }
 
-# The last bytes of a file as they can stand in JSON.
+# The last bytes of a log, which may go over two files, as they can stand in JSON.
 end_of() {
-    if [ -r "$2" ]; then tail -c "$1" -- "$2" | base64 -w 0; fi
+    for file in "$2.old" "$2"; do
+        if [ -f "$file" ] && [ -r "$file" ]; then tail -c "$1" -- "$file"; fi
+    done | tail -c "$1" | base64 -w 0
 }
 
 # For programs: the keys are described in docs/run.md of imgbuild.

@@ -10,7 +10,7 @@ find_service() {
     owner="imgbuild $PWD:"
     unit=imgbuild-$name.service
     units=${HOME:-/nonexistent}/.config/systemd/user
-    user=$(id -un)
+    find_user
     pc=$(uname -n)
     read_unit
     if [ "$unit_owner:$unit_pc" = "$PWD:$pc" ]; then

@@ -9,12 +9,13 @@ use std::process::{Command, Output, Stdio};
 use testkit::{Folder, kill, sha256, write_program};
 
 /// What run.sh may use besides QEMU.
-const PROGRAMS: [&str; 26] = [
+const PROGRAMS: [&str; 27] = [
     "base64",
     "cat",
     "cp",
     "date",
     "dirname",
+    "flock",
     "grep",
     "id",
     "ionice",
@@ -41,19 +42,36 @@ const PROGRAMS: [&str; 26] = [
 /// Stands in for qemu-img: leaves its arguments in the file that it should make.
 const FAKE_QEMU_IMG: &str = r#"#!/bin/sh
 line="$*"
+if [ "$1" = info ]; then
+    shift $(($# - 1))
+    read -r line <"$1" || :
+    printf 'image: %s\nfile format: qcow2\n' "$1"
+    case $line in *" -b "*) line=${line#*" -b "}; printf 'backing file: %s\n' "${line%% *}" ;; esac
+    exit
+fi
 while [ $# -gt 2 ]; do shift; done
 printf '%s\n' "$line" >"$1"
 "#;
 
-/// Stands in for QEMU: leaves its arguments, plays the guest of `scenario`, waits to be ended.
+/// Stands in for QEMU: leaves its arguments, plays the guest of `scenario`, waits to be ended. Its logs go
+/// where its arguments say; `hold` says to the keeper that a disk is full, as QEMU 7.2 was seen to say it,
+/// and waits until it is told to go on.
 const FAKE_QEMU: &str = r#"#!/bin/sh
 if [ "$*" = "-netdev help" ]; then echo stream; exit 0; fi
 trap 'echo ended >>fake.log; rm -f qemu.pid; exit 0' TERM
 printf '%s\n' "$@" >qemu.args
 echo $$ >qemu.pid
 echo started >>fake.log
-console() { printf '%s\r\n' "$@" >>console.log; }
-status() { printf '%s\n' "$@" >>status.jsonl; }
+console() { printf '%s\r\n' "$@" >&7; }
+status() { printf '%s\n' "$@" >&8; }
+error='"data": {"device": "disk", "nospace": true, "operation": "write", "action": "stop", "reason": "No space left on device"}'
+hold() {
+    printf '{"timestamp": {"seconds": 1}, "event": "BLOCK_IO_ERROR", %s}\n{"event": "STOP"}\n' "$error" >&6
+    echo io-error >state
+    until read -r order <&6 && [ "$order" != "${order#*cont}" ]; do :; done
+    echo running >state
+    printf '{"timestamp": {"seconds": 1}, "event": "RESUME"}\n{"return": {}}\n' >&6
+}
 . ./scenario
 count=0
 while [ $count -lt 1200 ] && [ ! -e off ]; do
@@ -104,7 +122,7 @@ while (getppid == $parent) {
 "#;
 
 /// A guest in a machine that has a control socket.
-pub(crate) const QMP: &str = "rm -f off\nplay-qmp &\n";
+pub(crate) const QMP: &str = "rm -f off\nplay-qmp 6>&- 7>&- 8>&- 9>&- &\n";
 
 /// `imgbuild run` on a PC without a bridge.
 pub(crate) const RUN: [&str; 3] = ["run", "vm42", "--user-net"];
@@ -248,7 +266,7 @@ impl LabFolder {
 
     /// Which files a machine's folder has, without those of the stand-in.
     pub(crate) fn files(&self, name: &str) -> Vec<String> {
-        let ours = ["fake.log", "qemu.args", "scenario", "qemu.pid"];
+        let ours = ["fake.log", "qemu.args", "scenario", "qemu.pid", "run.lock"];
         let mut names = self.names(name);
         names.retain(|name| !ours.contains(&name.as_str()));
         names

@@ -8,13 +8,14 @@ use crate::system::ui::Ui;
 use crate::vm::folder::VmFolder;
 use crate::vm::status;
 use anyhow::{Result, bail};
-use std::fs;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// How often the file is looked at.
 const POLL: Duration = Duration::from_millis(200);
+
+/// How often more is read at once, 1 MiB each time: more than a log has.
+const AT_ONCE: usize = 16;
 
 /// What is shown; the help of `imgbuild logs` says what each of these is.
 #[derive(Debug)]
@@ -44,7 +45,7 @@ pub fn logs(options: &Options, ui: &Ui) -> Result<()> {
     log.show(ui)?;
     if options.follow {
         while !interrupt::requested() {
-            if log.was_replaced() {
+            if log.tail.was_replaced() {
                 log.show_rest(ui);
                 ui.warn(&format!("{} was started again", options.name));
                 log = Log::new(&file, options.status);
@@ -58,43 +59,31 @@ pub fn logs(options: &Options, ui: &Ui) -> Result<()> {
 }
 
 struct Log {
-    file: PathBuf,
     tail: Tail,
     lines: Lines,
     is_status: bool,
-    seen: u64,
-    inode: Option<u64>,
 }
 
 impl Log {
     fn new(file: &Path, is_status: bool) -> Self {
         Log {
-            file: file.to_owned(),
             tail: Tail::new(file.to_owned()),
             lines: Lines::default(),
             is_status,
-            seen: 0,
-            inode: None,
         }
-    }
-
-    /// Whether another start has begun it anew: it is another file, or shorter than what was read.
-    fn was_replaced(&self) -> bool {
-        let (Some(inode), Ok(found)) = (self.inode, fs::metadata(&self.file)) else {
-            return false;
-        };
-        found.ino() != inode || found.len() < self.seen
     }
 
     /// The lines that have become whole.
     fn show(&mut self, ui: &Ui) -> Result<()> {
-        if self.inode.is_none() {
-            self.inode = fs::metadata(&self.file).ok().map(|found| found.ino());
-        }
-        let bytes = self.tail.new_bytes()?;
-        self.seen += bytes.len() as u64;
-        for line in self.lines.feed(&bytes) {
-            self.show_line(&line, ui);
+        // A guest may write faster than this is read.
+        for _ in 0..AT_ONCE {
+            let bytes = self.tail.new_bytes()?;
+            if bytes.is_empty() || interrupt::requested() {
+                return Ok(());
+            }
+            for line in self.lines.feed(&bytes) {
+                self.show_line(&line, ui);
+            }
         }
         Ok(())
     }

@@ -14,9 +14,13 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// What a start makes again, besides the disk.
-const MADE_BY_A_START: [&str; 8] = [
+const MADE_BY_A_START: [&str; 12] = [
     "console.log",
+    "console.log.old",
     "status.jsonl",
+    "status.jsonl.old",
+    "run.lock",
+    "sockets",
     "run.log",
     "passt.log",
     "qemu.pid",
@@ -35,7 +39,7 @@ pub fn rm(name: &str, lab_file: &Path, yes: bool, ui: &Ui) -> Result<()> {
     if let Some(retired) = retired::keeps_its_seed(&folder) {
         bail!("cannot remove {name}: it {}", retired.refusal(name));
     }
-    let disk = [folder.overlay(), folder.overlay_base()];
+    let disk = [folder.overlay(), folder.overlay_base(), folder.base_seen()];
     let others = MADE_BY_A_START.map(|file| folder.file(file));
     let files: Vec<&PathBuf> = disk.iter().chain(&others).collect();
     let is_there = |file: &&&PathBuf| file.symlink_metadata().is_ok();

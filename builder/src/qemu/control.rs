@@ -2,11 +2,11 @@
 
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// How long QEMU may take to answer.
@@ -20,6 +20,7 @@ pub(crate) struct Control {
 impl Control {
     /// Connects to `qmp.sock` in a machine's folder and greets.
     pub(crate) fn open(folder: &Path) -> Result<Self> {
+        let folder = &sockets(folder);
         let place = folder.join("qmp.sock");
         let connect = || -> std::io::Result<UnixStream> {
             // A socket's path may have 108 bytes; this way the folder's length does not matter.
@@ -67,10 +68,18 @@ impl Control {
     }
 }
 
+/// Where a machine's sockets are: run.sh says it where its folder's file system has none.
+fn sockets(folder: &Path) -> PathBuf {
+    let elsewhere = fs::read_to_string(folder.join("sockets")).unwrap_or_default();
+    match elsewhere.trim_end() {
+        "" => folder.to_owned(),
+        elsewhere => elsewhere.into(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::fs;
 
     #[test]
     fn speaks_with_the_control_socket() {

@@ -2,12 +2,15 @@
 
 use super::accelerator::Accelerator;
 use super::control::Control;
-use crate::system::files;
+use super::state::{Held, held};
 use crate::system::interrupt;
 use crate::system::program::{self, Command};
-use anyhow::{Context, Result};
+use crate::system::tail;
+use anyhow::{Context, Result, bail};
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ExitStatus};
@@ -17,6 +20,11 @@ use std::time::{Duration, Instant};
 const GRACE: Duration = Duration::from_secs(15);
 /// How often the power button is pressed again: nobody listens until logind is up.
 const POWER_BUTTON: Duration = Duration::from_secs(10);
+
+/// How long whoever holds a machine's lock may take to let go of it.
+const LOCK: Duration = Duration::from_secs(2);
+/// How much of what run.sh and QEMU said is looked at, in bytes.
+const MOST_WORDS: usize = 64 << 10;
 
 /// The process id of the QEMU that runs the VM of this folder. A pid file can be older than
 /// the last power cut, so the process behind it is looked at: run.sh does the same.
@@ -60,6 +68,29 @@ fn is_live_qemu(stat: &str) -> bool {
     words.next() != Some("Z") || words.nth(16).is_some_and(|threads| threads != "1")
 }
 
+/// The lock that run.sh takes and QEMU keeps. Whoever has it begins the machine's logs anew.
+fn lock(folder: &Path) -> Result<File> {
+    let place = folder.join("run.lock");
+    let file = OpenOptions::new()
+        .append(true)
+        .create(true)
+        .mode(0o600)
+        .open(&place)
+        .with_context(|| format!("cannot write {}", place.display()))?;
+    let until = Instant::now() + LOCK;
+    // Not every server of NFS has locks.
+    while let Err(Errno::WOULDBLOCK) = flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        if Instant::now() >= until {
+            bail!(
+                "it is being started already: somebody holds {}, on another PC if that has this folder, too",
+                place.display()
+            );
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    Ok(file)
+}
+
 /// A started run.sh, which becomes QEMU under the same process id. Dropped without
 /// [`Machine::release`], it is ended.
 #[derive(Debug)]
@@ -76,10 +107,8 @@ impl Machine {
     /// Starts run.sh of a VM's folder in a session of its own, so that it goes on after this
     /// program and gets no Ctrl-C meant for it. What it and QEMU say goes to `log`.
     pub(crate) fn start(folder: &Path, arguments: &[String], log: &Path) -> Result<Self> {
-        // An old console or status would be taken for the new one's.
-        for name in ["console.log", "status.jsonl"] {
-            files::remove_if_there(&folder.join(name))?;
-        }
+        // What it says begins anew, and until then it is the log of whoever runs this machine.
+        let _lock = lock(folder)?;
         let script = folder.join("run.sh");
         let mut line = program::command("setsid")?;
         line.arg(fs::canonicalize(&script).unwrap_or(script))
@@ -111,13 +140,23 @@ impl Machine {
         })
     }
 
+    /// What holds it, where QEMU says so; one that a terminal or a signal has stopped is held, too.
+    pub(crate) fn held(&self) -> Option<Held> {
+        held(&self.folder, self.pid())
+    }
+
+    /// Lets it go on, if what held it is over.
+    pub(crate) fn go_on(&self) -> Result<()> {
+        Control::open(&self.folder)?.execute("cont").map(drop)
+    }
+
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
 
     /// What run.sh and QEMU have said.
     pub(crate) fn words(&self) -> String {
-        let bytes = fs::read(&self.log).unwrap_or_default();
+        let bytes = tail::end_of(&self.log, MOST_WORDS);
         String::from_utf8_lossy(&bytes).into_owned()
     }
 

@@ -4,6 +4,7 @@ mod accelerator;
 mod control;
 mod guest_console;
 mod machine;
+mod own_time;
 mod state;
 mod watch;
 
@@ -14,4 +15,4 @@ pub(crate) use guest_console::GuestConsole;
 pub(crate) use machine::Machine;
 pub use machine::running;
 pub(crate) use state::Running;
-pub(crate) use watch::{End, Guest, Limits, Watch, Watched, boot};
+pub(crate) use watch::{End, Guest, Limits, Watch, Watched, boot, busy};

@@ -25,12 +25,7 @@ impl Running {
         let since = written
             .ok()
             .and_then(|time| time.duration_since(UNIX_EPOCH).ok());
-        let paused = match machine::is_stopped(pid) {
-            true => Some(format!(
-                "the process is stopped: kill -CONT {pid} lets it go on"
-            )),
-            false => paused(folder),
-        };
+        let paused = held(folder, pid).map(|held| held.words(pid));
         Some(Running {
             pid,
             since: since.map(|time| time.as_secs()),
@@ -39,14 +34,48 @@ impl Running {
     }
 }
 
-/// QEMU's reason, as its command `query-status` names it (QMP reference, RunState).
-fn paused(folder: &Path) -> Option<String> {
+/// What keeps a machine from going on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Held {
+    /// A terminal or a signal has stopped its process.
+    Stopped,
+    /// This PC could not read or write one of its disks.
+    Disk,
+    /// QEMU's word for it, as its command `query-status` names it (QMP reference, RunState).
+    Other(String),
+}
+
+impl Held {
+    /// Whether it can go on afterwards.
+    pub(super) fn may_end(&self) -> bool {
+        match self {
+            Held::Stopped | Held::Disk => true,
+            Held::Other(word) => matches!(&**word, "paused" | "prelaunch" | "suspended"),
+        }
+    }
+
+    /// Why the machine of this process does not go on.
+    pub(crate) fn words(&self, pid: u32) -> String {
+        match self {
+            Held::Stopped => format!("the process is stopped: kill -CONT {pid} lets it go on"),
+            Held::Disk => {
+                "QEMU could not write to a disk of it (is this PC's disk full, or your quota?)"
+                    .into()
+            }
+            Held::Other(word) => word.clone(),
+        }
+    }
+}
+
+/// Asked of the machine in this folder.
+pub(super) fn held(folder: &Path, pid: u32) -> Option<Held> {
+    if machine::is_stopped(pid) {
+        return Some(Held::Stopped);
+    }
     let answer = Control::open(folder).ok()?.execute("query-status").ok()?;
     match answer.get("status")?.as_str()? {
         "running" => None,
-        "io-error" => Some(
-            "QEMU could not write to a disk of it (is this PC's disk full, or your quota?)".into(),
-        ),
-        other => Some(other.to_owned()),
+        "io-error" => Some(Held::Disk),
+        other => Some(Held::Other(other.to_owned())),
     }
 }

@@ -7,6 +7,8 @@
 use super::accelerator::{self, Accelerator};
 use super::guest_console::{Fatal, GuestConsole};
 use super::machine::Machine;
+use super::own_time::OwnTime;
+use super::state::Held;
 use crate::system::interrupt;
 use crate::system::tail::Tail;
 use crate::system::ui::{Stage, Ui};
@@ -20,7 +22,10 @@ const POLL: Duration = Duration::from_millis(100);
 /// How long a guest may still print after a panic, so that the reason is whole.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
-/// How long things may take.
+/// How long a machine may say nothing before it is asked whether something holds it, and how often.
+const ASK: Duration = Duration::from_secs(5);
+
+/// How long things may take, in the machine's own time: what a busy PC does not give it is none of it.
 #[derive(Debug, Clone)]
 pub(crate) struct Limits {
     /// From the start to the guest's verdict.
@@ -40,8 +45,10 @@ pub(crate) enum End<V> {
     Fatal(Fatal),
     /// Neither console nor channel said anything for this long.
     Silent(Duration),
-    /// No verdict within this time.
-    Late(Duration),
+    /// No verdict within this time, and how long that was for who waited.
+    Late(Duration, Duration),
+    /// The time is over, and something holds it. That is no fault of its own, and it loses nothing.
+    Held(String),
     /// QEMU, or what starts it, ended by itself.
     Exited(ExitStatus),
 }
@@ -120,6 +127,14 @@ pub(crate) struct Watched<V> {
     pub console: GuestConsole,
 }
 
+/// How much longer than a limit of the machine's own time it was for who waited, where that is much.
+pub(crate) fn busy(limit: Duration, passed: Duration) -> String {
+    match passed > limit.mul_f64(1.2) {
+        true => format!("; this PC is busy: in all it took {} s", passed.as_secs()),
+        false => String::new(),
+    }
+}
+
 /// Starts a machine and watches it to its end: again without KVM where KVM runs no guest and
 /// `accelerator` leaves the choice, and once more where emulation crashed. On Ctrl-C the error is
 /// [`interrupt::Interrupted`]. On any error the machine has been ended.
@@ -133,8 +148,9 @@ pub(crate) fn boot<G: Guest>(
     let (mut accelerator, mut may_fall_back) = (accelerator, may_fall_back);
     let mut second_try = true;
     loop {
+        let files = files_to_come(guest.files());
         let mut machine = guest.start(accelerator)?;
-        let mut watch = Watch::new(guest.files(), limits, ui);
+        let mut watch = Watch::new(files, machine.pid(), limits, ui);
         watch.may_fall_back = may_fall_back;
         watch.second_try = second_try;
         watch.next_stage(&guest.first_stage(), "");
@@ -178,6 +194,11 @@ pub(crate) fn boot<G: Guest>(
     }
 }
 
+/// What an earlier start has said in these files is not taken for this one's.
+fn files_to_come((console, channel): (PathBuf, PathBuf)) -> (Tail, Tail) {
+    (Tail::of_next(console), Tail::of_next(channel))
+}
+
 /// A machine that is being watched.
 pub(crate) struct Watch<'a> {
     /// What its console has said.
@@ -192,15 +213,23 @@ pub(crate) struct Watch<'a> {
     channel_file: Tail,
     may_fall_back: bool,
     second_try: bool,
-    asked: Instant,
-    /// Since when QEMU runs, and with what. run.sh, which starts it, may have a large base to check.
-    started: Option<(Instant, Accelerator)>,
-    last_byte: Instant,
+    begun: Instant,
+    own_time: OwnTime,
+    /// Since when QEMU runs, in its own time, and with what. run.sh, which starts it, may have a large
+    /// base to check.
+    started: Option<(Duration, Accelerator)>,
+    /// When it said something last, in its own time.
+    last_byte: Duration,
+    /// The same by the clock.
+    heard: Instant,
+    /// When it is asked next whether something holds it, and what did.
+    ask_at: Instant,
+    held: Option<Held>,
     fatal_since: Option<Instant>,
 }
 
 impl<'a> Watch<'a> {
-    fn new((console, channel): (PathBuf, PathBuf), limits: &'a Limits, ui: &'a Ui) -> Self {
+    fn new((console, channel): (Tail, Tail), pid: u32, limits: &'a Limits, ui: &'a Ui) -> Self {
         let now = Instant::now();
         Watch {
             console: GuestConsole::default(),
@@ -208,13 +237,17 @@ impl<'a> Watch<'a> {
             ui,
             quiet_until: now,
             limits,
-            console_file: Tail::new(console),
-            channel_file: Tail::new(channel),
+            console_file: console,
+            channel_file: channel,
             may_fall_back: false,
             second_try: false,
-            asked: now,
+            begun: now,
+            own_time: OwnTime::of(pid),
             started: None,
-            last_byte: now,
+            last_byte: Duration::ZERO,
+            heard: now,
+            ask_at: now,
+            held: None,
             fatal_since: None,
         }
     }
@@ -255,8 +288,9 @@ impl<'a> Watch<'a> {
             // Asked first: what a process said before its end is read below.
             let exited = machine.exited()?;
             if let (None, Some(accelerator)) = (self.started, machine.accelerator()) {
-                self.started = Some((Instant::now(), accelerator));
-                self.last_byte = Instant::now();
+                let now = self.lived();
+                self.started = Some((now, accelerator));
+                self.last_byte = now;
                 guest.started(accelerator, machine, self);
             }
             if let Some(verdict) = self.listen(guest)? {
@@ -265,7 +299,7 @@ impl<'a> Watch<'a> {
             guest.tick(self);
             let end = match exited {
                 Some(status) => Some(self.exited(guest, status, machine)),
-                None => self.classify(guest),
+                None => self.classify(guest, machine),
             };
             if let Some(end) = end {
                 return Ok(end);
@@ -278,7 +312,7 @@ impl<'a> Watch<'a> {
     fn listen<G: Guest>(&mut self, guest: &mut G) -> Result<Option<G::Verdict>> {
         let bytes = self.console_file.new_bytes()?;
         if !bytes.is_empty() {
-            self.last_byte = Instant::now();
+            self.spoke();
             self.console.feed(&bytes);
             guest.console(self);
         }
@@ -286,7 +320,7 @@ impl<'a> Watch<'a> {
         if bytes.is_empty() {
             return Ok(None);
         }
-        self.last_byte = Instant::now();
+        self.spoke();
         Ok(guest.channel(&bytes, self))
     }
 
@@ -319,7 +353,11 @@ impl<'a> Watch<'a> {
     }
 
     /// Whether waiting on makes no sense.
-    fn classify<G: Guest>(&mut self, guest: &mut G) -> Option<Result<End<G::Verdict>, Again>> {
+    fn classify<G: Guest>(
+        &mut self,
+        guest: &mut G,
+        machine: &Machine,
+    ) -> Option<Result<End<G::Verdict>, Again>> {
         if let Some(fatal) = self.console.fatal() {
             let since = *self.fatal_since.get_or_insert_with(Instant::now);
             let in_emulation = matches!(self.started, Some((_, Accelerator::Tcg)));
@@ -332,24 +370,69 @@ impl<'a> Watch<'a> {
         if let Some(verdict) = guest.is_stuck(self) {
             return Some(Ok(End::Verdict(verdict)));
         }
+        let now = self.lived();
         if let Some((since, accelerator)) = self.started {
-            if accelerator == Accelerator::Kvm
-                && since.elapsed() >= self.limits.firmware
-                && self.no_kernel_yet(guest)
-            {
-                return Some(Err(Again::KvmUnusable));
+            if Instant::now() < self.quiet_until {
+                self.last_byte = now;
             }
+            let silent = now.saturating_sub(self.last_byte);
+            let kvm = accelerator == Accelerator::Kvm
+                && now.saturating_sub(since) >= self.limits.firmware
+                && self.no_kernel_yet(guest);
             let silence = self.limits.silence;
-            if self.last_byte.max(self.quiet_until).elapsed() >= silence
-                && !guest.may_be_silent(self)
-            {
+            if kvm || self.heard.elapsed() >= silence.min(ASK) {
+                self.ask(guest, machine);
+            }
+            if self.held.is_some() {
+                self.last_byte = now;
+                self.started = Some((now, accelerator));
+            } else if kvm {
+                return Some(Err(Again::KvmUnusable));
+            } else if silent >= silence && !guest.may_be_silent(self) {
                 return Some(Ok(End::Silent(silence)));
             }
         }
         let total = self.limits.total;
-        (self.asked.elapsed() >= total).then(|| {
-            let left = guest.left_alone(self);
-            Ok(left.map_or(End::Late(total), End::Verdict))
+        (now >= total).then(|| {
+            if let Some(verdict) = guest.left_alone(self) {
+                return Ok(End::Verdict(verdict));
+            }
+            Ok(match self.held.take() {
+                Some(held) => End::Held(held.words(machine.pid())),
+                None => End::Late(total, self.begun.elapsed()),
+            })
         })
+    }
+
+    /// Asks QEMU from time to time whether something holds the machine, says so once, and lets it go on,
+    /// should that be over.
+    fn ask(&mut self, guest: &impl Guest, machine: &Machine) {
+        if Instant::now() < self.ask_at {
+            return;
+        }
+        self.ask_at = Instant::now() + ASK;
+        let held = machine.held().filter(Held::may_end);
+        if let (Some(what), true) = (&held, held != self.held) {
+            self.ui.warn(&format!(
+                "{}it is held: {}",
+                guest.prefix(),
+                what.words(machine.pid())
+            ));
+        }
+        if held == Some(Held::Disk) {
+            let _ = machine.go_on();
+        }
+        self.held = held;
+    }
+
+    /// The machine's own time so far.
+    pub(crate) fn lived(&mut self) -> Duration {
+        self.own_time.lived()
+    }
+
+    fn spoke(&mut self) {
+        self.last_byte = self.lived();
+        self.heard = Instant::now();
+        self.held = None;
     }
 }

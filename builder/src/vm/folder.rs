@@ -31,6 +31,11 @@ impl<'a> VmFolder<'a> {
         self.file(&format!("{}.qcow2", self.vm.name))
     }
 
+    /// Where run.sh keeps how that base was when its digest was compared last.
+    pub(crate) fn base_seen(&self) -> PathBuf {
+        self.file(&format!("{}.qcow2.base.seen", self.vm.name))
+    }
+
     /// Where run.sh keeps the digest of the base that the disk was made on.
     pub(crate) fn overlay_base(&self) -> PathBuf {
         self.file(&format!("{}.qcow2.base", self.vm.name))

@@ -23,6 +23,7 @@ const PARTS: &str = concat!(
     include_str!("../../../templates/run/service.sh"),
 );
 const CONTROL_PROGRAM: &str = include_str!("../../../templates/run/control.pl");
+const KEEPER_PROGRAM: &str = include_str!("../../../templates/run/keeper.pl");
 
 pub(crate) const MODE: u32 = 0o755;
 
@@ -53,6 +54,7 @@ pub(crate) fn render(lab: &Lab, vm: &Vm, base: &BaseImage) -> Result<String> {
     context.insert("user_net_host", &own);
     context.insert("parts", PARTS);
     context.insert("control_program", CONTROL_PROGRAM.trim_end());
+    context.insert("keeper_program", KEEPER_PROGRAM.trim_end());
     // Parsed once, for a lab has thousands of machines.
     static PARSED: LazyLock<tera::Result<Tera>> = LazyLock::new(|| {
         let mut tera = Tera::default();

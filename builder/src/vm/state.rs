@@ -6,15 +6,14 @@ use super::folder::VmFolder;
 use super::retired::Retired;
 use super::status::{failure, plain, step_line};
 use crate::qemu::{GuestConsole, Running};
+use crate::system::tail::end_of;
 use crate::system::text;
 use anyhow::{Context, Result, ensure};
 use base64ct::{Base64, Encoding};
 use firstboot::contract::status::{Waiting, WaitingEvent};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use std::fs::{self, File};
-use std::io::{Read, Seek, SeekFrom};
-use std::path::Path;
+use std::fs;
 use std::time::{Duration, UNIX_EPOCH};
 
 /// How much is looked at of the status and of the console, in bytes: `run.sh status` sends no more.
@@ -183,19 +182,6 @@ impl Seen {
         let silence = now.saturating_sub(self.last_sign?);
         (silence > pause + SILENCE).then(|| Duration::from_secs(silence))
     }
-}
-
-/// The end of a file; nothing where there is none.
-fn end_of(file: &Path, most: usize) -> Vec<u8> {
-    let read = || -> std::io::Result<Vec<u8>> {
-        let mut file = File::open(file)?;
-        let from = file.metadata()?.len().saturating_sub(most as u64);
-        file.seek(SeekFrom::Start(from))?;
-        let mut bytes = Vec::new();
-        file.take(most as u64).read_to_end(&mut bytes)?;
-        Ok(bytes)
-    };
-    read().unwrap_or_default()
 }
 
 /// The end of a text in base64.

@@ -26,7 +26,13 @@ fn ctrl_c_ends_the_machine_too() {
     assert_eq!(lab.read("vm42/fake.log"), "started\nended\n");
     assert_eq!(
         lab.files("vm42"),
-        ["console.log", "run.log", "run.sh", "seed.img"]
+        [
+            "console.log",
+            "run.log",
+            "run.sh",
+            "seed.img",
+            "status.jsonl"
+        ]
     );
 }
 
@@ -35,6 +41,10 @@ fn ctrl_c_names_the_disk_that_is_kept() {
     let lab = LabFolder::new(&["vm42"]);
     lab.seeded("vm42", "console 'Linux version'");
     lab.write("vm42/vm42.qcow2", "a student's work");
+    lab.write(
+        "vm42/vm42.qcow2.base",
+        testkit::sha256(b"this stands in for an image\n"),
+    );
     let done = interrupted(&lab, "QEMU", "vm42/console.log");
     assert_eq!(done.code, Some(130), "{}", done.err);
     assert!(

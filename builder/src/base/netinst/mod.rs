@@ -148,9 +148,13 @@ fn trouble(
             "the machine said nothing for {} s in the stage `{stage}`",
             limit.as_secs()
         )),
-        End::Late(limit) => anyhow!(
-            "the installation was not done after {} s (--timeout), in the stage `{stage}`",
-            limit.as_secs()
+        End::Late(limit, passed) => anyhow!(
+            "the installation was not done after {} s (--timeout{}), in the stage `{stage}`",
+            limit.as_secs(),
+            qemu::busy(limit, passed)
+        ),
+        End::Held(why) => anyhow!(
+            "the installation was not done in time (--timeout), because the machine was held: {why}"
         ),
         End::Exited(status) => anyhow!(
             "QEMU ended ({status}) in the stage `{stage}`, before the installation was done{}",

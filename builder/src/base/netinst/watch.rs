@@ -54,13 +54,15 @@ pub(super) struct Installer<'a> {
     apt: AptProgress,
     control: Option<Control>,
     finished: bool,
+    /// The machine's own time, in which the others are: on a busy PC it gets little.
+    now: Duration,
     /// When it last did something.
-    last_progress: Instant,
+    last_progress: Duration,
     /// When it last said something besides signs of life.
-    last_line: Instant,
+    last_line: Duration,
     /// Processor time and bytes of the last sign of life.
     used: Option<(u64, u64)>,
-    last_on_console: Instant,
+    last_on_console: Duration,
     asked_qemu: Instant,
 }
 
@@ -84,10 +86,11 @@ impl<'a> Installer<'a> {
             apt: AptProgress::default(),
             control: None,
             finished: false,
-            last_progress: now,
-            last_line: now,
+            now: Duration::ZERO,
+            last_progress: Duration::ZERO,
+            last_line: Duration::ZERO,
             used: None,
-            last_on_console: now,
+            last_on_console: Duration::ZERO,
             asked_qemu: now,
         }
     }
@@ -96,7 +99,7 @@ impl<'a> Installer<'a> {
     fn sign_of_life(&mut self, time: u64, bytes: u64) {
         let (time_before, bytes_before) = self.used.replace((time, bytes)).unwrap_or((time, bytes));
         if time >= time_before + BUSY_TIME || bytes >= bytes_before + BUSY_BYTES {
-            self.last_progress = Instant::now();
+            self.last_progress = self.now;
         }
     }
 
@@ -165,7 +168,8 @@ impl Guest for Installer<'_> {
     }
 
     fn console(&mut self, watch: &mut Watch<'_>) {
-        let now = Instant::now();
+        self.now = watch.lived();
+        let now = self.now;
         self.last_on_console = now;
         (self.last_progress, self.last_line) = (now, now);
         let part = watch.console.open().and_then(|l| question::progress(&l));
@@ -175,13 +179,14 @@ impl Guest for Installer<'_> {
     }
 
     fn channel(&mut self, bytes: &[u8], watch: &mut Watch<'_>) -> Option<Verdict> {
+        self.now = watch.lived();
         for line in self.lines.feed(bytes) {
             let said = classify(&line);
             if let Said::Alive(time, bytes) = said {
                 self.sign_of_life(time, bytes);
                 continue;
             }
-            self.last_line = Instant::now();
+            self.last_line = self.now;
             self.last_progress = self.last_line;
             if self.log.len() == SHOWN_LINES {
                 self.log.pop_front();
@@ -210,15 +215,17 @@ impl Guest for Installer<'_> {
     }
 
     fn is_stuck(&mut self, watch: &mut Watch<'_>) -> Option<Verdict> {
-        if self.last_on_console.elapsed() >= PROMPT {
+        self.now = watch.lived();
+        let since = |then: Duration| self.now.saturating_sub(then);
+        if since(self.last_on_console) >= PROMPT {
             if let Some(lines) = question::question(&watch.console.recent()) {
                 return Some(Verdict::Question(lines));
             }
         }
-        if self.last_progress.elapsed() >= self.standstill {
+        if since(self.last_progress) >= self.standstill {
             return Some(Verdict::Standstill(self.standstill));
         }
-        if self.last_line.elapsed() >= LONGEST_WORK {
+        if since(self.last_line) >= LONGEST_WORK {
             return Some(Verdict::Standstill(LONGEST_WORK));
         }
         self.disk_is_full().then_some(Verdict::NoSpace)

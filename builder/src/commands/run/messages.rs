@@ -4,7 +4,7 @@ use super::options::Options;
 use super::watch::{Seen, Verdict};
 use crate::commands::new_base::lab_option;
 use crate::config::lab::Vm;
-use crate::qemu::{End, GuestConsole};
+use crate::qemu::{End, GuestConsole, busy};
 use crate::system::text::{indented, plain_lines};
 use crate::system::ui::Ui;
 use crate::vm::folder::VmFolder;
@@ -176,16 +176,17 @@ pub(super) fn trouble(
             "{name} is silent: no word on the console or from firstboot for {} s",
             limit.as_secs()
         ),
-        End::Late(limit) => format!(
-            "{name} gave no verdict within {} s (--timeout gives it longer)",
-            limit.as_secs()
+        End::Late(limit, passed) => format!(
+            "{name} gave no verdict within {} s (--timeout gives it longer{})",
+            limit.as_secs(),
+            busy(*limit, *passed)
         ),
         End::Exited(status) if seen.started => {
             format!("{name} ended before its verdict ({status})")
         }
         End::Exited(_) => return format!("{name} did not start{}", said(folder)),
         // These have their own words.
-        End::Verdict(verdict) => format!("{name}: {verdict:?}"),
+        End::Verdict(_) | End::Held(_) => format!("{name}: {end:?}"),
     };
     if matches!(end, End::Exited(_)) {
         text.push_str(&said(folder));

@@ -68,6 +68,14 @@ fn run_one(options: &Options, folder: &VmFolder<'_>, ui: &Ui) -> Result<()> {
             return Err(error);
         }
     };
+    if let End::Held(why) = &end {
+        let pid = machine.release();
+        bail!(
+            "{name} gave no verdict within {} s, because it is held: {why}. It was left as it is, as process {pid}, \
+             and loses nothing; imgbuild stop {name} ends it",
+            options.limits.total.as_secs(),
+        );
+    }
     let End::Verdict(verdict) = end else {
         machine.end();
         tidy(folder, had_overlay, &seen, ui);
@@ -231,6 +239,7 @@ fn tidy(folder: &VmFolder<'_>, had_overlay: bool, seen: &Seen, ui: &Ui) {
         ));
         return;
     }
+    let _ = fs::remove_file(folder.base_seen());
     match fs::remove_file(&overlay).and_then(|()| fs::remove_file(folder.overlay_base())) {
         Ok(()) => ui.warn(&format!(
             "{} was removed again: nothing was on it yet",

@@ -46,17 +46,18 @@ fn words(lab: &LabFolder, sandbox: &str, accelerator: &str, network: &str) -> St
         "-name vm42 -sandbox {sandbox} -nodefaults -display none -pidfile qemu.pid -m 2048 \
          {accelerator} \
          -drive if=none,id=disk,file=vm42.qcow2,format=qcow2,cache=writeback,discard=unmap,\
-         backing.driver=qcow2,backing.file.driver=file,backing.file.filename={} \
+         werror=stop,rerror=stop,backing.driver=qcow2,backing.file.driver=file,backing.file.filename={} \
          -device virtio-blk-pci,drive=disk,bootindex=0 \
-         -drive if=none,id=seed,file=seed.img,format=raw,cache=writeback \
+         -drive if=none,id=seed,file=seed.img,format=raw,cache=writeback,werror=stop,rerror=stop \
          -device virtio-blk-pci,drive=seed \
          -object rng-random,id=rng,filename=/dev/urandom -device virtio-rng-pci,rng=rng \
          -device virtio-balloon-pci,free-page-reporting=on \
          -netdev {network} -device virtio-net-pci,netdev=net,mac={},romfile= \
          -machine q35,graphics=off -serial chardev:console \
-         -chardev socket,id=console,path=console.sock,server=on,wait=off,logfile=console.log,logappend=off \
-         -qmp unix:qmp.sock,server=on,wait=off -device virtio-serial-pci \
-         -chardev file,id=status,path=status.jsonl \
+         -chardev socket,id=console,path=console.sock,server=on,wait=off,logfile=/dev/fd/7,logappend=off \
+         -qmp unix:qmp.sock,server=on,wait=off \
+         -chardev socket,id=keeper,fd=6 -mon chardev=keeper,mode=control -device virtio-serial-pci \
+         -chardev file,id=status,path=/dev/null,logfile=/dev/fd/8,logappend=off \
          -device virtserialport,chardev=status,name=org.imgbuild.firstboot ",
         kept(),
         mac.unwrap()
@@ -134,7 +135,7 @@ fn starts_through_a_link_and_with_a_console_on_the_terminal() {
     let words = qemu_words(&lab);
     assert!(words.contains(
         " -machine q35 -serial chardev:console -mon chardev=console,mode=readline -chardev \
-         stdio,id=console,mux=on,signal=off,logfile=console.log,logappend=off "
+         stdio,id=console,mux=on,signal=off,logfile=/dev/fd/7,logappend=off "
     ));
     has(&words, ",ipv6=off,hostfwd=tcp:127.0.0.1:2222-:22 ");
 }
@@ -278,7 +279,7 @@ fn refuses_to_start_without_seed_or_base() {
         refusal(start(&lab)),
         "vm42/run.sh: error: seed.img is not there. Make it with: imgbuild seed vm42\n"
     );
-    assert_eq!(lab.names("vm42"), ["run.sh", "scenario"]);
+    assert_eq!(lab.files("vm42"), ["run.sh"]);
 }
 
 #[test]
@@ -419,7 +420,7 @@ fn a_disk_that_fills_up_meanwhile_leaves_nothing() {
         ),
     );
     assert!(!lab.path("bases").exists());
-    assert_eq!(lab.names("vm42"), ["run.sh", "scenario", "seed.img"]);
+    assert_eq!(lab.files("vm42"), ["run.sh", "seed.img"]);
 }
 
 #[test]
@@ -434,7 +435,7 @@ fn a_failed_qemu_img_leaves_nothing() {
         &done,
         "no space\nvm42/run.sh: error: cannot make vm42.qcow2\n",
     );
-    assert_eq!(lab.names("vm42"), ["run.sh", "scenario", "seed.img"]);
+    assert_eq!(lab.files("vm42"), ["run.sh", "seed.img"]);
 }
 
 /// Somebody else's disk is never replaced.
@@ -453,12 +454,12 @@ fn an_overlay_that_appears_meanwhile_is_left_as_it_is() {
     assert_eq!(lab.read("vm42/vm42.qcow2"), "theirs\n");
     let left = [
         "run.sh",
-        "scenario",
         "seed.img",
         "vm42.qcow2",
         "vm42.qcow2.base",
+        "vm42.qcow2.base.seen",
     ];
-    assert_eq!(lab.names("vm42"), left);
+    assert_eq!(lab.files("vm42"), left);
 }
 
 #[test]
