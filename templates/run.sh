@@ -326,11 +326,14 @@ check_overlay() {
             "rm $PWD/$overlay*"
     fi
     [ ! -s "$overlay_base" ] || return 0
-    header=
-    case $said in *"backing file: "*) header=${said#*"backing file: "} ;; esac
-    header=${header%%[ (]*}
-    found=${header##*bases/}
-    found=${found%.qcow2}
+    found=
+    case $said in
+        *"backing file: "*bases/*)
+            found=${said#*"backing file: "}
+            found=${found#*bases/}
+            found=${found%%.qcow2*}
+            ;;
+    esac
     case $found in
         "" | *[!0-9a-f]*) ;;
         *)

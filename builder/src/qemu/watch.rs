@@ -129,7 +129,8 @@ pub(crate) struct Watched<V> {
 
 /// How much longer than a limit of the machine's own time it was for who waited, where that is much.
 pub(crate) fn busy(limit: Duration, passed: Duration) -> String {
-    match passed > limit.mul_f64(1.2) {
+    const MUCH: Duration = Duration::from_secs(30);
+    match passed >= limit + MUCH {
         true => format!("; this PC is busy: in all it took {} s", passed.as_secs()),
         false => String::new(),
     }

@@ -131,6 +131,7 @@ mod tests {
                 "name=vm42",
                 "overlay=vm42.qcow2",
                 "overlay_base=vm42.qcow2.base",
+                "base_seen=vm42.qcow2.base.seen",
                 "disk_bytes=17179869184",
                 "base=../base.qcow2",
                 "base_bytes=123456789",
