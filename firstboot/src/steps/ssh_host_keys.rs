@@ -11,11 +11,14 @@ use crate::step::{Context, Outcome};
 use crate::system::root::{Kind, Root};
 use anyhow::{Result, bail};
 use std::ffi::OsStr;
+use std::time::Duration;
 
 const FOLDER: &str = "/etc/ssh";
 const TYPES: [&str; 3] = ["rsa", "ecdsa", "ed25519"];
 /// In memory on a running machine, and root's alone.
 const SCRATCH: &str = "/run/firstboot/ssh";
+/// How long the public half of a key may take, on a PC that is busy.
+const READING: Duration = Duration::from_secs(120);
 /// How many letters and digits `ssh-keygen -A` gives the name of a key that it has not finished.
 const UNFINISHED: usize = 10;
 
@@ -96,13 +99,16 @@ fn public_half(root: &Root, private: &str) -> Result<Option<String>> {
     // What others may read ssh-keygen does not look at.
     root.ensure_mode(private, 0o600)?;
     let file = root.path(private)?;
-    let words = ["-y", "-P", "", "-f"].map(OsStr::new);
-    let derived = root.run(
-        "ssh-keygen",
-        &[&words[..], &[file.as_os_str()]].concat(),
-        b"",
-    );
-    Ok(derived.ok().filter(|text| fields(text).is_some()))
+    let file = file.to_string_lossy();
+    let ended = root.run_within("ssh-keygen", &["-y", "-P", "", "-f", &file], READING)?;
+    // One that had no time or no memory has judged nothing: a good key is not given up for that.
+    match ended.filter(|ended| ended.status.code().is_some()) {
+        None => bail!("ssh-keygen -y -f {private} did not end by itself"),
+        Some(ended) if ended.status.success() => {
+            Ok(Some(ended.output).filter(|text| fields(text).is_some()))
+        }
+        Some(_) => Ok(None),
+    }
 }
 
 /// Type and key of a public half; the comment after them is anybody's.
