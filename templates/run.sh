@@ -1,7 +1,7 @@
 #!/bin/sh
 # Starts {{ name }}. Made by imgbuild: changes are lost at the next "imgbuild seed {{ name }}".
 # Needs qemu-img, qemu-system-x86_64 (QEMU 5.2 or newer), and what every Debian and Ubuntu
-# has: coreutils, util-linux, perl-base.
+# has: coreutils, util-linux, grep, perl-base.
 set -eu
 # The logs hold what the guest prints; they are as private as its disk.
 umask 077
@@ -17,6 +17,8 @@ base_sha256={{ base_sha256 }}
 memory_mib={{ memory_mib }}
 cores={{ cores }}
 mac={{ mac }}
+# Of the seed that was made with this script.
+instance_id={{ instance_id }}
 bridge={{ bridge }}
 # For --user-net: QEMU plays the gateway and the DNS server of the lab's network. Its own
 # address must be another one. Rules without a guest address go to where DHCP would start.
@@ -254,6 +256,10 @@ check_seed() {
     if [ ! -r seed.img ] || [ ! -w seed.img ]; then
         die "no permission to read and write seed.img: it belongs to $(stat -c %U seed.img)"
     fi
+    # Two files never change at one moment, and one of them is easily copied alone.
+    LC_ALL=C grep -aqF -- "instance-id: $instance_id" seed.img ||
+        die "seed.img and this run.sh are not of the same imgbuild seed: it was cut off, or only one of them" \
+            "was copied here. Copy both, or make both again: imgbuild seed $name"
     mode=$(stat -L -c %a seed.img)
     case $mode in
         *00) ;;
@@ -296,6 +302,8 @@ take_lock() {
         die "$name is being started already: somebody holds $PWD/run.lock, on another PC if that has this" \
             "folder, too"
     check_not_running
+    # What a start that was cut off, by the power perhaps, has left.
+    rm -f -- ".$overlay".* .modes.*
 }
 
 check_not_running() {
@@ -435,6 +443,7 @@ make_overlay() {
     trap 'exit 129' HUP
     trap 'exit 130' INT
     trap 'exit 143' TERM
+    remove_old_parts
     check_base_mode "$backing"
     say "checking $backing, only this once"
     checked=$backing
@@ -462,7 +471,17 @@ make_overlay() {
     write_whole "$base_seen" "$base_sha256 $(looks_of "$backing")"
     mv -n -- "$new" "$overlay"
     if [ -e "$new" ]; then die "$overlay appeared meanwhile; it was left as it is"; fi
+    # The names as well, before a guest relies on what it has written. Not every file system can.
+    sync -- . ../bases .. 2>/dev/null || :
     trap - EXIT HUP INT TERM
+}
+
+# Of starts that were cut off while they brought this base here.
+remove_old_parts() {
+    for old in ../bases/."$base_sha256".[0-9]*; do
+        starter=${old##*/."$base_sha256".}
+        if [ ! -e "/proc/${starter%%.*}" ]; then rm -f -- "$old"; fi
+    done
 }
 
 # The base gets its name in ../bases, and a copy of its manifest, where there is one, its own. Another
@@ -470,7 +489,7 @@ make_overlay() {
 keep_base() {
     manifest=${base%.*}.manifest.json
     if [ -f "$manifest" ]; then
-        (umask 022 && cp -- "$manifest" "$part.manifest") || :
+        (umask 022 && cp -- "$manifest" "$part.manifest" && sync -- "$part.manifest") || :
         mv -f -- "$part.manifest" "${kept%.qcow2}.manifest.json" 2>/dev/null || :
     fi
     mv -f -- "$part" "$kept" 2>/dev/null || [ -f "$kept" ] || die "cannot make $kept"

@@ -3,8 +3,9 @@
 use crate::contract::{CONTRACT, Ha, HaRule, NfsStorage, Proxmox, Retry, read_disk};
 use crate::vm_folder::LabFolder;
 use std::fs;
+use std::os::unix::fs::FileExt;
 use std::process::Command;
-use testkit::{begins, has, mode, set_mode};
+use testkit::{begins, has, mode, set_mode, sha256};
 
 /// The same for every lab: no time, no folder and nothing random goes into it.
 const INSTANCE: &str = "vm42-";
@@ -460,4 +461,42 @@ fn what_every_base_knows_needs_no_new_one() {
     let seed = read_disk(&lab.path("vm42/seed.img"));
     assert_eq!(seed.meta_data.contract, Some(1));
     assert_eq!(seed.ignored, [""; 0]);
+}
+
+/// A base that a whole room shares. It is looked at again where it is not as it was when its digest was compared.
+#[test]
+fn a_base_that_was_changed_or_that_others_may_change_makes_no_seed() {
+    let lab = LabFolder::new(&["vm42"]);
+    let seed = || lab.imgbuild(&["seed", "vm42"]);
+    assert_eq!(seed().code, Some(0));
+    let base = lab.path("base.qcow2");
+    let write = |text: &[u8]| {
+        let file = fs::OpenOptions::new().write(true).open(&base).unwrap();
+        file.write_all_at(text, 0).unwrap();
+    };
+    write(b"T");
+    let digest = |text: &[u8]| sha256(text);
+    assert_eq!(
+        seed().error(),
+        format!(
+            "LAB/base.qcow2 was changed: found SHA-256 {}, and LAB/base.manifest.json says {}. Copy both \
+             again, or make them with: imgbuild base\n",
+            digest(b"This stands in for an image\n"),
+            digest(b"this stands in for an image\n")
+        )
+    );
+    write(b"t");
+    assert_eq!((seed().code, seed().code), (Some(0), Some(0)));
+    // Both looks at it, and no third.
+    let seen = lab.read("state/imgbuild/bases-seen");
+    assert_eq!(seen.lines().count(), 2, "{seen}");
+    set_mode(&base, 0o666);
+    assert_eq!(
+        seed().error(),
+        format!(
+            "others than its owner may write to LAB/base.qcow2 (mode 666), and with it to the disk of every \
+             machine that stands on it. To go on: chmod go-w '{}'\n",
+            lab.hide(&base.display().to_string(), "LAB")
+        )
+    );
 }

@@ -110,8 +110,10 @@ class Deploy(FleetCase):
         play = self.good(self.rig.play("deploy", "-e", "imgbuild_restart=false"))
         self.assertIn("vm102 runs, and has another seed waiting", play.output)
         self.assertEqual(2, len(pc.qemus()))
+        # Its PC may be switched off and on: seed and script belong together.
+        pc.ssh("/var/tmp/imgbuild-alice/vm102/run.sh stop && /var/tmp/imgbuild-alice/vm102/run.sh start")
         self.good(self.rig.play("deploy"))
-        self.assertEqual(["vm101", "vm102", "vm102"], sorted(each["cwd"][-5:] for each in pc.qemus()))
+        self.assertEqual(["vm101", "vm102", "vm102", "vm102"], sorted(each["cwd"][-5:] for each in pc.qemus()))
         new = json.loads((pc.folder / "vm102/.fleet.json").read_text(encoding="utf-8"))
         self.assertNotEqual(old["instance_id"], new["instance_id"])
         self.assert_recap(self.good(self.rig.play("deploy")), pc, changed=0)

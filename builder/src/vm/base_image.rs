@@ -42,7 +42,7 @@ struct Firstboot {
 
 impl BaseImage {
     /// Reads the manifest beside `base` and compares the size of the file with it. The digest
-    /// is compared by run.sh, once, before it makes an overlay.
+    /// is compared by [`super::base_seen`] before a seed is made, and by run.sh before an overlay is.
     pub(crate) fn read(base: &Path) -> Result<Self> {
         let size = match fs::metadata(base) {
             Ok(found) if found.is_file() => found.len(),

@@ -1,6 +1,7 @@
 //! A VM's own folder: what is in it, how that is made, and how somebody gets into the VM.
 
 pub(crate) mod base_image;
+pub(crate) mod base_seen;
 pub(crate) mod bases;
 pub(crate) mod boots;
 #[cfg(test)]

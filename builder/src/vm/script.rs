@@ -27,8 +27,8 @@ const KEEPER_PROGRAM: &str = include_str!("../../../templates/run/keeper.pl");
 
 pub(crate) const MODE: u32 = 0o755;
 
-/// The script of one VM. It holds no secret.
-pub(crate) fn render(lab: &Lab, vm: &Vm, base: &BaseImage) -> Result<String> {
+/// The script of one VM, for a seed with this instance-id. It holds no secret.
+pub(crate) fn render(lab: &Lab, vm: &Vm, base: &BaseImage, instance_id: &str) -> Result<String> {
     let base_path = base_path(lab);
     let base_path = base_path
         .to_str()
@@ -42,6 +42,7 @@ pub(crate) fn render(lab: &Lab, vm: &Vm, base: &BaseImage) -> Result<String> {
     context.insert("memory_mib", &vm.memory_mib);
     context.insert("cores", &vm.cores);
     context.insert("mac", &vm.mac);
+    context.insert("instance_id", &quote(instance_id));
     context.insert("bridge", &quote(&lab.network.bridge));
     let range = lab.network.range;
     context.insert("prefix", &range.prefix());
@@ -103,6 +104,8 @@ mod tests {
     use super::*;
     use crate::vm::example;
 
+    const ID: &str = "vm42-0123456789abcdef";
+
     fn base() -> BaseImage {
         BaseImage {
             sha256: "ab".repeat(32),
@@ -117,7 +120,7 @@ mod tests {
     #[test]
     fn what_the_lab_says_of_the_machine_stands_at_the_top() {
         let lab = example::lab();
-        let script = render(&lab, &lab.vms[0], &base()).unwrap();
+        let script = render(&lab, &lab.vms[0], &base(), ID).unwrap();
         let (head, rest) = script
             .split_once("# Where this PC keeps things.\n")
             .unwrap();
@@ -139,6 +142,7 @@ mod tests {
                 "memory_mib=2048",
                 "cores=2",
                 "mac=52:54:00:12:34:2a",
+                "instance_id=vm42-0123456789abcdef",
                 "bridge=virbr0",
                 "address=192.168.122.42",
                 "gateway=192.168.122.1",
@@ -151,7 +155,7 @@ mod tests {
         let other = &mut lab.vms[0];
         (other.name, other.memory_mib, other.cores) = ("vm43".parse().unwrap(), 1024, 1);
         other.address = "192.168.122.43".parse().unwrap();
-        let script = render(&lab, &lab.vms[0], &base()).unwrap();
+        let script = render(&lab, &lab.vms[0], &base(), ID).unwrap();
         assert!(
             script.ends_with(rest),
             "something of a machine is further down"
@@ -162,10 +166,10 @@ mod tests {
     fn paths_reach_the_shell_as_they_are() {
         let mut lab = example::lab();
         lab.base = "/srv/the lab's/base $(x).qcow2".into();
-        let script = render(&lab, &lab.vms[0], &base()).unwrap();
+        let script = render(&lab, &lab.vms[0], &base(), ID).unwrap();
         assert!(script.contains("\nbase='/srv/the lab'\\''s/base $(x).qcow2'\n"));
         lab.base = "/lab/images/base.qcow2".into();
-        let script = render(&lab, &lab.vms[0], &base()).unwrap();
+        let script = render(&lab, &lab.vms[0], &base(), ID).unwrap();
         assert!(script.contains("\nbase=../images/base.qcow2\n"));
     }
 

@@ -453,7 +453,7 @@ fn seeded(lab: &Lab, vm: &Vm, with_disk: bool) -> Result<(), String> {
         virtual_bytes: 1,
         contract: seed::CONTRACT,
     };
-    render(lab, vm, &base)
+    render(lab, vm, &base, "vm42-0")
         .map(drop)
         .map_err(|error| format!("{error:#}"))
 }

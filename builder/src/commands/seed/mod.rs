@@ -12,6 +12,7 @@ use crate::system::text::first_few;
 use crate::system::ui::{Stage, Ui};
 use crate::system::work_folder::{Busy, WorkFolder};
 use crate::vm::base_image::BaseImage;
+use crate::vm::base_seen;
 use crate::vm::bases::{self, Bases};
 use crate::vm::files::Files;
 use crate::vm::folder::VmFolder;
@@ -56,6 +57,7 @@ struct Prepared<'a> {
 pub fn seed(options: &Options, ui: &Ui) -> Result<()> {
     let lab = retired::load_lab(&options.lab)?;
     let base = BaseImage::read(&lab.base)?;
+    base_seen::verify(&lab.base, &base, ui)?;
     let vms = all_seedable(&lab, options, &base, ui)?;
     // Before the work folder: others that wait for it need not wait for somebody who types.
     let tickets = Tickets::get(&lab, &vms, &options.tickets, ui)?;
@@ -301,7 +303,7 @@ fn prepare<'a>(
     let secrets = read_secrets(lab, vm, tickets, secrets)?;
     let documents = Documents::new(lab, vm, &secrets, companions)?;
     let image = seed::image(&documents)?;
-    let script = script::render(lab, vm, base)?;
+    let script = script::render(lab, vm, base, &documents.instance_id)?;
 
     let mut files = Files::new(work, VmFolder::of(lab, vm).path);
     files.add_seed(&image, &documents.instance_id)?;

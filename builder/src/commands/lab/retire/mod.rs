@@ -76,7 +76,7 @@ fn write(lab: &Lab, vm: &Vm, place: &Path, work: &Path, ui: &Ui) -> Result<Retir
     files.add(retired::NAME, retired.text().as_bytes(), MARKER_MODE)?;
     match BaseImage::read(&lab.base) {
         Ok(base) => {
-            let script = script::render(lab, vm, &base)?;
+            let script = script::render(lab, vm, &base, &documents.instance_id)?;
             files.add("run.sh", script.as_bytes(), script::MODE)?;
         }
         // The base may be gone as well; then the script stays as it is.
