@@ -32,12 +32,18 @@ class Node:
         return Node(self.kind, self.mode, self.owner, dict(self.content) if self.kind == "folder" else self.content)
 
 
-class Disk:
-    """A tree in memory, of the folder that calls are recorded in. Nodes have numbers; a folder's content are its names' numbers."""
+def is_volatile(name):
+    return name.split("/")[0] in VOLATILE
 
-    def __init__(self, tree):
-        self.nodes, self.numbers, self.before = [], {}, []
-        self.read(tree, True)
+
+class Disk:
+    """A tree in memory, of the folder that calls are recorded in. Nodes have numbers; a folder's content are its names' numbers.
+
+    `outside(name)` says of what there is no model."""
+
+    def __init__(self, tree, outside=is_volatile):
+        self.nodes, self.numbers, self.before, self.outside = [], {}, [], outside
+        self.read(tree, "")
         self.before = [node.copy() for node in self.nodes]
 
     def add(self, node, real):
@@ -50,14 +56,16 @@ class Disk:
         self.before.append(node.copy())
         return self.add(node, real)
 
-    def read(self, path, top=False):
+    def read(self, path, name):
         about = os.lstat(path)
         mode, owner = stat.S_IMODE(about.st_mode), (about.st_uid, about.st_gid)
         if stat.S_ISDIR(about.st_mode):
-            names = [name for name in sorted(os.listdir(path)) if not (top and name in VOLATILE)]
             node = Node("folder", mode, owner, {})
             number = self.add(node, (about.st_dev, about.st_ino))
-            node.content = {name: self.read(os.path.join(path, name)) for name in names}
+            for each in sorted(os.listdir(path)):
+                below = os.path.join(name, each)
+                if not self.outside(below):
+                    node.content[each] = self.read(os.path.join(path, each), below)
             return number
         if stat.S_ISLNK(about.st_mode):
             return self.add(Node("link", mode, owner, os.readlink(path)), (about.st_dev, about.st_ino))
@@ -83,18 +91,17 @@ class Change:
         self.call, self.flushed_by, self.ways, self.do = call, flushed_by, ways, do
 
 
-def is_volatile(name):
-    return name.split("/")[0] in VOLATILE
-
-
 def changes(disk, calls):
     """The recorded calls: pairs of a Change and None, or None and the node that is flushed, "all" for every one."""
     found = []
     for call in calls:
-        if call.result < 0 or is_volatile(call.name):
+        if call.result < 0:
             continue
+        # Whatever it was called by: a tree is one file system.
         if call.kind == "syncfs":
             found.append((None, "all"))
+        elif disk.outside(call.name):
+            continue
         elif call.kind == "fsync":
             found.append((None, disk.numbers[call.number]))
         else:
@@ -171,6 +178,16 @@ class State:
         if node.kind != "link":
             os.chmod(path, node.mode)
 
+    def listing(self):
+        """Each name and its node."""
+        found, waiting = {}, [("", self.nodes[0])]
+        while waiting:
+            name, node = waiting.pop()
+            found[name] = node
+            if node.kind == "folder":
+                waiting += [(os.path.join(name, each), self.nodes[number]) for each, number in node.content.items()]
+        return found
+
     def digest(self):
         sum_ = hashlib.sha256()
 
@@ -190,6 +207,15 @@ class Flush:
     def __init__(self, number, certain, undecided):
         self.number, self.certain, self.undecided = number, certain, undecided
         self.cases = math.prod(len(change.ways) for change in undecided)
+
+    def draw(self, chance):
+        """The number of a case, from those where almost all is there to those where almost nothing is."""
+        case, factor, whole = 0, 1, chance.random()
+        for change in self.undecided:
+            # The first of the ways is that all of it is there.
+            case += factor * (0 if chance.random() < whole else chance.randrange(1, len(change.ways)))
+            factor *= len(change.ways)
+        return case
 
     def state(self, disk, order, case):
         """One of the cases, by its number."""
@@ -227,6 +253,11 @@ class States:
     def named(self, name):
         flush, case = map(int, name.split("."))
         return self.flushes[flush].state(self.disk, self.order, case)
+
+    def at_end(self, chance):
+        """The state in which all calls are on the disk, and one of those in which not everything since the last flushes is."""
+        flush = max((flush for flush in self.flushes if flush.undecided), key=lambda flush: flush.number)
+        return self.named("%d.0" % flush.number), flush.state(self.disk, self.order, flush.draw(chance))
 
     def all(self, chance):
         """The name of each different state once, and how many cases they are of."""

@@ -1,9 +1,11 @@
 """The injector itself: what it must find in programs that are wrong, and that it finds nothing in one that is right."""
 
 import contextlib
+import copy
 import importlib.machinery
 import importlib.util
 import io
+import json
 import os
 import pathlib
 import random
@@ -19,6 +21,9 @@ loader = importlib.machinery.SourceFileLoader("cuts", str(HERE / "cuts"))
 cuts = importlib.util.module_from_spec(importlib.util.spec_from_loader("cuts", loader))
 sys.modules["cuts"] = cuts
 loader.exec_module(cuts)
+loader = importlib.machinery.SourceFileLoader("joins", str(HERE / "joins"))
+joins = importlib.util.module_from_spec(importlib.util.spec_from_loader("joins", loader))
+loader.exec_module(joins)
 
 # Makes TREE/etc/name one text and TREE/etc/other another, each in its own way.
 PROGRAM = """#!/usr/bin/python3 -IS
@@ -170,6 +175,27 @@ class InjectorCase(unittest.TestCase):
         self.assertEqual([line.partition(") ")[2] for line in self.wrong(pairs)], [
             "%s: etc/name has another content: b'' instead of b'A text of some length.\\n'" % cut
             for cut in ("0:after (unlink etc/mark)", "2:after (create etc/name)")])
+
+    def losses(self, tree):
+        """Loses parts of what was not flushed before the last flush, and wants the disk that the model says; how each was lost."""
+        seen, until = set(), max(number for number, call in enumerate(tree.calls) if call.kind == "fsync")
+        for number in range(60):
+            there, state = cuts.states.States(copy.deepcopy(tree.disk), tree.calls[:until]).at_end(random.Random(number))
+            changed, words = joins.losses(there, state)
+            disk, wanted = tree.place("disk"), tree.place("wanted")
+            for folder, made in ((disk, there), (wanted, state)):
+                shutil.rmtree(folder, ignore_errors=True)
+                made.write(folder)
+            joins.lose(disk, json.loads(json.dumps(changed)))
+            self.assertEqual([], list(cuts.compare.differences(cuts.compare.listing(wanted), cuts.compare.listing(disk))), words)
+            seen.update(word.rpartition(": ")[2] for word in words.split(", "))
+        return seen
+
+    def test_what_a_joining_node_loses_of_a_flushed_file(self):
+        self.assertEqual({"all there", "none"}, self.losses(self.tree(GOOD)))
+
+    def test_what_a_joining_node_loses_of_an_unflushed_file(self):
+        self.assertEqual({"all there", "none", "half", "zeros"}, self.losses(self.tree(UNFLUSHED)))
 
     def test_a_call_that_it_cannot_follow_ends_it(self):
         with self.assertRaisesRegex(cuts.calls.Unseen, "^the call writev on .*/etc/name$"):
