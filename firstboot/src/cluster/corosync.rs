@@ -12,6 +12,8 @@ use std::time::Duration;
 pub(crate) const AUTHKEY: &str = "/etc/corosync/authkey";
 /// The file that corosync reads. pmxcfs writes it from `/etc/pve/corosync.conf`.
 pub(crate) const CONF: &str = "/etc/corosync/corosync.conf";
+/// With less of a key corosync does not start: `KNET_MIN_KEY_LEN` of libknet.
+const SHORTEST_KEY: usize = 128;
 /// Held by whoever starts and stops corosync and pmxcfs: a join, or what restarts them on a member.
 const LOCK: &str = "/run/firstboot/corosync.lock";
 
@@ -58,6 +60,14 @@ pub(crate) fn remove_unfinished(root: &Root) -> Result<bool> {
         }
     }
     Ok(removed)
+}
+
+/// Whether the key is there and none: what a power cut leaves of a file whose name reached the disk before its bytes did.
+pub(crate) fn key_is_torn(root: &Root) -> Result<bool> {
+    let Some(key) = root.read(AUTHKEY)? else {
+        return Ok(false);
+    };
+    Ok(key.len() < SHORTEST_KEY || key.iter().all(|byte| *byte == 0))
 }
 
 /// How long one of corosync's tools may take; they answer at once, or hang with it.

@@ -20,6 +20,7 @@ pub(crate) fn observe(root: &Root, name: &str) -> Result<Observed> {
     let complete = members.as_ref().is_some_and(|m| m.online_in(name).is_ok());
     Ok(Observed {
         authkey: root.exists(AUTHKEY)?,
+        torn_key: corosync::key_is_torn(root)?,
         // Only a member's list of nodes proves that it is in use.
         cluster_conf: members.as_ref().is_some_and(|m| m.cluster.is_some())
             || store::is_usable(root),
@@ -100,7 +101,19 @@ mod tests {
         let observed = observe(&root, "beta").unwrap();
         let why = observed.certificate.unwrap();
         assert!(why.contains("openssl verify -CAfile"), "{why}");
-        assert!(!observed.authkey);
+        assert!(!observed.authkey && !observed.torn_key);
+        for (key, torn) in [
+            (vec![], true),
+            (vec![0; 256], true),
+            (vec![7; 127], true),
+            (vec![7; 128], false),
+            (vec![7; 256], false),
+        ] {
+            root.write(AUTHKEY, &key, 0o400).unwrap();
+            let observed = observe(&root, "beta").unwrap();
+            assert!(observed.authkey);
+            assert_eq!(observed.torn_key, torn, "{} bytes", key.len());
+        }
     }
 
     /// The words are those of OpenSSL 3.0's `openssl verify -attime 0`.

@@ -12,6 +12,7 @@
 //! | `OtherName` | no | no | another `nodename` | any |
 //! | `Alone` | no | no | no `cluster` | any |
 //! | `HalfJoined` | yes | no, empty or unreadable | no `cluster` | any (active after a reboot) |
+//! | `HalfJoined` | there, and none | any | not quorate, or not online | any (active with zeros for a key, which no member has) |
 //! | `LeftBehind` | either is there | | not quorate, or none | failed or stopped |
 //! | `Waiting` | either is there | | not quorate, or not online | active |
 //! | `NoCertificate` | any | yes | quorate, online | any; the certificate does not verify |
@@ -70,6 +71,8 @@ pub(crate) struct Observed {
     pub members: Option<Members>,
     /// `/etc/corosync/authkey` is there.
     pub authkey: bool,
+    /// It is no key: its bytes never reached the disk.
+    pub torn_key: bool,
     /// `/etc/pve/corosync.conf` is there and can be read.
     pub cluster_conf: bool,
     /// The cluster's database came to this node once: `/etc/pve/nodes` is there. A node that was
@@ -116,7 +119,8 @@ impl State {
                 false => State::OtherName(members.nodename.clone()),
             };
         }
-        if !observed.cluster_conf && members.cluster.is_none() {
+        let torn = observed.torn_key && members.online_in(name).is_err();
+        if torn || !observed.cluster_conf && members.cluster.is_none() {
             return State::HalfJoined;
         }
         let missing = match (members.online_in(name), observed.corosync) {

@@ -9,7 +9,8 @@ fn read(text: &str) -> (String, Observed) {
     let keys: BTreeMap<&str, &str> = lines.collect();
     let observed = Observed {
         members: (!members.is_empty()).then(|| Members::parse(members).unwrap()),
-        authkey: keys["authkey"] == "yes",
+        authkey: keys["authkey"] != "no",
+        torn_key: keys["authkey"] == "torn",
         cluster_conf: keys["cluster-conf"] == "yes",
         database: keys["database"] == "yes",
         corosync: match keys["corosync"] {

@@ -19,6 +19,8 @@ from . import corosync_conf, env, ipc, switches
 
 CONF = "/etc/corosync/corosync.conf"
 AUTHKEY = "/etc/corosync/authkey"
+# KNET_MIN_KEY_LEN of libknet.
+SHORTEST_KEY = 128
 
 
 def log(text):
@@ -43,6 +45,8 @@ class Corosync:
     def load(self):
         with open(env.path(AUTHKEY), "rb") as key:
             self.key = key.read()
+        if len(self.key) < SHORTEST_KEY:
+            sys.exit("[MAIN  ] Could only read %d bits of minimum %d bits from %s." % (len(self.key) * 8, SHORTEST_KEY * 8, AUTHKEY))
         conf = corosync_conf.parse(env.read(env.path(CONF)))
         nodes = {}
         mine = None
