@@ -18,6 +18,7 @@ from compare import VOLATILE
 
 # With more than so many states before one flush, so many are drawn.
 MOST = 4096
+SECTOR = 512
 OF_WRITES = ("whole", "none", "half", "zeros")
 OF_OTHERS = ("whole", "none")
 
@@ -89,6 +90,11 @@ class Change:
 
     def __init__(self, call, flushed_by, ways, do):
         self.call, self.flushed_by, self.ways, self.do = call, flushed_by, ways, do
+
+    def has_halves(self):
+        """Whether a disk may have half of its bytes: a sector is there or not."""
+        at, data = self.call.more["at"], self.call.more["data"]
+        return at // SECTOR != (at + len(data) - 1) // SECTOR
 
 
 def changes(disk, calls):
@@ -212,8 +218,10 @@ class Flush:
         """The number of a case, from those where almost all is there to those where almost nothing is."""
         case, factor, whole = 0, 1, chance.random()
         for change in self.undecided:
-            # The first of the ways is that all of it is there.
-            case += factor * (0 if chance.random() < whole else chance.randrange(1, len(change.ways)))
+            way = "whole"
+            if chance.random() >= whole:
+                way = chance.choice([way for way in change.ways[1:] if way != "half" or change.has_halves()])
+            case += factor * change.ways.index(way)
             factor *= len(change.ways)
         return case
 
