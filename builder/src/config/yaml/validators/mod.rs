@@ -2,6 +2,7 @@
 //! would be right is said by the key it belongs to.
 
 mod duration;
+mod zones;
 
 pub use super::display::display_safe;
 pub use duration::{duration, duration_text};
@@ -9,6 +10,7 @@ pub use duration::{duration, duration_text};
 use super::display::check;
 use firstboot::contract::values::{Host, HostDomain, HostName, Timezone, ValueError};
 use std::net::IpAddr;
+use std::path::Path;
 use std::str::FromStr;
 
 /// The bytes of a mebibyte.
@@ -209,7 +211,10 @@ pub fn timezone(text: &str) -> Result<Timezone, String> {
         text,
         "is no name of a time zone: those begin with a capital",
     )?;
-    Ok(zone)
+    match zones::unknown(Path::new(zones::FOLDER), text) {
+        Some(words) => Err(format!("`{}` {words}", display_safe(text))),
+        None => Ok(zone),
+    }
 }
 
 /// A locale with UTF-8: `C.UTF-8`, `fr_FR.UTF-8`, `ca_ES.UTF-8@valencia`.
