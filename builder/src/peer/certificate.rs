@@ -69,12 +69,13 @@ impl fmt::Debug for Certificate {
 impl Details {
     /// What its dates say at this moment (seconds since 1970): nothing, where it is valid.
     /// Proxmox dates its own back by a day (`faketime yesterday` in PVE::Cluster::Setup), so one
-    /// that is not valid yet says that a clock is wrong.
+    /// that is not valid yet says that this clock is behind by more than that, or the other was ahead.
     pub(crate) fn dates_are_wrong(&self, now: u64) -> Option<String> {
         if now < self.from {
             Some(format!(
-                "the certificate is not valid before {}, and this PC's clock says {}: one of the \
-                 two clocks is wrong (date -u on both; timedatectl)",
+                "the certificate is not valid before {}, and this PC's clock says {}: this \
+                 clock is probably behind, or the member's was ahead when it was made (date -u on \
+                 both; timedatectl)",
                 clock::minute(self.from),
                 clock::minute(now)
             ))
@@ -132,7 +133,8 @@ mod tests {
         assert_eq!(
             words,
             "the certificate is not valid before 2026-11-22 22:39 UTC, and this PC's clock says \
-             2026-11-21 22:39 UTC: one of the two clocks is wrong (date -u on both; timedatectl)"
+             2026-11-21 22:39 UTC: this clock is probably behind, or the member's was ahead when it was \
+             made (date -u on both; timedatectl)"
         );
         let words = details.dates_are_wrong(1_795_387_191 + 3601).unwrap();
         assert!(words.starts_with("the certificate has ended on 2026-11-22 23:39 UTC"));

@@ -1,6 +1,8 @@
 //! What the output of `pvecm add` means. Its exit code means nothing: it is 0 after every
 //! failure of the worker.
 
+use crate::contract::clock;
+
 /// What became of one `pvecm add`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum JoinVerdict {
@@ -8,6 +10,8 @@ pub(crate) enum JoinVerdict {
     Added,
     /// The peer did not answer, and nothing was asked of it yet: another may.
     Unreachable(String),
+    /// TLS did not accept the certificate, whatever its fingerprint; the client's words.
+    NotVerified(String),
     /// The connection broke after the request: the cluster may know this node already.
     Lost(String),
     /// The peer refused the password.
@@ -119,6 +123,11 @@ pub(crate) fn classify(output: &str, name: &str) -> JoinVerdict {
             () => JoinVerdict::PeerSays(words.to_owned()),
         };
     }
+    // Of OpenSSL, behind LWP's `500 Can't connect to …`. With a pin Proxmox's client looks at no dates, so
+    // this is what it would say if it ever did.
+    if let Some(line) = line_of("certificate verify failed") {
+        return JoinVerdict::NotVerified(line.to_owned());
+    }
     if is_server_error(last) {
         return match has("Request addition of this node") {
             true => JoinVerdict::Lost(last.to_owned()),
@@ -167,6 +176,12 @@ impl JoinVerdict {
         match self {
             JoinVerdict::Added => format!("{name} was added through {peer}"),
             JoinVerdict::Unreachable(line) => format!("{peer} does not answer: {line}"),
+            JoinVerdict::NotVerified(line) => format!(
+                "{peer} has a certificate that was not accepted: {line}. By this machine's clock it is \
+                 {}: where that is behind, the certificate is not valid yet. Set the PC's clock, or name \
+                 time servers (`ntp` in lab.yaml)",
+                clock::utc(clock::unix_time())
+            ),
             JoinVerdict::Lost(line) => format!(
                 "the connection to {peer} broke after it was asked to add {name}: {line}. The \
                  cluster may list {name} already"
@@ -308,6 +323,23 @@ mod tests {
             JoinVerdict::TwoFactor.reason("10.99.0.11", "vm42"),
             "root of the cluster of 10.99.0.11 needs a second factor to log in, which nobody can type \
              here. A ticket needs none: `join: ticket` in lab.yaml's cluster"
+        );
+    }
+
+    /// As LWP::Protocol::http puts what IO::Socket::SSL says (read).
+    #[test]
+    fn a_certificate_that_is_not_accepted_is_no_silent_peer() {
+        let line = "500 Can't connect to 10.99.0.11:8006 (certificate verify failed)";
+        let verdict = classify(&format!("{line}\n"), "vm42");
+        assert_eq!(verdict, JoinVerdict::NotVerified(line.to_owned()));
+        let reason = verdict.reason("10.99.0.11", "vm42");
+        let begin = format!(
+            "10.99.0.11 has a certificate that was not accepted: {line}. By this machine's clock it is 20"
+        );
+        assert!(reason.starts_with(&begin), "{reason}");
+        assert!(
+            reason.ends_with("name time servers (`ntp` in lab.yaml)"),
+            "{reason}"
         );
     }
 

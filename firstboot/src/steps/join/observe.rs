@@ -44,8 +44,16 @@ fn certificate(root: &Root) -> Result<()> {
         root.run("openssl", &words.collect::<Vec<_>>(), b"")
     };
     openssl(&["verify", "-CAfile"], &[&ca, &certificate]).map_err(|error| {
-        let why = why_not(&error, clock::unix_time());
-        error.context(why)
+        let words = format!("{error:#}");
+        let from = is_from_the_future(&words).then(|| {
+            let file = if is_the_authority_s(&words) {
+                &ca
+            } else {
+                &certificate
+            };
+            openssl(&["x509", "-noout", "-startdate", "-in"], &[file]).unwrap_or_default()
+        });
+        error.context(why_not(from.as_deref(), clock::unix_time()))
     })?;
     let of_certificate = openssl(&["x509", "-noout", "-pubkey", "-in"], &[&certificate])?;
     let of_key =
@@ -59,16 +67,28 @@ fn certificate(root: &Root) -> Result<()> {
 /// What `openssl verify` says of a certificate from the future.
 const NOT_YET: &str = "certificate is not yet valid";
 
-/// Why a certificate does not verify, seen at `now`. Proxmox dates each a day back.
-fn why_not(error: &anyhow::Error, now: u64) -> String {
-    match is_from_the_future(&format!("{error:#}")) {
-        true => format!(
-            "the node's certificate, or its authority's, is not valid yet: this machine's clock says \
-             {}, and is behind the one that it was made by",
-            clock::utc(now)
-        ),
-        false => "the node's certificate is not one of the cluster's".to_owned(),
-    }
+/// Why a certificate does not verify, seen at `now`; with openssl's word since when it is valid, where that is
+/// what is wrong (`notBefore=Nov 26 11:00:00 2026 GMT`). Proxmox dates each a day back.
+fn why_not(from: Option<&str>, now: u64) -> String {
+    let Some(from) = from else {
+        return "the node's certificate is not one of the cluster's".to_owned();
+    };
+    let from = match from.trim().strip_prefix("notBefore=") {
+        Some(from) => format!("it is valid from {from}, and "),
+        None => String::new(),
+    };
+    format!(
+        "the node's certificate, or its authority's, is not valid yet: {from}this machine's clock says \
+         {}, so this clock is probably behind. Set the PC's clock, or name time servers (`ntp` in \
+         lab.yaml)",
+        clock::utc(now)
+    )
+}
+
+/// Whether openssl speaks of a certificate that signed another one (`error 9 at 1 depth lookup: …`).
+fn is_the_authority_s(words: &str) -> bool {
+    let line = words.lines().find(|line| line.contains(NOT_YET));
+    line.is_some_and(|line| !line.contains(" at 0 depth"))
 }
 
 fn is_from_the_future(words: &str) -> bool {
@@ -116,23 +136,29 @@ mod tests {
         }
     }
 
-    /// The words are those of OpenSSL 3.0's `openssl verify -attime 0`.
+    /// The words are those of OpenSSL 3.0's `openssl verify -attime 0` and `openssl x509 -startdate`.
     #[test]
     fn a_certificate_from_the_future_is_the_clock_s_fault() {
-        let said = |words: &'static str| {
-            let error =
-                anyhow::anyhow!("a program failed (exit status: 2): openssl verify\n{words}");
-            why_not(&error, 1_704_067_200)
+        let now = 1_704_067_200;
+        assert_eq!(
+            why_not(Some("notBefore=Nov 26 11:00:00 2026 GMT\n"), now),
+            "the node's certificate, or its authority's, is not valid yet: it is valid from Nov 26 \
+             11:00:00 2026 GMT, and this machine's clock says 2024-01-01 00:00 UTC, so this clock is \
+             probably behind. Set the PC's clock, or name time servers (`ntp` in lab.yaml)"
+        );
+        assert!(why_not(Some(""), now).contains("not valid yet: this machine's clock says 2024"));
+        let other = "the node's certificate is not one of the cluster's";
+        assert_eq!(why_not(None, now), other);
+        let said = |depth| {
+            format!(
+                "a program failed: openssl verify\nCN=a\nerror 9 at {depth} depth lookup: {NOT_YET}\n"
+            )
         };
-        assert_eq!(
-            said("CN=a\nerror 9 at 0 depth lookup: certificate is not yet valid\n"),
-            "the node's certificate, or its authority's, is not valid yet: this machine's clock says \
-             2024-01-01 00:00 UTC, and is behind the one that it was made by"
-        );
-        assert_eq!(
-            said("error 10 at 0 depth lookup: certificate has expired\n"),
-            "the node's certificate is not one of the cluster's"
-        );
+        assert!(is_from_the_future(&said(0)) && !is_the_authority_s(&said(0)));
+        assert!(is_from_the_future(&said(1)) && is_the_authority_s(&said(1)));
+        assert!(!is_from_the_future(
+            "error 10 at 0 depth lookup: certificate has expired"
+        ));
     }
 
     /// What a power cut some seconds after a join leaves of what pvecm and pmxcfs wrote.

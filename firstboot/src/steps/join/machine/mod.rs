@@ -274,9 +274,10 @@ pub(crate) struct After {
 /// The transition for a verdict; see the table above.
 pub(crate) fn after(verdict: &JoinVerdict) -> After {
     let (other_peer, patience) = match verdict {
-        JoinVerdict::Unreachable(_) | JoinVerdict::NoQuorum | JoinVerdict::NoCluster => {
-            (true, Some(Duration::ZERO))
-        }
+        JoinVerdict::Unreachable(_)
+        | JoinVerdict::NotVerified(_)
+        | JoinVerdict::NoQuorum
+        | JoinVerdict::NoCluster => (true, Some(Duration::ZERO)),
         JoinVerdict::WrongFingerprint(_) | JoinVerdict::WrongPassword => (true, None),
         JoinVerdict::Locked(_) => (false, Some(LOCK_GONE)),
         JoinVerdict::NoPassword

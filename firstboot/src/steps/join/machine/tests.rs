@@ -140,6 +140,7 @@ fn verdicts_and_what_follows() {
     let interrupted = |waiting_for_quorum| JoinVerdict::Interrupted { waiting_for_quorum };
     let table = [
         (JoinVerdict::Unreachable(text()), true, later(0)),
+        (JoinVerdict::NotVerified(text()), true, later(0)),
         (JoinVerdict::NoQuorum, true, later(0)),
         (JoinVerdict::NoCluster, true, later(0)),
         (JoinVerdict::WrongFingerprint(None), true, None),
