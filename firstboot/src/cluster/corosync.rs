@@ -24,11 +24,21 @@ const HELD: &str = "/run/firstboot/corosync-held";
 /// Keeps corosync off for this boot, until it is [released](release). Where its start is still in
 /// systemd's queue, it is taken out; `waits` is for callers that are not in that queue themselves.
 pub(crate) fn hold(root: &Root, waits: bool) -> Result<()> {
-    root.ensure(HELD, b"", 0o600)?;
+    keep_off(root)?;
     match waits {
         true => root.systemctl(&["stop", "corosync"]),
         false => root.systemctl(&["stop", "--no-block", "corosync"]),
     }
+}
+
+/// Keeps a corosync off that does not run yet, until it is [released](release).
+pub(crate) fn keep_off(root: &Root) -> Result<()> {
+    root.ensure(HELD, b"", 0o600).map(drop)
+}
+
+/// Whether corosync is kept off.
+pub(crate) fn is_held(root: &Root) -> bool {
+    root.exists(HELD).unwrap_or(false)
 }
 
 /// Lets corosync be started again.

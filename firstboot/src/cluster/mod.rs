@@ -7,6 +7,7 @@ pub(crate) mod corosync_conf;
 pub(crate) mod cut_joins;
 pub(crate) mod member;
 pub(crate) mod members;
+pub(crate) mod own_address;
 pub mod password_command;
 pub(crate) mod peers;
 pub(crate) mod pmxcfs;

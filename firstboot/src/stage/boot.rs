@@ -1,6 +1,7 @@
 //! The two runs of a boot: `firstboot local` and `firstboot join`.
 
 use crate::cluster::cut_joins;
+use crate::cluster::own_address;
 use crate::contract::seed::Seed;
 use crate::contract::status::{Stage, Verdict};
 use crate::contract::volumes::Source;
@@ -10,6 +11,7 @@ use crate::stage::report::{Reporter, with_causes};
 use crate::stage::runner::StageRunner;
 use crate::stage::seed::read_seed;
 use crate::steps::secret;
+use crate::system::backoff::{Backoff, chance};
 use crate::system::lock;
 use crate::system::root::Root;
 use std::io::Write;
@@ -22,6 +24,11 @@ const PORT_WAIT: Duration = Duration::from_secs(2);
 
 /// How long another second stage that has its verdict may still talk to the status port.
 const LAST_WORDS: Duration = Duration::from_secs(5);
+/// How often the host is told why a member waits for its address.
+const HELD: Backoff = Backoff {
+    first: Duration::from_secs(10),
+    most: Duration::from_secs(60),
+};
 /// Held while the second stage is at runner.
 const LOCK: &str = "/run/firstboot/join.lock";
 
@@ -165,7 +172,7 @@ fn join_stage(root: &Root, source: &Source, reporter: &mut Reporter) -> Result<b
     let is_done = journal.join.finished && lost.is_none();
     let Some(seed) = seed else {
         return match (is_done, lost) {
-            (true, _) => Ok(true),
+            (true, _) => Ok(!wait_while_held(root, reporter)),
             (false, Some(lost)) => Err(format!("{lost}, and its seed disk is gone")),
             (false, None) => Err(unfinished_without_seed(&journal)),
         };
@@ -176,7 +183,7 @@ fn join_stage(root: &Root, source: &Source, reporter: &mut Reporter) -> Result<b
             // Which nodes of the lab have no vote may have changed since.
             cut_joins::remember(root, cluster).map_err(with_causes)?;
         }
-        return Ok(true);
+        return Ok(!wait_while_held(root, reporter));
     }
     let loaded = Loaded::Found(match lost {
         Some(_) => recorded::before_the_join(journal),
@@ -189,6 +196,22 @@ fn join_stage(root: &Root, source: &Source, reporter: &mut Reporter) -> Result<b
     }
     runner.stage(Stage::Join, crate::JOIN)?;
     Ok(false)
+}
+
+/// Waits until nobody else has the address of a member, and says why; whether it had to. Who asks the
+/// network, and starts corosync then, is `firstboot watch`.
+fn wait_while_held(root: &Root, reporter: &mut Reporter) -> bool {
+    reporter.begin("own-address");
+    for attempt in 1.. {
+        let Some(reason) = own_address::held(root) else {
+            return attempt > 1;
+        };
+        let pause = HELD.pause(attempt, Duration::ZERO, chance());
+        reporter.waiting(attempt, pause, &reason);
+        std::thread::sleep(pause);
+        reporter.trying(attempt + 1, &reason);
+    }
+    true
 }
 
 /// The lock of the second stage, for as long as it is kept; `None`, and a line on standard error,

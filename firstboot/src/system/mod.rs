@@ -1,5 +1,6 @@
 //! The system that firstboot works on: files below a root, programs, locks, pauses.
 
+pub(crate) mod address_conflict;
 pub(crate) mod addresses;
 pub(crate) mod backoff;
 pub mod core_dumps;

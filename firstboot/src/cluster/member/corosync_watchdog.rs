@@ -1,9 +1,12 @@
-//! For as long as the machine runs: a member that falls out of its cluster is brought back.
+//! For as long as the machine runs: a member that falls out of its cluster is brought back, and one that was
+//! held because another machine has its address goes on when that one has gone.
 
+use super::guard;
 use super::health::{self, Health};
 use super::restart_corosync;
-use crate::cluster::corosync::services;
+use crate::cluster::corosync::{self, Corosync, services};
 use crate::cluster::cut_joins::CutJoins;
+use crate::cluster::own_address;
 use crate::cluster::pmxcfs::{self, LAG};
 use crate::system::backoff::{Backoff, chance};
 use crate::system::lock;
@@ -25,6 +28,9 @@ const RESTARTING: Backoff = Backoff {
     first: Duration::from_secs(300),
     most: Duration::from_secs(3600),
 };
+/// How long nobody else must answer for this node's address before corosync starts: the machine that
+/// has it may only have lost its network for a moment.
+const FREE: Duration = Duration::from_secs(60);
 /// How often the votes of nodes whose join was cut are looked at.
 const VOTES: Duration = Duration::from_secs(30);
 
@@ -48,6 +54,11 @@ struct Watcher {
     hangs_since: Option<Instant>,
     restart_after: Option<Instant>,
     restarts: u32,
+    /// Whether it has been a whole member in this boot: then it is the one that stays, whoever else
+    /// has its address.
+    was_well: bool,
+    /// Since when nobody else answers for the address, while corosync is held for it.
+    free_since: Option<Instant>,
 }
 
 impl Watcher {
@@ -56,6 +67,7 @@ impl Watcher {
         if health != Health::FileSystemHangs {
             self.hangs_since = None;
         }
+        self.was_well |= health == Health::Well;
         match health {
             Health::NoMember | Health::Well | Health::Other => {
                 (self.ask_after, self.asked, self.connected) = (None, 0, 0);
@@ -79,6 +91,16 @@ impl Watcher {
                 self.ask(now, chance, false)
             }
         }
+    }
+
+    /// Whether a node that is held may go on, which nobody else answers for at this moment, or somebody
+    /// `taken`.
+    fn is_free(&mut self, taken: bool, now: Instant) -> bool {
+        if taken {
+            self.free_since = None;
+            return false;
+        }
+        now.duration_since(*self.free_since.get_or_insert(now)) >= FREE
     }
 
     /// pmxcfs was restarted; the next time is not soon.
@@ -116,9 +138,11 @@ pub(crate) fn watch(root: &Root, name: &dyn Fn() -> Option<String>, tell: &dyn F
         std::thread::sleep(TICK.mul_f64(0.8 + 0.4 * chance()));
         let Some(name) = name() else { continue };
         let health = health::look(root, &name);
-        let mut words = match watcher.next(health, Instant::now(), chance()) {
+        let deed = watcher.next(health, Instant::now(), chance());
+        let mut words = match deed {
+            _ if own_address::held(root).is_some() => go_on_when_free(root, &name, &mut watcher),
             Deed::Nothing => None,
-            Deed::Ask { stopped } => bring_up_to_date(root, &name, stopped),
+            Deed::Ask { stopped } => bring_up_to_date(root, &name, stopped, watcher.was_well),
             // In the middle of a join, which looks after pmxcfs itself, it is for the next look.
             Deed::RestartFileSystem => services(root, Duration::ZERO).map(|_busy| {
                 watcher.restarted(Instant::now(), chance());
@@ -141,10 +165,56 @@ pub(crate) fn watch(root: &Root, name: &dyn Fn() -> Option<String>, tell: &dyn F
     }
 }
 
+/// Asks again who has the address of a node that is held for it, and starts its corosync when that is
+/// this one alone.
+fn go_on_when_free(root: &Root, name: &str, watcher: &mut Watcher) -> Option<String> {
+    // What cannot be asked cannot be answered for ever.
+    let taken = other_machine(root, name).unwrap_or_else(|error| Some(format!("{error:#}")));
+    if let Some(words) = &taken {
+        // The join says it, and whoever asks for the status.
+        let _ = own_address::note(root, words);
+    }
+    if !watcher.is_free(taken.is_some(), Instant::now()) {
+        return taken;
+    }
+    let _busy = services(root, Duration::ZERO)?;
+    let started = || -> anyhow::Result<Option<String>> {
+        // As at the boot: an error of it is told, and keeps nothing from starting.
+        let words = guard::guard(root, name).unwrap_or_else(|error| Some(format!("{error:#}")));
+        if own_address::held(root).is_some() || corosync::is_held(root) {
+            return Ok(words);
+        }
+        if corosync::state(root)? != Corosync::Active {
+            root.query("systemctl", &["reset-failed", "corosync"])?;
+            root.systemctl(&["start", "corosync"])?;
+        }
+        let free =
+            "nobody else answers for this machine's address any more: corosync runs".to_owned();
+        Ok(Some(
+            words.map_or(free.clone(), |words| format!("{free}\n{words}")),
+        ))
+    };
+    watcher.free_since = None;
+    started().unwrap_or_else(|error| Some(format!("corosync cannot be started: {error:#}")))
+}
+
+/// Who else has an address of the node `name` in the cluster, in words.
+fn other_machine(root: &Root, name: &str) -> anyhow::Result<Option<String>> {
+    let own = corosync::own_conf(root)?;
+    own_address::conflict(root, &guard::addresses(&own, name))
+}
+
 /// What was done, or why it cannot be done yet. Nothing in the middle of a join, which looks after its
 /// corosync itself.
-fn bring_up_to_date(root: &Root, name: &str, stopped: bool) -> Option<String> {
+fn bring_up_to_date(root: &Root, name: &str, stopped: bool, was_well: bool) -> Option<String> {
     let _busy = services(root, Duration::ZERO)?;
+    // The tunnel may have come up after the guard had asked. A failure of the question was told by it.
+    if let (false, Ok(Some(words))) = (was_well, other_machine(root, name)) {
+        return Some(match own_address::hold(root, &words, true) {
+            Ok(()) => words,
+            Err(error) => format!("{words}. It cannot be stopped: {error:#}"),
+        });
+    }
     restart_corosync::with_newest_conf(root, name, stopped).unwrap_or_else(|error| {
         Some(match stopped {
             true => format!("corosync has stopped, and cannot be brought back yet: {error:#}"),
@@ -177,6 +247,20 @@ mod tests {
         );
         let again = watcher.next(Health::Stopped, at(start, 601), 0.5);
         assert_eq!(again, Deed::Ask { stopped: true });
+    }
+
+    /// The one that is at work stays; the other one goes on when nobody has answered for a minute.
+    #[test]
+    fn of_two_with_one_address_the_later_one_waits() {
+        let (mut watcher, start) = (Watcher::default(), Instant::now());
+        let mut free = |taken, second| watcher.is_free(taken, at(start, second));
+        assert!(!free(false, 0) && !free(false, 55));
+        assert!(!free(true, 58) && !free(false, 60) && !free(false, 119));
+        assert!(free(false, 120));
+        assert!(!watcher.was_well);
+        watcher.next(Health::Well, start, 0.5);
+        watcher.next(Health::Inquorate { connected: 0 }, at(start, 5), 0.5);
+        assert!(watcher.was_well);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Before corosync starts: a stale one never does.
+//! Before corosync starts: a stale one never does, nor one whose address another machine has.
 //!
 //! It runs between pmxcfs, which has the members' host keys, and corosync, which waits for it. So it
 //! is short: a network that is not there, or members that are off, cost some seconds.
@@ -9,6 +9,7 @@ use crate::cluster::corosync::{self, AUTHKEY, CONF, hold};
 use crate::cluster::corosync_conf::Conf;
 use crate::cluster::corosync_conf::store;
 use crate::cluster::members::Members;
+use crate::cluster::own_address;
 use crate::system::addresses;
 use crate::system::root::Root;
 use anyhow::Result;
@@ -41,49 +42,93 @@ pub(crate) fn guard(root: &Root, name: &str) -> Result<Option<String>> {
                 .to_owned(),
         ));
     }
+    own_address::hold_until_asked(root)?;
+    let result = before_the_start(root, name);
+    if !matches!(result, Ok(Verdict::Off(_))) {
+        own_address::release(root)?;
+    }
+    result.map(|verdict| match verdict {
+        Verdict::Start(words) => words,
+        Verdict::Off(words) => Some(words),
+    })
+}
+
+/// Whether corosync may start.
+enum Verdict {
+    /// What is to be said.
+    Start(Option<String>),
+    /// It is held, for this reason.
+    Off(String),
+}
+
+impl Verdict {
+    /// It was to be held. Its unit looks for the file, which is there; a job that systemd does not cancel is
+    /// told.
+    fn off(words: String, held: Result<()>) -> Verdict {
+        Verdict::Off(match held {
+            Ok(()) => words,
+            Err(error) => format!("{words}\n{error:#}"),
+        })
+    }
+}
+
+fn before_the_start(root: &Root, name: &str) -> Result<Verdict> {
     let own = corosync::own_conf(root)?;
     let addresses = addresses(&own, name);
     let start = Instant::now();
     let deadline = start + LIMIT;
-    loop {
+    // And why nobody could be asked who has the addresses.
+    let (answer, unasked) = loop {
+        // Before anything is sent with the address as its sender, which would turn the traffic of the
+        // machine that has it.
+        let unasked = match own_address::conflict(root, &addresses) {
+            Ok(Some(words)) => {
+                let held = own_address::hold(root, &words, false);
+                return Ok(Verdict::off(words, held));
+            }
+            Ok(None) => None,
+            Err(error) => Some(format!("{error:#}")),
+        };
         if addresses::missing(&addresses)?.len() == addresses.len() {
             if start.elapsed() > OWN {
-                return Ok(None);
+                return Ok(Verdict::Start(unasked));
             }
             std::thread::sleep(PAUSE);
             continue;
         }
         let rest = deadline.saturating_duration_since(Instant::now());
-        let Some(answer) = others::ask(root, &own, name, rest).newest else {
-            if Instant::now() + PAUSE >= deadline {
-                return Ok(None);
-            }
-            std::thread::sleep(PAUSE);
-            continue;
-        };
-        let (from, version) = (&answer.from, answer.conf.version);
-        return match restart_corosync::compare(&answer.conf, &own, name, &addresses::is_own) {
-            Compared::Same => Ok(None),
-            Compared::Newer => {
-                restart_corosync::take_conf(root, &answer)?;
-                Ok(Some(format!(
-                    "{CONF} had version {}: version {version} was taken from {from} before corosync \
-                     starts",
-                    own.version
-                )))
-            }
-            Compared::Foreign(why) => {
-                hold(root, false)?;
-                Ok(Some(format!(
-                    "corosync stays off: {from} has version {version} of {CONF}, and {why}"
-                )))
-            }
-        };
+        if let Some(answer) = others::ask(root, &own, name, rest).newest {
+            break (answer, unasked);
+        }
+        if Instant::now() + PAUSE >= deadline {
+            return Ok(Verdict::Start(unasked));
+        }
+        std::thread::sleep(PAUSE);
+    };
+    let (from, version) = (&answer.from, answer.conf.version);
+    match restart_corosync::compare(&answer.conf, &own, name, &addresses::is_own) {
+        Compared::Same => Ok(Verdict::Start(unasked)),
+        Compared::Newer => {
+            restart_corosync::take_conf(root, &answer)?;
+            let taken = format!(
+                "{CONF} had version {}: version {version} was taken from {from} before corosync \
+                 starts",
+                own.version
+            );
+            let words = [Some(taken), unasked].into_iter().flatten();
+            Ok(Verdict::Start(Some(words.collect::<Vec<_>>().join("\n"))))
+        }
+        Compared::Foreign(why) => {
+            let held = own_address::forget(root).and_then(|()| hold(root, false));
+            let words =
+                format!("corosync stays off: {from} has version {version} of {CONF}, and {why}");
+            Ok(Verdict::off(words, held))
+        }
     }
 }
 
 /// The node's own addresses on the cluster's links.
-fn addresses(own: &Conf, name: &str) -> Vec<IpAddr> {
+pub(super) fn addresses(own: &Conf, name: &str) -> Vec<IpAddr> {
     let links = own
         .node(name)
         .map(|node| &node.links[..])

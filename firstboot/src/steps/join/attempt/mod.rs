@@ -10,6 +10,7 @@ use super::refusals::Refusals;
 use super::stale::{self, QuorumWait};
 use crate::cluster::classify::{JoinVerdict, classify};
 use crate::cluster::corosync::{self, Corosync};
+use crate::cluster::own_address;
 use crate::cluster::password_command::{self, PasswordCommand};
 use crate::cluster::peers::Listed;
 use crate::cluster::pmxcfs;
@@ -61,6 +62,8 @@ pub(super) struct Attempt<'a> {
     tried: Vec<&'static str>,
     /// Why corosync could not be brought back by other members.
     left_behind: Option<String>,
+    /// Whether this machine's address is known to be its own.
+    alone: bool,
 }
 
 impl<'a> Attempt<'a> {
@@ -81,6 +84,7 @@ impl<'a> Attempt<'a> {
             done: None,
             tried: Vec::new(),
             left_behind: None,
+            alone: false,
         })
     }
 
@@ -97,7 +101,11 @@ impl<'a> Attempt<'a> {
         for _ in 0..MOST_ACTIONS {
             let state = self.state()?;
             let entry = self.answered.as_ref().map(|(_, entry)| entry);
-            match machine::next(&state, entry) {
+            let action = machine::next(&state, entry);
+            if matches!(action, Action::Ask | Action::BringBack | Action::Add { .. }) {
+                self.must_be_alone()?;
+            }
+            match action {
                 Action::Done => {
                     let State::Member(cluster) = state else {
                         bail!("the join ended in the state {state:?}, which is a bug in firstboot");
@@ -150,6 +158,30 @@ impl<'a> Attempt<'a> {
     fn wait_until(&self, limit: Duration, wanted: impl Fn(&State) -> bool) -> Result<State> {
         let every = Duration::from_secs(1);
         wait::until(limit, every, || self.state(), wanted)
+    }
+
+    /// Looks once in an attempt whether another machine has this one's address: before it speaks to
+    /// anybody with it.
+    fn must_be_alone(&mut self) -> Result<()> {
+        if self.alone {
+            return Ok(());
+        }
+        let root = self.context.root;
+        let links = self.links()?.into_iter().map(|(_, address)| address);
+        let mut addresses: Vec<IpAddr> = links.collect();
+        if addresses.is_empty() {
+            addresses.extend(self.own_address()?);
+        }
+        match own_address::conflict(root, &addresses) {
+            Ok(Some(words)) => return Err(RetryLater::because(words).into()),
+            Ok(None) => {}
+            // Nothing speaks for another one.
+            Err(error) => (self.context.log)(&format!(
+                "whether another machine has this one's address cannot be asked: {error:#}"
+            )),
+        }
+        self.alone = true;
+        own_address::forget(root)
     }
 
     /// Asks the candidates in turn for the list of nodes, until one answers.
