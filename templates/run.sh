@@ -303,7 +303,7 @@ take_lock() {
             "folder, too"
     check_not_running
     # What a start that was cut off, by the power perhaps, has left.
-    rm -f -- ".$overlay".* .modes.*
+    rm -f -- ".$overlay".* .modes.* .sock.*
 }
 
 check_not_running() {
@@ -321,9 +321,15 @@ has_overlay() {
     [ -e "$overlay" ] || [ -L "$overlay" ]
 }
 
+# Limits what follows in this shell, where it is not limited more already.
+limit() {
+    if (ulimit "$1" "$2") 2>/dev/null; then ulimit "$1" "$2"; fi
+}
+
 # The disk that is there, as QEMU sees it.
 check_overlay() {
-    if ! said=$(qemu-img info -f qcow2 -- "$overlay" 2>&1); then
+    # Of a disk that somebody has made for that, it must not take all of this PC.
+    if ! said=$(limit -t 60 && limit -v 1048576 && qemu-img info -f qcow2 -- "$overlay" 2>&1); then
         case $said in
             *"Failed to get "*lock*)
                 die "$overlay is in use: another QEMU or qemu-img has it open, on this PC or on one that" \

@@ -137,3 +137,23 @@ fn check_says_that_there_is_no_base_or_an_old_one() {
         done.out
     );
 }
+
+#[test]
+fn a_file_in_the_place_of_the_bases_is_told_with_the_remedy() {
+    let lab = LabFolder::new(&["vm42"]);
+    lab.write("bases", "");
+    let done = lab.imgbuild(&["lab", "clean", "--yes"]);
+    let place = lab.hide(&lab.path("bases").display().to_string(), "LAB");
+    assert_eq!(
+        done.error(),
+        format!(
+            "{place} is no folder, and the bases that disks stand on are kept in one of that name. Move it \
+             elsewhere: mv '{place}' '{place}'.away\n"
+        )
+    );
+    let done = lab.imgbuild(&["fetch", "http://127.0.0.1:1/", "--output", "bases"]);
+    assert_eq!(
+        done.error(),
+        "bases is no folder, and what is made goes into one: name a folder, or move the file out of the way\n"
+    );
+}

@@ -494,7 +494,9 @@ fn fetch_takes_nothing_that_is_not_the_image() {
             scene.refused(&folder, &[]),
             format!(
                 "SERVER/images/DIGEST.qcow2 is not the image that it should be, and was removed:\n    \
-                 expected: DIGEST\n    found:    {}{seems}\n",
+                 expected: DIGEST\n    found:    {}{seems}\n  right: the same once more; if it stays so, what \
+                 lies there is damaged or changed: remove it there, and publish it again with `imgbuild lab \
+                 publish`\n",
                 sha256(content)
             )
         );
@@ -518,7 +520,8 @@ fn fetch_takes_nothing_that_is_not_the_image() {
         scene.refused(&folder, &[]),
         format!(
             "SERVER/images/DIGEST.manifest.json is the manifest of another image:\n    expected: \
-             DIGEST, {} bytes\n    found:    {current}, 28 bytes\n",
+             DIGEST, {} bytes\n    found:    {current}, 28 bytes\n  right: publish it there again, with \
+             `imgbuild lab publish`\n",
             scene.image.len()
         )
     );
@@ -532,7 +535,8 @@ fn fetch_takes_nothing_that_is_not_the_image() {
     assert_eq!(
         scene.refused(&folder, &[]),
         "SERVER/images/ is no folder of `imgbuild lab publish`, or cannot be reached: cannot download \
-         SERVER/images/current.json: the server has no such file (404)\n"
+         SERVER/images/current.json: the server has no such file (404)\n  right: the address of the folder \
+         that `imgbuild lab publish` has made; a browser shows its current.json\n"
     );
 }
 

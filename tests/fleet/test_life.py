@@ -44,7 +44,7 @@ class Life(FleetCase):
         self.assertEqual("running", pc.status("vm101")["state"])
         self.good(self.rig.play("remove", "-e", "imgbuild_yes=true", "-e", "imgbuild_stop_seconds=1"))
         self.assertFalse((pc.folder / "vm101").exists())
-        self.assertEqual([], pc.images())
+        self.assertEqual(([], False), (pc.images(), (pc.folder / "bases").exists()))
         self.assertNotIn("vm101", pc.ssh("crontab -l 2>&1", check=False))
 
     def test_status_over_all(self):

@@ -19,6 +19,7 @@ mod proxmox_key;
 mod requirements;
 
 pub(crate) use audit::audited;
+pub(crate) use audit::check_tables;
 pub use audit::{Finding, audit_image};
 pub(crate) use inputs::{Inputs, changed};
 pub(crate) use manifest::{Manifest, RESULTS, is_up_to_date, look as manifest_facts};

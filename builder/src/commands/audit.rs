@@ -19,6 +19,8 @@ pub fn audit(image: &Path, limits: Limits, ui: &Ui) -> Result<()> {
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
 pub enum Look {
     Audit,
+    /// qemu-img's own look at the tables.
+    Check,
     Manifest,
 }
 
@@ -26,6 +28,7 @@ pub enum Look {
 pub fn look(what: Look, limits: Limits, image: &Path) -> Result<()> {
     match what {
         Look::Audit => apart::answer(limits, || base::audit_image(image)),
+        Look::Check => apart::answer(limits, || base::check_tables(image)),
         Look::Manifest => apart::answer(limits, || base::manifest_facts(image)),
     }
 }

@@ -7,12 +7,12 @@ use crate::publish::{CURRENT, Current};
 use crate::system::download::curl::{self, size};
 use crate::system::download::verified::Wanted;
 use crate::system::files::{remove_if_there, write_new};
-use crate::system::interrupt;
+use crate::system::interrupt::{self, Interrupted};
 use crate::system::kind::seems_to_be;
 use crate::system::ui::Ui;
 use crate::system::work_folder::{Busy, WorkFolder};
 use crate::vm::base_image::BaseImage;
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Error, Result, anyhow, bail};
 use serde_json::json;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -50,7 +50,9 @@ pub fn fetch(url: &str, output: &Path, ui: &Ui) -> Result<()> {
         sha256: &sha256,
         what: "image",
     };
-    wanted.bring(&part, None, ui)?.done("as its digest says");
+    let brought = wanted.bring(&part, None, ui);
+    let brought = brought.map_err(|error| with_remedy(error, AGAIN))?;
+    brought.done("as its digest says");
     let digest = work.path().join(RESULTS[2]);
     write_new(
         &digest,
@@ -70,6 +72,19 @@ pub fn fetch(url: &str, output: &Path, ui: &Ui) -> Result<()> {
     );
     stay.show(ui);
     Ok(())
+}
+
+const FOLDER: &str = "right: the address of the folder that `imgbuild lab publish` has made; a browser shows its current.json";
+const AGAIN: &str = "right: the same once more; if it stays so, what lies there is damaged or changed: remove it \
+                     there, and publish it again with `imgbuild lab publish`";
+const PUBLISH: &str = "right: publish it there again, with `imgbuild lab publish`";
+
+/// Ctrl-C needs none.
+fn with_remedy(error: Error, right: &str) -> Error {
+    match error.is::<Interrupted>() {
+        true => error,
+        false => anyhow!("{error:#}\n  {right}"),
+    }
 }
 
 /// What an address leads to.
@@ -123,12 +138,13 @@ impl Asked {
     fn small(&self, name: &str, to: &Path) -> Result<String> {
         let url = self.url(name);
         let got = curl::small(&url, to, None).map_err(|failure| failure.into_error(&url, to));
-        got.with_context(|| {
+        let got = got.with_context(|| {
             format!(
                 "{} is no folder of `imgbuild lab publish`, or cannot be reached",
                 self.folder
             )
-        })?;
+        });
+        got.map_err(|error| with_remedy(error, FOLDER))?;
         Ok(url)
     }
 
@@ -162,7 +178,7 @@ impl Asked {
             let bytes = bytes.map_or(String::new(), |bytes| format!(", {bytes} bytes"));
             bail!(
                 "{url} is the manifest of another image:\n    expected: {sha256}{bytes}\n    \
-                 found:    {}, {} bytes",
+                 found:    {}, {} bytes\n  {PUBLISH}",
                 base.sha256,
                 base.bytes
             );

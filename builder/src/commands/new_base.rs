@@ -262,7 +262,8 @@ mod tests {
         let error = put_into_place(results, lab, "two", &Ui::new(true)).unwrap_err();
         assert_eq!(
             format!("{error:#}").replace(&lab.display().to_string(), "LAB"),
-            "cannot read LAB/bases: Not a directory (os error 20)"
+            "LAB/bases is no folder, and the bases that disks stand on are kept in one of that name. Move it \
+             elsewhere: mv LAB/bases LAB/bases.away"
         );
         assert_eq!(fs::read_to_string(lab.join("base.qcow2")).unwrap(), "one");
     }

@@ -127,6 +127,14 @@ impl Drop for WorkFolder {
 fn make(folder: &Path, or_is_there: bool) -> Result<()> {
     match DirBuilder::new().mode(0o700).create(folder) {
         Err(e) if e.kind() == ErrorKind::AlreadyExists && or_is_there => Ok(()),
+        Err(e) if e.kind() == ErrorKind::NotADirectory => {
+            let file = folder.parent().unwrap_or(folder);
+            bail!(
+                "{} is no folder, and what is made goes into one: name a folder, or move the file out of \
+                 the way",
+                file.display()
+            )
+        }
         made => made.with_context(|| format!("cannot make the work folder {}", folder.display())),
     }
 }

@@ -14,7 +14,8 @@ use crate::system::files::{
     copy, link_or_copy, make_folder, move_into_place, remove_if_there, write_new,
 };
 use crate::system::given;
-use anyhow::{Context, Result};
+use crate::system::program::quote;
+use anyhow::{Context, Result, ensure};
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::ErrorKind;
@@ -107,7 +108,7 @@ impl Bases {
     /// The images that are there.
     pub(crate) fn kept(&self) -> Result<Vec<Kept>> {
         let mut kept = Vec::new();
-        for (name, path) in entries(&self.lab.join(FOLDER))? {
+        for (name, path) in self.entries()? {
             let digest = name.strip_suffix(OVERLAY).map(validators::sha256);
             if let (Some(Ok(sha256)), Ok(found)) = (digest, fs::metadata(&path)) {
                 let bytes = found.len();
@@ -116,6 +117,18 @@ impl Bases {
         }
         kept.sort_by(|a, b| a.sha256.cmp(&b.sha256));
         Ok(kept)
+    }
+
+    fn entries(&self) -> Result<Vec<(String, PathBuf)>> {
+        let folder = self.lab.join(FOLDER);
+        ensure!(
+            folder.is_dir() || !folder.exists(),
+            "{0} is no folder, and the bases that disks stand on are kept in one of that name. Move it \
+             elsewhere: mv {1} {1}.away",
+            folder.display(),
+            quote(&folder.to_string_lossy())
+        );
+        entries(&folder)
     }
 
     /// Keeps an image whose digest is this, as a second name of the file or as a copy where that
@@ -156,7 +169,7 @@ impl Bases {
     /// What a start or a build that was cut off has left: files that are named after a process
     /// which is no more.
     pub(crate) fn leftovers(&self) -> Result<Vec<PathBuf>> {
-        let mut found = entries(&self.lab.join(FOLDER))?;
+        let mut found = self.entries()?;
         found.retain(|(name, _)| {
             let pid = name.split('.').find_map(|part| part.parse::<u32>().ok());
             let ended = |pid: u32| !Path::new("/proc").join(pid.to_string()).exists();

@@ -333,7 +333,21 @@ class Base:
                 removed.append(os.path.basename(path))
                 if not self.module.check_mode:
                     os.unlink(path)
+        if not self.module.check_mode:
+            self.leave()
         return removed
+
+    def leave(self):
+        """Takes the folder away, when nothing is in it but a lock that nobody has."""
+        lock = os.path.join(self.bases, ".lock")
+        try:
+            if os.listdir(self.bases) == [".lock"]:
+                with pc.locked(lock, 0):
+                    os.unlink(lock)
+            os.rmdir(self.bases)
+        except OSError:
+            # There is something in it, or somebody at work.
+            pass
 
 
 def polite():

@@ -378,3 +378,20 @@ fn a_disk_that_is_nearly_full_is_said_before() {
          until there is space\n",
     );
 }
+
+/// Root in the guest writes to the status port what he likes.
+#[test]
+fn of_a_flood_of_steps_few_are_shown() {
+    let step =
+        r#"{"event":"step","stage":"local","step":"hostname","result":"changed","seconds":0.1}"#;
+    let flood = format!("for n in $(seq 3000); do echo '{step}'; done >&8\n");
+    let flood = flood.replace("$(seq 3000)", &"x ".repeat(3000));
+    let lab = lab(&format!("{flood}{CONFIGURED}"));
+    let done = lab.run(&[]);
+    assert_eq!(done.code, Some(0), "{}", done.err);
+    has(
+        &done.out,
+        "\nand 2802 more, which are not shown: firstboot has no such number of steps\n",
+    );
+    assert!(done.out.lines().count() < 220 && done.err.lines().count() < 240);
+}

@@ -36,7 +36,7 @@ pub fn audit_image(image: &Path) -> Result<Vec<Finding>> {
 /// Audits an image and fails with every path that breaks the seal.
 pub(crate) fn audited(image: &Path, limits: Limits, ui: &Ui) -> Result<()> {
     let stage = ui.stage("audit");
-    check_image(image)?;
+    check_image(image, limits)?;
     let findings: Vec<(String, Option<String>)> = apart::ask("audit", limits, image)?;
     if ui.is_json() {
         for (point, problem) in &findings {
@@ -67,10 +67,16 @@ pub(crate) fn audited(image: &Path, limits: Limits, ui: &Ui) -> Result<()> {
 }
 
 /// qemu-img reads every table of the image; what it calls corrupt is not read any further.
-fn check_image(image: &Path) -> Result<()> {
+fn check_image(image: &Path, limits: Limits) -> Result<()> {
     // The headers first, because qemu-img's words on what is no image at all are less clear.
     qcow2::check_headers(image)?;
-    let mut check = program::command("qemu-img")?;
+    let memory = limits.memory.max(Limits::default().memory);
+    apart::ask("check", Limits { memory, ..limits }, image)
+}
+
+/// In the process that has the limits: qemu-img has them too, and ends with it.
+pub(crate) fn check_tables(image: &Path) -> Result<()> {
+    let mut check = program::ending_with_this("qemu-img")?;
     check.args(["check", "-q", "-f", "qcow2"]).arg(image);
     program::stream(&mut check, |_| {})
         .with_context(|| format!("{} is a damaged qcow2 image", image.display()))?;

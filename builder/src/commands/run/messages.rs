@@ -27,7 +27,8 @@ pub(super) fn steps(name: &str, seen: &Seen, ui: &Ui) {
                 })
             })
             .collect();
-        ui.event(&json!({"event": "steps", "vm": name, "steps": steps}));
+        let more = seen.more_steps;
+        ui.event(&json!({"event": "steps", "vm": name, "steps": steps, "more": more}));
         return;
     }
     // A machine that was configured before has nothing to do.
@@ -47,6 +48,12 @@ fn table(seen: &Seen) -> Vec<String> {
         "step", "result", "time"
     )];
     lines.extend(seen.steps.iter().map(|step| step_line(step, width)));
+    if seen.more_steps > 0 {
+        let more = seen.more_steps;
+        lines.push(format!(
+            "and {more} more, which are not shown: firstboot has no such number of steps"
+        ));
+    }
     lines
 }
 

@@ -15,6 +15,8 @@ use std::time::{Duration, Instant};
 /// Width of a step's name while the others are not known yet; with it the times stand below
 /// those of the stages.
 const STEP_WIDTH: usize = 14;
+/// firstboot has some twenty steps. Who is root in the guest can write to the port what he likes.
+const MOST_STEPS: usize = 200;
 
 /// How a machine ends by its own account.
 #[derive(Debug, PartialEq)]
@@ -31,8 +33,10 @@ pub(super) enum Verdict {
 /// What was seen since the machine's last start.
 #[derive(Debug, Default)]
 pub(super) struct Seen {
-    /// firstboot's steps in order.
+    /// firstboot's steps in order, as far as they are shown.
     pub steps: Vec<StepEvent>,
+    /// How many more there were.
+    pub more_steps: u64,
     /// Whether firstboot has said anything: from then on the disk is worth keeping.
     pub firstboot: bool,
     /// What the machine is waiting for.
@@ -78,6 +82,10 @@ impl<'a> BootingVm<'a> {
     }
 
     fn step(&mut self, step: StepEvent, watch: &Watch<'_>) {
+        if self.seen.steps.len() == MOST_STEPS {
+            self.seen.more_steps += 1;
+            return;
+        }
         if let Some(stage) = &watch.stage {
             stage.line(&step_line(&step, STEP_WIDTH));
         }
