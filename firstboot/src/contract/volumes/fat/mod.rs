@@ -214,7 +214,12 @@ fn open<T: Read + Seek>(mut image: T) -> io::Result<FileSystem<ReadOnly<T>>> {
         disk: image,
         reads: MOST_READS,
     };
-    FileSystem::new(disk, FsOptions::new())
+    let opened = FileSystem::new(disk, FsOptions::new());
+    opened.map_err(|error| match error.kind() {
+        // fatfs's words for a field that does not fit, without a remedy.
+        ErrorKind::Other => damaged(error.to_string()),
+        _ => error,
+    })
 }
 
 /// fatfs asks for a writable disk; this one refuses every write, and ends what has no end.

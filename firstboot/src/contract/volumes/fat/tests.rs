@@ -166,7 +166,7 @@ fn other_content_is_no_fat() {
     }
 }
 
-/// No byte of the boot sector, whatever it becomes, may do worse than refuse the volume.
+/// No byte of the boot sector, whatever it becomes, may do worse than refuse the volume, with a remedy.
 #[test]
 fn a_damaged_boot_sector_does_no_harm() {
     let good = seed_image();
@@ -174,7 +174,12 @@ fn a_damaged_boot_sector_does_no_harm() {
         for value in [0, 1, 0x7F, 0x80, 0xFF] {
             let mut image = good.clone();
             image[at] = value;
-            let _ = read_bytes(&image);
+            if let Err(MediaError::Unreadable { reason, .. }) = read_bytes(&image) {
+                assert!(
+                    reason.to_string().contains("make it again"),
+                    "{at}: {reason}"
+                );
+            }
         }
     }
 }
