@@ -262,6 +262,10 @@ class LabCase(unittest.TestCase):
         self.assertEqual((1, "vm42/run.sh: error: seed.img and this run.sh are not of the same imgbuild seed: it was cut off, or only "
                           "one of them was copied here. Copy both, or make both again: imgbuild seed vm42\n"), (code, said))
         self.good(self.lab, SEED)
+        # One that somebody else has made says nothing of a script.
+        (self.lab / "vm42/seed.img").write_bytes(b"instance-id: own\n".ljust(1 << 20, b"\0"))
+        self.good(self.lab, START)
+        self.good(self.lab, SEED)
         self.good(self.lab, START)
 
 
