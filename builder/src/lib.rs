@@ -6,6 +6,8 @@ pub mod base;
 pub mod cli;
 pub mod commands;
 pub mod config;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub mod image;
 mod peer;
 mod publish;

@@ -9,6 +9,8 @@
 pub mod args;
 pub mod cluster;
 pub mod contract;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub mod stage;
 mod step;
 mod steps;

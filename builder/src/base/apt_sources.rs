@@ -118,6 +118,16 @@ impl Archives {
     }
 }
 
+/// Reads what APT or mmdebstrap may have said.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn look_into(words: &str) {
+    for archives in [Archives::of(words), Archives::in_mmdebstrap(words)] {
+        for archive in [archives.mirror, archives.security].into_iter().flatten() {
+            assert!(archive.starts_with("http") && words.contains(&archive));
+        }
+    }
+}
+
 /// What else a Debian host's sources may call their release.
 const DEBIANS: [&str; 8] = [
     "stable",

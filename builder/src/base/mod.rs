@@ -1,7 +1,7 @@
 //! Making a base image: from a source to a sealed, compressed qcow2 image with its manifest.
 
-mod apt_sources;
-mod audit;
+pub(crate) mod apt_sources;
+pub(crate) mod audit;
 mod disk;
 mod explain;
 mod firstboot_binary;
@@ -10,7 +10,7 @@ mod manifest;
 mod measures;
 mod mirror;
 mod mke2fs;
-mod netinst;
+pub(crate) mod netinst;
 mod options;
 mod payload;
 mod preseed;

@@ -3,5 +3,5 @@
 pub(crate) mod apart;
 pub(crate) mod dpkg;
 pub mod qcow2;
-mod superblock;
+pub(crate) mod superblock;
 pub(crate) mod tree;

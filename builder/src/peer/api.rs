@@ -18,7 +18,7 @@ pub(super) fn call(
     data(&http::exchange(connection, host, &path, request)?, what)
 }
 
-fn data(answer: &Answer, what: &str) -> Result<Value, Failure> {
+pub(crate) fn data(answer: &Answer, what: &str) -> Result<Value, Failure> {
     let other = |words: String| Err(Failure::Other(words));
     match answer.status {
         200 => {}
@@ -33,7 +33,8 @@ fn data(answer: &Answer, what: &str) -> Result<Value, Failure> {
         status => return other(format!("it answers {status}: {}", reason(answer))),
     }
     match serde_json::from_slice::<Value>(&answer.body) {
-        Ok(mut json) => Ok(json["data"].take()),
+        // Indexing alone would panic where it is no object.
+        Ok(mut json) => Ok(json.get_mut("data").map(Value::take).unwrap_or_default()),
         Err(_) if looks_like_a_page(answer) => other(format!(
             "it answers with a web page: whatever listens on port {PORT} there is not the API of \
              Proxmox VE"

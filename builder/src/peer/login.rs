@@ -86,7 +86,7 @@ fn ask(connection: &mut Connection, host: &str, fields: &[(&str, &str)]) -> Resu
     classify(&api::call(connection, host, PATH, &request, "login")?)
 }
 
-fn classify(data: &Value) -> Result<Login, Failure> {
+pub(crate) fn classify(data: &Value) -> Result<Login, Failure> {
     let other = |words: String| Err(Failure::Other(words));
     let Some(ticket) = data["ticket"].as_str() else {
         return other("its answer has no ticket, so it is not Proxmox VE".to_owned());

@@ -1,11 +1,11 @@
 //! Speaking to a member of a Proxmox VE cluster: its certificate, a login at its API, and how the
 //! cluster stands.
 
-mod api;
+pub(crate) mod api;
 mod certificate;
 mod failure;
 pub(crate) mod http;
-mod login;
+pub(crate) mod login;
 mod standing;
 mod tls;
 

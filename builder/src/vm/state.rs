@@ -195,7 +195,7 @@ fn decoded(field: &str, base64: &str, most: usize) -> Result<Vec<u8>> {
 }
 
 /// The last lines of a console, and the one after which nothing follows.
-fn last_words(bytes: &[u8]) -> (Vec<String>, Option<&'static str>) {
+pub(crate) fn last_words(bytes: &[u8]) -> (Vec<String>, Option<&'static str>) {
     /// What firmware and kernel begin with: what stands before belongs to an earlier boot.
     const BEGINNINGS: [&str; 2] = ["SeaBIOS (version", "Linux version"];
     let text = String::from_utf8_lossy(bytes);

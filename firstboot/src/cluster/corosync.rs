@@ -115,7 +115,7 @@ fn tool(root: &Root, program: &str, word: &str) -> Option<String> {
     ended.map(|ended| ended.output)
 }
 
-fn is_quorate(text: &str) -> bool {
+pub(crate) fn is_quorate(text: &str) -> bool {
     let value = text.lines().find_map(|line| line.strip_prefix("Quorate:"));
     value.is_some_and(|value| value.trim() == "Yes")
 }
@@ -126,7 +126,7 @@ pub(crate) fn connected(root: &Root) -> usize {
 }
 
 /// How many nodes `corosync-cfgtool -s` shows as connected, on any link; this one is `localhost`.
-fn connected_nodes(text: &str) -> usize {
+pub(crate) fn connected_nodes(text: &str) -> usize {
     let ids = text.lines().filter_map(|line| {
         let rest = line.trim().strip_prefix("nodeid:")?;
         let (id, state) = rest.split_once(':')?;
@@ -155,7 +155,7 @@ pub(crate) fn effective_conf(root: &Root) -> Result<Conf> {
 }
 
 /// What `corosync-cmapctl -g` prints: `totem.config_version (u64) = 3` (transcript 16c).
-fn version(shown: &str) -> Option<u64> {
+pub(crate) fn version(shown: &str) -> Option<u64> {
     shown.trim().rsplit_once('=')?.1.trim().parse().ok()
 }
 

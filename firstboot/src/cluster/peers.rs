@@ -196,7 +196,7 @@ pub(crate) fn ask(peer: &Peer, secret: &str, name: &str) -> Result<Answer> {
 }
 
 /// The answer in what the client printed, if there is one.
-fn parse_answer(output: &str) -> Option<Answer> {
+pub(crate) fn parse_answer(output: &str) -> Option<Answer> {
     let line = output.lines().find_map(|line| line.strip_prefix(ANSWER));
     let said: Said = serde_json::from_str(line?).ok()?;
     let ticket = said.ticket.as_ref();

@@ -102,7 +102,7 @@ pub(crate) fn no_guests(root: &Root) -> Result<()> {
 
 /// The numbers in pmxcfs's list of guests (`.vmlist`), all of which are this node's while it is in no
 /// cluster.
-fn guests(vmlist: &str) -> Vec<String> {
+pub(crate) fn guests(vmlist: &str) -> Vec<String> {
     let list: serde_json::Value = serde_json::from_str(vmlist).unwrap_or_default();
     let ids = list["ids"].as_object();
     ids.map(|ids| ids.keys().cloned().collect())

@@ -110,10 +110,15 @@ impl Journal {
         let Some(bytes) = root.read(FILE)? else {
             return Ok(Loaded::Missing);
         };
-        Ok(match serde_json::from_slice(&bytes) {
+        Ok(Self::read(&bytes))
+    }
+
+    /// What the file's bytes are.
+    pub(crate) fn read(bytes: &[u8]) -> Loaded {
+        match serde_json::from_slice(bytes) {
             Ok(journal) => Loaded::Found(journal),
             Err(e) => Loaded::Corrupt(format!("{FILE} is not a journal ({e})")),
-        })
+        }
     }
 
     /// Writes it durably.

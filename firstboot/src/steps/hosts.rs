@@ -54,7 +54,8 @@ impl Own<'_> {
         let mut lines: Vec<String> = Vec::new();
         let mut place = None;
         let mut there = false;
-        for line in before.lines() {
+        // A `\r` before a line's end belongs to the line.
+        for line in before.split_terminator('\n') {
             let Some((address, names)) = parse(line) else {
                 lines.push(line.to_owned());
                 continue;

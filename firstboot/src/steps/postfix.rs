@@ -129,11 +129,13 @@ fn settings(text: &str) -> Vec<Setting<'_>> {
             if let Some(last) = settings.last_mut() {
                 last.value.end = end;
             }
-        } else if let Some((key, _)) = line.split_once('=') {
-            settings.push(Setting {
-                key: key.trim(),
-                value: start + key.len() + 1..end,
-            });
+        } else {
+            // A line without `=` means nothing to postfix. What continues it is not the setting's before it.
+            let (key, value) = match line.split_once('=') {
+                Some((key, _)) => (key.trim(), start + key.len() + 1..end),
+                None => ("", end..end),
+            };
+            settings.push(Setting { key, value });
         }
         start = end;
     }

@@ -70,7 +70,7 @@ fn take_out(root: &Root, keys: &[SshKey]) -> Result<usize> {
 
 /// The text without the lines that hold one of these keys, and how many they were. A line that
 /// begins with options was not written by firstboot.
-fn without(before: &str, keys: &[SshKey]) -> (String, usize) {
+pub(crate) fn without(before: &str, keys: &[SshKey]) -> (String, usize) {
     let is_ours = |line: &&str| keys.iter().any(|key| key_of(key) == key_of(line));
     let (ours, others): (Vec<&str>, Vec<&str>) = before.split_inclusive('\n').partition(|line| {
         let line = line.trim();

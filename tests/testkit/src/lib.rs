@@ -14,12 +14,14 @@
 mod expected;
 mod folder;
 pub mod http;
+mod inputs;
 mod process;
 pub mod traces;
 pub mod tree;
 
 pub use expected::{begins, ends, expect_file, has};
 pub use folder::{Folder, lock, mode, names, set_mode, write_program};
+pub use inputs::{Target, replay, try_by_chance};
 pub use process::{
     both, exists, free_port, in_a_process_of_its_own, kill, must, program, until, wait_for,
     wait_up_to,

@@ -10,6 +10,7 @@ use crate::system::program;
 use crate::system::text;
 use crate::system::ui::Ui;
 use anyhow::{Context, Result, bail};
+use ext4_view::Ext4;
 use points::POINTS;
 use serde_json::json;
 use std::path::Path;
@@ -19,9 +20,13 @@ pub type Finding = (&'static str, Option<String>);
 
 /// Reads an image in this process and checks every point. Fails when it cannot be read.
 pub fn audit_image(image: &Path) -> Result<Vec<Finding>> {
-    let root = Image::open(image)?.into_root()?;
+    check_points(&Image::open(image)?.into_root()?, image)
+}
+
+/// The points in a file system; `image` names what it is in.
+pub(crate) fn check_points(root: &Ext4, image: &Path) -> Result<Vec<Finding>> {
     let findings = POINTS.iter().map(|(point, rule)| {
-        let problem = rule.check(&root);
+        let problem = rule.check(root);
         let problem = problem.with_context(|| {
             format!(
                 "cannot read the file system of {} ({point})",

@@ -5,7 +5,7 @@ use crate::system::text::plain;
 
 /// What a line of the log says.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Said {
+pub(crate) enum Said {
     Stage(String),
     /// The provision script or the seal ended with this exit status.
     Failed(String),
@@ -32,7 +32,7 @@ const STEPS: [(&str, &str); 8] = [
 ];
 
 /// Reads a line as busybox's syslogd writes it: `Nov 22 19:24:09 main-menu[2200]: INFO: …`
-pub(super) fn classify(line: &str) -> Said {
+pub(crate) fn classify(line: &str) -> Said {
     let Some((program, text)) = line.get(16..).and_then(|rest| rest.split_once(": ")) else {
         return Said::Other(line.to_owned());
     };
@@ -74,11 +74,11 @@ fn alive(text: &str) -> Option<Said> {
 
 /// The lines of the log.
 #[derive(Debug, Default)]
-pub(super) struct Lines(tail::Lines);
+pub(crate) struct Lines(tail::Lines);
 
 impl Lines {
     /// The lines that these bytes complete, without control characters.
-    pub(super) fn feed(&mut self, bytes: &[u8]) -> Vec<String> {
+    pub(crate) fn feed(&mut self, bytes: &[u8]) -> Vec<String> {
         let lines = self.0.feed(bytes).into_iter();
         lines
             .map(|line| plain(&String::from_utf8_lossy(&line)))
@@ -88,7 +88,7 @@ impl Lines {
 
 /// How far APT is, counted from what it says.
 #[derive(Debug, Default)]
-pub(super) struct AptProgress {
+pub(crate) struct AptProgress {
     /// Packages that this run of APT installs.
     packages: u32,
     /// Steps done; a package has two.
@@ -97,7 +97,7 @@ pub(super) struct AptProgress {
 
 impl AptProgress {
     /// Takes a line of APT or dpkg; returns how far it is, from 0 to 1, when that has changed.
-    pub(super) fn line(&mut self, line: &str) -> Option<f64> {
+    pub(crate) fn line(&mut self, line: &str) -> Option<f64> {
         if let Some((_, rest)) = line.split_once(" upgraded, ") {
             let installs = rest.split(' ').next().and_then(|word| word.parse().ok());
             if let Some(packages) = installs {
@@ -111,7 +111,7 @@ impl AptProgress {
             return None;
         }
         self.done += 1;
-        Some((f64::from(self.done) / f64::from(2 * self.packages)).min(1.0))
+        Some((f64::from(self.done) / (2.0 * f64::from(self.packages))).min(1.0))
     }
 }
 
@@ -184,5 +184,10 @@ mod tests {
         assert_eq!(apt.line("Setting up a (1) ..."), Some(0.75));
         apt.line("Setting up b (1) ...");
         assert_eq!(apt.line("Setting up b (1) ..."), Some(1.0));
+        apt.line("0 upgraded, 4294967295 newly installed, 0 to remove and 0 not upgraded.");
+        assert!(
+            apt.line("Unpacking a (1) ...")
+                .is_some_and(|part| part < 0.01)
+        );
     }
 }

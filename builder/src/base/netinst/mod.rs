@@ -5,12 +5,12 @@
 //! hook runs the same provision and seal scripts as the mirror source.
 
 mod cpio;
-mod fetch;
+pub(crate) mod fetch;
 mod initrd;
-mod installer_log;
-mod iso;
+pub(crate) mod installer_log;
+pub(crate) mod iso;
 mod machine;
-mod question;
+pub(crate) mod question;
 mod watch;
 
 use super::explain;

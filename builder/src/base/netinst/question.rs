@@ -10,18 +10,21 @@ const BAR: &str = "  ...";
 const STARTED: &str = "Starting system log";
 
 /// The last percentage of a progress line, from 0 to 1.
-pub(super) fn progress(line: &str) -> Option<f64> {
+pub(crate) fn progress(line: &str) -> Option<f64> {
     let (_, numbers) = line.split_once("  ... ")?;
     let last = numbers.trim_end().rsplit("... ").next()?;
     let percent: f64 = last.strip_suffix('%')?.parse().ok()?;
-    Some((percent / 100.0).clamp(0.0, 1.0))
+    // `NaN%` is a number to the parser.
+    percent
+        .is_finite()
+        .then(|| (percent / 100.0).clamp(0.0, 1.0))
 }
 
 /// The text of the question that the last line is the prompt of, where it is one: `Prompt: …>`,
 /// `[Press enter to continue]`, `Root password:`. Its line may be ended, although nobody has
 /// pressed a key: the installer reads a serial port that is a file. The name of a progress line
 /// may stand alone too, until its first number; it ends in none of these.
-pub(super) fn question(lines: &[String]) -> Option<Vec<String>> {
+pub(crate) fn question(lines: &[String]) -> Option<Vec<String>> {
     let (prompt, lines) = lines.split_last()?;
     // The kernel's and the firmware's lines may end so too.
     let begin = lines
@@ -63,6 +66,7 @@ mod tests {
             ("Partitions formatting  ... 33%", Some(0.33)),
             ("Loading additional components", None),
             ("Choose ... 20", None),
+            ("Partitions formatting  ... NaN%", None),
         ] {
             assert_eq!(progress(line), expected, "{line}");
         }

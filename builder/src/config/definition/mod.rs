@@ -90,6 +90,19 @@ mod tests {
         }
     }
 
+    /// Comparing it with a known key, each letter with each, takes hundreds of megabytes.
+    #[test]
+    fn a_key_of_megabytes_is_unknown() {
+        let text = format!(
+            "release: trixie\ndisk: 8G\n? {}\n: x\n",
+            "k".repeat(3 << 20)
+        );
+        let error = Definition::read("x", Path::new("."), text.as_bytes());
+        let error = error.unwrap_err().to_string();
+        assert!(error.contains("unknown key `k"), "{error:.200}");
+        assert!(error.contains("right: one of: release, "), "{error:.200}");
+    }
+
     #[test]
     fn what_is_absent_has_its_default() {
         let text = "release: bookworm\ndisk: 4G\nproxmox: false\n";

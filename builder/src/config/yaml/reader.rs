@@ -4,7 +4,7 @@ use super::display::display_safe;
 use super::problem::Problems;
 use anyhow::{Context, Result};
 use firstboot::contract::place::{Place, Problem, Spanned};
-use firstboot::contract::yaml::{self, Dialect, Entry, Kind, Node};
+use firstboot::contract::yaml::{self, Dialect, Entry, Kind, Map, Node};
 
 /// The keys of a map with what would be right for each.
 pub type Keys = &'static [(&'static str, &'static str)];
@@ -150,12 +150,12 @@ impl Reader {
             return fields;
         };
         fields.usable = true;
-        for entry in entries {
+        for entry in entries.iter() {
             let Some((_, hint)) = keys.iter().find(|(name, _)| *name == entry.key) else {
                 fields.meant.extend(self.unknown_key(entry, keys));
                 continue;
             };
-            if self.is_first(entry, &fields.entries) {
+            if self.is_first(entry, entries) {
                 if entry.value.is_null() {
                     let message = format!("`{}` has no value", entry.key);
                     self.problem(entry.place, message, format!("{hint}; or no such line"));
@@ -173,8 +173,8 @@ impl Reader {
         let Some(entries) = self.map(node, what, hint) else {
             return found;
         };
-        for entry in entries {
-            if self.is_first(entry, &found) {
+        for entry in entries.iter() {
+            if self.is_first(entry, entries) {
                 found.push(entry);
             }
         }
@@ -184,7 +184,7 @@ impl Reader {
         found
     }
 
-    fn map<'a>(&mut self, node: &'a Node, what: &str, hint: &str) -> Option<&'a [Entry]> {
+    fn map<'a>(&mut self, node: &'a Node, what: &str, hint: &str) -> Option<&'a Map> {
         match &node.kind {
             Kind::Map(entries) => return Some(entries),
             Kind::Broken => {}
@@ -196,11 +196,12 @@ impl Reader {
         None
     }
 
-    /// Whether a key is none of those before it; else that is noted.
-    fn is_first(&mut self, entry: &Entry, before: &[&Entry]) -> bool {
-        let Some(first) = before.iter().find(|e| e.key == entry.key) else {
+    /// Whether a key of a map is none of those before it; else that is noted.
+    fn is_first(&mut self, entry: &Entry, map: &Map) -> bool {
+        let first = map.entry(&entry.key).unwrap_or(entry);
+        if std::ptr::eq(first, entry) {
             return true;
-        };
+        }
         let (key, line) = (display_safe(&entry.key), first.place.line);
         let message = format!("the key `{key}` is written twice; first in line {line}");
         self.problem(entry.place, message, "each key once");
@@ -225,8 +226,12 @@ impl Reader {
             self.problem(entry.place, message, hint);
             return file_key.map(|(name, _)| *name);
         }
+        // The distance is the difference in length at least, and takes memory for both lengths' product.
+        let longest = keys.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+        let is_short = lower.chars().count() <= longest + 1 + longest / 4;
         let near = keys
             .iter()
+            .filter(|_| is_short)
             .map(|key| (strsim::damerau_levenshtein(&lower, key.0), key))
             .min_by_key(|(distance, _)| *distance)
             .filter(|(distance, (name, _))| *distance <= 1 + name.len() / 4);

@@ -76,7 +76,7 @@ fn names(devices: &[PathBuf]) -> String {
 }
 
 /// The document that has the secrets.
-pub(super) const USER_DATA: &str = "user-data";
+pub(crate) const USER_DATA: &str = "user-data";
 
 /// A larger document is no seed; it is not read into memory.
 pub(super) const LIMIT: u64 = 1024 * 1024;
@@ -165,7 +165,7 @@ pub(super) fn limited(reader: impl Read) -> io::Result<Vec<u8>> {
 }
 
 /// A document and, for each piece of it, where that is in its device or file.
-pub(super) struct Located {
+pub(crate) struct Located {
     pub bytes: Vec<u8>,
     /// Place in the document, and place in the device; each piece goes on to the next one.
     pub pieces: Vec<(usize, u64)>,
@@ -173,7 +173,7 @@ pub(super) struct Located {
 
 impl Located {
     /// Where a byte of the document is.
-    pub(super) fn place(&self, at: usize) -> Option<u64> {
+    pub(crate) fn place(&self, at: usize) -> Option<u64> {
         let after = self.pieces.partition_point(|(start, _)| *start <= at);
         let (start, place) = self.pieces.get(after.checked_sub(1)?)?;
         Some(place + (at - start) as u64)

@@ -1,8 +1,8 @@
 //! Finding the seed disk and reading it. Nothing here writes to a device but [`credential_removal`].
 
 pub mod credential_removal;
-mod documents;
-mod fat;
+pub(crate) mod documents;
+pub(crate) mod fat;
 mod find;
 mod iso9660;
 mod label;

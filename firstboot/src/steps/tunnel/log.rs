@@ -72,7 +72,7 @@ const NOISE: [&str; 8] = [
 
 /// What a log says.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Said {
+pub(crate) struct Said {
     /// Whether the tunnel is up; `None` when the log is empty.
     pub is_up: Option<bool>,
     /// Why it will never be, where OpenVPN said so after its last start.
@@ -83,7 +83,7 @@ pub(super) struct Said {
 
 /// Reads a log whose newest line is the last. Of what was said before the tunnel was up for the
 /// last time nothing counts.
-pub(super) fn parse(log: &str) -> Said {
+pub(crate) fn parse(log: &str) -> Said {
     let all: Vec<&str> = log
         .lines()
         .map(str::trim)

@@ -3,7 +3,7 @@
 //! Without it a machine whose OpenVPN ends again and again would be called configured, and the
 //! join would only say that nobody answers.
 
-mod log;
+pub(crate) mod log;
 
 use crate::contract::openvpn::calls_somebody;
 use crate::contract::seed::NetworkConfig;
@@ -206,7 +206,7 @@ fn has_neighbour(root: &Root, address: IpAddr, device: &str) -> Result<bool> {
     Ok(is_neighbour(&table, &address.to_string(), device))
 }
 
-fn is_neighbour(table: &str, address: &str, device: &str) -> bool {
+pub(crate) fn is_neighbour(table: &str, address: &str, device: &str) -> bool {
     table.lines().skip(1).any(|line| {
         let words: Vec<&str> = line.split_ascii_whitespace().collect();
         // Flags: 0x2 is ATF_COM, a completed entry.

@@ -7,6 +7,7 @@ mod release;
 use crate::config::definition::{Definition, Netinst};
 use crate::system::digest::sha256_shown;
 use crate::system::download::cache::Cache;
+use crate::system::given::{SMALL, read_text};
 use crate::system::ui::Ui;
 use crate::system::xdg;
 use anyhow::{Context, Result, bail};
@@ -82,7 +83,10 @@ fn given(iso: &Path, keyring: Option<&Path>, ui: &Ui) -> Result<(PathBuf, String
     let sha256 = sha256_shown(iso, |part| stage.progress(part)).with_context(cannot_read)?;
     let list = iso.with_file_name(SUMS);
     let name = iso.file_name().unwrap_or_default().to_string_lossy();
-    let listed = fs::read_to_string(&list).unwrap_or_default();
+    let listed = match read_text(&list, SMALL) {
+        Err(error) if error.is_missing() => String::new(),
+        read => read.with_context(|| format!("cannot read {}", list.display()))?,
+    };
     match digest_in(&listed, &name) {
         Some(wanted) if wanted != sha256 => bail!(
             "{} is damaged, or is not what its name says:\n    expected: {wanted} (in {})\n    \
@@ -116,4 +120,14 @@ fn entries(list: &str) -> impl Iterator<Item = (&str, &str)> {
         let is_digest = digest.len() == 64 && digest.chars().all(|c| c.is_ascii_hexdigit());
         is_digest.then_some((digest, name.trim_start_matches([' ', '*'])))
     })
+}
+
+/// A list that anybody may have written, as it is read here.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn look_into(list: &str) {
+    for (digest, name) in entries(list) {
+        assert_eq!(digest.len(), 64);
+        assert!(digest_in(list, name).is_some());
+    }
+    release::look_into(list);
 }

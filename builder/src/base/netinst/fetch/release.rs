@@ -157,6 +157,19 @@ fn version_of(name: &str) -> Option<Vec<u32>> {
     version.split('.').map(|part| part.parse().ok()).collect()
 }
 
+/// What is looked for in a list, with any list.
+#[cfg(any(test, fuzzing))]
+pub(super) fn look_into(list: &str) {
+    for version in [None, Some("13.9.0")] {
+        let wanted = Wanted::new("trixie", version, "https://s.example").expect("a release");
+        if let Some(disc) = wanted.listed(list, "https://s.example/f") {
+            assert!(disc.sha256.len() == 64 && !disc.file_name().contains('/'));
+            assert_eq!(wanted.codename, "trixie");
+        }
+    }
+    assert!(contents(list).len() <= 2 * list.len() + 64);
+}
+
 /// The discs of a list, for an error.
 fn contents(list: &str) -> String {
     let names: Vec<&str> = entries(list)

@@ -174,6 +174,15 @@ fn words(error: &Error) -> String {
     text::one_line(&text::plain_lines(&format!("{error:#}")))
 }
 
+/// Reads a PC's answer that anybody may have written.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn look_into(file: &Path) {
+    match answer(file) {
+        Ok((_, answer)) => assert!(answer.vms.len() + answer.unreadable.len() <= MOST_VMS + 1),
+        Err(error) => assert!(!words(&error).contains(char::is_control)),
+    }
+}
+
 /// A PC and its answer.
 fn answer(file: &Path) -> Result<(String, Answer)> {
     let mut value = json(file)?;

@@ -1,6 +1,6 @@
 //! The recipe of `imgbuild lab report`: what the PCs told, as a table, as JSON, and as one page.
 
-mod collected;
+pub(crate) mod collected;
 mod page;
 mod rooms;
 mod table;

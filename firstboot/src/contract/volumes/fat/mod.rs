@@ -68,7 +68,7 @@ fn document<'s, T: Read + Write + Seek>(
 }
 
 /// A document with the place of each of its bytes on the volume; `None` when it is not there.
-pub(super) fn locate<T: Read + Seek>(image: T, wanted: &str) -> io::Result<Option<Located>> {
+pub(crate) fn locate<T: Read + Seek>(image: T, wanted: &str) -> io::Result<Option<Located>> {
     let place = Cell::new(0);
     let watched = Watched {
         disk: image,
