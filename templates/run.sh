@@ -258,8 +258,8 @@ check_seed() {
     fi
     # Two files never change at one moment, and one of them is easily copied alone. A seed that imgbuild
     # has not made is its owner's affair.
-    made=$(LC_ALL=C grep -aoE -m 1 'instance-id: [a-z0-9-]+-[0-9a-f]{16}' seed.img | head -n 1) || :
-    if [ -n "$made" ] && [ "$made" != "instance-id: $instance_id" ]; then
+    if made=$(LC_ALL=C grep -aoE 'instance-id: [a-z0-9-]+-[0-9a-f]{16}' seed.img) &&
+        [ "${made#*"$instance_id"}" = "$made" ]; then
         die "seed.img and this run.sh are not of the same imgbuild seed: it was cut off, or only one of them" \
             "was copied here. Copy both, or make both again: imgbuild seed $name"
     fi
