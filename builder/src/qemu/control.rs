@@ -1,6 +1,8 @@
 //! QEMU's control socket (QMP): one JSON object per line.
 
 use anyhow::{Context, Result, bail};
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, socket_with};
 use serde_json::{Value, json};
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Write};
@@ -25,10 +27,18 @@ impl Control {
         let connect = || -> std::io::Result<UnixStream> {
             // A socket's path may have 108 bytes; this way the folder's length does not matter.
             let opened = File::open(folder)?;
-            let stream =
-                UnixStream::connect(format!("/proc/self/fd/{}/qmp.sock", opened.as_raw_fd()))?;
+            let short = format!("/proc/self/fd/{}/qmp.sock", opened.as_raw_fd());
+            let address = SocketAddrUnix::new(short)?;
+            let (family, kind) = (AddressFamily::UNIX, SocketType::STREAM);
+            let stream = socket_with(family, kind, SocketFlags::CLOEXEC, None)?;
+            let stream = UnixStream::from(stream);
+            // QEMU listens to one at a time; where too many wait already, even connecting takes for ever.
+            stream.set_write_timeout(Some(ANSWER))?;
             stream.set_read_timeout(Some(ANSWER))?;
-            Ok(stream)
+            match rustix::net::connect(&stream, &address) {
+                Err(Errno::AGAIN) => Err(std::io::Error::other("others speak with QEMU already")),
+                connected => Ok(connected.map(|()| stream)?),
+            }
         };
         let stream = connect()
             .with_context(|| format!("cannot reach QEMU's control socket {}", place.display()))?;
@@ -80,6 +90,22 @@ fn sockets(folder: &Path) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// As QEMU does while it speaks with somebody.
+    #[test]
+    fn a_socket_that_nobody_answers_is_not_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = folder.path().join("qmp.sock");
+        let listener = std::os::unix::net::UnixListener::bind(&place).unwrap();
+        rustix::net::listen(&listener, 1).unwrap();
+        let waiting: Vec<_> = (0..2).map(|_| UnixStream::connect(&place)).collect();
+        let error = format!("{:#}", Control::open(folder.path()).unwrap_err());
+        assert!(
+            error.ends_with("qmp.sock: others speak with QEMU already"),
+            "{error}"
+        );
+        assert!(waiting.iter().all(|one| one.is_ok()));
+    }
 
     #[test]
     fn speaks_with_the_control_socket() {

@@ -154,12 +154,13 @@ fn a_full_host_is_said() {
     let place = Place::new(
         r#"boot; exec python3 -c '
 import socket
-s = socket.socket(socket.AF_UNIX); s.bind("qmp.sock"); s.listen()
-c, _ = s.accept(); f = c.makefile("rw")
-def say(line): f.write(line + "\n"); f.flush()
-say("{\"QMP\": {}}")
-for line in f:
-    say("{\"return\": {\"status\": \"io-error\", \"running\": false}}" if "query-status" in line else "{\"return\": {}}")
+s = socket.socket(socket.AF_UNIX); s.bind("qmp.sock"); s.listen(1)
+while True:
+    c, _ = s.accept(); f = c.makefile("rw")
+    def say(line): f.write(line + "\n"); f.flush()
+    say("{\"QMP\": {}}")
+    for line in f:
+        say("{\"return\": {\"status\": \"io-error\", \"running\": false}}" if "query-status" in line else "{\"return\": {}}")
 '"#,
     );
     let error = place.fails(&[], &LOGS);

@@ -52,7 +52,6 @@ pub(super) struct Installer<'a> {
     ui: &'a Ui,
     lines: Lines,
     apt: AptProgress,
-    control: Option<Control>,
     finished: bool,
     /// The machine's own time, in which the others are: on a busy PC it gets little.
     now: Duration,
@@ -84,7 +83,6 @@ impl<'a> Installer<'a> {
             ui,
             lines: Lines::default(),
             apt: AptProgress::default(),
-            control: None,
             finished: false,
             now: Duration::ZERO,
             last_progress: Duration::ZERO,
@@ -124,19 +122,10 @@ impl<'a> Installer<'a> {
             return false;
         }
         self.asked_qemu = Instant::now();
-        if self.control.is_none() {
-            // It may not listen yet, or have ended: the next round sees that.
-            self.control = Control::open(self.files.folder()).ok();
-        }
-        let answer = self.control.as_mut().map(|c| c.execute("query-status"));
-        match answer {
-            Some(Ok(value)) => value["status"] == "io-error",
-            Some(Err(_)) => {
-                self.control = None;
-                false
-            }
-            None => false,
-        }
+        // It may not listen yet, or have ended: the next round sees that. QEMU listens to one at a time, so
+        // nobody stays connected.
+        let answer = Control::open(self.files.folder()).and_then(|mut c| c.execute("query-status"));
+        answer.is_ok_and(|value| value["status"] == "io-error")
     }
 }
 
