@@ -205,7 +205,8 @@ pub(super) fn yaml(data: &[u8]) {
             assert!(problem.message.len() + problem.hint.len() < 4 * text.len() + 4096);
         }
         let nodes = tree.iter().flat_map(Node::all);
-        let (mut count, lines) = (0, text.split('\n').count());
+        // A lone `\r` ends a line of YAML.
+        let (mut count, lines) = (0, text.split(['\n', '\r']).count());
         for (node, depth) in nodes {
             count += 1;
             assert!(depth <= MAX_DEPTH);
@@ -237,7 +238,8 @@ pub(super) fn openvpn(data: &[u8]) {
     ] {
         findings.extend(openvpn::classify(text, &guest));
     }
-    for named in named_files(text, true) {
+    // Each of them is as long as this text.
+    for named in named_files(text, true).into_iter().take(8) {
         findings.extend(classify_content(&named, text));
     }
     let words: Vec<String> = findings

@@ -128,7 +128,7 @@ fn look<T: Read + Seek>(volume: &mut Volume<T>) -> std::io::Result<Contents> {
         kernel: volume.find(KERNEL)?,
         initrd: volume.find(INITRD)?,
         is_live: volume.find("live")?.is_some(),
-        other: other.map(|folder| folder.name),
+        other: other.map(|folder| text::plain(&folder.name)),
     })
 }
 
