@@ -54,25 +54,15 @@ fn clusters_of_every_size_are_read() {
 fn an_overlay_is_read_with_what_it_is_backed_by() {
     let case = Case::sealed();
     case.image();
+    let overlay = case.path("overlay.qcow2");
+    let create = |options: &[&str], size: &[&str]| {
+        let mut command = Command::new("qemu-img");
+        command.args(["create", "-q", "-f", "qcow2", "-F", "qcow2"]);
+        command.args(["-b", "image.qcow2"]).args(options);
+        must(command.arg(&overlay).args(size));
+    };
     for options in ["cluster_size=64k", "cluster_size=512", "compat=0.10"] {
-        let overlay = case.path("overlay.qcow2");
-        must(
-            Command::new("qemu-img")
-                .args([
-                    "create",
-                    "-q",
-                    "-f",
-                    "qcow2",
-                    "-F",
-                    "qcow2",
-                    "-b",
-                    "image.qcow2",
-                    "-o",
-                ])
-                .arg(options)
-                .arg(&overlay)
-                .arg("64M"),
-        );
+        create(&["-o", options], &["64M"]);
         assert_eq!(
             audit_with(&overlay, &[]),
             (Some(0), "IMAGE is sealed\n".into()),
@@ -80,21 +70,7 @@ fn an_overlay_is_read_with_what_it_is_backed_by() {
         );
     }
     // One that is backed by itself, by a pipe, and by what is no file.
-    let overlay = case.path("overlay.qcow2");
-    must(
-        Command::new("qemu-img")
-            .args([
-                "create",
-                "-q",
-                "-f",
-                "qcow2",
-                "-F",
-                "qcow2",
-                "-b",
-                "image.qcow2",
-            ])
-            .arg(&overlay),
-    );
+    create(&[], &[]);
     let bytes = fs::read(&overlay).unwrap();
     let name_at = u64::from_be_bytes(bytes[8..16].try_into().unwrap());
     let backed_by = |name: &str| {

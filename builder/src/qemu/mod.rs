@@ -10,9 +10,8 @@ mod watch;
 
 pub use accelerator::BOOT_ID;
 pub(crate) use accelerator::{Accelerator, choose};
-pub(crate) use control::Control;
 pub(crate) use guest_console::GuestConsole;
 pub(crate) use machine::Machine;
 pub use machine::running;
-pub(crate) use state::Running;
+pub(crate) use state::{Running, held_by_its_disk};
 pub(crate) use watch::{End, Guest, Limits, Watch, Watched, boot, busy};

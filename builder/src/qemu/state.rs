@@ -67,13 +67,24 @@ impl Held {
     }
 }
 
+/// Whether QEMU holds the machine in this folder because this PC could not read or write one of its disks.
+pub(crate) fn held_by_its_disk(folder: &Path) -> bool {
+    word(folder).is_some_and(|word| word == "io-error")
+}
+
+/// How QEMU says that the machine is; `None` where it does not listen yet, or has ended. It listens to one
+/// at a time, so nobody stays connected.
+fn word(folder: &Path) -> Option<String> {
+    let answer = Control::open(folder).ok()?.execute("query-status").ok()?;
+    answer.get("status")?.as_str().map(str::to_owned)
+}
+
 /// Asked of the machine in this folder.
 pub(super) fn held(folder: &Path, pid: u32) -> Option<Held> {
     if machine::is_stopped(pid) {
         return Some(Held::Stopped);
     }
-    let answer = Control::open(folder).ok()?.execute("query-status").ok()?;
-    match answer.get("status")?.as_str()? {
+    match &*word(folder)? {
         "running" => None,
         "io-error" => Some(Held::Disk),
         other => Some(Held::Other(other.to_owned())),

@@ -3,7 +3,7 @@
 use super::installer_log::{AptProgress, Lines, Said, classify};
 use super::machine::{self, Files, Hardware};
 use super::question;
-use crate::qemu::{Accelerator, Control, Guest, Machine, Watch};
+use crate::qemu::{self, Accelerator, Guest, Machine, Watch};
 use crate::system::ui::Ui;
 use anyhow::Result;
 use std::collections::VecDeque;
@@ -122,10 +122,7 @@ impl<'a> Installer<'a> {
             return false;
         }
         self.asked_qemu = Instant::now();
-        // It may not listen yet, or have ended: the next round sees that. QEMU listens to one at a time, so
-        // nobody stays connected.
-        let answer = Control::open(self.files.folder()).and_then(|mut c| c.execute("query-status"));
-        answer.is_ok_and(|value| value["status"] == "io-error")
+        qemu::held_by_its_disk(self.files.folder())
     }
 }
 
