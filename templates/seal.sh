@@ -37,6 +37,12 @@ rm -f /etc/network/interfaces.new
 empty_folder /var/lib/pve-manager/jobs
 rm -f /var/lib/pve-manager/pkgupdates
 
+# The day on which a password was set, in days since 1970, is the day of this build.
+awk -F : -v OFS=: -v day=$(($(cat /usr/share/imgbuild/source-date) / 86400)) '$3 > day { $3 = day } { print }' \
+    /etc/shadow > /etc/shadow.new
+cat /etc/shadow.new > /etc/shadow
+rm /etc/shadow.new
+
 # Traces
 find /var/log -type f -delete
 # Emptied, not removed: the folder is what makes a clone keep its journal over a power cut.

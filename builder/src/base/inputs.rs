@@ -3,6 +3,7 @@
 use super::manifest::Manifest;
 use super::measures::Measure;
 use super::options::{Options, Source};
+use super::provision::Scripts;
 use super::{apt_sources, firstboot_binary, preseed, provision, requirements};
 use crate::config::definition::Definition;
 use crate::system::digest::{sha256, sha256_file};
@@ -23,7 +24,7 @@ pub(crate) struct Inputs {
     pub contract: u32,
     /// File system UUID of the root, derived from the other inputs.
     pub root_uuid: String,
-    pub provision: String,
+    pub scripts: Scripts,
     /// The key of Proxmox's repository, which has the digest that the definition pins. It is
     /// fetched when a build is due; `None` until then, and for a base without Proxmox.
     pub proxmox_key: Option<Vec<u8>>,
@@ -69,7 +70,7 @@ impl Inputs {
         }
         let all = serde_json::Value::Object(digests.clone()).to_string();
         let root_uuid = uuid_from(&sha256(all.as_bytes()));
-        let provision = provision::render(&definition, source, &root_uuid, eatmydata)?;
+        let scripts = provision::render(&definition, source, &root_uuid, eatmydata)?;
         Ok(Inputs {
             definition,
             source,
@@ -77,7 +78,7 @@ impl Inputs {
             firstboot: firstboot.file,
             contract: firstboot.contract,
             root_uuid,
-            provision,
+            scripts,
             proxmox_key: None,
             digests,
         })
@@ -94,10 +95,11 @@ fn own(
     let definition_json =
         serde_json::to_string(definition).context("cannot write the definition as JSON")?;
     // Rendered once with a placeholder: the UUID depends on everything else.
-    let script = provision::render(definition, source, "ROOT-UUID", eatmydata)?;
+    let scripts = provision::render(definition, source, "ROOT-UUID", eatmydata)?;
     let texts = [
         ("definition", definition_json.as_str()),
-        ("provision.sh", &script),
+        ("packages.sh", &scripts.packages),
+        ("provision.sh", &scripts.provision),
         ("seal.sh", provision::SEAL),
     ];
     let texts = texts.into_iter().chain(provision::UNITS);

@@ -1,5 +1,6 @@
-//! The mirror source: mmdebstrap in a user namespace; no root, no loop device, no VM.
+//! The mirror source: mmdebstrap and mke2fs in a user namespace; no root, no loop device, no VM.
 
+use super::disk::RawDisk;
 use super::explain;
 use super::inputs::Inputs;
 use super::payload;
@@ -17,27 +18,29 @@ const ARCHIVE_KEYS: [&str; 2] = [
     "/usr/share/keyrings/debian-archive-keyring.gpg",
 ];
 
-/// Makes the root file system as a tar archive: mmdebstrap, provision, seal.
-pub(super) fn debootstrap(inputs: &Inputs, work: &Path, ui: &Ui) -> Result<PathBuf> {
+/// Makes the raw disk: mmdebstrap, packages, provision, seal, file system.
+pub(super) fn make(inputs: &Inputs, work: &Path, ui: &Ui) -> Result<PathBuf> {
     let payload = write_payload(inputs, work)?;
-    let tar = work.join("root.tar");
+    let disk = RawDisk::make(inputs, work)?;
     let mut mmdebstrap = program::ending_with_this("mmdebstrap")?;
     mmdebstrap
-        .args(["--variant=apt", "--format=tar", "--architectures=amd64"])
+        // What is made is the disk, by the last hook: there is no tree to pack and to clean afterwards.
+        .args(["--variant=apt", "--format=null", "--architectures=amd64"])
+        .arg("--skip=cleanup")
         // As root this unshares the mounts only; else it is the user namespace.
         .arg("--mode=unshare")
         .arg("--aptopt=Acquire::Retries \"3\"")
         .arg("--aptopt=Acquire::Languages \"none\"")
-        // Nodes of the file system's own kind are made by devtmpfs at boot.
-        .arg("--skip=output/dev")
         .arg(format!(
             "--customize-hook=copy-in {} /",
             shell_word(&payload)
         ))
+        .arg("--customize-hook=chroot \"$1\" /bin/sh /imgbuild/packages.sh")
         .arg("--customize-hook=chroot \"$1\" /bin/sh /imgbuild/provision.sh")
         .arg("--customize-hook=chroot \"$1\" /bin/sh /imgbuild/seal.sh && rm -rf \"$1/imgbuild\"")
+        .arg(format!("--customize-hook={}", disk.hook(inputs)?))
         .arg(&inputs.definition.release)
-        .arg(&tar)
+        .arg("/dev/null")
         .args(&inputs.sources)
         .env("TMPDIR", temporary())
         .env("LC_ALL", "C.UTF-8");
@@ -72,7 +75,7 @@ pub(super) fn debootstrap(inputs: &Inputs, work: &Path, ui: &Ui) -> Result<PathB
             if let Some(stage) = stage.take() {
                 stage.done("");
             }
-            Ok(tar)
+            Ok(disk.finish())
         }
         Err(error) => Err(match explain::packages(&log, inputs) {
             Some(why) => error.context(why),

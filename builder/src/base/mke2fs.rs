@@ -17,9 +17,11 @@ pub(super) const CONF: &str = "[defaults]
 
 /// The root file system's options for mke2fs, besides [`CONF`]. Nothing is left for the
 /// kernel to initialise later: every clone would write it into its overlay. `offset` is where
-/// the partition begins in the file, in bytes.
+/// the partition begins in the file, in bytes. The seed of the hashes of names follows from the UUID
+/// as well: the same files, the same bytes.
 pub(super) fn options(root_uuid: &str, offset: Option<u64>) -> Vec<String> {
-    let mut extended = "lazy_itable_init=0,lazy_journal_init=0,root_owner=0:0".to_owned();
+    let mut extended =
+        format!("lazy_itable_init=0,lazy_journal_init=0,root_owner=0:0,hash_seed={root_uuid}");
     if let Some(offset) = offset {
         // Of several -E, mke2fs takes the last one only.
         extended = format!("offset={offset},{extended}");

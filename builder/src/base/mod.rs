@@ -51,11 +51,7 @@ pub(crate) fn make(
     ui: &Ui,
 ) -> Result<(Manifest, [PathBuf; 3])> {
     let (raw, iso) = match options.source {
-        Source::Mirror => {
-            let root_tar = mirror::debootstrap(inputs, work, ui)?;
-            let boot_images = disk::unpack_and_format(inputs, &root_tar, work, ui)?;
-            (disk::assemble(inputs, &boot_images, ui)?, None)
-        }
+        Source::Mirror => (mirror::make(inputs, work, ui)?, None),
         Source::Netinst => {
             let disc = netinst::disc(inputs, options, ui)?;
             let raw = netinst::install(inputs, &disc, options, work, ui)?;

@@ -12,7 +12,8 @@ pub(super) fn payload(inputs: &Inputs) -> Result<Vec<(String, Vec<u8>)>> {
     let read =
         |file: &Path| fs::read(file).with_context(|| format!("cannot read {}", file.display()));
     let mut files = vec![
-        text("provision.sh", &inputs.provision),
+        text("packages.sh", &inputs.scripts.packages),
+        text("provision.sh", &inputs.scripts.provision),
         text("seal.sh", SEAL),
         ("firstboot".to_owned(), read(&inputs.firstboot)?),
     ];

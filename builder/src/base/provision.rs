@@ -4,6 +4,7 @@ use crate::config::definition::{Definition, Stage};
 use anyhow::{Context, Result};
 use tera::Tera;
 
+const PACKAGES: &str = include_str!("../../../templates/packages.sh");
 const PROVISION: &str = include_str!("../../../templates/provision.sh");
 /// The seal script, the same for every image.
 pub(super) const SEAL: &str = include_str!("../../../templates/seal.sh");
@@ -46,7 +47,20 @@ pub(super) const UNATTENDED: (&str, &str) = (
     include_str!("../../../templates/unattended-upgrades.conf"),
 );
 
-/// Renders the provision script. `source` is the name of the source, because the mirror
+/// Hooks of Proxmox's that copy kernels to EFI partitions.
+const BOOT_HOOKS: &str = "/etc/kernel/postinst.d/zz-proxmox-boot /etc/kernel/postrm.d/zz-proxmox-boot \
+                          /etc/initramfs/post-update.d/proxmox-boot-sync";
+
+/// The scripts that differ from image to image, in the order in which they run; the seal comes after.
+#[derive(Debug)]
+pub(crate) struct Scripts {
+    /// Installs the packages.
+    pub packages: String,
+    /// Makes the system what the definition says.
+    pub provision: String,
+}
+
+/// Renders both. `source` is the name of the source, because the mirror
 /// source puts the boot loader in place by itself; `eatmydata` makes waiting for the disk do
 /// nothing while the script runs.
 pub(super) fn render(
@@ -54,7 +68,7 @@ pub(super) fn render(
     source: &str,
     root_uuid: &str,
     eatmydata: bool,
-) -> Result<String> {
+) -> Result<Scripts> {
     let mut context = tera::Context::new();
     context.insert("source", source);
     context.insert("root_uuid", root_uuid);
@@ -108,7 +122,15 @@ pub(super) fn render(
     context.insert("distributor", distributor);
     context.insert("repositories", &repositories);
     context.insert("packages", &packages.join(" "));
-    Tera::one_off(PROVISION, &context, false).context("cannot render templates/provision.sh")
+    context.insert("boot_hooks", BOOT_HOOKS);
+    let rendered = |template, name: &str| {
+        Tera::one_off(template, &context, false)
+            .with_context(|| format!("cannot render templates/{name}"))
+    };
+    Ok(Scripts {
+        packages: rendered(PACKAGES, "packages.sh")?,
+        provision: rendered(PROVISION, "provision.sh")?,
+    })
 }
 
 #[cfg(test)]
@@ -137,8 +159,9 @@ mod tests {
         ] {
             fs::write(&file, format!("release: trixie\ndisk: 8G\n{more}")).unwrap();
             let definition = Definition::load(Some(&file)).unwrap();
-            let script = render(&definition, "netinst", "UUID", true).unwrap();
-            let runs = script
+            let scripts = render(&definition, "netinst", "UUID", true).unwrap();
+            let runs = scripts
+                .packages
                 .lines()
                 .filter_map(|line| line.split_once("install_packages "));
             let runs: Vec<&str> = runs.map(|(_, packages)| packages).collect();

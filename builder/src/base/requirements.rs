@@ -15,20 +15,16 @@ const SPACE_TEMPORARY: [u64; 2] = [2 << 30, 6 << 30];
 /// The words of the kernel, and so of every program.
 pub(crate) const NO_SPACE: &str = "No space left on device";
 
-/// Whether this process is root: mmdebstrap then needs no user namespace, mke2fs no fakeroot.
-pub(super) fn is_root() -> bool {
-    rustix::process::geteuid().is_root()
-}
-
 /// Checks every program and the user namespaces before any work.
 pub(super) fn check_tools(source: Source) -> Result<()> {
     let mut needed = match source {
         Source::Netinst => vec!["qemu-system-x86_64", "qemu-img"],
-        Source::Mirror => vec!["mmdebstrap", "tar", "mke2fs", "qemu-img"],
+        Source::Mirror => vec!["mmdebstrap", "qemu-img"],
     };
-    let namespace = source == Source::Mirror && !is_root();
+    // As root, mmdebstrap needs no user namespace.
+    let namespace = source == Source::Mirror && !rustix::process::geteuid().is_root();
     if namespace {
-        needed.extend(["fakeroot", "newuidmap", "newgidmap"]);
+        needed.extend(["newuidmap", "newgidmap"]);
     }
     let missing: Vec<&str> = needed
         .into_iter()

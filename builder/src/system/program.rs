@@ -56,12 +56,9 @@ pub(crate) fn ending_with_this(program: &str) -> Result<Command> {
 pub(crate) fn package_of(program: &str) -> Option<&'static str> {
     Some(match program {
         "mmdebstrap" => "mmdebstrap",
-        "mke2fs" | "e2fsck" => "e2fsprogs",
         "qemu-img" => "qemu-utils",
         "qemu-system-x86_64" => "qemu-system-x86",
         "newuidmap" | "newgidmap" => "uidmap",
-        "fakeroot" => "fakeroot",
-        "tar" => "tar",
         "gpg" => "gnupg",
         "gpgv" => "gpgv",
         "curl" => "curl",
