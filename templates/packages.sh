@@ -155,6 +155,8 @@ apt-cache dumpavail | awk -v runs=$apt_runs '
 for file in /var/lib/apt/lists/*Release; do
     date -d "$(sed -n 's/^Date: //p' "$file" | head -n 1)" +%s
 done | sort -n | tail -n 1 > /usr/share/imgbuild/source-date
+echo "imgbuild-releases: $(for file in /var/lib/apt/lists/*Release; do sha256sum < "$file"; done |
+    sort -u | cut -d ' ' -f 1 | tr '\n' ' ')"
 # A root that is kept has no use for these.
 rm -rf /var/cache/apt/archives/*.deb /var/cache/apt/*.bin /var/lib/apt/lists/*
 mkdir -p /var/lib/apt/lists/partial

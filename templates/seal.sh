@@ -58,6 +58,7 @@ find /tmp -mindepth 1 -maxdepth 1 ! -name 'mmdebstrap.*' -exec rm -rf {} +
 for queue in active bounce corrupt defer deferred flush hold incoming maildrop saved trace; do
     empty_folder /var/spool/postfix/$queue
 done
-rm -f /var/cache/apt/pkgcache.bin /var/cache/apt/srcpkgcache.bin /var/cache/debconf/*-old \
+# aux-cache knows files by their inodes, which are others in the finished image.
+rm -f /var/cache/ldconfig/aux-cache /var/cache/apt/pkgcache.bin /var/cache/apt/srcpkgcache.bin /var/cache/debconf/*-old \
     /var/lib/dpkg/*-old /etc/passwd- /etc/group- /etc/shadow- /etc/gshadow- /etc/subuid- /etc/subgid- /etc/resolv.conf
 find /etc -type f \( -name '*~' -o -name '*.bak' -o -name '*.orig' -o -name '*.dpkg-old' -o -name '*.ucf-old' \) -exec rm -f {} +

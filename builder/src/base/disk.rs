@@ -20,7 +20,7 @@ const PARTITION_START: u64 = 2048;
 /// Partition type "Linux".
 const TYPE_LINUX: u8 = 0x83;
 /// What makes the file system and puts grub in front of it, from inside of mmdebstrap's namespace.
-const HOOK: &str = include_str!("../../../templates/disk.sh");
+const HOOK: &str = include_str!("../../../templates/mirror/disk.sh");
 
 /// The raw disk, open for this program and for those that it starts.
 #[derive(Debug)]
@@ -62,7 +62,7 @@ impl RawDisk {
         context.insert("mke2fs_conf", mke2fs::CONF);
         let options = mke2fs::options(&inputs.root_uuid, Some(start));
         context.insert("mke2fs_options", &options.join(" "));
-        Tera::one_off(HOOK, &context, false).context("cannot render templates/disk.sh")
+        Tera::one_off(HOOK, &context, false).context("cannot render templates/mirror/disk.sh")
     }
 
     /// The finished disk; nobody can write to it by this any more.

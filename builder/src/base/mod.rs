@@ -17,6 +17,7 @@ mod preseed;
 mod provision;
 mod proxmox_key;
 mod requirements;
+mod root_cache;
 
 pub(crate) use audit::audited;
 pub(crate) use audit::check_tables;
@@ -51,7 +52,7 @@ pub(crate) fn make(
     ui: &Ui,
 ) -> Result<(Manifest, [PathBuf; 3])> {
     let (raw, iso) = match options.source {
-        Source::Mirror => (mirror::make(inputs, work, ui)?, None),
+        Source::Mirror => (mirror::make(inputs, options, work, ui)?, None),
         Source::Netinst => {
             let disc = netinst::disc(inputs, options, ui)?;
             let raw = netinst::install(inputs, &disc, options, work, ui)?;

@@ -32,6 +32,8 @@ pub(crate) struct Options {
     pub(crate) definition: Option<PathBuf>,
     pub(crate) mirror: Option<String>,
     pub(crate) output: PathBuf,
+    /// What the cache of installed roots may have, in bytes; 0: there is none.
+    pub(crate) cache_limit: u64,
     pub(crate) accelerator: Accelerator,
     pub(crate) kvm_device: PathBuf,
     pub(crate) limits: Limits,

@@ -211,6 +211,9 @@ pub struct BaseArgs {
     /// base with Proxmox VE.
     #[arg(long, value_name = "DIR", default_value = ".")]
     pub output: PathBuf,
+    /// How large the cache of installed systems may become (`--source mirror`); 0: none is used.
+    #[arg(long, value_name = "SIZE", default_value = "4G", value_parser = cache_size)]
+    pub cache_size: u64,
     /// Build even when nothing changed here: takes in the mirror's newer packages.
     #[arg(long)]
     pub force: bool,
@@ -427,4 +430,9 @@ pub struct RunArgs {
     /// the kernel. Firmware and boot loader, menu included, need fewer than ten.
     #[arg(long, hide = true, value_name = "SECONDS", default_value_t = 20)]
     pub firmware: u64,
+}
+
+/// A size such as `4G`; 0 needs no unit.
+fn cache_size(text: &str) -> Result<u64, String> {
+    crate::config::yaml::validators::size(text, 0, 1 << 50)
 }

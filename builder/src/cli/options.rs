@@ -28,6 +28,7 @@ impl From<BaseArgs> for commands::base::Options {
                 definition: args.definition,
                 mirror: args.mirror,
                 output: args.output,
+                cache_limit: args.cache_size,
                 accelerator: args.accel,
                 kvm_device: args.kvm_device,
                 limits: limits(args.timeout, args.silence, args.firmware),
