@@ -4,12 +4,12 @@
 # which keeps the end of each. And QEMU says to nobody why it holds a guest: through a control socket of
 # its own the keeper hears it, tells it, and lets the guest go on as soon as that is possible. A keeper
 # that was killed harms nothing: QEMU passes over a log that nobody reads (seen with QEMU 7.2).
-use strict;
-use warnings;
-use Errno qw(EINTR);
-use Fcntl;
-use POSIX ();
-use Socket;
+#
+# No module is loaded: each of POSIX, Socket and Fcntl takes longer than all that is done here before QEMU
+# starts. The numbers are Linux's on x86-64.
+my ($O_WRONLY, $O_CREAT, $O_EXCL, $O_TRUNC) = (1, 0100, 0200, 01000);
+my ($F_DUPFD, $F_SETFD) = (0, 2);
+my ($AF_UNIX, $SOCK_STREAM, $EINTR) = (1, 1, 4);
 
 # As run.sh names them to QEMU; sh has one digit for a descriptor. The lock stays QEMU's, to its end.
 my %NUMBER = (qmp => 6, console => 7, status => 8, lock => 9);
@@ -30,32 +30,48 @@ sub refuse {
 sub open_log {
     my ($path) = @_;
     unlink $path, "$path.old";
-    sysopen(my $file, $path, O_WRONLY | O_CREAT | O_EXCL, 0600)
+    sysopen(my $file, $path, $O_WRONLY | $O_CREAT | $O_EXCL, 0600)
         or refuse("cannot make $path: $!");
     return $file;
 }
 
+# Closes a descriptor of run.sh's. Those of this program have a handle, which must go instead.
+sub close_number {
+    my ($number) = @_;
+    open(my $it, '<&=', $number) and close $it;
+}
+
 # Under these numbers in the program that follows. Others may have them at this moment: all go up first.
 sub pass_on {
-    my @high = map { fcntl($_->[0], F_DUPFD, 20) or refuse("cannot pass a descriptor on: $!") } @_;
+    my @high = map {
+        my $number = fcntl($_->[0], $F_DUPFD, 20) or refuse("cannot pass a descriptor on: $!");
+        open(my $high, '+<&=', $number) or refuse("cannot pass a descriptor on: $!");
+        close $_->[0];
+        $high;
+    } @_;
     for my $at (0 .. $#_) {
         my $number = $_[$at][1];
-        POSIX::dup2($high[$at], $number) or refuse("cannot pass a descriptor on: $!");
-        POSIX::close($high[$at]);
+        close_number($number);
+        # The lowest number that is free, from this one on.
+        (fcntl($high[$at], $F_DUPFD, $number) // -1) == $number or refuse("cannot pass descriptor $number on: $!");
         open(my $same, '+<&=', $number) or refuse("cannot pass a descriptor on: $!");
-        fcntl $same, F_SETFD, 0;
+        fcntl $same, $F_SETFD, 0;
         push @passed, $same;
     }
 }
 
-sub seconds { return (POSIX::times())[0] / POSIX::sysconf(&POSIX::_SC_CLK_TCK) }
+# Since this PC was started; its clock may be set meanwhile.
+sub seconds {
+    open(my $file, '<', '/proc/uptime') or return time;
+    return (split ' ', <$file>)[0];
+}
 
 # Adds to a log; what the disk has no room for is lost.
 sub keep_words {
     my ($log, $words) = @_;
     if ($log->{bytes} + length $words > $MOST_BYTES) {
         rename $log->{path}, "$log->{path}.old";
-        sysopen(my $next, $log->{path}, O_WRONLY | O_CREAT | O_TRUNC, 0600) or return;
+        sysopen(my $next, $log->{path}, $O_WRONLY | $O_CREAT | $O_TRUNC, 0600) or return;
         @$log{qw(file bytes)} = ($next, 0);
     }
     $log->{bytes} += syswrite($log->{file}, $words) // 0;
@@ -95,7 +111,7 @@ sub keep {
                 $count = sysread $_->{from}, my $words, 65536;
                 keep_words($_, $words) if $count;
             }
-            $count || !defined $count && $! == EINTR;
+            $count || !defined $count && $! == $EINTR;
         } @logs;
         if ($qmp && vec($ready, fileno $qmp, 1)) {
             undef $qmp if !sysread $qmp, $open, 65536, length $open;
@@ -122,17 +138,21 @@ for my $which ('console', 'status') {
     push @logs, { from => $from, path => $path, file => open_log($path), bytes => 0 };
     push @ends, [$to, $NUMBER{$which}];
 }
-socketpair(my $own, my $qemus, AF_UNIX, SOCK_STREAM, PF_UNSPEC) or refuse("cannot make a socket: $!");
+socketpair(my $own, my $qemus, $AF_UNIX, $SOCK_STREAM, 0) or refuse("cannot make a socket: $!");
 push @ends, [$qemus, $NUMBER{qmp}];
 defined(my $pid = fork) or refuse("cannot start a process: $!");
 if ($pid == 0) {
     undef @ends;
     undef $qemus;
-    POSIX::close($NUMBER{lock});
+    close_number($NUMBER{lock});
     open STDIN, '<', '/dev/null';
     open STDOUT, '>', '/dev/null';
     keep($own, @logs);
-    POSIX::_exit(0);
+    exit 0;
 }
-pass_on(@ends);
+# The keeper's own ends, which may have these numbers.
+undef @logs;
+undef $own;
+undef $qemus;
+pass_on(splice @ends);
 exec { $qemu[0] } @qemu or refuse("cannot start $qemu[0]: $!");

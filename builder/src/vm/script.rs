@@ -15,15 +15,21 @@ use tera::Tera;
 const NAME: &str = "run.sh";
 const TEMPLATE: &str = include_str!("../../../templates/run.sh");
 
-/// The words of run.sh but the start, which are the same for every machine. A PC gets one file all the
-/// same.
-const PARTS: &str = concat!(
+/// What is the same for every machine. A PC gets one file all the same. It is no part of the template, for
+/// reading a template takes longer than all else that a seed takes.
+const WORDS: &str = concat!(
+    include_str!("../../../templates/run/start.sh"),
+    "\n",
     include_str!("../../../templates/run/control.sh"),
     "\n",
     include_str!("../../../templates/run/service.sh"),
+    "\ncontrol_program() {\n    cat <<'PERL'\n",
+    include_str!("../../../templates/run/control.pl"),
+    "PERL\n}\n\nkeeper_program() {\n    cat <<'PERL'\n",
+    include_str!("../../../templates/run/keeper.pl"),
+    "PERL\n}\n\n",
+    include_str!("../../../templates/run/main.sh"),
 );
-const CONTROL_PROGRAM: &str = include_str!("../../../templates/run/control.pl");
-const KEEPER_PROGRAM: &str = include_str!("../../../templates/run/keeper.pl");
 
 pub(crate) const MODE: u32 = 0o755;
 
@@ -53,9 +59,7 @@ pub(crate) fn render(lab: &Lab, vm: &Vm, base: &BaseImage, instance_id: &str) ->
         format!("the network {range} has no third address, which QEMU needs for --user-net")
     })?;
     context.insert("user_net_host", &own);
-    context.insert("parts", PARTS);
-    context.insert("control_program", CONTROL_PROGRAM.trim_end());
-    context.insert("keeper_program", KEEPER_PROGRAM.trim_end());
+    context.insert("words", WORDS);
     // Parsed once, for a lab has thousands of machines.
     static PARSED: LazyLock<tera::Result<Tera>> = LazyLock::new(|| {
         let mut tera = Tera::default();

@@ -321,7 +321,7 @@ fn a_stick_without_modes_and_sockets_will_do() {
     lab.without("stat");
     lab.program(
         "stat",
-        "#!/bin/sh\ncase \"$*\" in *%a*) case \"$*\" in *-f*) ;; *%u*) echo 755 0 0; exit ;; *) echo 755; \
+        "#!/bin/sh\ncase \"$*\" in '-f -c %T .') echo exfat; exit ;; *%a*) case \"$*\" in *-f*) ;; *%u*) echo 755 0 0; exit ;; *) echo 755; \
          exit ;; esac ;; esac\nexec /usr/bin/stat \"$@\"\n",
     );
     lab.without("perl");
@@ -394,4 +394,27 @@ fn of_a_flood_of_steps_few_are_shown() {
         "\nand 2802 more, which are not shown: firstboot has no such number of steps\n",
     );
     assert!(done.out.lines().count() < 220 && done.err.lines().count() < 240);
+}
+
+/// What QEMU's qcow2.c says where it was built without zstd.
+#[test]
+fn a_qemu_without_zstd_is_told_before_anything_is_made() {
+    let lab = lab("exit 0");
+    lab.without("qemu-img");
+    lab.program(
+        "qemu-img",
+        "#!/bin/sh\ncase \"$*\" in 'info '*base*) \
+         echo \"qemu-img: Could not open 'x': qcow2: unknown compression type: 1\" >&2; exit 1 ;; esac\n\
+         exec /usr/bin/qemu-img \"$@\"\n",
+    );
+    let base = lab.path("base.qcow2").display().to_string();
+    let said = refused(&lab, &["--user-net"]);
+    assert!(
+        said.ends_with(
+            "qemu-img: Could not open 'x': qcow2: unknown compression type: 1. A base is compressed with zstd, \
+             which QEMU 5.2 and later know where they were built with it, as Debian's and Ubuntu's are\n"
+        ) && said.starts_with("this PC's QEMU cannot read "),
+        "{base}: {said}"
+    );
+    assert!(!lab.path("vm42/vm42.qcow2").exists());
 }
