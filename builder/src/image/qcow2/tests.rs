@@ -1,7 +1,7 @@
 //! Images that qemu-img has made and changed are read as it reads them, and it finds nothing wrong with
 //! those that are written here. Needs qemu-img and qemu-io.
 
-use super::writer::{Settings, write, write_as};
+use super::writer::{Settings, pack_all, write, write_as};
 use super::{Image, check_headers};
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
@@ -283,6 +283,14 @@ fn what_cannot_be_written_leaves_nothing() {
         "cannot read HERE/none: No such file or directory (os error 2)"
     );
     assert!(!image.exists());
+    let full = File::options().write(true).open("/dev/full").unwrap();
+    let error = pack_all(Settings::default(), &disks.mixed(), &image, full, |_| {}).unwrap_err();
+    let text = format!("{error:#}");
+    assert!(
+        text.ends_with("/image: No space left on device (os error 28)"),
+        "{text}"
+    );
+    assert!(text.starts_with("cannot write "), "{text}");
     // What is there is not this one's to remove.
     fs::write(&image, "mine").unwrap();
     assert_eq!(

@@ -98,7 +98,8 @@ pub(super) fn write_as(
     })
 }
 
-fn pack_all(
+/// Fills the new file `image`, which is open.
+pub(super) fn pack_all(
     settings: Settings,
     raw: &Path,
     image: &Path,
