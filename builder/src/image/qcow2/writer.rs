@@ -36,7 +36,7 @@ use zstd::bulk::Compressor;
 const CLUSTER_BITS: u32 = 17;
 /// Of zstd: from 6 on each step costs more than it saves, see above.
 const LEVEL: i32 = 6;
-/// Each takes about 2.5 MB, most of it zstd's tables and what it is ahead.
+/// Each takes about 2 MB: zstd's tables, a cluster and what it becomes, and those that it is ahead.
 const MOST_THREADS: usize = 16;
 /// Clusters that a thread may have packed before the file takes them.
 const AHEAD: usize = 4;
@@ -76,9 +76,8 @@ enum Packed {
 }
 
 /// Writes the disk in the file `raw` as a new image; `progress` hears how much of it is done, from 0 to 1.
-/// The image
-/// is brought to disk by whoever moves it into place ([`move_into_place`]); where this fails, also by
-/// Ctrl-C, there is none.
+/// The image is brought to disk by whoever moves it into place ([`move_into_place`]); where this fails, also
+/// by Ctrl-C, there is none.
 ///
 /// [`move_into_place`]: crate::system::files::move_into_place
 pub(crate) fn write(raw: &Path, image: &Path, progress: impl FnMut(f64)) -> Result<()> {
@@ -182,7 +181,7 @@ fn pack(
         if plain[0] == 0 && plain[1..] == plain[..length - 1] {
             return Ok(Packed::Zero);
         }
-        // It fails where the room does not suffice.
+        // It fails where the room does not suffice. Whatever else fails, the cluster as it is is right.
         Ok(
             match compressor.compress_to_buffer(&plain, &mut packed[..length - 1]) {
                 Ok(length) => Packed::Zstd(packed[..length].to_owned()),
