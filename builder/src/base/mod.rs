@@ -62,22 +62,22 @@ pub(crate) fn make(
             (raw, Some(disc.facts()))
         }
     };
-    let image = compress(&raw, work, ui)?;
+    let image = work.join(RESULTS[0]);
+    compress(&raw, &image, ui)?;
+    std::fs::remove_file(&raw).with_context(|| format!("cannot remove {}", raw.display()))?;
     audited(&image, Limits::default(), ui)?;
     let manifest = Manifest::of(&image, inputs, iso, ui)?;
     let results = manifest.write(&image, work)?;
     Ok((manifest, results))
 }
 
-/// Raw to qcow2 with compressed clusters.
-fn compress(raw: &Path, work: &Path, ui: &Ui) -> Result<PathBuf> {
+/// The disk `raw` as a new image.
+pub(crate) fn compress(raw: &Path, image: &Path, ui: &Ui) -> Result<()> {
     let stage = ui.stage("compress");
-    let image = work.join(RESULTS[0]);
-    qcow2::write(raw, &image, |part| stage.progress(part))?;
-    std::fs::remove_file(raw).with_context(|| format!("cannot remove {}", raw.display()))?;
-    let bytes = std::fs::metadata(&image)
+    qcow2::write(raw, image, |part| stage.progress(part))?;
+    let bytes = std::fs::metadata(image)
         .with_context(|| format!("cannot read {}", image.display()))?
         .len();
     stage.done(&format!("{} MB", bytes / 1_000_000));
-    Ok(image)
+    Ok(())
 }
