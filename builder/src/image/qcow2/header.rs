@@ -143,8 +143,7 @@ impl Header {
     }
 
     /// A header for qcow2-rs that has what is read here, and nothing of the file's own beside it. The
-    /// size is that of whole clusters: of a backing file that ends inside of one, it reads the wrong
-    /// part. The refcounts, which no reader needs, are those of a single cluster. A backing file is
+    /// size is that of whole clusters, because it is asked for whole ones. The refcounts, which no reader needs, are those of a single cluster. A backing file is
     /// there or not; its name is not told, and neither is a compression that qcow2-rs does not know: it is
     /// not asked for such clusters.
     pub(super) fn for_the_reader(&self) -> Vec<u8> {
