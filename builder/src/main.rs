@@ -27,6 +27,7 @@ fn main() -> ExitCode {
         Command::Fetch(args) => fetch::fetch(&args.url, &args.output, &ui),
         Command::Audit(args) => audit::audit(&args.image, args.limits.into(), &ui),
         Command::Look(args) => audit::look(args.what, args.limits.into(), &args.image),
+        Command::Compress(args) => audit::compress(&args.raw, &args.image, &ui),
         Command::Seed(args) => seed::seed(&args.into(), &ui),
         Command::Run(args) => run::run(&args.into(), &ui),
         Command::List(args) => list::list(&args.lab, &ui),

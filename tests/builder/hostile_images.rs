@@ -31,15 +31,20 @@ fn superblock(image: &[u8]) -> usize {
 const PLAIN: [&str; 4] = ["-O", "^metadata_csum", "-L", "a-label"];
 
 #[test]
-fn clusters_of_every_size_are_read() {
+fn clusters_of_every_kind_are_read() {
     let case = Case::sealed();
-    for size in ["512", "4096", "2M"] {
-        let option = format!("cluster_size={size}");
-        let image = case.image_of(&[], &["-c", "-o", &option]);
+    for option in [
+        "cluster_size=512",
+        "cluster_size=4096",
+        "cluster_size=2M",
+        "compression_type=zstd",
+        "extended_l2=on,compression_type=zstd",
+    ] {
+        let image = case.image_of(&[], &["-c", "-o", option]);
         assert_eq!(
             audit_with(&image, &[]),
             (Some(0), "IMAGE is sealed\n".into()),
-            "{size}"
+            "{option}"
         );
     }
     let image = case.image_of(&[], &["-o", "compat=0.10"]);
@@ -61,7 +66,12 @@ fn an_overlay_is_read_with_what_it_is_backed_by() {
         command.args(["-b", "image.qcow2"]).args(options);
         must(command.arg(&overlay).args(size));
     };
-    for options in ["cluster_size=64k", "cluster_size=512", "compat=0.10"] {
+    for options in [
+        "cluster_size=64k",
+        "cluster_size=512",
+        "compat=0.10",
+        "extended_l2=on,cluster_size=128k",
+    ] {
         create(&["-o", options], &["64M"]);
         assert_eq!(
             audit_with(&overlay, &[]),
@@ -266,29 +276,47 @@ impl Dice {
 /// Thousands of headers, superblocks and tables with bytes that are not theirs.
 #[test]
 fn whatever_stands_in_an_image_it_is_read_or_refused() {
-    const SEED: u64 = 0x1c2_2026_1127;
-    let mut dice = Dice(SEED);
     let case = Case::sealed();
-    let option = "cluster_size=4096";
-    let image = case.image_of(&PLAIN, &["-o", option]);
+    let image = case.image_of(&PLAIN, &["-o", "cluster_size=4096"]);
     let good = fs::read(&image).unwrap();
     let block = superblock(&good) as u64;
+    tried(
+        &good,
+        &[
+            (0, 112, 1200),
+            (block, 1024, 700),
+            (block + 1024, 8192, 300),
+        ],
+    );
+}
+
+/// The same of what is read here and not by qcow2-rs: zstd, and L2 entries with subclusters.
+#[test]
+fn whatever_stands_in_newer_images_they_are_read_or_refused() {
+    let case = Case::sealed();
+    for options in [
+        &["-c", "-o", "compression_type=zstd,cluster_size=4096"][..],
+        &["-o", "extended_l2=on,cluster_size=16k"],
+    ] {
+        let image = case.image_of(&[], options);
+        tried(&fs::read(&image).unwrap(), &[(0, 112, 200)]);
+    }
+}
+
+/// Changes bytes in these parts of an image (from where, how many, how often), in its tables, and anywhere.
+fn tried(good: &[u8], parts: &[(u64, u64, u32)]) {
+    const SEED: u64 = 0x1c2_2026_1127;
+    let mut dice = Dice(SEED);
     let l1 = u64::from_be_bytes(good[40..48].try_into().unwrap());
     let work = Folder::new();
     let file = work.path("x.qcow2");
     let (mut read, mut refused, mut crashed) = (0, 0, 0);
     let mut longest = Duration::ZERO;
-    // Where, how many, and whether a library sees what was not looked at before.
-    let parts: [(u64, u64, u32); 5] = [
-        (0, 112, 1200),
-        (block, 1024, 700),
-        (block + 1024, 8192, 300),
-        (l1, 512, 200),
-        (0, good.len() as u64, 600),
-    ];
-    for (from, length, count) in parts {
+    let l2 = u64::from_be_bytes(good[l1 as usize..][..8].try_into().unwrap()) & (u64::MAX >> 8);
+    let everywhere = [(l1, 512, 200), (l2, 1024, 200), (0, good.len() as u64, 600)];
+    for &(from, length, count) in parts.iter().chain(&everywhere) {
         for _ in 0..count {
-            let mut bad = good.clone();
+            let mut bad = good.to_vec();
             for _ in 0..1 + dice.next(3) {
                 let at = (from + dice.next(length)) as usize;
                 for (offset, byte) in dice.bytes().into_iter().enumerate() {
@@ -333,5 +361,5 @@ fn whatever_stands_in_an_image_it_is_read_or_refused() {
         "seed {SEED:#x}: {read} read, {refused} refused, {crashed} crashed; the longest took {} ms",
         longest.as_millis()
     );
-    assert_eq!(read + refused, 3000);
+    assert!(read > 0 && refused > 0);
 }

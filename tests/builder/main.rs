@@ -10,6 +10,7 @@ mod base;
 mod base_folder;
 mod bases;
 mod cloud_init;
+mod compress;
 mod config;
 mod contract;
 mod docs;

@@ -39,6 +39,9 @@ pub enum Command {
     /// Read an image in a process of its own, for the others.
     #[command(hide = true)]
     Look(LookArgs),
+    /// One stage of a build alone, for tests and benchmarks.
+    #[command(hide = true)]
+    Compress(CompressArgs),
     /// Make a virtual machine's seed disk and run script: vm42/seed.img and vm42/run.sh.
     Seed(SeedArgs),
     /// Boot a virtual machine, show its progress, and end with its own verdict.
@@ -280,6 +283,15 @@ pub struct LookArgs {
     /// What it may take.
     #[command(flatten)]
     pub limits: LimitArgs,
+}
+
+/// `imgbuild compress`
+#[derive(Debug, Args)]
+pub struct CompressArgs {
+    /// The disk.
+    pub raw: PathBuf,
+    /// The image that is made, a qcow2 file.
+    pub image: PathBuf,
 }
 
 /// What the process that reads an image may take.

@@ -1,4 +1,4 @@
-//! Images. What reads qcow2 and ext4 are libraries: the checks before them are fuzzed, and they behind the
+//! Images. What reads qcow2 and ext4 are libraries for the most part: the checks before them are fuzzed, and they behind the
 //! checks. In a build of imgbuild they run in a process of their own, with limits (`image::apart`).
 
 use super::InMemory;

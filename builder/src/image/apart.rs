@@ -1,6 +1,6 @@
 //! An image is read by a process of its own: this program once more, with limits of memory and time.
 //!
-//! The readers of qcow2 and ext4 are libraries. An image that was damaged, or made for that, can let one
+//! The readers of qcow2 and ext4 are libraries for the most part. An image that was damaged, or made for that, can let one
 //! of them crash, never end, or ask for all of the memory; then it is that process that ends.
 
 use crate::system::program::{self, Command, Failed};

@@ -1,4 +1,4 @@
-//! Looking into images from outside.
+//! Looking into images from outside, and the writer of a base's.
 
 pub(crate) mod apart;
 pub(crate) mod dpkg;

@@ -117,3 +117,28 @@ fn too_little_space_is_said_before_any_work() {
     );
     is_untouched(&folder);
 }
+
+#[test]
+#[ignore = "mounts a small file system in a namespace of its own; scripts/test runs it"]
+fn a_disk_that_becomes_full_keeps_no_half_of_an_image() {
+    let folder = crate::compress::disk();
+    let script = "mount -t tmpfs -o size=50m none small && \"$0\" compress raw small/image; code=$?; ls -A small; exit $code";
+    let mut command = Command::new("unshare");
+    command.arg("--mount");
+    if !rustix::process::geteuid().is_root() {
+        command.args(["--user", "--map-root-user"]);
+    }
+    let output = command
+        .args(["sh", "-c", script])
+        .arg(crate::program())
+        .current_dir(folder.path(""))
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "");
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(
+        text.lines().last().unwrap(),
+        "imgbuild: error: cannot write small/image: No space left on device (os error 28)"
+    );
+}

@@ -4,12 +4,26 @@ use crate::system::program;
 use anyhow::{Result, bail};
 use std::path::Path;
 
-/// Bytes of a header of version 3, without what stands behind it.
+/// Bytes of a header of version 3, without what was added to it later.
 const LENGTH: usize = 104;
+/// The same with what is known of that: how clusters are compressed.
+const LONGER: usize = 112;
+/// Incompatible features: whoever does not know one must not read the image.
+const COMPRESSION: u64 = 8;
+const EXTENDED: u64 = 16;
+/// Bits of the smallest cluster that can have extended L2 entries.
+const MIN_EXTENDED_BITS: u32 = 14;
 /// QEMU's limits, in bytes (qcow2.h).
 const MAX_L1: u64 = 32 << 20;
 const MAX_REFCOUNT_TABLE: u64 = 8 << 20;
 const MAX_BACKING_NAME: u64 = 1023;
+
+/// How the compressed clusters of an image are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Compression {
+    Deflate,
+    Zstd,
+}
 
 /// What is read of an image's header.
 #[derive(Debug)]
@@ -17,8 +31,11 @@ pub(super) struct Header {
     pub cluster_bits: u32,
     /// Virtual size in bytes.
     pub size: u64,
+    pub compression: Compression,
+    /// Whether L2 entries have 16 bytes, and tell of subclusters.
+    pub extended: bool,
     /// The active L1 table's place in the file.
-    l1_offset: u64,
+    pub l1_offset: u64,
     /// The refcount table's place in the file.
     refcounts: u64,
     refcount_order: u32,
@@ -34,8 +51,8 @@ impl Header {
         if first.len() < 8 || &first[..4] != b"QFI\xfb" {
             bail!("{shown} is no qcow2 image");
         }
-        let mut known = [0; LENGTH];
-        let length = LENGTH.min(first.len());
+        let mut known = [0; LONGER];
+        let length = LONGER.min(first.len());
         known[..length].copy_from_slice(&first[..length]);
         let u32_at = |at: usize| {
             let bytes = known[at..at + 4].iter();
@@ -46,12 +63,21 @@ impl Header {
         if !(2..=3).contains(&version) {
             bail!("{shown} is qcow2 of version {version}; 2 and 3 are known");
         }
+        // A header of version 2 ends before these.
+        let (features, length) = match version {
+            2 => (0, 0),
+            _ => (u64_at(72), u64::from(u32_at(100))),
+        };
         let header = Header {
             cluster_bits: u32_at(20),
+            compression: match features & COMPRESSION {
+                0 => Compression::Deflate,
+                _ => Compression::Zstd,
+            },
+            extended: features & EXTENDED != 0,
             size: u64_at(24),
             l1_offset: u64_at(40),
             refcounts: u64_at(48),
-            // A header of version 2 ends before this field.
             refcount_order: if version == 2 { 4 } else { u32_at(96) },
             backing: None,
         };
@@ -76,9 +102,8 @@ impl Header {
         if l1 > MAX_L1 || refcounts > MAX_REFCOUNT_TABLE || refcounts == 0 {
             return damaged("names a table that is larger than any, or empty");
         }
-        // Each entry of the L1 table stands for a table of a cluster's size, with 8 bytes per cluster.
-        let reach = u128::from(l1 / 8) * u128::from(cluster / 8) * u128::from(cluster);
-        if header.size == 0 || header.size % 512 != 0 || u128::from(header.size) > reach {
+        let too_large = header.l1_needed() > l1 / 8;
+        if header.size == 0 || header.size % 512 != 0 || too_large {
             return damaged("names a disk that its tables cannot hold");
         }
         if header.refcount_order > 6 {
@@ -88,20 +113,39 @@ impl Header {
             bail!("{shown} is encrypted, and is not read here");
         }
         if version == 3 {
-            let length = u64::from(u32_at(100));
             if length < LENGTH as u64 || length % 8 != 0 || length > cluster {
                 return damaged("has a length that no header has");
             }
-            features(path, u64_at(72))?;
+            refuse(path, features, None)?;
+        }
+        if header.extended && header.cluster_bits < MIN_EXTENDED_BITS {
+            return damaged("names a size of clusters that no image with extended L2 entries has");
+        }
+        // Deflate is 0, and written by a feature that is not set.
+        let told = if length < LONGER as u64 {
+            0
+        } else {
+            known[LENGTH]
+        };
+        match (header.compression, told) {
+            (Compression::Deflate, 0) | (Compression::Zstd, 1) => {}
+            (Compression::Zstd, 2..) => refuse(path, 0, Some(told))?,
+            _ => return damaged("does not say how the image is compressed"),
         }
         let backing = backing(path, first, u64_at(8), u64::from(u32_at(16)), cluster)?;
         Ok(Header { backing, ..header })
     }
 
+    /// How many entries of the L1 table the disk needs. Each stands for a table of a cluster's size.
+    pub(super) fn l1_needed(&self) -> u64 {
+        let entries = self.cluster_bits - if self.extended { 4 } else { 3 };
+        self.size.div_ceil(1 << (self.cluster_bits + entries))
+    }
+
     /// A header for qcow2-rs that has what is read here, and nothing of the file's own beside it. The
-    /// size is that of whole clusters: of a backing file that ends inside of one, it reads the wrong
-    /// part. The refcounts, which no reader needs, are those of a single cluster. A backing file is
-    /// there or not; its name is not told.
+    /// size is that of whole clusters, because it is asked for whole ones. The refcounts, which no reader needs, are those of a single cluster. A backing file is
+    /// there or not; its name is not told, and neither is a compression that qcow2-rs does not know: it is
+    /// not asked for such clusters.
     pub(super) fn for_the_reader(&self) -> Vec<u8> {
         // Behind the header's 104 bytes: no compression type, the end of the extensions, a name.
         let name_at = LENGTH as u64 + 16;
@@ -110,7 +154,7 @@ impl Header {
             None => (0, 0),
         };
         let size = self.size.next_multiple_of(1 << self.cluster_bits);
-        let l1 = size.div_ceil(1 << (2 * self.cluster_bits - 3));
+        let l1 = self.l1_needed();
         let mut out = Vec::new();
         out.extend_from_slice(b"QFI\xfb\0\0\0\x03");
         out.extend_from_slice(&at.to_be_bytes());
@@ -132,13 +176,16 @@ impl Header {
     }
 }
 
-/// The incompatible features: whoever does not know one must not read the image.
-fn features(path: &Path, features: u64) -> Result<()> {
+/// Fails for an incompatible feature, or a type of compression, that is not read here.
+fn refuse(path: &Path, features: u64, compression: Option<u8>) -> Result<()> {
     let (shown, quoted) = (path.display(), program::quote(&path.to_string_lossy()));
     let converted = format!("a copy can be read: qemu-img convert -O qcow2 {quoted} NEW.qcow2");
     // The first that is set, by what helps.
-    let what = match features {
-        0 => return Ok(()),
+    let what = match features & !(COMPRESSION | EXTENDED) {
+        0 => match compression {
+            None => return Ok(()),
+            Some(kind) => &format!("is compressed in a way that is not known (type {kind})"),
+        },
         f if f & 2 != 0 => bail!(
             "{shown} is marked as corrupt; `qemu-img check -r all {quoted}` repairs what can be repaired"
         ),
@@ -147,8 +194,6 @@ fn features(path: &Path, features: u64) -> Result<()> {
              repair the image: qemu-img check -r all {quoted}"
         ),
         f if f & 4 != 0 => "keeps its data in another file",
-        f if f & 8 != 0 => "is not compressed with deflate",
-        f if f & 16 != 0 => "has extended L2 entries",
         _ => "has a feature that is not known",
     };
     bail!("{shown} {what}, and is not read here; {converted}")
@@ -189,6 +234,8 @@ mod tests {
     fn sound() -> Vec<u8> {
         let header = Header {
             cluster_bits: 16,
+            compression: Compression::Deflate,
+            extended: false,
             size: 32 << 20,
             l1_offset: 3 << 16,
             refcounts: 1 << 16,
@@ -267,6 +314,62 @@ mod tests {
             let text = read(&bad).unwrap_err().to_string();
             assert!(text.contains(wanted), "{at}: {text}");
         }
+        // A bit of a feature, what is told of the compression, and what is said of both.
+        let longer = |features: u8, told: u8, bits: u8| {
+            let mut bytes = sound();
+            (bytes[79], bytes[103], bytes[104]) = (features, 112, told);
+            bytes[23] = bits;
+            bytes
+        };
+        for (features, told, bits, wanted) in [
+            (
+                0,
+                1,
+                16,
+                "its header does not say how the image is compressed",
+            ),
+            (
+                8,
+                0,
+                16,
+                "its header does not say how the image is compressed",
+            ),
+            (
+                8,
+                2,
+                16,
+                "x is compressed in a way that is not known (type 2)",
+            ),
+            (255, 1, 16, "is marked as corrupt"),
+            (128, 0, 16, "x has a feature that is not known"),
+        ] {
+            let text = read(&longer(features, told, bits)).unwrap_err().to_string();
+            assert!(text.contains(wanted), "{features} {told}: {text}");
+        }
+        let both = read(&longer(8 | 16, 1, 16)).unwrap();
+        assert_eq!((both.compression, both.extended), (Compression::Zstd, true));
+        // One that is too short to say it.
+        let mut short = longer(8, 1, 16);
+        short[103] = 104;
+        assert!(read(&short).is_err());
+        // Entries of twice the size reach half as far, and none are in small clusters.
+        let mut large = longer(16, 0, 16);
+        large[24..32].copy_from_slice(&(1u64 << 29).to_be_bytes());
+        large[39] = 1;
+        let text = read(&large).unwrap_err().to_string();
+        assert!(
+            text.contains("names a disk that its tables cannot hold"),
+            "{text}"
+        );
+        large[79] = 0;
+        assert_eq!(read(&large).unwrap().l1_needed(), 1);
+        let mut small = longer(16, 0, 13);
+        small[24..32].copy_from_slice(&(1u64 << 20).to_be_bytes());
+        let text = read(&small).unwrap_err().to_string();
+        assert!(
+            text.contains("no image with extended L2 entries has"),
+            "{text}"
+        );
         for name in ["nbd://h/x", "json:{}"] {
             let mut bad = sound();
             bad[19] = name.len() as u8;

@@ -1,18 +1,21 @@
-//! Reading qcow2 images, with their backing chain, and the file system in them.
+//! Reading qcow2 images, with their backing chain, and the file system in them; writing one.
 
+mod extended;
 mod file_io;
 mod header;
+mod known;
+mod layer;
+#[cfg(test)]
+mod tests;
+mod unpack;
+mod writer;
+
+pub(crate) use writer::write;
 
 use super::superblock;
-use crate::system::program;
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, bail};
 use ext4_view::{Ext4, Ext4Read};
-use file_io::ReadOnlyFile;
-use header::Header;
-use qcow2_rs::dev::{Qcow2Dev, Qcow2DevParams};
-use qcow2_rs::error::Qcow2Error;
-use qcow2_rs::helpers::Qcow2IoBuf;
-use qcow2_rs::utils::qcow2_alloc_dev;
+use layer::{Layer, Read};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
@@ -28,8 +31,8 @@ const SECTOR: u64 = 512;
 /// A qcow2 image, opened read-only.
 pub struct Image {
     path: PathBuf,
-    device: Qcow2Dev<ReadOnlyFile>,
-    runtime: tokio::runtime::Runtime,
+    /// The image, and what it is backed by.
+    chain: Vec<Layer>,
     size: u64,
     blocks: HashMap<u64, Vec<u8>>,
 }
@@ -39,16 +42,11 @@ impl Image {
     /// to the image, as QEMU has it. Fails on a file that is no qcow2 image, and on one
     /// whose tables point outside of it.
     pub fn open(path: &Path) -> Result<Self> {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .build()
-            .context("cannot start the reader of qcow2 images")?;
-        let (device, header) = guarded(path, || runtime.block_on(open_chain(path, CHAIN)))??;
-        let size = header.size;
+        let chain = chain(path, Layer::open, |layer| layer.header().backing.as_deref())?;
         Ok(Image {
             path: path.to_owned(),
-            device,
-            runtime,
-            size,
+            size: chain.first().map_or(0, |layer| layer.header().size),
+            chain,
             blocks: HashMap::new(),
         })
     }
@@ -83,25 +81,9 @@ impl Image {
             if self.blocks.len() >= KEPT {
                 self.blocks.clear();
             }
-            let length = BLOCK.min(self.size - offset) as usize;
-            let mut buffer = Qcow2IoBuf::<u8>::new(length);
-            // Its memory is as it was found, and what lies beyond a backing file is not filled.
-            buffer.zero_buf();
-            let read = guarded(&self.path, || {
-                self.runtime
-                    .block_on(self.device.read_at(&mut buffer, offset))
-            })?;
-            // Several clusters end at the first that cannot be read, without an error.
-            let whole = read.as_ref().is_ok_and(|read| *read == length);
-            if !whole {
-                let why = read.err().map(words).unwrap_or_default();
-                bail!(
-                    "{} is a damaged qcow2 image: what it has for byte {offset} of the disk cannot be \
-                     read{why}",
-                    self.path.display()
-                );
-            }
-            self.blocks.insert(offset, buffer.to_vec());
+            let mut block = vec![0; BLOCK.min(self.size - offset) as usize];
+            fill(&mut self.chain, offset, &mut block)?;
+            self.blocks.insert(offset, block);
         }
         Ok(self.blocks.get(&offset).map_or(&[], Vec::as_slice))
     }
@@ -157,98 +139,53 @@ impl Ext4Read for Partition {
 
 /// Fails where the header of an image, or of one that it is backed by, cannot be; reads nothing else.
 pub(crate) fn check_headers(path: &Path) -> Result<()> {
+    let header = |path: &Path| layer::open(path).map(|(_, header)| header);
+    chain(path, header, |header| header.backing.as_deref()).map(|_| ())
+}
+
+/// An image, and what it is backed by, each opened in this way.
+fn chain<T>(
+    path: &Path,
+    open: impl Fn(&Path) -> Result<T>,
+    backing: impl Fn(&T) -> Option<&str>,
+) -> Result<Vec<T>> {
     let mut path = path.to_owned();
-    for _ in 0..CHAIN {
-        let (_, header) = ReadOnlyFile::open(&path)?;
-        match header.backing {
-            None => return Ok(()),
-            Some(name) => path = beside(&path, &name),
+    let mut all = Vec::new();
+    loop {
+        let one = open(&path)?;
+        let next = backing(&one).map(|name| path.parent().unwrap_or(Path::new(".")).join(name));
+        all.push(one);
+        match next {
+            None => return Ok(all),
+            Some(_) if all.len() == CHAIN => {
+                bail!("{} has too long a chain of backing files", path.display())
+            }
+            Some(next) => path = next,
         }
     }
-    bail!("{} has too long a chain of backing files", path.display())
 }
 
-/// The file that an image names.
-fn beside(image: &Path, name: &str) -> PathBuf {
-    image.parent().unwrap_or(Path::new(".")).join(name)
-}
-
-async fn open_chain(path: &Path, left: usize) -> Result<(Qcow2Dev<ReadOnlyFile>, Header)> {
-    if left == 0 {
-        bail!("{} has too long a chain of backing files", path.display());
+/// Fills `target` with what the first of these images has at this byte of the disk, or what it is
+/// backed by has. Beyond the end of each are zeros.
+fn fill(chain: &mut [Layer], offset: u64, target: &mut [u8]) -> Result<()> {
+    let Some((top, below)) = chain.split_first_mut() else {
+        target.fill(0);
+        return Ok(());
+    };
+    let has = top.header().size.saturating_sub(offset);
+    let (mut target, beyond) = target.split_at_mut(has.min(target.len() as u64) as usize);
+    beyond.fill(0);
+    let mut at = offset;
+    while !target.is_empty() {
+        let length = match top.read(at, target)? {
+            Read::Filled(length) => length,
+            Read::Below(length) => {
+                fill(below, at, &mut target[..length])?;
+                length
+            }
+        };
+        at += length as u64;
+        target = &mut target[length..];
     }
-    let (io, header) = ReadOnlyFile::open(path)?;
-    // What is kept of tables, in parts that a cluster can hold.
-    let part = header.cluster_bits.min(12) as u8;
-    let params = Qcow2DevParams::new(
-        9,
-        Some((part, 64 << 10)),
-        Some((part, 4 << 20)),
-        true,
-        false,
-    );
-    if left < CHAIN {
-        params.mark_backing_dev(Some(true));
-    }
-    let alloc = qcow2_alloc_dev(path, io, &params).await;
-    let (mut device, _) = alloc.map_err(|e| damaged(path, e))?;
-    if let Some(name) = &header.backing {
-        let (below, its) = Box::pin(open_chain(&beside(path, name), left - 1)).await?;
-        let ends = its.size.next_multiple_of(1 << its.cluster_bits);
-        if ends < header.size && ends % (1 << header.cluster_bits) != 0 {
-            bail!(
-                "{} has larger clusters than what it is backed by, which ends inside of one, and is \
-                 not read here; a copy can be read: qemu-img convert -O qcow2 {} NEW.qcow2",
-                path.display(),
-                program::quote(&path.to_string_lossy())
-            );
-        }
-        device.set_backing_dev(Box::new(below));
-    }
-    device.qcow2_prep_io().await.map_err(|e| damaged(path, e))?;
-    Ok((device, header))
-}
-
-fn damaged(path: &Path, error: Qcow2Error) -> anyhow::Error {
-    let why = words(error);
-    anyhow!("{} is a damaged qcow2 image{why}", path.display())
-}
-
-/// What qcow2-rs says of an error, behind a colon.
-fn words(error: Qcow2Error) -> String {
-    format!(": {error}")
-}
-
-/// qcow2-rs 0.1.6 panics on some damaged images; here that is an error like any other.
-fn guarded<T>(path: &Path, work: impl FnOnce() -> T) -> Result<T> {
-    let hook = std::panic::take_hook();
-    std::panic::set_hook(Box::new(|_| {}));
-    let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
-    std::panic::set_hook(hook);
-    result.map_err(|_| anyhow!("{} is a damaged qcow2 image", path.display()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_no_image_is_refused() {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("x.qcow2");
-        std::fs::write(&file, b"not an image").unwrap();
-        let text = format!("{:#}", Image::open(&file).err().unwrap());
-        assert_eq!(text, format!("{} is no qcow2 image", file.display()));
-    }
-
-    #[test]
-    fn a_truncated_image_is_refused() {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("x.qcow2");
-        let mut header = vec![0u8; 512];
-        header[..8].copy_from_slice(b"QFI\xfb\0\0\0\x03");
-        std::fs::write(&file, &header).unwrap();
-        let text = format!("{:#}", Image::open(&file).err().unwrap());
-        assert!(text.contains("damaged qcow2 image"), "{text}");
-    }
+    Ok(())
 }
