@@ -1,6 +1,6 @@
 #!/bin/sh
 # Starts {{ name }}. Made by imgbuild: changes are lost at the next "imgbuild seed {{ name }}".
-# Needs qemu-img, qemu-system-x86_64 (QEMU 5.2 or newer), and what every Debian and Ubuntu
+# Needs qemu-img, qemu-system-x86_64 (QEMU 5.2 or newer, with zstd), and what every Debian and Ubuntu
 # has: coreutils, util-linux, grep, perl-base.
 set -eu
 # The logs hold what the guest prints; they are as private as its disk.

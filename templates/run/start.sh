@@ -364,11 +364,11 @@ digest() {
     found=${found%% *}
 }
 
-# A QEMU that was built without zstd, or one that is older than 5.1, does not read a base.
+# A QEMU that was built without zstd does not read a base, such as Debian 11's (5.2).
 check_base_reader() {
     said=$(qemu-img info -f qcow2 -- "$1" 2>&1) ||
-        die "this PC's QEMU cannot read $1: $said. A base is compressed with zstd, which QEMU 5.2 and later" \
-            "know where they were built with it, as Debian's and Ubuntu's are"
+        die "this PC's QEMU cannot read $1: $said. A base is compressed with zstd, which Debian's" \
+            "QEMU knows from 6.1 on (Debian 12, bullseye-backports), and Ubuntu's from 22.04 on"
 }
 
 # The digest takes seconds. It is compared again when the file is not as it was then: $base_seen.

@@ -119,7 +119,7 @@ mod tests {
             firstboot: std::path::PathBuf::new(),
             contract: 1,
             root_uuid: String::new(),
-            provision: String::new(),
+            scripts: Default::default(),
             proxmox_key: None,
             digests: serde_json::Map::new(),
         };

@@ -249,7 +249,7 @@ mod tests {
             firstboot: PathBuf::new(),
             contract: 2,
             root_uuid: String::new(),
-            provision: String::new(),
+            scripts: Default::default(),
             proxmox_key: None,
             digests: [("definition".to_owned(), "one".into())]
                 .into_iter()

@@ -52,7 +52,7 @@ const BOOT_HOOKS: &str = "/etc/kernel/postinst.d/zz-proxmox-boot /etc/kernel/pos
                           /etc/initramfs/post-update.d/proxmox-boot-sync";
 
 /// The scripts that differ from image to image, in the order in which they run; the seal comes after.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Scripts {
     /// Installs the packages.
     pub packages: String,

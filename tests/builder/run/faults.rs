@@ -412,7 +412,7 @@ fn a_qemu_without_zstd_is_told_before_anything_is_made() {
     assert!(
         said.ends_with(
             "qemu-img: Could not open 'x': qcow2: unknown compression type: 1. A base is compressed with zstd, \
-             which QEMU 5.2 and later know where they were built with it, as Debian's and Ubuntu's are\n"
+             which Debian's QEMU knows from 6.1 on (Debian 12, bullseye-backports), and Ubuntu's from 22.04 on\n"
         ) && said.starts_with("this PC's QEMU cannot read "),
         "{base}: {said}"
     );
