@@ -91,7 +91,8 @@ fn offer(root: &Root) -> Result<()> {
     const SSH: &str = "ssh.service";
     let look = || root.query("systemctl", &["is-active", SSH]);
     let every = Duration::from_millis(200);
-    let state = wait::until(STARTING, every, look, |s| s.trim() != "activating")?;
+    let is_settled = |state: &String| !matches!(state.trim(), "activating" | "reloading");
+    let state = wait::until(STARTING, every, look, is_settled)?;
     match state.trim() {
         "active" => root.systemctl(&["reload", "--no-block", SSH]),
         _ => Ok(()),
