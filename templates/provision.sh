@@ -18,10 +18,15 @@ install -m 0755 "$payload/firstboot" /usr/sbin/firstboot
 install -m 0644 "$payload"/firstboot-*.service /etc/systemd/system/
 mkdir -p /etc/systemd/system/sysinit.target.wants /etc/systemd/system/multi-user.target.wants
 ln -sf /etc/systemd/system/firstboot-local.service /etc/systemd/system/sysinit.target.wants/
-for unit in guard join watch; do
+for unit in guard join rsa-key watch; do
     ln -sf "/etc/systemd/system/firstboot-$unit.service" /etc/systemd/system/multi-user.target.wants/
 done
 install -D -m 0644 "$payload/corosync-firstboot.conf" /etc/systemd/system/corosync.service.d/firstboot.conf
+{%- if proxmox %}
+# pveproxy, which follows it, is to wait for its end.
+mkdir /etc/systemd/system/firstboot-rsa-key.service.d
+printf '[Service]\nType=oneshot\n' > /etc/systemd/system/firstboot-rsa-key.service.d/proxmox.conf
+{%- endif %}
 # systemd's interactive wizard must not come up on a machine whose identity is empty.
 ln -sf /dev/null /etc/systemd/system/systemd-firstboot.service
 

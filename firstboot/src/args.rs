@@ -17,6 +17,7 @@ Commands:
                               reason that ended it was put right, or to shorten a pause
   guard                       on a member, before corosync starts: take the newest corosync.conf
                               from another member
+  rsa-key                     make the RSA host key that the first stage left to be made later
   watch                       keep a member in its cluster, until the machine is switched off
   status [--wait [SECONDS]] [--json]
                               how far this machine is; with --wait, when it is done.
@@ -46,6 +47,8 @@ pub enum Command {
     Retry,
     /// Look after a member's configuration before corosync starts.
     Guard,
+    /// Make the RSA host key.
+    RsaKey,
     /// Keep a member in its cluster.
     Watch,
     Status {
@@ -84,6 +87,7 @@ pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Args, String> 
                     Some("join") => Command::Join,
                     Some("retry") => Command::Retry,
                     Some("guard") => Command::Guard,
+                    Some("rsa-key") => Command::RsaKey,
                     Some("watch") => Command::Watch,
                     Some("status") => Command::Status {
                         wait: None,
@@ -154,6 +158,7 @@ mod tests {
         assert_eq!(of("join").unwrap().root, PathBuf::from("/"));
         assert_eq!(of("retry").unwrap().command, Command::Retry);
         assert_eq!(of("guard").unwrap().command, Command::Guard);
+        assert_eq!(of("rsa-key").unwrap().command, Command::RsaKey);
         assert_eq!(of("watch").unwrap().command, Command::Watch);
         assert_eq!(of("--version").unwrap().command, Command::Version);
     }

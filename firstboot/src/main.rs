@@ -3,7 +3,7 @@
 use firstboot::args::{self, Args, Command};
 use firstboot::contract::seed::CONTRACT;
 use firstboot::contract::volumes::Source;
-use firstboot::stage::{boot, member, report, retry};
+use firstboot::stage::{boot, member, report, retry, rsa_key};
 use firstboot::system::core_dumps;
 use firstboot::system::root::Root;
 use std::io::Write;
@@ -45,6 +45,13 @@ fn execute(args: Args) -> u8 {
         Command::Local => u8::from(!boot::local(&root, &source)),
         Command::Join => u8::from(!boot::join(&root, &source)),
         Command::Guard => u8::from(!member::guard(&root)),
+        Command::RsaKey => match rsa_key::rsa_key(&root) {
+            Ok(()) => 0,
+            Err(why) => {
+                let _ = writeln!(std::io::stderr(), "firstboot: {why}");
+                1
+            }
+        },
         Command::Watch => {
             member::watch(&root);
             0

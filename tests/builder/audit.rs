@@ -50,6 +50,7 @@ impl Case {
         for (wants, unit) in [
             ("sysinit", "firstboot-local.service"),
             ("multi-user", "firstboot-join.service"),
+            ("multi-user", "firstboot-rsa-key.service"),
             ("multi-user", "firstboot-guard.service"),
             ("multi-user", "firstboot-watch.service"),
         ] {
@@ -316,7 +317,7 @@ fn every_breach_is_named() {
         "multi-user.target.wants/firstboot-join.service",
         "/dev/null",
     );
-    for unit in ["guard", "watch"] {
+    for unit in ["rsa-key", "guard", "watch"] {
         let link = format!("multi-user.target.wants/firstboot-{unit}.service");
         fs::remove_file(units.join(link)).unwrap();
     }

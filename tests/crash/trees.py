@@ -8,6 +8,9 @@ CASES = pathlib.Path(__file__).resolve().parent.parent / "cases/steps"
 PASSWORD = "Korrekt-Pferd-Batterie"
 # A status port, without which the second stage waits two seconds for one.
 PORT = {"sys/class/virtio-ports/vport0p1/name": "org.imgbuild.firstboot\n", "dev/vport0p1": ""}
+# What makes the RSA key after the first stage, and where it says that it is to be made.
+RSA_KEY_UNIT = "etc/systemd/system/firstboot-rsa-key.service"
+RSA_KEY_DUE = "var/lib/firstboot/rsa-key-due"
 
 NETWORK = """version: 2
 ethernets:
@@ -111,7 +114,7 @@ def sealed(folder, _boot):
             os.remove(os.path.join(folder, "etc/ssh", name))
     os.chmod(os.path.join(folder, "etc/shadow"), 0o640)
     os.chmod(os.path.join(folder, "root/.ssh"), 0o700)
-    put(folder, {"etc/passwd": "root:x:0:0:root:/root:/bin/bash\n", **PORT})
+    put(folder, {"etc/passwd": "root:x:0:0:root:/root:/bin/bash\n", RSA_KEY_UNIT: "", **PORT})
     return FIRST
 
 

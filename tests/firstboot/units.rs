@@ -4,9 +4,10 @@ use std::path::PathBuf;
 use std::process::Command;
 use testkit::{has, house};
 
-const UNITS: [&str; 4] = [
+const UNITS: [&str; 5] = [
     "firstboot-local",
     "firstboot-join",
+    "firstboot-rsa-key",
     "firstboot-guard",
     "firstboot-watch",
 ];
@@ -176,6 +177,21 @@ fn the_guard_is_between_pmxcfs_and_corosync() {
     assert_eq!(guard("ConditionPathExists"), ["/etc/corosync/authkey"]);
     for key in ["Requires", "BindsTo", "RequiredBy"] {
         assert!(guard(key).is_empty(), "{key}=");
+    }
+}
+
+/// Nothing waits for the RSA key but pveproxy, and that only where provision.sh makes it a oneshot; what
+/// failed to be made does not hold that one up.
+#[test]
+fn the_rsa_key_is_made_beside_the_boot() {
+    let unit = |key| words("firstboot-rsa-key", key);
+    assert_eq!(unit("Type"), ["exec"]);
+    assert_eq!(unit("Before"), ["pveproxy.service"]);
+    assert_eq!(unit("After"), ["firstboot-local.service"]);
+    assert_eq!(unit("Nice"), ["19"]);
+    assert!(unit("TimeoutStartSec")[0].parse::<u64>().unwrap() > 0);
+    for key in ["Requires", "BindsTo", "RequiredBy", "Restart"] {
+        assert!(unit(key).is_empty(), "{key}=");
     }
 }
 

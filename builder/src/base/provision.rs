@@ -9,7 +9,7 @@ const PROVISION: &str = include_str!("../../../templates/provision.sh");
 /// The seal script, the same for every image.
 pub(super) const SEAL: &str = include_str!("../../../templates/seal.sh");
 /// firstboot's units, and what it lays over another's: file name and text.
-pub(super) const UNITS: [(&str, &str); 5] = [
+pub(super) const UNITS: [(&str, &str); 6] = [
     // Before the machine has a name.
     (
         "firstboot-local.service",
@@ -19,6 +19,11 @@ pub(super) const UNITS: [(&str, &str); 5] = [
     (
         "firstboot-join.service",
         include_str!("../../../templates/firstboot-join.service"),
+    ),
+    // Beside the rest of the boot.
+    (
+        "firstboot-rsa-key.service",
+        include_str!("../../../templates/firstboot-rsa-key.service"),
     ),
     // On a member, before corosync starts.
     (

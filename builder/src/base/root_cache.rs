@@ -373,6 +373,18 @@ mod tests {
         cache.keep(entry, &packed, ui).unwrap()
     }
 
+    /// What cannot be packed.
+    fn noise(length: usize) -> Vec<u8> {
+        let mut state = 1u64;
+        let mut next = || {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            state as u8
+        };
+        (0..length).map(|_| next()).collect()
+    }
+
     fn found(cache: &RootCache, key: &Key, ui: &Ui) -> Option<Vec<u8>> {
         let entry = cache.find(key, ui).unwrap()?;
         let mut content = Vec::new();
@@ -417,9 +429,7 @@ mod tests {
     #[test]
     fn what_was_not_used_for_longest_goes_first() {
         let (_parent, cache, ui) = cache(1 << 20);
-        let noise: Vec<u8> = (0..300_000u32)
-            .map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8)
-            .collect();
+        let noise = noise(400_000);
         for (age, name) in [(3, "old"), (9, "used"), (2, "new")] {
             kept(&cache, &key(name), &noise, &ui);
             let entries = cache.entries().unwrap();
@@ -458,9 +468,7 @@ mod tests {
         let (_parent, cache, ui) = cache(1 << 20);
         let mut entry = cache.new_entry(&key("one"), &ui).unwrap();
         entry.file = File::options().write(true).open("/dev/full").unwrap();
-        let noise: Vec<u8> = (0..3_000_000u32)
-            .map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8)
-            .collect();
+        let noise = noise(3_000_000);
         let mut rest = noise.as_slice();
         let error = entry.pack(&mut rest).unwrap_err();
         assert!(format!("{error:#}").contains("No space left on device"));

@@ -29,7 +29,7 @@ pub fn watch(root: &Root) {
 }
 
 /// The name that this machine was given; `None` before it has one.
-fn name(root: &Root) -> Option<String> {
+pub(super) fn name(root: &Root) -> Option<String> {
     match Journal::load(root) {
         Ok(Loaded::Found(journal)) => Some(journal.name),
         // A member is looked after, whatever became of the journal.

@@ -7,5 +7,6 @@ pub mod member;
 mod recorded;
 pub mod report;
 pub mod retry;
+pub mod rsa_key;
 pub mod runner;
 mod seed;

@@ -8,6 +8,8 @@ use crate::stage::seed::read_seed;
 use crate::system::root::Root;
 
 const UNIT: &str = "firstboot-join.service";
+/// Does nothing where no key is due.
+const RSA_KEY: &str = "firstboot-rsa-key.service";
 /// Goes on with the second stage now: after a reason that ended it, or in the middle of a pause.
 /// A seed that has changed meanwhile is taken up first. The answer is one line for a human, or
 /// why it cannot be done.
@@ -46,7 +48,7 @@ pub fn retry(root: &Root, source: &Source) -> Result<String, String> {
     match source {
         Source::Disk if root.is_live() => {
             systemctl(root, &["reset-failed", UNIT])?;
-            systemctl(root, &["start", "--no-block", UNIT])?;
+            systemctl(root, &["start", "--no-block", UNIT, RSA_KEY])?;
             Ok("trying again; follow it with: firstboot status --wait".to_owned())
         }
         // The unit reads the disk only.

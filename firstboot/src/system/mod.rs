@@ -9,5 +9,6 @@ pub(crate) mod hosts;
 pub(crate) mod lock;
 pub mod root;
 pub(crate) mod ssh;
+pub(crate) mod ssh_host_keys;
 pub(crate) mod units;
 pub(crate) mod wait;

@@ -38,6 +38,8 @@ pub(super) struct Lab {
     pub settings: Vec<String>,
     /// Whether the nodes that are made from now on have the unit that runs before corosync.
     pub guarded: bool,
+    /// The same of the unit that makes the RSA key.
+    pub makes_rsa: bool,
 }
 
 impl Lab {
@@ -60,6 +62,7 @@ impl Lab {
             .map(|setting| format!("PVE_STANDIN_{setting}"))
             .to_vec(),
             guarded: true,
+            makes_rsa: false,
         }
     }
 
@@ -104,13 +107,16 @@ impl Lab {
         let text = text.replace(start, &format!("{start}--seed-dir /root/seed "));
         fs::write(&join, text).unwrap();
         let join = join.to_string_lossy().into_owned();
-        let [guard, watch] = ["guard", "watch"].map(|name| {
+        let [guard, watch, rsa_key] = ["guard", "watch", "rsa-key"].map(|name| {
             let file = units.join(format!("firstboot-{name}.service"));
             file.to_string_lossy().into_owned()
         });
         words.extend(["--install", &join, "--install", &watch]);
         if self.guarded {
             words.extend(["--install", &guard]);
+        }
+        if self.makes_rsa {
+            words.extend(["--install", &rsa_key]);
         }
         for setting in &self.settings {
             words.extend(["--set", setting]);

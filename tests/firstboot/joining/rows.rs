@@ -1,7 +1,8 @@
 //! The rows of the table "joins that go wrong", and the refusals.
 
 use super::lab::Lab;
-use super::node::Node;
+use super::node::{Node, PASSWORD};
+use std::fs;
 use testkit::begins;
 
 /// What a node that failed for good says.
@@ -46,6 +47,49 @@ fn a_plain_join_and_a_second_boot() {
     node.boot();
     assert_eq!(node.verdict()["state"], "configured");
     node.assert_member(&cluster[0]);
+}
+
+/// The key that a join fails without at its end: made by its unit meanwhile, or by the join where no unit
+/// has made it.
+#[test]
+#[ignore = "runs a cluster of places; scripts/test runs it"]
+fn a_join_has_the_rsa_key_that_is_made_beside_it() {
+    const DUE: &str = "/var/lib/firstboot/rsa-key-due";
+    let mut lab = Lab::new();
+    let cluster = lab.cluster(&["alpha"]);
+    // Stay on, for the next one's quorum.
+    let mut members = Vec::new();
+    for (number, has_unit) in [(42, true), (43, false)] {
+        lab.makes_rsa = has_unit;
+        let node = lab.node(&format!("vm{number}"), number, false);
+        node.seed(&[&cluster[0]], PASSWORD, "");
+        let key = node.root.join("etc/ssh/ssh_host_rsa_key");
+        let public = key.with_extension("pub");
+        let remove = || {
+            for half in [&key, &public] {
+                fs::remove_file(half).unwrap();
+            }
+        };
+        if has_unit {
+            remove();
+        }
+        node.local();
+        assert_eq!(public.exists(), !has_unit);
+        assert_eq!(node.root.join(&DUE[1..]).exists(), has_unit);
+        if !has_unit {
+            remove();
+        }
+        node.boot();
+        detail(&node);
+        node.assert_member(&cluster[0]);
+        node.wait("the key", || !node.exists(DUE));
+        let name = &node.name;
+        let known = cluster[0].read(&format!("/etc/pve/nodes/{name}/ssh_known_hosts"));
+        let public = node.read("/etc/ssh/ssh_host_rsa_key.pub");
+        let words: Vec<&str> = public.split_whitespace().take(2).collect();
+        assert_eq!(known.trim(), format!("{name} {}", words.join(" ")));
+        members.push(node);
+    }
 }
 
 /// pvecm is killed at each numbered point of its way; firstboot goes on by itself.

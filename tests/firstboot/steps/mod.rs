@@ -340,6 +340,40 @@ fn missing_host_keys_are_made_once() {
     assert_eq!(blob(&again), blob(&rsa));
 }
 
+/// Where a unit makes it: not in the first stage, which is done without it, but by the unit's command.
+#[test]
+fn the_rsa_host_key_is_left_to_its_unit() {
+    let case = cases().join("smallest-seed");
+    let folder = begin(&case);
+    let file = |name: &str| folder.path().join(name);
+    let units = file("etc/systemd/system");
+    fs::create_dir_all(&units).unwrap();
+    let unit = "firstboot-rsa-key.service";
+    fs::copy(house("templates").join(unit), units.join(unit)).unwrap();
+    for half in ["etc/ssh/ssh_host_rsa_key", "etc/ssh/ssh_host_rsa_key.pub"] {
+        fs::remove_file(file(half)).unwrap();
+    }
+    let seed = case.join("seed");
+    let output = firstboot(folder.path(), &seed, "local");
+    assert!(output.status.success(), "{}", text(&output));
+    has(
+        &outcome(folder.path()),
+        "ssh-host-keys changed rsa is made in the background\n",
+    );
+    assert!(!file("etc/ssh/ssh_host_rsa_key").exists());
+    // What the unit's condition asks for, before and after.
+    let due = file("var/lib/firstboot/rsa-key-due");
+    assert!(due.exists());
+    for _ in 0..2 {
+        let output = firstboot(folder.path(), &seed, "rsa-key");
+        assert!(output.status.success(), "{}", text(&output));
+        assert_eq!(text(&output), "");
+        assert!(!due.exists());
+    }
+    let public = fs::read_to_string(file("etc/ssh/ssh_host_rsa_key.pub")).unwrap();
+    assert!(public.starts_with("ssh-rsa AAAA") && public.ends_with(" root@vm42\n"));
+}
+
 #[test]
 fn wrong_command_lines_end_with_2() {
     for arguments in [&[][..], &["lokal"], &["--root", "/nowhere", "local"]] {

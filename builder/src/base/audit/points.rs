@@ -206,6 +206,13 @@ pub(super) const POINTS: &[(&str, Rule)] = &[
         ),
     ),
     (
+        "the RSA host key is made in the background",
+        Rule::Link(
+            "/etc/systemd/system/multi-user.target.wants/firstboot-rsa-key.service",
+            "/etc/systemd/system/firstboot-rsa-key.service",
+        ),
+    ),
+    (
         "a member's corosync.conf is looked after before corosync starts",
         Rule::Link(
             "/etc/systemd/system/multi-user.target.wants/firstboot-guard.service",

@@ -13,8 +13,9 @@ mod refusals;
 mod stale;
 
 use crate::cluster::corosync::{self, AUTHKEY};
-use crate::step::{Context, Outcome};
+use crate::step::{Context, Outcome, RetryLater};
 use crate::system::root::Kind;
+use crate::system::ssh_host_keys::{self, RsaKey};
 use anyhow::{Result, bail};
 use attempt::Attempt;
 
@@ -35,12 +36,28 @@ pub(crate) fn run(context: &Context) -> Result<Outcome> {
     if context.root.kind("/usr/bin/pvecm")?.is_none() {
         bail!("cannot join a cluster: Proxmox VE is not installed (no /usr/bin/pvecm)");
     }
+    rsa_key(context)?;
     let (name, through) = Attempt::new(context, cluster)?.join()?;
     let tidied = tidy(context)?;
     Ok(match through {
         Some(how) => Outcome::changed(format!("member of {name}, {how}")),
         None => Outcome::with_details(tidied, vec![format!("already a member of {name}")]),
     })
+}
+
+/// The RSA host key, which is made in the background, is there: without it a join fails at its end.
+fn rsa_key(context: &Context) -> Result<()> {
+    if !ssh_host_keys::is_rsa_due(context.root)? {
+        return Ok(());
+    }
+    (context.log)("waiting for this machine's RSA host key, which Proxmox VE reads");
+    match ssh_host_keys::make_rsa(context.root, &context.name, ssh_host_keys::PATIENCE)? {
+        RsaKey::InTheMaking => Err(RetryLater::because(
+            "this machine's RSA host key is still being made; see journalctl -u firstboot-rsa-key",
+        )
+        .into()),
+        RsaKey::Made | RsaKey::Unchanged => Ok(()),
+    }
 }
 
 /// What a join leaves to do: corosync's key is readable by all, and so is what an earlier one that was
