@@ -140,7 +140,7 @@ fn a_good_key_is_kept_and_looked_at_before_every_use() {
     let kept = place.names("out").pop().unwrap();
     let payload = place.path("out").join(kept).join("imgbuild");
     assert_eq!(fs::read(payload.join("keys/proxmox.gpg")).unwrap(), KEY);
-    let script = fs::read_to_string(payload.join("provision.sh")).unwrap();
+    let script = fs::read_to_string(payload.join("packages.sh")).unwrap();
     let source = "cat > /etc/apt/sources.list.d/proxmox.sources <<'SOURCE'\nTypes: deb\n\
                   URIs: http://download.proxmox.com/debian/pve\nSuites: trixie\n\
                   Components: pve-no-subscription\n\

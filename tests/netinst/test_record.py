@@ -23,7 +23,7 @@ ISO = "ab" * 32
 FILES = ("builder/src/base/mod.rs", "builder/src/base/netinst/mod.rs", "builder/src/commands/base.rs", "builder/src/qemu/mod.rs",
          "builder/src/image/tree.rs", "builder/src/system/tail.rs", "images/base.yaml", "templates/corosync-firstboot.conf",
          "templates/firstboot-join.service", "templates/unattended-upgrades.conf", "templates/netinst/hook",
-         "templates/provision.sh", "templates/seal.sh", "tests/builder/machines/installer/mod.rs",
+         "templates/packages.sh", "templates/provision.sh", "templates/seal.sh", "tests/builder/machines/installer/mod.rs",
          "tests/builder/machines/installer/compare.rs", "tests/netinst/isomaker/archive.py", "tests/netinst/make-iso",
          "tests/standin/debian_kernel.py", "tests/standin/make-repo", "tests/builder/machines/stand_in.rs")
 

@@ -61,7 +61,8 @@ pub(super) fn make(inputs: &Inputs, options: &Options, work: &Path, ui: &Ui) -> 
             None => Root::New(Some(cache.new_entry(key, ui)?)),
         },
     };
-    let (read, write) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).context("cannot make a pipe")?;
+    let (read, write) =
+        rustix::pipe::pipe_with(PipeFlags::CLOEXEC).context("cannot make a pipe")?;
     let (theirs, ours) = match root {
         Root::Kept(_) => (read, write),
         Root::New(_) => (write, read),
@@ -148,10 +149,14 @@ pub(super) fn make(inputs: &Inputs, options: &Options, work: &Path, ui: &Ui) -> 
             stage.done(&cache.keep(entry, &packed, ui)?);
         }
         (Root::New(Some(_)), _, Ok(_)) if seen.whole => {
-            ui.warn("the archives changed meanwhile: the installed system is not kept in the cache");
+            ui.warn(
+                "the archives changed meanwhile: the installed system is not kept in the cache",
+            );
         }
         (Root::New(Some(_)), _, Err(error)) if seen.whole => {
-            ui.warn(&format!("the installed system is not kept in the cache: {error:#}"));
+            ui.warn(&format!(
+                "the installed system is not kept in the cache: {error:#}"
+            ));
         }
         // Where mmdebstrap has failed, that is why.
         (Root::Kept(_), _, Err(error)) if ended.is_ok() => return Err(error),
@@ -221,7 +226,8 @@ fn keep_hook(pipe: &OwnedFd) -> Result<String> {
     let mut context = tera::Context::new();
     context.insert("pipe", &pipe.as_raw_fd());
     context.insert("whole", WHOLE);
-    let hook = Tera::one_off(KEEP, &context, false).context("cannot render templates/mirror/keep.sh")?;
+    let hook =
+        Tera::one_off(KEEP, &context, false).context("cannot render templates/mirror/keep.sh")?;
     Ok(format!("{VIEW}{hook}"))
 }
 

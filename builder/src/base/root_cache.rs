@@ -1,7 +1,7 @@
 //! The cache of installed roots: what `packages.sh` leaves, kept by a digest of all that went in.
 //!
 //! An entry is one file, `KEY-DIGEST.tar.zst` below `roots` in the cache folder. The key stands for the
-//! script, the archives' lines and keys, mmdebstrap, and the archives' own Release files, which have the
+//! script, the archives' lines and keys, the program mmdebstrap, and the archives' own Release files, which have the
 //! digest of every package: as long as these are the same, an installation would give the same. The second
 //! digest is the entry's own: a damaged one is found by it before it is used.
 
@@ -63,10 +63,8 @@ impl Key {
             }
         };
         stage.done("");
-        let version = program::output(program::command("mmdebstrap")?.arg("--version"))?;
         let mut parts = vec![
-            "1".to_owned(),
-            String::from_utf8_lossy(&version).into_owned(),
+            sha256_file(&program::find("mmdebstrap")?)?,
             inputs.definition.release.clone(),
             inputs.scripts.packages.clone(),
         ];
@@ -157,10 +155,12 @@ impl RootCache {
             let path = &entry.path;
             if sha256_file(path)? != digest {
                 stage.again("the one in the cache is damaged, and was removed");
-                fs::remove_file(path).with_context(|| format!("cannot remove {}", path.display()))?;
+                fs::remove_file(path)
+                    .with_context(|| format!("cannot remove {}", path.display()))?;
                 continue;
             }
-            let file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
+            let file =
+                File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
             // The last use decides what goes first. On a file system that is mounted read-only it stays.
             let _ = File::options()
                 .append(true)
@@ -175,7 +175,9 @@ impl RootCache {
     /// A new entry, still without content.
     pub(super) fn new_entry(&self, key: &Key, ui: &Ui) -> Result<NewEntry> {
         let _lock = Cache::open(&self.folder, ui)?;
-        let path = self.folder.join(format!("{UNFINISHED}{}", std::process::id()));
+        let path = self
+            .folder
+            .join(format!("{UNFINISHED}{}", std::process::id()));
         let file = File::options()
             .read(true)
             .write(true)
@@ -213,7 +215,8 @@ impl RootCache {
             sum += other.bytes;
             if sum > self.limit {
                 let path = &other.path;
-                fs::remove_file(path).with_context(|| format!("cannot remove {}", path.display()))?;
+                fs::remove_file(path)
+                    .with_context(|| format!("cannot remove {}", path.display()))?;
             }
         }
         Ok(format!("{shown}, kept for the next base"))
@@ -429,7 +432,7 @@ mod tests {
     #[test]
     fn what_was_not_used_for_longest_goes_first() {
         let (_parent, cache, ui) = cache(1 << 20);
-        let noise = noise(400_000);
+        let noise = noise(300_000);
         for (age, name) in [(3, "old"), (9, "used"), (2, "new")] {
             kept(&cache, &key(name), &noise, &ui);
             let entries = cache.entries().unwrap();

@@ -362,10 +362,11 @@ fn the_machine_gets_a_disc_a_disk_and_what_is_appended_to_the_initrd() {
         "d-i mirror/http/proxy string http://proxy.invalid:3128",
     );
     let apt = "Acquire::http::Proxy \"http://proxy.invalid:3128\";";
-    has("imgbuild/payload/provision.sh", apt);
+    has("imgbuild/payload/packages.sh", apt);
     let scripts = [
         "lib/debian-installer-startup.d/S11imgbuild",
         "imgbuild/hook",
+        "imgbuild/payload/packages.sh",
         "imgbuild/payload/provision.sh",
         "imgbuild/payload/seal.sh",
     ];
