@@ -69,7 +69,11 @@ pub(super) fn unpack_and_format(
         .args([root_tar, &tree])
         .arg(&raw)
         .arg(format!("{kib}k"))
-        .args(mke2fs::options(&inputs.root_uuid, Some(start)))
+        .args(mke2fs::options(
+            &inputs.definition,
+            &inputs.root_uuid,
+            Some(start),
+        ))
         .env("MKE2FS_CONFIG", &conf);
     program::stream(&mut both, |line| stage.note(line))
         .context("cannot make the root file system")?;

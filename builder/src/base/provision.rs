@@ -60,7 +60,10 @@ pub(super) fn render(
     context.insert("root_uuid", root_uuid);
     context.insert("eatmydata", &eatmydata);
     context.insert("kernel", &definition.kernel);
-    context.insert("kernel_command_line", &definition.kernel_command_line);
+    let settings = &definition.settings;
+    context.insert("kernel_command_line", &command_line(definition));
+    context.insert("boot_menu_seconds", &u8::from(!settings.no_boot_menu));
+    context.insert("settings", settings);
     context.insert("proxy", &definition.proxy);
     context.insert("timezone", &definition.timezone);
     context.insert("locale", &definition.locale);
@@ -111,6 +114,15 @@ pub(super) fn render(
     Tera::one_off(PROVISION, &context, false).context("cannot render templates/provision.sh")
 }
 
+/// The kernel's command line, without `root=`.
+fn command_line(definition: &Definition) -> String {
+    let line = &definition.kernel_command_line;
+    if !definition.settings.quiet || line.split(' ').any(|word| word == "quiet") {
+        return line.clone();
+    }
+    format!("{line} quiet")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -144,5 +156,36 @@ mod tests {
             let runs: Vec<&str> = runs.map(|(_, packages)| packages).collect();
             assert_eq!(runs.join("; "), format!("libeatmydata1; {expected}"));
         }
+    }
+
+    /// Each setting but the one of mke2fs changes the script, and a word that is there twice is not added.
+    #[test]
+    fn each_setting_can_be_undone() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("base.yaml");
+        let script = |more: &str| {
+            fs::write(&file, format!("release: trixie\ndisk: 8G\n{more}")).unwrap();
+            let definition = Definition::load(Some(&file)).unwrap();
+            render(&definition, "mirror", "UUID", false).unwrap()
+        };
+        let (all, none) = (script(""), script("settings: false\n"));
+        for (setting, trace) in [
+            ("small_log", "SystemMaxUse=64M"),
+            ("discard", "ext4 noatime,discard,errors"),
+            ("caches", "/var/.updated"),
+            ("small_initramfs", "MODULES=list"),
+            ("quiet", "net.ifnames=0 quiet"),
+            ("no_boot_menu", "GRUB_TIMEOUT=0"),
+            ("short_networking", "ifup -a --perfmode"),
+            ("masked_units", "e2scrub_reap"),
+            ("late_units", "After=firstboot-join.service getty.target"),
+        ] {
+            let without = script(&format!("settings: {{{setting}: false}}\n"));
+            for (script, expected) in [(&all, true), (&none, false), (&without, false)] {
+                assert_eq!(script.contains(trace), expected, "{setting}");
+            }
+        }
+        let quiet = script("kernel_command_line: quiet console=ttyS0 net.ifnames=0\n");
+        assert!(!quiet.contains("net.ifnames=0 quiet"));
     }
 }
