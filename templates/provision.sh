@@ -115,9 +115,10 @@ virtio_rng
 MODULES
 
 {%- if settings.small_initramfs %}
-# The drivers of the disks that a virtual machine boots from, instead of all that the kernel has: 8 MB instead of 17 to
-# read and unpack. Not ahci: each q35 has such a controller without a disk, and its probing would come before the root. And
-# without udev's database of hardware, 13 MB, in which nothing that finds a disk looks.
+# The drivers of the disks that a virtual machine boots from, and of its network card, which must be there when ifupdown2
+# begins, instead of all that the kernel has: 8 MB instead of 17 to read and unpack. Not ahci: each q35 has such a
+# controller without a disk, and its probing would come before the root. And without udev's database of hardware, 13 MB,
+# in which nothing that finds a disk looks.
 mkdir -p /etc/initramfs-tools/conf.d /etc/initramfs-tools/hooks
 echo MODULES=list > /etc/initramfs-tools/conf.d/imgbuild
 cat > /etc/initramfs-tools/hooks/imgbuild <<'HOOK'
@@ -126,7 +127,7 @@ cat > /etc/initramfs-tools/hooks/imgbuild <<'HOOK'
 # "update-initramfs -u", it is Debian's initramfs again.
 [ "$1" != prereqs ] || exit 0
 . /usr/share/initramfs-tools/hook-functions
-manual_add_modules virtio_pci virtio_blk virtio_scsi sd_mod nvme ext4 crc32c crc32c_generic
+manual_add_modules virtio_pci virtio_blk virtio_scsi sd_mod nvme ext4 crc32c crc32c_generic virtio_net e1000 e1000e
 rm -f "$DESTDIR/usr/lib/udev/hwdb.bin" "$DESTDIR/usr/lib/udev/rules.d/75-net-description.rules"
 HOOK
 chmod 0755 /etc/initramfs-tools/hooks/imgbuild
@@ -268,6 +269,27 @@ done
 # It offers ssh to the host through AF_VSOCK, for which run.sh has no device, and loads five drivers to find that out.
 mkdir -p /etc/systemd/system-generators
 ln -sf /dev/null /etc/systemd/system-generators/systemd-ssh-generator
+{%- endif %}
+{%- if settings.late_drivers %}
+# udev loads these for what each processor and each q35 has, beside the network's start, for which everything waits. A
+# blacklist ends that alone; by its name each can be loaded. Proxmox's guests may need KVM.
+late_drivers='kvm_intel kvm_amd ahci aesni_intel ghash_clmulni_intel sha1_ssse3 sha256_ssse3 sha512_ssse3'
+# shellcheck disable=SC2086
+printf 'blacklist %s\n' $late_drivers > /etc/modprobe.d/imgbuild.conf
+cat > /etc/systemd/system/late-drivers.service <<UNIT
+[Unit]
+Description=Load the drivers that no boot waits for
+After=firstboot-join.service getty.target
+Before=pve-guests.service
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+# A processor has one of the first two.
+ExecStart=/bin/sh -c 'for driver in $late_drivers; do modprobe -q \$\$driver || :; done'
+[Install]
+WantedBy=multi-user.target
+UNIT
+ln -sf /etc/systemd/system/late-drivers.service /etc/systemd/system/multi-user.target.wants/
 {%- endif %}
 {%- if settings.late_units %}
 # Nobody waits for these: they start when firstboot has begun its second stage and the login prompts are there.

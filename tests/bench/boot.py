@@ -3,6 +3,7 @@
 Both sides are booted twice: making their ssh host keys, which takes 2 to 7 Gi by chance, and with keys that are there.
 Then where each phase ends, and each unit's part of the processor. tests/bench/machines says how it is counted."""
 
+import base64
 import json
 import re
 
@@ -74,9 +75,9 @@ def keys_from_elsewhere(folder):
     for kind in ("rsa", "ecdsa", "ed25519"):
         file = folder / ("ssh_host_%s_key" % kind)
         bench.text(["ssh-keygen", "-q", "-t", kind, "-N", "", "-C", "root@vm42", "-f", file])
-        for name in (file.name, file.name + ".pub"):
-            lines = (folder / name).read_text(encoding="ascii").replace("\n", "\\\\n")
-            words.append('umask %s; printf "%s" >/etc/ssh/%s' % ("022" if name.endswith(".pub") else "077", lines, name))
+        for name, mask in ((file.name, "077"), (file.name + ".pub", "022")):
+            content = base64.b64encode((folder / name).read_bytes()).decode("ascii")
+            words.append("umask %s; echo %s | base64 -d >/etc/ssh/%s" % (mask, content, name))
     return [("no-keys.service", NO_KEYS % "; ".join(words)), ("firstboot-local.service.conf", BEFORE)]
 
 

@@ -18,12 +18,16 @@ pub struct Settings {
     pub small_initramfs: bool,
     /// The kernel says on the console what goes wrong, and no more.
     pub quiet: bool,
+    /// Of the kernel's security modules those that Proxmox's kernel has.
+    pub few_lsms: bool,
     /// The boot loader waits for nobody.
     pub no_boot_menu: bool,
     /// ifupdown2's three Python programs are one where that is all there is to do.
     pub short_networking: bool,
     /// Units that have nothing to do in a clone are masked.
     pub masked_units: bool,
+    /// Drivers that no boot waits for are loaded behind the login prompt.
+    pub late_drivers: bool,
     /// What nobody waits for starts behind the login prompt.
     pub late_units: bool,
 }
@@ -38,9 +42,11 @@ impl Settings {
             caches: on,
             small_initramfs: on,
             quiet: on,
+            few_lsms: on,
             no_boot_menu: on,
             short_networking: on,
             masked_units: on,
+            late_drivers: on,
             late_units: on,
         }
     }
@@ -74,6 +80,10 @@ const KEYS: Keys = &[
         "quiet: true, or false for all that the kernel says on the console",
     ),
     (
+        "few_lsms",
+        "few_lsms: true, or false for all security modules of the kernel",
+    ),
+    (
         "no_boot_menu",
         "no_boot_menu: true, or false for a second in which to choose",
     ),
@@ -84,6 +94,10 @@ const KEYS: Keys = &[
     (
         "masked_units",
         "masked_units: true, or false for all of Debian's units",
+    ),
+    (
+        "late_drivers",
+        "late_drivers: true, or false for all drivers as soon as their devices are found",
     ),
     (
         "late_units",
@@ -109,9 +123,11 @@ pub(super) fn read(r: &mut Reader, f: &Fields<'_>) -> Settings {
         ("caches", &mut settings.caches),
         ("small_initramfs", &mut settings.small_initramfs),
         ("quiet", &mut settings.quiet),
+        ("few_lsms", &mut settings.few_lsms),
         ("no_boot_menu", &mut settings.no_boot_menu),
         ("short_networking", &mut settings.short_networking),
         ("masked_units", &mut settings.masked_units),
+        ("late_drivers", &mut settings.late_drivers),
         ("late_units", &mut settings.late_units),
     ] {
         if let Some(written) = r.field_scalar(&f, name, validators::yes_or_no) {
