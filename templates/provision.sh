@@ -273,9 +273,9 @@ ln -sf /dev/null /etc/systemd/system-generators/systemd-ssh-generator
 {%- if settings.late_drivers %}
 # udev loads these for what each processor and each q35 has, beside the network's start, for which everything waits. A
 # blacklist ends that alone; by its name each can be loaded. Proxmox's guests may need KVM.
-late_drivers='kvm_intel kvm_amd ahci aesni_intel ghash_clmulni_intel sha1_ssse3 sha256_ssse3 sha512_ssse3'
+late_drivers='ahci aesni_intel ghash_clmulni_intel sha1_ssse3 sha256_ssse3 sha512_ssse3'
 # shellcheck disable=SC2086
-printf 'blacklist %s\n' $late_drivers > /etc/modprobe.d/imgbuild.conf
+printf 'blacklist %s\n' kvm_intel kvm_amd $late_drivers > /etc/modprobe.d/imgbuild.conf
 cat > /etc/systemd/system/late-drivers.service <<UNIT
 [Unit]
 Description=Load the drivers that no boot waits for
@@ -284,18 +284,24 @@ Before=pve-guests.service
 [Service]
 Type=oneshot
 RemainAfterExit=yes
-# A processor has one of the first two.
-ExecStart=/bin/sh -c 'for driver in $late_drivers; do modprobe -q \$\$driver || :; done'
+# Each processor lacks some of them.
+ExecStart=-/bin/sh -c 'grep -qw vmx /proc/cpuinfo && modprobe kvm_intel; grep -qw svm /proc/cpuinfo && modprobe kvm_amd; :'
+ExecStart=-/bin/sh -c 'for driver in $late_drivers; do modprobe -q \$\$driver 2>/dev/null; done'
 [Install]
 WantedBy=multi-user.target
 UNIT
 ln -sf /etc/systemd/system/late-drivers.service /etc/systemd/system/multi-user.target.wants/
 {%- endif %}
 {%- if settings.late_units %}
-# Nobody waits for these: they start when firstboot has begun its second stage and the login prompts are there.
+# Nobody waits for these: they start when firstboot has begun its second stage and the login prompts are there. A prompt
+# waits for no more jobs of systemd's, as it does to come behind the messages of a boot.
 for unit in postfix.service postfix@-.service unattended-upgrades.service; do
     mkdir -p "/etc/systemd/system/$unit.d"
     printf '[Unit]\nAfter=firstboot-join.service getty.target\n' > "/etc/systemd/system/$unit.d/imgbuild.conf"
+done
+for unit in getty@.service serial-getty@.service; do
+    mkdir -p "/etc/systemd/system/$unit.d"
+    printf '[Service]\nType=simple\n' > "/etc/systemd/system/$unit.d/imgbuild.conf"
 done
 {%- endif %}
 # A clone without a seed has no keys and no name: these would fail, and it boots on without them.
