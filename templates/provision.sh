@@ -129,6 +129,10 @@ cat > /etc/initramfs-tools/hooks/imgbuild <<'HOOK'
 . /usr/share/initramfs-tools/hook-functions
 manual_add_modules virtio_pci virtio_blk virtio_scsi sd_mod nvme ext4 crc32c crc32c_generic virtio_net e1000 e1000e
 rm -f "$DESTDIR/usr/lib/udev/hwdb.bin" "$DESTDIR/usr/lib/udev/rules.d/75-net-description.rules"
+# Of the devices that were there before udev those that lead to a disk or a network card; systemd asks for all of them later.
+sed -i -e '/^udevadm trigger --type=subsystems/d' \
+    -e 's/^udevadm trigger --type=devices.*/& --subsystem-match=pci --subsystem-match=virtio --subsystem-match=scsi --subsystem-match=block/' \
+    "$DESTDIR/scripts/init-top/udev"
 HOOK
 chmod 0755 /etc/initramfs-tools/hooks/imgbuild
 {%- endif %}
@@ -261,9 +265,10 @@ mkdir -p /etc/systemd/journald.conf.d
 printf '[Journal]\nSystemMaxUse=64M\nSystemMaxFileSize=8M\nRuntimeMaxFileSize=8M\n' > /etc/systemd/journald.conf.d/imgbuild.conf
 {%- endif %}
 {%- if settings.masked_units %}
-# They look for snapshots of LVM, which this disk is not on, and write down for grub that a boot went well, which its
-# menu does not ask.
-for unit in e2scrub_reap.service e2scrub_all.timer grub-common.service; do
+# They look for snapshots of LVM, which this disk is not on; write down for grub that a boot went well, which its menu does not
+# ask; fetch a crashed kernel's words from firmware that keeps none; and find the disks of NFS's block layout, which
+# nobody has, and load NFS for it: a mount does that, too.
+for unit in e2scrub_reap.service e2scrub_all.timer grub-common.service systemd-pstore.service nfs-blkmap.service; do
     ln -sf /dev/null "/etc/systemd/system/$unit"
 done
 # It offers ssh to the host through AF_VSOCK, for which run.sh has no device, and loads five drivers to find that out.
