@@ -123,7 +123,8 @@ fn command_line(definition: &Definition) -> String {
     let mut words: Vec<&str> = definition.kernel_command_line.split(' ').collect();
     let settings = &definition.settings;
     if settings.quiet && !words.contains(&"quiet") {
-        words.push("quiet");
+        // Without the second systemd, too, would be silent, and nobody could tell such a boot from one that hangs.
+        words.extend(["quiet", "systemd.show_status=true"]);
     }
     if settings.few_lsms && !words.iter().any(|word| word.starts_with("lsm=")) {
         words.push(FEW_LSMS);
