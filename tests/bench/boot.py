@@ -20,7 +20,7 @@ CONSOLE = (
 UNITS = 16
 
 # cloud-init's own last words are lost where a getty takes the console at that moment.
-DONE = ("cloud-final.service.conf", "[Service]\nExecStartPost=/bin/sh -c 'sleep 1; echo cloud-init is done >/dev/ttyS0'\n")
+DONE = ("cloud-final.service.conf", "[Service]\nExecStartPost=/bin/sh -c 'sleep 1; echo cloud-init is done >/dev/console'\n")
 # What a first boot makes no keys with.
 NO_KEYS = """[Unit]
 Description=Host keys from elsewhere
@@ -98,6 +98,7 @@ def run(options):
     ):
         machine = machines.Machine(options.folder / name.replace(", ", "-"), base, units=[machines.ACCOUNTS, *units])
         found[name] = boot(machine, (last, "login prompt", "accounts"))
+        print("%s: %s until `%s`" % (name, bench.shown(found[name][0][last], "instructions"), last), flush=True)
     name = "cloud-init"
     count = {side: found[side][0]["configured" if side.startswith("ours") else "cloud-init is done"] for side in found}
     rows = [

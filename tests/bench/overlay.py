@@ -41,7 +41,7 @@ ExecStart=/bin/sh -c 'until [ -z "$$(systemctl list-jobs --no-legend)" ]; do sle
  for day in $$(seq 30); do date -s "+1 day"; systemd-cat -t month cat /run/boot; journalctl --sync; \\
  systemctl start logrotate.service systemd-tmpfiles-clean.service dpkg-db-backup.service; \\
  head -c 20000000 /dev/zero >/var/tmp/update; sync; rm /var/tmp/update; sync; done; \\
- journalctl --disk-usage >/dev/ttyS0; echo a month is over >/dev/ttyS0'
+ journalctl --disk-usage >/dev/console; echo a month is over >/dev/console'
 """)
 
 

@@ -51,14 +51,15 @@ KINDS = {
     "cloud-init": (*PLAIN, ("  - chrony ", "  - cloud-init\n  - chrony "), ("net.ifnames=0\n\n", "net.ifnames=0" + NO_FIRSTBOOT + "\n\n")),
 }
 
-# Waits for the boot's end and tells, of each unit, the processor time it had. Type=exec, or it would wait for itself; the
-# console is opened late, because a getty that starts hangs up whoever has it open.
+# Waits for the boot's end and tells, of each unit, the processor time it had. Type=exec, or it would wait for itself. The
+# console is opened late, because a getty that starts hangs up whoever has it open; and by that name, because opening
+# /dev/ttyS0 may wait for a carrier.
 ACCOUNTS = ("accounts.service", """[Unit]
 Description=Accounts of processor time
 [Service]
 Type=exec
 ExecStart=/bin/sh -c 'for try in 1 2 3 4 5 6 7 8 9; do [ -n "$$(systemctl list-jobs --no-legend)" ] || break; sleep 5; done; \
- { systemctl show -p Id -p CPUUsageNSec -- "*.service" init.scope -.slice | sed "s/^/account: /"; echo account: end; } >/dev/ttyS0'
+ { systemctl show -p Id -p CPUUsageNSec -- "*.service" init.scope -.slice | sed "s/^/account: /"; echo account: end; } >/dev/console'
 """)
 
 
