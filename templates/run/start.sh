@@ -453,7 +453,7 @@ make_overlay() {
     fi
     check_base_reader "$checked"
     if [ "$checked" != "$backing" ]; then keep_base; fi
-    qemu-img create -q -f qcow2 -F qcow2 -b "$backing" "$new" "$disk_bytes" ||
+    qemu-img create -q -f qcow2 -o extended_l2=on,cluster_size=128k -F qcow2 -b "$backing" "$new" "$disk_bytes" ||
         die "cannot make $overlay"
     printf '%s\n' "$base_sha256" >"$new.base"
     # This PC may lose its power at any moment, and a file without its bytes is no disk.

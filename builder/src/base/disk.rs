@@ -60,7 +60,7 @@ impl RawDisk {
         context.insert("kib", &((inputs.definition.disk - start) / 1024));
         context.insert("core_room", &(start - SECTOR));
         context.insert("mke2fs_conf", mke2fs::CONF);
-        let options = mke2fs::options(&inputs.root_uuid, Some(start));
+        let options = mke2fs::options(&inputs.definition, &inputs.root_uuid, Some(start));
         context.insert("mke2fs_options", &options.join(" "));
         Tera::one_off(HOOK, &context, false).context("cannot render templates/mirror/disk.sh")
     }

@@ -1,5 +1,7 @@
 //! How the root file system is made, whatever the source.
 
+use crate::config::definition::Definition;
+
 /// mke2fs's settings, so that the file system is the same whatever the host's defaults are:
 /// nothing that grub 2.12 or ext4-view cannot read.
 pub(super) const CONF: &str = "[defaults]
@@ -19,15 +21,27 @@ pub(super) const CONF: &str = "[defaults]
 /// kernel to initialise later: every clone would write it into its overlay. `offset` is where
 /// the partition begins in the file, in bytes. The seed of the hashes of names follows from the UUID
 /// as well: the same files, the same bytes.
-pub(super) fn options(root_uuid: &str, offset: Option<u64>) -> Vec<String> {
+///
+/// The kernel writes the journal round and round, so in time each clone has written the whole of it into its
+/// overlay: 16 MiB with the setting `small_journal`. It is what mke2fs gives a file system of 1 GB, and four times
+/// what the largest transaction of a first boot with all its units needs.
+pub(super) fn options(
+    definition: &Definition,
+    root_uuid: &str,
+    offset: Option<u64>,
+) -> Vec<String> {
     let mut extended =
         format!("lazy_itable_init=0,lazy_journal_init=0,root_owner=0:0,hash_seed={root_uuid}");
     if let Some(offset) = offset {
         // Of several -E, mke2fs takes the last one only.
         extended = format!("offset={offset},{extended}");
     }
+    let journal = match definition.settings.small_journal {
+        true => "size=16",
+        false => "size=64",
+    };
     [
-        "-L", "root", "-m", "1", "-J", "size=64", "-U", root_uuid, "-E", &extended,
+        "-L", "root", "-m", "1", "-J", journal, "-U", root_uuid, "-E", &extended,
     ]
     .map(str::to_owned)
     .to_vec()

@@ -51,7 +51,7 @@ pub(super) fn render(
     context.insert("timezone", &definition.timezone);
     context.insert(
         "mke2fs_options",
-        &mke2fs::options(root_uuid, None).join(" "),
+        &mke2fs::options(definition, root_uuid, None).join(" "),
     );
     for measure in Measure::value_variants() {
         context.insert(measure.name(), &!without.contains(measure));

@@ -79,10 +79,15 @@ pub(super) fn render(
     context.insert("root_uuid", root_uuid);
     context.insert("eatmydata", &eatmydata);
     context.insert("kernel", &definition.kernel);
-    context.insert("kernel_command_line", &definition.kernel_command_line);
+    let settings = &definition.settings;
+    context.insert("kernel_command_line", &command_line(definition));
+    context.insert("boot_menu_seconds", &u8::from(!settings.no_boot_menu));
+    context.insert("settings", settings);
     context.insert("proxy", &definition.proxy);
     context.insert("timezone", &definition.timezone);
     context.insert("locale", &definition.locale);
+    let language = definition.locale.split(['_', '.', '@']).next();
+    context.insert("language", &language);
     context.insert("generate_locale", &definition.generates_locale());
     let always = definition.always_installed();
     let of = |stage| {
@@ -138,6 +143,24 @@ pub(super) fn render(
     })
 }
 
+/// What Proxmox's kernel has by itself. Debian's has bpf too, for which systemd begins with half a Gi of instructions and no
+/// unit of Debian's has a use, and three that need a policy of their own.
+const FEW_LSMS: &str = "lsm=landlock,lockdown,yama,integrity,apparmor";
+
+/// The kernel's command line, without `root=`.
+fn command_line(definition: &Definition) -> String {
+    let mut words: Vec<&str> = definition.kernel_command_line.split(' ').collect();
+    let settings = &definition.settings;
+    if settings.quiet && !words.contains(&"quiet") {
+        // Without the second systemd, too, would be silent, and nobody could tell such a boot from one that hangs.
+        words.extend(["quiet", "systemd.show_status=true"]);
+    }
+    if settings.few_lsms && !words.iter().any(|word| word.starts_with("lsm=")) {
+        words.push(FEW_LSMS);
+    }
+    words.join(" ")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -172,5 +195,40 @@ mod tests {
             let runs: Vec<&str> = runs.map(|(_, packages)| packages).collect();
             assert_eq!(runs.join("; "), format!("libeatmydata1; {expected}"));
         }
+    }
+
+    /// Each setting but the one of mke2fs changes the script, and a word that is there twice is not added.
+    #[test]
+    fn each_setting_can_be_undone() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("base.yaml");
+        let script = |more: &str| {
+            fs::write(&file, format!("release: trixie\ndisk: 8G\n{more}")).unwrap();
+            let definition = Definition::load(Some(&file)).unwrap();
+            let scripts = render(&definition, "mirror", "UUID", false).unwrap();
+            scripts.packages + &scripts.provision
+        };
+        let (all, none) = (script(""), script("settings: false\n"));
+        for (setting, trace) in [
+            ("no_documentation", "path-exclude=/usr/share/man"),
+            ("small_log", "SystemMaxUse=64M"),
+            ("discard", "ext4 noatime,discard,errors"),
+            ("caches", "/var/.updated"),
+            ("small_initramfs", "MODULES=list"),
+            ("quiet", "net.ifnames=0 quiet"),
+            ("few_lsms", FEW_LSMS),
+            ("no_boot_menu", "GRUB_TIMEOUT=0"),
+            ("short_networking", "ifup -a --perfmode"),
+            ("masked_units", "e2scrub_reap"),
+            ("late_drivers", "late-drivers.service"),
+            ("late_units", "for unit in postfix.service"),
+        ] {
+            let without = script(&format!("settings: {{{setting}: false}}\n"));
+            for (script, expected) in [(&all, true), (&none, false), (&without, false)] {
+                assert_eq!(script.contains(trace), expected, "{setting}");
+            }
+        }
+        let quiet = script("kernel_command_line: quiet console=ttyS0 net.ifnames=0\n");
+        assert!(!quiet.contains("net.ifnames=0 quiet"));
     }
 }

@@ -6,9 +6,11 @@ mod netinst;
 mod packages;
 mod proxmox;
 mod read;
+mod settings;
 
 pub use model::{Definition, Netinst, Proxmox, RELEASES, Repository, release_number};
 pub use packages::{Always, Stage};
+pub use settings::Settings;
 
 use crate::config::yaml::{MAX_YAML, Reader};
 use crate::system::given;
@@ -121,6 +123,7 @@ mod tests {
                 locale: "C.UTF-8".into(),
                 unattended_upgrades: true,
                 rpcbind: false,
+                settings: Settings::all(true),
                 mirror: None,
                 security_mirror: None,
                 netinst: Netinst::default(),

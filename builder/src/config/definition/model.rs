@@ -1,6 +1,7 @@
 //! What an image definition says, with every default in place.
 
 use super::key;
+use super::settings::Settings;
 use std::path::PathBuf;
 
 /// What goes into a base image.
@@ -28,6 +29,8 @@ pub struct Definition {
     pub unattended_upgrades: bool,
     /// Whether rpcbind may run, which NFS 3 needs.
     pub rpcbind: bool,
+    /// What is otherwise than in Debian, for clones on overlays.
+    pub settings: Settings,
     /// The Debian mirror; `None` means the host's own, else Debian's.
     pub mirror: Option<String>,
     /// The archive of Debian's security updates; `None` means the host's own, else Debian's.

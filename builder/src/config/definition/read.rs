@@ -2,7 +2,7 @@
 
 use super::key::{self, Wanted};
 use super::model::{Definition, RELEASES, Repository};
-use super::{netinst, packages, proxmox};
+use super::{netinst, packages, proxmox, settings};
 use crate::config::yaml::{Fields, Keys, Node, Reader, Spanned, validators};
 use std::path::{Path, PathBuf};
 
@@ -46,6 +46,7 @@ const KEYS: Keys = &[
         "rpcbind",
         "rpcbind: false, or true where an NFS server knows version 3 only",
     ),
+    ("settings", settings::RIGHT),
     (
         "mirror",
         "mirror: the http:// or https:// address of a Debian mirror",
@@ -134,6 +135,7 @@ pub(super) fn read(r: &mut Reader, node: &Node, folder: &Path) -> Definition {
         rpcbind: r
             .field_scalar(&f, "rpcbind", validators::yes_or_no)
             .is_some_and(|r| r.value),
+        settings: settings::read(r, &f),
         mirror: r.field(&f, "mirror", validators::url).map(|m| m.value),
         security_mirror: r
             .field(&f, "security_mirror", validators::url)

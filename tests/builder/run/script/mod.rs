@@ -98,7 +98,7 @@ fn makes_the_overlay_once_and_hands_everything_to_qemu() {
     let made = lab.read("vm42/vm42.qcow2");
     assert!(
         made.starts_with(&format!(
-            "create -q -f qcow2 -F qcow2 -b {} .vm42.qcow2.",
+            "create -q -f qcow2 -o extended_l2=on,cluster_size=128k -F qcow2 -b {} .vm42.qcow2.",
             kept()
         )) && made.ends_with(" 8589934592\n"),
         "{made}"
@@ -444,7 +444,7 @@ fn an_overlay_that_appears_meanwhile_is_left_as_it_is() {
     let lab = lab();
     lab.program(
         "qemu-img",
-        "#!/bin/sh\n[ \"$1\" = create ] || exit 0\necho theirs >vm42.qcow2\necho ours >\"$9\"\n",
+        "#!/bin/sh\n[ \"$1\" = create ] || exit 0\necho theirs >vm42.qcow2\necho ours >\"${11}\"\n",
     );
     let done = refusal(start(&lab));
     ends(
