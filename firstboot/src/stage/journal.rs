@@ -1,7 +1,7 @@
 //! The durable record of what is done, for which instance.
 //!
-//! It is written after each step, when the step's own files are on disk: a step that was
-//! cut is not in it and is run again.
+//! It is written when a stage begins and ends, and in the second stage after each step that changed
+//! something, when the step's own files are on disk: a step that was cut is not in it and is run again.
 
 use crate::contract::clock;
 use crate::contract::status::{Stage, StepResult};

@@ -77,13 +77,13 @@ impl<'a, 'r> StageRunner<'a, 'r> {
         }
         let result = self.steps(stage, steps).and_then(|()| {
             self.journal.stage(stage).finished = true;
-            self.journal.save(self.root).map_err(with_causes)
+            self.save(stage).map_err(with_causes)
         });
         self.reporter.borrow_mut().ended(result.is_ok());
         result
     }
 
-    /// Runs the steps that the journal does not have yet, each recorded when it is done.
+    /// Runs the steps that the journal does not have yet.
     /// The first that fails ends it.
     pub fn steps(&mut self, stage: Stage, steps: &[Step]) -> Result<(), String> {
         for step in steps {
@@ -115,14 +115,24 @@ impl<'a, 'r> StageRunner<'a, 'r> {
         Ok(())
     }
 
-    /// Records a step when all that it did is on the disk, so that a power cut never leaves a record
-    /// without the deed.
+    /// Records a step. Not each is written down at once, for each write stays in a clone's disk for good:
+    /// what a power cut lets be run again, in the first stage or where nothing was to do, finds that all is
+    /// as it should be.
     fn record(&mut self, stage: Stage, record: &StepRecord) -> Result<()> {
+        self.journal.stage(stage).put(record.clone());
+        match (stage, record.result) {
+            (_, StepResult::Unchanged) | (Stage::Local, StepResult::Changed) => Ok(()),
+            (Stage::Join, StepResult::Changed) | (_, StepResult::Failed) => self.save(stage),
+        }
+    }
+
+    /// Writes the journal when all that its steps did is on the disk, so that a power cut never leaves a
+    /// record without the deed.
+    fn save(&self, stage: Stage) -> Result<()> {
         // What is looked at in the second stage may have been written by a run that was cut.
         if stage == Stage::Join || self.root.others_wrote() {
             self.root.sync_disks()?;
         }
-        self.journal.stage(stage).put(record.clone());
         self.journal.save(self.root)
     }
 
