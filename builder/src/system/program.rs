@@ -71,11 +71,14 @@ fn is_executable(file: &Path) -> bool {
     rustix::fs::access(file, rustix::fs::Access::EXEC_OK).is_ok() && file.is_file()
 }
 
-/// A command line as a shell would take it.
+/// A command line as a shell would take it; of a whole script in it the first line.
 pub(crate) fn command_line(command: &Command) -> String {
     std::iter::once(command.get_program())
         .chain(command.get_args())
-        .map(|word| quote(&word.to_string_lossy()))
+        .map(|word| match word.to_string_lossy().split_once('\n') {
+            Some((first, _)) => quote(&format!("{first} …")),
+            None => quote(&word.to_string_lossy()),
+        })
         .collect::<Vec<_>>()
         .join(" ")
 }
@@ -313,6 +316,13 @@ mod tests {
         let (first, rest) = text.split_once('\n').unwrap();
         assert!(first.starts_with("a program failed (exit status: 3): /bin/sh -c "));
         assert_eq!(rest, "    one\n    two");
+    }
+
+    #[test]
+    fn of_a_script_the_first_line_is_shown() {
+        let mut command = Command::new("sh");
+        command.args(["-c", "# What it does\nexit 1\n", "a b"]);
+        assert_eq!(command_line(&command), "sh -c '# What it does …' 'a b'");
     }
 
     #[test]

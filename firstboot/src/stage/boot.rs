@@ -72,7 +72,7 @@ fn local_stage(root: &Root, source: &Source, reporter: &mut Reporter) -> Result<
         let _ = writeln!(std::io::stderr(), "firstboot: {error:#}");
     }
     let loaded = load(root)?;
-    let Some(seed) = read_seed(source, &loaded)? else {
+    let Some(seed) = read_seed(root, source, &loaded)? else {
         return local_without_seed(&loaded, reporter);
     };
     if let Loaded::Found(journal) = &loaded {
@@ -140,7 +140,7 @@ fn join_stage(root: &Root, source: &Source, reporter: &mut Reporter) -> Result<b
         Loaded::Corrupt(why) => return Err(not_after_local(&why)),
         Loaded::Missing if reporter.state().state == Verdict::Unconfigured => return Ok(true),
         Loaded::Missing => {
-            if read_seed(source, &Loaded::Missing)?.is_some() {
+            if read_seed(root, source, &Loaded::Missing)?.is_some() {
                 return Err(not_after_local("it has not run"));
             }
             reporter.unconfigured();
@@ -158,7 +158,7 @@ fn join_stage(root: &Root, source: &Source, reporter: &mut Reporter) -> Result<b
             None => "it did not finish".to_owned(),
         }));
     }
-    let seed = read_seed(source, &Loaded::Found(journal.clone()))?;
+    let seed = read_seed(root, source, &Loaded::Found(journal.clone()))?;
     let other = |seed: &&Seed| seed.meta_data.instance_id != journal.instance;
     if let Some(seed) = seed.as_ref().filter(other) {
         let id = &seed.meta_data.instance_id;

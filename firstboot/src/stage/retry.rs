@@ -22,7 +22,7 @@ pub fn retry(root: &Root, source: &Source) -> Result<String, String> {
                 .to_owned(),
         );
     };
-    let seed = read_seed(source, &loaded)?;
+    let seed = read_seed(root, source, &loaded)?;
     let is_new = seed
         .as_ref()
         .is_some_and(|seed| seed.meta_data.instance_id != journal.instance);

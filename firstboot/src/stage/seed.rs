@@ -1,8 +1,9 @@
 //! Reading the seed, with as much patience as this machine has reason for.
 
 use crate::contract::seed::Seed;
-use crate::contract::volumes::{self, MediaError, Patience, Source};
+use crate::contract::volumes::{self, Found, MediaError, Patience, Source};
 use crate::stage::journal::Loaded;
+use crate::system::root::Root;
 use std::time::Duration;
 
 /// The longest that a seed disk may take to appear.
@@ -23,20 +24,45 @@ const NOT_NEEDED: Patience = Patience {
     most: DISK_WAIT,
     quiet: Duration::from_millis(200),
 };
+/// What is there already.
+const AT_ONCE: Patience = Patience {
+    most: Duration::ZERO,
+    quiet: Duration::ZERO,
+};
+/// What a CD-ROM drive hangs on. A base's initramfs has no need of it, and udev takes its time: firstboot
+/// begins beside it. modprobe comes back when the drives that there are have been found.
+const CD_ROM_DRIVERS: [&str; 5] = ["-qa", "sr_mod", "virtio_scsi", "ata_piix", "ahci"];
+
 /// The seed, `None` when there is no seed disk, or why it cannot be used.
-pub(super) fn read_seed(source: &Source, loaded: &Loaded) -> Result<Option<Seed>, String> {
+pub(super) fn read_seed(
+    root: &Root,
+    source: &Source,
+    loaded: &Loaded,
+) -> Result<Option<Seed>, String> {
     let (patience, needed) = match loaded {
         Loaded::Found(journal) if journal.is_finished() => (NOT_NEEDED, false),
         Loaded::Found(_) | Loaded::Corrupt(_) => (NEEDED, true),
         Loaded::Missing => (UNKNOWN, true),
     };
     let seed = match source {
-        Source::Disk => volumes::find(patience).map(|found| found.map(|found| found.seed)),
+        Source::Disk => look(root, patience).map(|found| found.map(|found| found.seed)),
         Source::Folder(folder) => volumes::read_folder(folder).map(Some),
     };
     match seed {
         // Some disk of a configured machine is broken: that is not for firstboot to say.
         Err(MediaError::Unreadable { .. }) if !needed => Ok(None),
         other => other.map_err(|error| error.to_string()),
+    }
+}
+
+/// On a virtio disk, where it is at once; else among all that there is.
+fn look(root: &Root, patience: Patience) -> Result<Option<Found>, MediaError> {
+    match volumes::find(AT_ONCE) {
+        Ok(None) | Err(MediaError::Unreadable { .. }) => {
+            // Each machine lacks some of them.
+            let _ = root.run("modprobe", &CD_ROM_DRIVERS, b"");
+            volumes::find(patience)
+        }
+        other => other,
     }
 }

@@ -54,7 +54,7 @@ fn a_mirror_that_does_not_answer_is_said() {
                  at the network, or choose others: --mirror, and `security_mirror` in the image definition: a \
                  program failed";
     begins(text, first);
-    has(text, "/mmdebstrap --variant=apt");
+    has(text, "/mmdebstrap --format=null");
     is_untouched(&folder);
 }
 
