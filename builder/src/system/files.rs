@@ -31,7 +31,7 @@ pub(crate) fn write_for_a_move(file: &Path, content: &[u8], mode: u32) -> Result
             .open(file)?;
         out.set_permissions(fs::Permissions::from_mode(mode))?;
         for (index, block) in content.chunks(BLOCK).enumerate() {
-            if block.iter().any(|byte| *byte != 0) {
+            if *block != [0; BLOCK][..block.len()] {
                 out.write_all_at(block, (index * BLOCK) as u64)?;
             }
         }

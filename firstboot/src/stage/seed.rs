@@ -29,9 +29,18 @@ const AT_ONCE: Patience = Patience {
     most: Duration::ZERO,
     quiet: Duration::ZERO,
 };
-/// What a CD-ROM drive hangs on. A base's initramfs has no need of it, and udev takes its time: firstboot
-/// begins beside it. modprobe comes back when the drives that there are have been found.
-const CD_ROM_DRIVERS: [&str; 5] = ["-qa", "sr_mod", "virtio_scsi", "ata_piix", "ahci"];
+/// What a CD-ROM drive hangs on, by systemd's units, for firstboot itself may load no driver. A base's
+/// initramfs has no need of them, and udev takes its time. When the second list is started, the drives that
+/// there are have been found.
+const CD_ROM_DRIVERS: [&[&str]; 2] = [
+    &["start", "modprobe@sr_mod.service"],
+    &[
+        "start",
+        "modprobe@virtio_scsi.service",
+        "modprobe@ata_piix.service",
+        "modprobe@ahci.service",
+    ],
+];
 
 /// The seed, `None` when there is no seed disk, or why it cannot be used.
 pub(super) fn read_seed(
@@ -59,8 +68,10 @@ pub(super) fn read_seed(
 fn look(root: &Root, patience: Patience) -> Result<Option<Found>, MediaError> {
     match volumes::find(AT_ONCE) {
         Ok(None) | Err(MediaError::Unreadable { .. }) => {
-            // Each machine lacks some of them.
-            let _ = root.run("modprobe", &CD_ROM_DRIVERS, b"");
+            for words in CD_ROM_DRIVERS {
+                // Without them there is what udev finds.
+                let _ = root.run("systemctl", words, b"");
+            }
             volumes::find(patience)
         }
         other => other,
