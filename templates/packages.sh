@@ -118,18 +118,14 @@ apt_runs=$((apt_runs + 1))
 apt-get -o Dpkg::Options::=--force-confold -o APT::Install-Recommends=false -y dist-upgrade
 {%- endif %}
 
-# The kernel comes first: grub's hook for kernels would look for the disk under /, and there is none yet.
-stage "kernel"
-# Its initramfs is made once, when everything that belongs into it is there.
+# All in one run. The kernel's initramfs is made later, once, when everything that belongs into it is there; and
+# grub's hook for kernels does nothing before there is a menu.
+stage "packages"
 {%- if proxmox %}
 # Proxmox's is the only kernel that is ever downloaded. Its postinst does nothing while
 # /proxmox_install_mode is there: neither depmod nor hooks.
 {%- endif %}
-INITRD=No install_packages {{ kernel_packages }}
-stage "boot loader"
-install_packages {{ boot_loader_packages }}
-stage "packages"
-install_packages {{ packages }}
+INITRD=No install_packages {{ packages }}
 {%- if generate_locale %}
 command -v locale-gen >/dev/null && { echo "{{ locale }} UTF-8" > /etc/locale.gen; locale-gen; }
 {%- endif %}

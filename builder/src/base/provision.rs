@@ -1,6 +1,6 @@
 //! The scripts that run inside the new root, rendered from `templates/`.
 
-use crate::config::definition::{Definition, Stage};
+use crate::config::definition::Definition;
 use anyhow::{Context, Result};
 use tera::Tera;
 
@@ -90,15 +90,8 @@ pub(super) fn render(
     context.insert("language", &language);
     context.insert("generate_locale", &definition.generates_locale());
     let always = definition.always_installed();
-    let of = |stage| {
-        let those = always.iter().filter(move |always| always.stage == stage);
-        those
-            .map(|always| always.package.clone())
-            .collect::<Vec<_>>()
-    };
-    context.insert("kernel_packages", &of(Stage::Kernel).join(" "));
-    context.insert("boot_loader_packages", &of(Stage::BootLoader).join(" "));
-    let mut packages = of(Stage::Packages);
+    let always = always.into_iter().map(|always| always.package);
+    let mut packages: Vec<String> = always.collect();
     packages.extend(definition.packages.iter().cloned());
     let source = |name: &str, url: &str, suite: &str, components: &[String]| {
         serde_json::json!({
@@ -175,13 +168,13 @@ mod tests {
         for (more, expected) in [
             (
                 "packages: [vim, chrony]\n",
-                "initramfs-tools zstd proxmox-default-kernel; grub-pc; systemd-sysv dbus udev kmod login \
+                "initramfs-tools zstd proxmox-default-kernel grub-pc systemd-sysv dbus udev kmod login \
                  fdisk e2fsprogs ifupdown2 openssh-client proxmox-ve postfix open-iscsi chrony \
                  unattended-upgrades vim chrony",
             ),
             (
                 "proxmox: false\nlocale: fr_FR.UTF-8\nunattended_upgrades: false\n",
-                "initramfs-tools zstd linux-image-cloud-amd64; grub-pc; systemd-sysv dbus udev kmod login \
+                "initramfs-tools zstd linux-image-cloud-amd64 grub-pc systemd-sysv dbus udev kmod login \
                  fdisk e2fsprogs ifupdown2 openssh-client locales",
             ),
         ] {

@@ -74,7 +74,7 @@ fn a_package_that_does_not_exist_is_named() {
 fn ctrl_c_leaves_nothing_behind() {
     let folder = folder("vim");
     let mut child = folder.command(&MIRROR).spawn().unwrap();
-    let lines = until(&mut child, "       kernel ...");
+    let lines = until(&mut child, "       packages ...");
     kill(child.id(), Signal::INT);
     let rest: Vec<String> = lines.collect();
     assert_eq!(child.wait().unwrap().code(), Some(130));

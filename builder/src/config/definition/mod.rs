@@ -9,7 +9,7 @@ mod read;
 mod settings;
 
 pub use model::{Definition, Netinst, Proxmox, RELEASES, Repository, release_number};
-pub use packages::{Always, Stage};
+pub use packages::Always;
 pub use settings::Settings;
 
 use crate::config::yaml::{MAX_YAML, Reader};

@@ -10,93 +10,54 @@ pub struct Always {
     pub package: String,
     /// What a base would be without, in few words.
     pub reason: &'static str,
-    /// When it is installed.
-    #[serde(skip)]
-    pub stage: Stage,
-}
-
-/// The provision script's runs of APT, in their order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stage {
-    /// First: grub's hook for kernels would look for a disk that is not there yet.
-    Kernel,
-    /// The boot loader.
-    BootLoader,
-    /// Everything else, with what the definition names.
-    Packages,
 }
 
 /// Of every base: what it needs to start, and what firstboot works with.
-const EVERY_BASE: [(Stage, &str, &str); 12] = [
+const EVERY_BASE: [(&str, &str); 12] = [
+    ("initramfs-tools", "makes the kernel's initramfs"),
+    ("zstd", "compresses the initramfs"),
+    ("grub-pc", "the boot loader"),
+    ("systemd-sysv", "the first process"),
+    ("dbus", "logind, for clean shutdowns and ssh sessions"),
+    ("udev", "finds the devices, the seed disk among them"),
+    ("kmod", "loads the drivers"),
     (
-        Stage::Kernel,
-        "initramfs-tools",
-        "makes the kernel's initramfs",
-    ),
-    (Stage::Kernel, "zstd", "compresses the initramfs"),
-    (Stage::BootLoader, "grub-pc", "the boot loader"),
-    (Stage::Packages, "systemd-sysv", "the first process"),
-    (
-        Stage::Packages,
-        "dbus",
-        "logind, for clean shutdowns and ssh sessions",
-    ),
-    (
-        Stage::Packages,
-        "udev",
-        "finds the devices, the seed disk among them",
-    ),
-    (Stage::Packages, "kmod", "loads the drivers"),
-    (
-        Stage::Packages,
         "login",
         "the login prompt; without it the console asks for a name for ever",
     ),
+    ("fdisk", "firstboot enlarges the partition of a larger disk"),
     (
-        Stage::Packages,
-        "fdisk",
-        "firstboot enlarges the partition of a larger disk",
-    ),
-    (
-        Stage::Packages,
         "e2fsprogs",
         "firstboot enlarges the file system of a larger disk",
     ),
     (
-        Stage::Packages,
         "ifupdown2",
         "the network: Proxmox VE's own tool, and firstboot writes its file",
     ),
     (
-        Stage::Packages,
         "openssh-client",
         "its ssh-keygen makes each machine's host keys",
     ),
 ];
 
 /// With Proxmox VE: what its manual installs beside the kernel.
-const PROXMOX: [(Stage, &str, &str); 4] = [
-    (Stage::Packages, "proxmox-ve", "Proxmox VE"),
-    (Stage::Packages, "postfix", "Proxmox VE's mail"),
-    (Stage::Packages, "open-iscsi", "Proxmox VE's iSCSI storages"),
+const PROXMOX: [(&str, &str); 4] = [
+    ("proxmox-ve", "Proxmox VE"),
+    ("postfix", "Proxmox VE's mail"),
+    ("open-iscsi", "Proxmox VE's iSCSI storages"),
     (
-        Stage::Packages,
         "chrony",
         "corosync wants clocks that agree, and the seed's `ntp` is for it",
     ),
 ];
 
-const LOCALES: (Stage, &str, &str) = (Stage::Packages, "locales", "generates `locale`");
-const UNATTENDED: (Stage, &str, &str) = (
-    Stage::Packages,
-    "unattended-upgrades",
-    "`unattended_upgrades` is true",
-);
+const LOCALES: (&str, &str) = ("locales", "generates `locale`");
+const UNATTENDED: (&str, &str) = ("unattended-upgrades", "`unattended_upgrades` is true");
 
 impl Definition {
     /// What its base has besides `packages`, in the order of installation.
     pub fn always_installed(&self) -> Vec<Always> {
-        let kernel = (Stage::Kernel, self.kernel.as_str(), "the kernel");
+        let kernel = (self.kernel.as_str(), "the kernel");
         let mut all = EVERY_BASE.to_vec();
         all.insert(2, kernel);
         if self.proxmox.is_some() {
@@ -109,10 +70,9 @@ impl Definition {
         if self.unattended_upgrades {
             all.push(UNATTENDED);
         }
-        let always = |(stage, package, reason): (Stage, &str, &'static str)| Always {
+        let always = |(package, reason): (&str, &'static str)| Always {
             package: package.to_owned(),
             reason,
-            stage,
         };
         all.into_iter().map(always).collect()
     }
@@ -135,9 +95,9 @@ pub(super) fn name(text: &str) -> Result<String, String> {
     let Some(left_out) = left_out else {
         return validators::package(text);
     };
-    let among = |list: &[(Stage, &str, &'static str)]| {
-        let found = list.iter().find(|(_, package, _)| *package == left_out);
-        found.map(|(_, _, reason)| *reason)
+    let among = |list: &[(&str, &'static str)]| {
+        let found = list.iter().find(|(package, _)| *package == left_out);
+        found.map(|(_, reason)| *reason)
     };
     let why = if let Some(reason) = among(&EVERY_BASE) {
         format!("it is always installed ({reason})")

@@ -139,7 +139,7 @@ fn stages_of(said: &str) -> serde_json::Value {
         stages.insert(name.to_owned(), seconds.into());
     }
     assert!(
-        stages.contains_key("partitioning") && stages.contains_key("kernel"),
+        stages.contains_key("partitioning") && stages.contains_key("packages"),
         "{said}"
     );
     serde_json::Value::Object(stages)
