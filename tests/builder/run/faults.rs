@@ -87,7 +87,8 @@ fn a_full_disk_is_said_and_the_machine_goes_on_by_itself() {
     });
     assert_eq!(
         lab.read("vm42/run.log"),
-        "vm42/run.sh: warning: vm42 is held, and loses nothing: this PC could not write its disk (No space \
+        "vm42/run.sh: QEMU starts\n\
+         vm42/run.sh: warning: vm42 is held, and loses nothing: this PC could not write its disk (No space \
          left on device). It goes on by itself when that is mended, such as by free space\n\
          vm42/run.sh: vm42 goes on\n"
     );
