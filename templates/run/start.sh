@@ -545,7 +545,7 @@ place_sockets() {
     sockets=
     if [ -e sockets ]; then rm -f sockets; fi
     # Those of a PC's own disks have sockets; whether another one has is tried.
-    case $(stat -f -c %T .) in
+    case $file_system in
         btrfs | ext2/ext3 | f2fs | overlayfs | tmpfs | xfs | zfs) return ;;
     esac
     if control can-listen 2>/dev/null; then return; fi
@@ -560,13 +560,14 @@ place_sockets() {
     say "the file system of this folder has no sockets: they are in $sockets"
 }
 
-# A disk that is full holds the machine until there is space; better to know it before.
+# A disk that is full holds the machine until there is space; better to know it before. What kind of file system it is,
+# $file_system, place_sockets asks.
 check_space() {
     bytes_of "$overlay"
     needed=$((disk_bytes - bytes))
     if [ "$needed" -gt 1073741824 ]; then needed=1073741824; fi
-    read -r free block <<END
-$(stat -f -c '%a %S' .)
+    read -r free block file_system <<END
+$(stat -f -c '%a %S %T' .)
 END
     free=$((free * block))
     if [ "$free" -lt "$needed" ]; then

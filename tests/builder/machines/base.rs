@@ -4,7 +4,8 @@
 use crate::base::{MIRROR, folder, is_untouched};
 use rustix::process::Signal;
 use std::fs;
-use std::process::Command;
+use std::path::Path;
+use std::process::{Command, Output};
 use testkit::{begins, has, kill, until};
 
 #[test]
@@ -85,6 +86,17 @@ fn ctrl_c_leaves_nothing_behind() {
     is_untouched(&folder);
 }
 
+/// Runs a shell script, whose $0 is imgbuild, in this folder and in a mount namespace of its own.
+fn with_mounts(folder: &Path, script: &str) -> Output {
+    let mut command = Command::new("unshare");
+    command.arg("--mount");
+    if !rustix::process::geteuid().is_root() {
+        command.args(["--user", "--map-root-user"]);
+    }
+    let command = command.args(["sh", "-c", script]).arg(crate::program());
+    command.current_dir(folder).output().unwrap()
+}
+
 #[test]
 #[ignore = "mounts a small file system in a namespace of its own; scripts/test runs it"]
 fn too_little_space_is_said_before_any_work() {
@@ -92,17 +104,7 @@ fn too_little_space_is_said_before_any_work() {
     folder.folders(&["small"]);
     let script =
         "mount -t tmpfs -o size=50m none small && exec \"$0\" base --source mirror --output small";
-    let mut command = Command::new("unshare");
-    command.arg("--mount");
-    if !rustix::process::geteuid().is_root() {
-        command.args(["--user", "--map-root-user"]);
-    }
-    let output = command
-        .args(["sh", "-c", script])
-        .arg(crate::program())
-        .current_dir(folder.path(""))
-        .output()
-        .unwrap();
+    let output = with_mounts(&folder.path(""), script);
     let done = folder.done(&output);
     assert_eq!(done.code, Some(1));
     assert_eq!(
@@ -118,17 +120,7 @@ fn too_little_space_is_said_before_any_work() {
 fn a_disk_that_becomes_full_keeps_no_half_of_an_image() {
     let folder = crate::compress::disk();
     let script = "mount -t tmpfs -o size=50m none small && \"$0\" compress raw small/image; code=$?; ls -A small; exit $code";
-    let mut command = Command::new("unshare");
-    command.arg("--mount");
-    if !rustix::process::geteuid().is_root() {
-        command.args(["--user", "--map-root-user"]);
-    }
-    let output = command
-        .args(["sh", "-c", script])
-        .arg(crate::program())
-        .current_dir(folder.path(""))
-        .output()
-        .unwrap();
+    let output = with_mounts(&folder.path(""), script);
     assert_eq!(output.status.code(), Some(1));
     assert_eq!(String::from_utf8_lossy(&output.stdout), "");
     let text = String::from_utf8_lossy(&output.stderr);

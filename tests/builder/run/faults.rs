@@ -322,7 +322,7 @@ fn a_stick_without_modes_and_sockets_will_do() {
     lab.without("stat");
     lab.program(
         "stat",
-        "#!/bin/sh\ncase \"$*\" in '-f -c %T .') echo exfat; exit ;; *%a*) case \"$*\" in *-f*) ;; *%u*) echo 755 0 0; exit ;; *) echo 755; \
+        "#!/bin/sh\ncase \"$*\" in '-f -c %a %S %T .') echo 1000000 4096 exfat; exit ;; *%a*) case \"$*\" in *-f*) ;; *%u*) echo 755 0 0; exit ;; *) echo 755; \
          exit ;; esac ;; esac\nexec /usr/bin/stat \"$@\"\n",
     );
     lab.without("perl");

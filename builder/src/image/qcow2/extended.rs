@@ -2,7 +2,7 @@
 //! subclusters, of which each is there, is zeros, or is what the image is backed by.
 
 use super::file_io::read_full;
-use super::header::Header;
+use super::header::{COMPRESSED, Header};
 use super::layer::Piece;
 use anyhow::{Result, bail};
 use std::fs::File;
@@ -11,7 +11,6 @@ use std::fs::File;
 pub(super) const SUBCLUSTERS: u64 = 32;
 /// Bytes of an L2 entry: the descriptor that every image has, and a bitmap.
 const ENTRY: u64 = 16;
-const COMPRESSED: u64 = 1 << 62;
 /// Of an L1 entry, and of the descriptor of a cluster that is not compressed.
 const OFFSET: u64 = 0x00ff_ffff_ffff_fe00;
 

@@ -13,6 +13,8 @@ const COMPRESSION: u64 = 8;
 const EXTENDED: u64 = 16;
 /// Bits of the smallest cluster that can have extended L2 entries.
 const MIN_EXTENDED_BITS: u32 = 14;
+/// Of a cluster's descriptor in an L2 entry: the cluster is compressed.
+pub(super) const COMPRESSED: u64 = 1 << 62;
 /// QEMU's limits, in bytes (qcow2.h).
 const MAX_L1: u64 = 32 << 20;
 const MAX_REFCOUNT_TABLE: u64 = 8 << 20;

@@ -5,6 +5,7 @@
 //! number of threads make the same bytes.
 
 use super::file_io::read_full;
+use super::header::COMPRESSED;
 use crate::system::given;
 use crate::system::interrupt;
 use anyhow::{Context, Result, anyhow, bail};
@@ -46,7 +47,6 @@ const PLAIN_AT_ONCE: usize = 32;
 
 /// Of an L1 entry and of a cluster that is not packed: it has one reference. Set in all of them.
 const COPIED: u64 = 1 << 63;
-const COMPRESSED: u64 = 1 << 62;
 /// Compressed clusters are counted in these.
 const SECTOR: u64 = 512;
 
