@@ -134,6 +134,14 @@ START
 chmod 0755 /usr/local/sbin/start-networking
 printf 'ExecStart=\nExecStart=/usr/local/sbin/start-networking\n' >> /etc/systemd/system/networking.service.d/imgbuild.conf
 {%- endif %}
+{%- if settings.network_first %}
+# The way to a configured machine, step by step, while udev's workers, sshd and the login prompts can wait for the
+# processor: systemd divides it among its units, and until the boot has ended these count a hundred times as much as another.
+for unit in firstboot-local networking openvpn openvpn@ firstboot-join; do
+    mkdir -p "/etc/systemd/system/$unit.service.d"
+    printf '[Service]\nStartupCPUWeight=10000\n' > "/etc/systemd/system/$unit.service.d/network-first.conf"
+done
+{%- endif %}
 # postfix's hooks for dial-up lines make the network's service wait for postfix, and postfix
 # waits for the network: seen to stand still until a time limit ended it. dpkg keeps them away.
 rm -f /etc/network/if-up.d/postfix /etc/network/if-down.d/postfix
