@@ -97,12 +97,19 @@ def end_all():
         end(child)
 
 
-def cost(words, **more):
-    """Runs a program to its end and measures it. Its output is shown where it fails."""
+def cost(words, watch=None, **more):
+    """Runs a program to its end and measures it. Its output is shown where it fails. `watch` is called every few seconds
+    and raises Failed where the program is to be ended."""
     log = more.pop("log", None)
     started = time.monotonic()
     with process(words, stdin=subprocess.DEVNULL, stdout=log or subprocess.PIPE, stderr=subprocess.STDOUT, **more) as child:
         said = b"" if log else child.stdout.read()
+        ended = watch is None
+        while not ended:
+            ended = os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is not None
+            if not ended:
+                watch()
+                time.sleep(0.5)
         _, status, used = os.wait4(child.pid, 0)
         wall = time.monotonic() - started
         child.returncode = os.waitstatus_to_exitcode(status)
