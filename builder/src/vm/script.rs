@@ -18,6 +18,14 @@ const TEMPLATE: &str = include_str!("../../../templates/run.sh");
 /// What is the same for every machine. A PC gets one file all the same. It is no part of the template, for
 /// reading a template takes longer than all else that a seed takes.
 const WORDS: &str = concat!(
+    include_str!("../../../templates/run/options.sh"),
+    "\n",
+    include_str!("../../../templates/run/folder.sh"),
+    "\n",
+    include_str!("../../../templates/run/disk.sh"),
+    "\n",
+    include_str!("../../../templates/run/network.sh"),
+    "\n",
     include_str!("../../../templates/run/start.sh"),
     "\n",
     include_str!("../../../templates/run/control.sh"),
