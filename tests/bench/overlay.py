@@ -23,6 +23,8 @@ KINDS = (
     ("caches of systemd and ldconfig", "/etc/ld.so.cache"),
     ("caches of systemd and ldconfig", "/var/cache/ldconfig/"),
     ("postfix", "/var/spool/postfix/"),
+    ("APT's lists", "/var/lib/apt/"),
+    ("APT's caches", "/var/cache/apt/"),
     ("other logs", "/var/log/"),
     ("configuration", "/etc/"),
 )
@@ -30,9 +32,10 @@ JOURNAL, TABLES, OTHER = "the file system's journal", "the file system's tables"
 # ext4's journal is inode 8, Documentation/filesystems/ext4/special_inodes.rst.
 JOURNAL_INODE = 8
 
-# Thirty times a day later: the clock is set, what the boot has logged is logged again, as another boot would, in a
-# new boot's place; the day's timers do their work; a file of 20 MB comes and goes, as an update's packages do. Not simulated: what is
-# logged and written by whatever else a node does.
+# The daily updates, once, where the mirror is reached: a month later its signatures would be too old. Then thirty times a day
+# later: the clock is set, what the boot has logged is logged again, as another boot would, in a new boot's place; the day's timers do
+# their work; a file of 20 MB comes and goes, as an update's packages do. Not simulated: what is logged and written by whatever
+# else a node does.
 MONTH = ("month.service", """[Unit]
 Description=A month
 [Service]

@@ -212,6 +212,7 @@ mod tests {
         for (setting, trace) in [
             ("no_documentation", "path-exclude=/usr/share/man"),
             ("small_log", "SystemMaxUse=64M"),
+            ("small_apt", "Acquire::GzipIndexes"),
             ("discard", "ext4 noatime,discard,errors"),
             ("caches", "/var/.updated"),
             ("small_initramfs", "MODULES=list"),

@@ -36,6 +36,8 @@ settings! {
     no_documentation: "for manual pages and translations",
     /// Limits of the system's log.
     small_log: "for journald's own limits",
+    /// APT's lists stay compressed, and its caches are not on the disk.
+    small_apt: "for APT's lists and caches as Debian has them",
     /// A small journal of the root file system.
     small_journal: "for a journal of 64 MiB",
     /// What is deleted in a clone is given back by its disk.
