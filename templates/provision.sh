@@ -64,7 +64,8 @@ cat > /etc/initramfs-tools/scripts/local-block/imgbuild <<'BLOCK'
 #!/bin/sh
 # Written by imgbuild: run where the root's disk is not there yet; see hooks/imgbuild.
 [ "$1" != prereqs ] || exit 0
-modprobe -qa ahci ata_piix
+# The initramfs has -qb in MODPROBE_OPTIONS: with it no name helps against a blacklist.
+MODPROBE_OPTIONS='' modprobe -qa ahci ata_piix
 BLOCK
 chmod 0755 /etc/initramfs-tools/hooks/imgbuild /etc/initramfs-tools/scripts/local-block/imgbuild
 {%- endif %}

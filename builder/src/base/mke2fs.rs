@@ -21,10 +21,6 @@ pub(super) const CONF: &str = "[defaults]
 /// kernel to initialise later: every clone would write it into its overlay. `offset` is where
 /// the partition begins in the file, in bytes. The seed of the hashes of names follows from the UUID
 /// as well: the same files, the same bytes.
-///
-/// The kernel writes the journal round and round, so in time each clone has written the whole of it into its
-/// overlay: 16 MiB with the setting `small_journal`. It is what mke2fs gives a file system of 1 GB, and four times
-/// what the largest transaction of a first boot with all its units needs.
 pub(super) fn options(
     definition: &Definition,
     root_uuid: &str,
@@ -36,13 +32,22 @@ pub(super) fn options(
         // Of several -E, mke2fs takes the last one only.
         extended = format!("offset={offset},{extended}");
     }
-    let journal = match definition.settings.small_journal {
-        true => "size=16",
-        false => "size=64",
-    };
+    let journal = journal(definition);
     [
         "-L", "root", "-m", "1", "-J", journal, "-U", root_uuid, "-E", &extended,
     ]
     .map(str::to_owned)
     .to_vec()
+}
+
+/// The file system's journal, as mke2fs and tune2fs take it after `-J`.
+///
+/// The kernel writes the journal round and round, so in time each clone has written the whole of it into its
+/// overlay: 16 MiB with the setting `small_journal`. It is what mke2fs gives a file system of 1 GB, and four times
+/// what the largest transaction of a first boot with all its units needs.
+pub(super) fn journal(definition: &Definition) -> &'static str {
+    match definition.settings.small_journal {
+        true => "size=16",
+        false => "size=64",
+    }
 }

@@ -49,6 +49,7 @@ pub(super) fn render(
     context.insert("release", &definition.release);
     context.insert("proxy", &definition.proxy.as_deref().unwrap_or_default());
     context.insert("timezone", &definition.timezone);
+    context.insert("journal", mke2fs::journal(definition));
     context.insert(
         "mke2fs_options",
         &mke2fs::options(definition, root_uuid, None).join(" "),

@@ -111,11 +111,11 @@ fn from_no_seed_over_a_refused_one_a_cut_and_a_failed_step_to_a_name() {
     assert!(!console().contains(PASSWORD));
     cut_power(lab, name);
 
-    // virt-install's way: a CD-ROM without a name and an instance-id. The power fails while the
-    // machine configures itself.
+    // virt-install's way: a CD-ROM without a name and an instance-id, and a root on another kind of disk than run.sh's.
+    // The power fails while the machine configures itself.
     let key = lab.read("secrets/id.pub");
     seeds::iso(&folder, &key, "", "Nowhere/City");
-    seeds::as_cdrom(&folder);
+    seeds::on_sata(&folder);
     std::thread::scope(|scope| {
         let run = scope.spawn(|| {
             let words = ["run", name, "--user-net", "--timeout", "600"];
@@ -161,7 +161,7 @@ fn from_no_seed_over_a_refused_one_a_cut_and_a_failed_step_to_a_name() {
     );
     guest.ssh("test $(readlink /etc/localtime) = /usr/share/zoneinfo/Europe/Paris");
     // Its disk is larger than the base: that is there without a hand on it.
-    let blocks = guest.ssh("findmnt -bno SIZE /; cat /sys/class/block/vda1/size");
+    let blocks = guest.ssh("findmnt -bno SIZE /; cat /sys/class/block/sda1/size");
     let numbers: Vec<u64> = blocks.lines().map(|l| l.trim().parse().unwrap()).collect();
     assert!(numbers[0] > 39 << 30, "{blocks}");
     assert_eq!(numbers[1], (40 << 21) - 2048, "{blocks}");

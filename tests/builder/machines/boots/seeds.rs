@@ -55,17 +55,28 @@ config:
     );
 }
 
-/// Makes run.sh attach the seed as a CD-ROM drive.
-pub(super) fn as_cdrom(folder: &Path) {
+/// Makes run.sh attach the seed as a CD-ROM drive, and the root as a SATA disk, as virt-install does without a name for
+/// the system.
+pub(super) fn on_sata(folder: &Path) {
     let file = folder.join("run.sh");
-    let script = fs::read_to_string(&file).unwrap();
+    let mut script = fs::read_to_string(&file).unwrap();
     let drive = "if=none,id=seed,file=seed.img,format=raw";
-    let changed = script
-        .replace(
-            &format!("{drive},cache=writeback"),
-            &format!("{drive},media=cdrom,readonly=on"),
-        )
-        .replace("virtio-blk-pci,drive=seed", "ide-cd,drive=seed");
-    assert!(changed.contains("media=cdrom") && changed.contains("ide-cd"));
-    fs::write(&file, changed).unwrap();
+    for (ours, other) in [
+        (
+            format!("{drive},cache=writeback"),
+            format!("{drive},media=cdrom,readonly=on"),
+        ),
+        (
+            "virtio-blk-pci,drive=seed".to_owned(),
+            "ide-cd,drive=seed".to_owned(),
+        ),
+        (
+            "virtio-blk-pci,drive=disk,".to_owned(),
+            "ide-hd,drive=disk,".to_owned(),
+        ),
+    ] {
+        assert!(script.contains(&ours), "{ours}");
+        script = script.replace(&ours, &other);
+    }
+    fs::write(&file, script).unwrap();
 }
