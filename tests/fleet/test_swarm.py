@@ -27,7 +27,7 @@ class Swarm(FleetCase):
 
     def test_pcs_give_pieces_to_each_other(self):
         pcs = self.published(3, 12)
-        # One PC alone takes 40 s so; peers are found after some 12, on a PC with much else to do after 25.
+        # One PC alone takes 40 s so; peers are found after some 12, on a busy PC after 18.
         self.web.rate = 150_000
         self.deployed(pcs)
         self.assertEqual({"aria2"}, {agent.partition("/")[0] for _, path, _, agent in self.web.requests if path.endswith(self.image)})
