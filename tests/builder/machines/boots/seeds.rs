@@ -72,7 +72,7 @@ pub(super) fn on_sata(folder: &Path) {
         ),
         (
             "virtio-blk-pci,drive=disk,".to_owned(),
-            "ide-hd,drive=disk,".to_owned(),
+            "ide-hd,drive=disk,bus=ide.1,".to_owned(),
         ),
     ] {
         assert!(script.contains(&ours), "{ours}");
