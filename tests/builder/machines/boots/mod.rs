@@ -115,7 +115,8 @@ fn from_no_seed_over_a_refused_one_a_cut_and_a_failed_step_to_a_name() {
     // The power fails while the machine configures itself.
     let key = lab.read("secrets/id.pub");
     seeds::iso(&folder, &key, "", "Nowhere/City");
-    seeds::on_sata(&folder);
+    seeds::as_cdrom(&folder);
+    seeds::root_on_sata(&folder);
     std::thread::scope(|scope| {
         let run = scope.spawn(|| {
             let words = ["run", name, "--user-net", "--timeout", "600"];
@@ -149,7 +150,8 @@ fn from_no_seed_over_a_refused_one_a_cut_and_a_failed_step_to_a_name() {
     has(&console(), reason);
     guest.power_off();
 
-    // A seed that is right, and has a name: noticed without an instance-id.
+    // A seed that is right, and has a name: noticed without an instance-id. The disk that was SATA's is virtio's again.
+    seeds::root_on_virtio(&folder);
     let meta_data = "local-hostname: renamed.lab.test\n";
     seeds::iso(&folder, &key, meta_data, "Europe/Paris");
     let text = boots(lab, name, port, 0);
@@ -161,7 +163,7 @@ fn from_no_seed_over_a_refused_one_a_cut_and_a_failed_step_to_a_name() {
     );
     guest.ssh("test $(readlink /etc/localtime) = /usr/share/zoneinfo/Europe/Paris");
     // Its disk is larger than the base: that is there without a hand on it.
-    let blocks = guest.ssh("findmnt -bno SIZE /; cat /sys/class/block/sda1/size");
+    let blocks = guest.ssh("findmnt -bno SIZE /; cat /sys/class/block/vda1/size");
     let numbers: Vec<u64> = blocks.lines().map(|l| l.trim().parse().unwrap()).collect();
     assert!(numbers[0] > 39 << 30, "{blocks}");
     assert_eq!(numbers[1], (40 << 21) - 2048, "{blocks}");

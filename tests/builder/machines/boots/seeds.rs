@@ -55,28 +55,33 @@ config:
     );
 }
 
-/// Makes run.sh attach the seed as a CD-ROM drive, and the root as a SATA disk, as virt-install does without a name for
-/// the system.
-pub(super) fn on_sata(folder: &Path) {
-    let file = folder.join("run.sh");
-    let mut script = fs::read_to_string(&file).unwrap();
+/// Makes run.sh attach the seed as a CD-ROM drive.
+pub(super) fn as_cdrom(folder: &Path) {
     let drive = "if=none,id=seed,file=seed.img,format=raw";
-    for (ours, other) in [
-        (
-            format!("{drive},cache=writeback"),
-            format!("{drive},media=cdrom,readonly=on"),
-        ),
-        (
-            "virtio-blk-pci,drive=seed".to_owned(),
-            "ide-cd,drive=seed".to_owned(),
-        ),
-        (
-            "virtio-blk-pci,drive=disk,".to_owned(),
-            "ide-hd,drive=disk,bus=ide.1,".to_owned(),
-        ),
-    ] {
-        assert!(script.contains(&ours), "{ours}");
-        script = script.replace(&ours, &other);
-    }
-    fs::write(&file, script).unwrap();
+    change(
+        folder,
+        &format!("{drive},cache=writeback"),
+        &format!("{drive},media=cdrom,readonly=on"),
+    );
+    change(folder, "virtio-blk-pci,drive=seed", "ide-cd,drive=seed");
+}
+
+const VIRTIO: &str = "virtio-blk-pci,drive=disk,";
+const SATA: &str = "ide-hd,drive=disk,bus=ide.1,";
+
+/// Makes run.sh attach the root as a SATA disk.
+pub(super) fn root_on_sata(folder: &Path) {
+    change(folder, VIRTIO, SATA);
+}
+
+/// And as it was.
+pub(super) fn root_on_virtio(folder: &Path) {
+    change(folder, SATA, VIRTIO);
+}
+
+fn change(folder: &Path, old: &str, new: &str) {
+    let file = folder.join("run.sh");
+    let script = fs::read_to_string(&file).unwrap();
+    assert!(script.contains(old), "{old}");
+    fs::write(&file, script.replace(old, new)).unwrap();
 }
