@@ -105,15 +105,18 @@ def is_local(address):
 
 
 def write(file, data, mode=0o644):
-    """Writes a file whole: a temporary file beside it, then a rename."""
+    """Writes a file whole: a temporary file beside it, then a rename. It is made with its mode, as Proxmox's file_set_contents makes
+    it: no power cut can leave it with another one."""
     if isinstance(data, str):
         data = data.encode("utf-8", "surrogateescape")
     os.makedirs(os.path.dirname(file), exist_ok=True)
     temporary = "%s.tmp.%d" % (file, os.getpid())
-    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
     with os.fdopen(handle, "wb") as out:
+        # An earlier one of the same name, or a umask.
+        if os.fstat(handle).st_mode & 0o7777 != mode:
+            os.fchmod(handle, mode)
         out.write(data)
-        os.fchmod(out.fileno(), mode)
         out.flush()
         if SYNC:
             os.fsync(out.fileno())
