@@ -123,14 +123,14 @@ class PC:
                 stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log,
                 preexec_fn=(lambda: (self.group / "cgroup.procs").write_text("0", encoding="ascii")) if self.group else None)
         self.first = first = wait_for(lambda: pathlib.Path("/proc/%d/task/%d/children" % (self.process.pid, self.process.pid))
-                         .read_text(encoding="ascii").split(), 20)[0]
+                         .read_text(encoding="ascii").split())[0]
         # The child is in its network only after unshare has made it: a fork comes after that.
         card = "pc%d" % self.number
         run("ip", "link", "add", card, "type", "veth", "peer", "name", "eth0", "netns", first)
         run("ip", "link", "set", card, "master", "lab", "up")
         if self.process.stdout.readline() != b"up\n":
             raise AssertionError("%s did not boot:\n%s" % (self.name, (self.disk / "boot.log").read_text(encoding="utf-8")))
-        wait_for(self.answers, 20)
+        wait_for(self.answers)
         return self
 
     def inside(self, *namespaces):
@@ -557,7 +557,7 @@ def collections():
     return COLLECTIONS
 
 
-def wait_for(what, seconds=30, pause=0.05):
+def wait_for(what, seconds=120, pause=0.05):
     """Polls until `what()` is true; the time limit is only there so that a test ends."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:

@@ -55,7 +55,7 @@ class Base(FleetCase):
         """A deploy that copies through ssh, slowly, at a moment when a part is there."""
         fleetrig.run("tc", "qdisc", "add", "dev", "pc1", "root", "tbf", "rate", "8mbit", "burst", "32kbit", "latency", "400ms")
         pc, play = self.rig.pcs[0], self.rig.start_play("deploy")
-        upload = wait_for(lambda: next((pc.folder / "bases").glob(".*.upload-*"), None) if (pc.folder / "bases").is_dir() else None, 90)
+        upload = wait_for(lambda: next((pc.folder / "bases").glob(".*.upload-*"), None) if (pc.folder / "bases").is_dir() else None)
         wait_for(lambda: upload.stat().st_size > 100000)
         return play, upload
 

@@ -53,7 +53,7 @@ class Unit(FleetCase):
 
     def test_it_starts_again_after_a_crash_and_not_after_a_shutdown(self):
         self.end(signal.SIGKILL)
-        wait_for(lambda: len(self.pc.qemus()) == 2, 90)
+        wait_for(lambda: len(self.pc.qemus()) == 2)
         wait_for(lambda: self.status("state") == ["running"])
         self.end(signal.SIGTERM)
         wait_for(lambda: self.unit("ActiveState") == ["inactive"])
@@ -66,7 +66,7 @@ class Unit(FleetCase):
     def test_it_comes_back_with_its_pc_and_goes_with_all_that_was_made(self):
         self.pc.power_off()
         self.pc.boot()
-        wait_for(lambda: len(self.pc.qemus()) == 2, 90)
+        wait_for(lambda: len(self.pc.qemus()) == 2)
         wait_for(lambda: self.status("state") == ["running"])
         self.play("stop")
         self.assertEqual(["inactive"], self.unit("ActiveState"))
