@@ -273,10 +273,10 @@ impl Node {
         while !so() {
             assert!(
                 start.elapsed() < LONG,
-                "{}: {what} did not come\nmembers: {}\nstatus: {:#}",
+                "{}: {what} did not come\nstatus: {:#}\n{}",
                 self.name,
-                self.members(),
-                self.status()
+                self.status(),
+                self.logs()
             );
             std::thread::sleep(Duration::from_millis(200));
         }
