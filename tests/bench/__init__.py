@@ -98,18 +98,15 @@ def end_all():
 
 
 def cost(words, watch=None, **more):
-    """Runs a program to its end and measures it. Its output is shown where it fails. `watch` is called every few seconds
-    and raises Failed where the program is to be ended."""
+    """Runs a program to its end and measures it. Its output is shown where it fails. `watch`, which goes with a
+    `log`, is called twice a second and raises Failed where the program is to be ended."""
     log = more.pop("log", None)
     started = time.monotonic()
     with process(words, stdin=subprocess.DEVNULL, stdout=log or subprocess.PIPE, stderr=subprocess.STDOUT, **more) as child:
         said = b"" if log else child.stdout.read()
-        ended = watch is None
-        while not ended:
-            ended = os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is not None
-            if not ended:
-                watch()
-                time.sleep(0.5)
+        while watch and os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is None:
+            watch()
+            time.sleep(0.5)
         _, status, used = os.wait4(child.pid, 0)
         wall = time.monotonic() - started
         child.returncode = os.waitstatus_to_exitcode(status)
